@@ -1,0 +1,1 @@
+"""Sentences and tables computed from saved results: no server, no clock."""

@@ -1,0 +1,1 @@
+"""Charts drawn from saved results: no server, no clock."""

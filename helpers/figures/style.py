@@ -1,0 +1,83 @@
+"""One look for every chart: colours that survive colour blindness and grey print."""
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
+COLOURS: Mapping[str, str] = {
+    "redis": "#D55E00",
+    "mongodb": "#009E73",
+    "cassandra": "#0072B2",
+    "postgres": "#444444",
+    "accent": "#CC79A7",
+    "muted": "#999999",
+}
+LABELS: Mapping[str, str] = {
+    "redis": "Redis",
+    "mongodb": "MongoDB",
+    "cassandra": "Cassandra",
+    "postgres": "PostgreSQL",
+}
+MARKERS: Mapping[str, str] = {"redis": "o", "mongodb": "s", "cassandra": "^", "postgres": "D"}
+LINES: Mapping[str, str] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}
+WIDTH_IN = 6.3
+
+RC: Mapping[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "user-activity",
+}
+
+
+def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
+    """A figure of the report's width in the shared style, with its axes.
+
+    Args:
+        height_in: height in inches.
+        subplots: passed to ``Figure.subplots`` (nrows, ncols, sharey, ...).
+    Returns:
+        (figure, axes), made without pyplot so that nothing is kept open.
+    """
+    with rc_context(dict(RC)):
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        return figure, figure.subplots(**subplots)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG text, the same bytes for the same data: text stays text, no date inside."""
+    out = io.StringIO()
+    with rc_context(dict(RC)):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
+
+
+def png(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as PNG bytes."""
+    out = io.BytesIO()
+    with rc_context(dict(RC)):
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    return out.getvalue()

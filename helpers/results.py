@@ -1,0 +1,213 @@
+"""Saved results: one JSON file a kind, with a version and a record of where it was measured.
+
+A results folder holds ``<kind>.json`` files and, beside them, raw samples. The folder of the current run is named by
+the environment variable ``HELPERS_RESULTS``; without it, it is ``report/build/results`` in the project.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psutil
+
+from helpers.errors import HelpersError, first_line
+from helpers.settings import project_root
+
+FORMAT = "user-activity-results"
+VERSION = 1
+KINDS = ("schema", "population", "comparison", "modeling", "migration", "ladder")
+PROFILES = ("quick", "full")
+LIBRARIES = ("psycopg2-binary", "redis", "hiredis", "pymongo", "cassandra-driver", "Faker", "pandas", "matplotlib")
+
+ENVELOPE: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["format", "version", "kind", "profile", "created", "environment", "data"],
+    "additionalProperties": False,
+    "properties": {
+        "format": {"const": FORMAT},
+        "version": {"const": VERSION},
+        "kind": {"enum": list(KINDS)},
+        "profile": {"enum": list(PROFILES)},
+        "created": {"type": "string", "format": "date-time"},
+        "environment": {
+            "type": "object",
+            "required": ["processor", "cores", "memory_mb", "kernel", "python", "libraries", "servers"],
+        },
+        "data": {"type": "object"},
+    },
+}
+
+
+class Missing(HelpersError):
+    """A kind of result that was not measured."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One saved result: its kind and profile, when (ISO 8601, UTC) and where it was measured, and its data."""
+
+    kind: str
+    profile: str
+    created: str
+    environment: dict[str, Any]
+    data: dict[str, Any]
+
+
+class Results(Mapping[str, Record]):
+    """The records of one results folder, by kind."""
+
+    def __init__(self, records: Mapping[str, Record], folder: Path | None = None) -> None:
+        self._records = dict(records)
+        self.folder = folder
+
+    def __getitem__(self, kind: str) -> Record:
+        return self._records[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def require(self, kind: str) -> dict[str, Any]:
+        """The data of a kind.
+
+        Raises:
+            Missing: that kind was not measured.
+        """
+        if kind not in self._records:
+            raise Missing(f"{kind}: not measured; run the notebook or command that saves it")
+        return self._records[kind].data
+
+    @property
+    def profile(self) -> str | None:
+        """``full`` when every record is of a full run, ``quick`` when any is not, None without records."""
+        profiles = {record.profile for record in self._records.values()}
+        return None if not profiles else "full" if profiles == {"full"} else "quick"
+
+
+def current_folder() -> Path:
+    """The results folder of the current run."""
+    chosen = os.environ.get("HELPERS_RESULTS")
+    return Path(chosen).absolute() if chosen else project_root() / "report" / "build" / "results"
+
+
+def environment(servers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Where a measurement is made: processor, cores, memory, kernel, versions; no host name, user or path.
+
+    Args:
+        servers: version of each server that took part, by name.
+    """
+    return {
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_mb": round(psutil.virtual_memory().total / 1e6),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "servers": dict(servers or {}),
+    }
+
+
+def save(
+    kind: str,
+    data: Mapping[str, Any],
+    *,
+    profile: str,
+    servers: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Save a result as ``<kind>.json``, replacing an older one whole or not at all.
+
+    Args:
+        kind: one of ``KINDS``.
+        data: what was measured, JSON-able.
+        profile: ``quick`` or ``full``.
+        servers: version of each server that took part, by name.
+        folder: results folder; that of the current run when None.
+    Returns:
+        The path written.
+    """
+    target = folder or current_folder()
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "profile": profile,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(servers),
+        "data": dict(data),
+    }
+    jsonschema.validate(record, ENVELOPE)
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / f"{kind}.json"
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def load(folder: Path | str | None = None) -> Results:
+    """All results of a folder; kinds without a file are absent.
+
+    Args:
+        folder: results folder; that of the current run when None.
+    Raises:
+        HelpersError: the folder does not exist, or a file is not a result of this format and version.
+    """
+    source = Path(folder) if folder is not None else current_folder()
+    if not source.is_dir():
+        raise HelpersError(f"results folder {source} does not exist; `python -m helpers run` makes one")
+    return Results({p.stem: read(p) for kind in KINDS if (p := source / f"{kind}.json").exists()}, source)
+
+
+def read(path: Path) -> Record:
+    """One result file.
+
+    Raises:
+        HelpersError: naming the file and what is wrong with it.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(record, ENVELOPE)
+    except (OSError, ValueError) as error:
+        raise HelpersError(f"{path}: not a readable result ({first_line(error)}); measure it again") from error
+    except jsonschema.ValidationError as error:
+        where = "/".join(str(step) for step in error.absolute_path) or "top level"
+        raise HelpersError(
+            f"{path}: not a result of version {VERSION} ({where}: {first_line(error)}); measure it again"
+        ) from error
+    if record["kind"] != path.stem:
+        raise HelpersError(f"{path}: holds a result of kind {record['kind']}; measure {path.stem} again")
+    return Record(**{name: record[name] for name in ("kind", "profile", "created", "environment", "data")})
+
+
+def stamp(profile: str, servers: Mapping[str, str] | None = None) -> str:
+    """One line that says when, how and where a notebook's outputs were made."""
+    here = environment(servers)
+    versions = ", ".join(f"{name} {version}" for name, version in here["servers"].items())
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC · profile {profile} · {here['processor']}, {here['cores']} cores, "
+        f"{here['memory_mb'] / 1e3:.0f} GB · {here['system']} {here['kernel']} · Python {here['python']}"
+        + (f" · {versions}" if versions else "")
+    )
+
+
+def _processor() -> str:
+    """The processor's name as the kernel gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,53 @@
+"""Numbers and lists as people read them."""
+
+from collections.abc import Sequence
+
+
+def count(number: float) -> str:
+    """A whole number with thousands separators: ``12,345``."""
+    return f"{round(number):,}"
+
+
+def three(number: float) -> str:
+    """Three significant digits, without an exponent: ``0.0123``, ``1.23``, ``123``, ``12,300``."""
+    if number == 0 or number != number or number in (float("inf"), float("-inf")):
+        return f"{number:.0f}"
+    rounded = float(f"{number:.3g}")
+    size = abs(rounded)
+    if size >= 100:
+        return f"{rounded:,.0f}"
+    decimals = 2
+    while size < 1:
+        size *= 10
+        decimals += 1
+    return f"{rounded:.{decimals - (1 if size >= 10 else 0)}f}"
+
+
+def duration_us(microseconds: float) -> str:
+    """A duration in the unit that suits it: ``123 µs``, ``1.23 ms``, ``4.56 s``."""
+    if abs(microseconds) < 1e3:
+        return f"{three(microseconds)} µs"
+    if abs(microseconds) < 1e6:
+        return f"{three(microseconds / 1e3)} ms"
+    return f"{three(microseconds / 1e6)} s"
+
+
+def size_bytes(number: float) -> str:
+    """A size in B, KiB, MiB or GiB with three significant digits."""
+    for unit in ("B", "KiB", "MiB"):
+        if abs(number) < 1024:
+            return f"{count(number) if unit == 'B' else three(number)} {unit}"
+        number /= 1024
+    return f"{three(number)} GiB"
+
+
+def join(words: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def plural(number: int, noun: str, nouns: str | None = None) -> str:
+    """``1 row``, ``1,234 rows``."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
