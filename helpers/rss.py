@@ -2,12 +2,18 @@
 
 import resource
 import sys
+from pathlib import Path
 
 
 def peak_rss_mb() -> float:
     """The largest resident set of this process so far, in megabytes (10^6 bytes).
 
-    Source: ``getrusage(2)``; ``ru_maxrss`` is in kibibytes on Linux and in bytes on macOS.
+    Source: ``VmHWM`` of ``/proc/self/status`` (proc(5)) on Linux, where the ``ru_maxrss`` of ``getrusage(2)`` outlives
+    ``exec`` and so reports the parent's peak in a fresh child; ``ru_maxrss``, in bytes, on macOS.
     """
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
