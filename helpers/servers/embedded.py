@@ -1,0 +1,120 @@
+"""Embedded servers: started detached under the state folder, found again by the next process, stopped on demand."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from types import ModuleType
+
+from filelock import FileLock, Timeout
+
+from helpers import settings
+from helpers.errors import HelpersError
+from helpers.servers import cassandra, mongodb, postgres, process, redis
+
+MODULES: dict[str, ModuleType] = {
+    "postgres": postgres,
+    "redis": redis,
+    "mongodb": mongodb,
+    "cassandra": cassandra,
+}
+LOCK_S = 300
+
+
+def running_url(name: str) -> str | None:
+    """The URL of the embedded server of this state folder when its process runs, else None."""
+    folder = settings.home() / name
+    record = process.read_record(folder)
+    if record is None or not record.alive() or not (folder / "ready").exists():
+        return None
+    return str(MODULES[name].url(record.port, process.password(folder)))
+
+
+def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: None) -> str:
+    """Start the server unless it runs, wait until it answers, and return its URL.
+
+    Two processes that ask at once start one server: the second waits for the first.
+
+    Raises:
+        HelpersError: it cannot run here, or did not start; the message says why and what to do.
+    """
+    module = MODULES[name]
+    reason = module.missing()
+    if reason:
+        raise HelpersError(
+            f"{name}: cannot be started here: {reason}; set {name.upper()}_URL or use `docker compose up`"
+        )
+    if name == "cassandra":
+        cassandra.fetch(lambda done, total: tell(f"jars {done}/{total}"))
+    folder = settings.home() / name
+    try:
+        with FileLock(settings.home() / f"{name}.lock", timeout=LOCK_S, mode=0o600):
+            found = running_url(name)
+            if found:
+                module.version(found)
+                return found
+            return _start(name, module, folder, cancel, tell)
+    except Timeout as error:
+        raise HelpersError(
+            f"{name}: another process has been starting it for over {LOCK_S} s; end that process and try again"
+        ) from error
+
+
+def _start(name: str, module: ModuleType, folder: Path, cancel: Event, tell: Callable[[str], None]) -> str:
+    before = process.read_record(folder)
+    ready = folder / "ready"
+    if not ready.exists():  # its first start never came to an end: nobody has put data there
+        if before:
+            process.stop(before, how=signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = process.password(folder)
+        port = process.free_port(before.port if before else None)
+        tell("preparing")
+        module.prepare(folder, port, secret)
+        _shorten_log(folder)
+        record = process.start(module.command(folder), folder, port, variables=module.variables())
+    except OSError as error:
+        raise HelpersError(
+            f"{name}: {folder}: {error.strerror or error}; free space or set HELPERS_HOME"
+        ) from error
+    tell("starting")
+    url = str(module.url(port, secret))
+
+    def answers() -> str:
+        if not ready.exists():
+            module.finish(port, secret)
+        return str(module.version(url))
+
+    try:
+        process.wait(name, record, answers, folder, timeout_s=module.START_S, cancel=cancel)
+    except BaseException:
+        process.stop(record, timeout_s=5)
+        raise
+    ready.touch(mode=0o600)
+    return url
+
+
+def stop(name: str, *, delete: bool = False) -> bool:
+    """Stop the server, and delete its folder when asked; True when it was running."""
+    folder = settings.home() / name
+    with FileLock(settings.home() / f"{name}.lock", timeout=LOCK_S, mode=0o600):
+        record = process.read_record(folder)
+        was_running = record is not None and record.alive()
+        if record is not None:
+            # PostgreSQL's "fast" shutdown is SIGINT: it does not wait for clients to leave.
+            process.stop(record, how=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        (folder / "server.json").unlink(missing_ok=True) if delete else None
+        if delete:
+            shutil.rmtree(folder, ignore_errors=True)
+    return was_running
+
+
+def _shorten_log(folder: Path, limit_bytes: int = 5_000_000) -> None:
+    """Set a long log of earlier starts aside, so that logs stay small."""
+    path = folder / "log"
+    if path.exists() and path.stat().st_size > limit_bytes:
+        os.replace(path, folder / "log.old")

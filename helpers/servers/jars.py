@@ -1,0 +1,115 @@
+"""Cassandra's jars: the exact files of a lock, fetched once from Maven Central and checked.
+
+``cassandra.lock.json`` names each jar with its SHA-256. ``python -m helpers.servers.jars`` writes the lock anew from
+Maven's own resolution (by jgo); nothing else changes it.
+"""
+
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import HelpersError, first_line
+
+ENDPOINT = "org.apache.cassandra:cassandra-all:5.0.5"
+REPOSITORY = "https://repo1.maven.org/maven2"
+LOCK = Path(__file__).with_name("cassandra.lock.json")
+ATTEMPTS = 3
+
+
+def read_lock() -> list[dict[str, Any]]:
+    """The pinned jars: dicts with ``path`` (in the repository), ``sha256`` and ``bytes``."""
+    jars: list[dict[str, Any]] = json.loads(LOCK.read_text(encoding="utf-8"))["jars"]
+    return jars
+
+
+def ensure(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
+    """The jars on this machine, fetched into ``folder`` where missing or damaged, each checked against the lock.
+
+    Args:
+        folder: cache folder; made when missing.
+        progress: called with (jars at hand, all jars).
+    Returns:
+        Their paths, in the order of the lock.
+    Raises:
+        HelpersError: a jar cannot be fetched (no network, proxy), or is not the file that the lock names.
+    """
+    jars = read_lock()
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / Path(jar["path"]).name for jar in jars]
+    wanted = [(jar, path) for jar, path in zip(jars, paths, strict=True) if not _is(path, jar)]
+    at_hand = len(jars) - len(wanted)
+    progress(at_hand, len(jars))
+    pool = ThreadPoolExecutor(8)
+    try:
+        for done in as_completed([pool.submit(_fetch, jar, path) for jar, path in wanted]):
+            done.result()
+            at_hand += 1
+            progress(at_hand, len(jars))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return paths
+
+
+def _is(path: Path, jar: dict[str, Any]) -> bool:
+    try:
+        return path.stat().st_size == jar["bytes"] and _sha256(path.read_bytes()) == jar["sha256"]
+    except OSError:
+        return False
+
+
+def _fetch(jar: dict[str, Any], path: Path) -> None:
+    repository = os.environ.get("MAVEN_REPOSITORY_URL", REPOSITORY).rstrip("/")
+    url = f"{repository}/{jar['path']}"
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310
+                content = reply.read()
+            break
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
+                raise HelpersError(
+                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come from Maven Central once: "
+                    "connect to the network or set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a mirror, "
+                    "or set CASSANDRA_URL to a server of yours"
+                ) from error
+    if _sha256(content) != jar["sha256"]:
+        raise HelpersError(
+            f"cassandra: {url} is not the file that the lock names (SHA-256 differs); it was not kept: "
+            "try again on another network, or set CASSANDRA_URL to a server of yours"
+        )
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_lock(work: Path) -> None:
+    """Resolve the endpoint anew by jgo into the folder ``work`` and write the lock."""
+    import jgo  # only whoever renews the lock needs it: pip install jgo
+
+    repository = work / "repository"
+    jgo.EnvironmentBuilder(
+        context=jgo.MavenContext(repo_cache=repository), cache_dir=work / "environment"
+    ).from_endpoint(ENDPOINT)
+    jars = []
+    for path in sorted(repository.rglob("*.jar")):
+        content = path.read_bytes()
+        where = path.relative_to(repository).as_posix()
+        jars.append({"path": where, "sha256": _sha256(content), "bytes": len(content)})
+    LOCK.write_text(json.dumps({"endpoint": ENDPOINT, "jars": jars}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_lock(Path(sys.argv[1]).absolute())

