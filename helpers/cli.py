@@ -1,0 +1,248 @@
+"""``python -m helpers COMMAND``: 0 done; 1 done, but with differences or rejected rows; 2 it could not be done."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from helpers.errors import HelpersError, first_line
+
+DONE, DIFFERENT, FAILED = 0, 1, 2
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint with the remedy, and exit with 2."""
+        self.exit(FAILED, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: the words after ``python -m helpers``; those of the process when None.
+    Returns:
+        The exit code.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except HelpersError as error:
+        print(f"helpers {options.command}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(
+            f"helpers {options.command}: interrupted; the same command goes on or begins anew",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED
+    except OSError as error:  # no space, no permission
+        print(f"helpers {options.command}: {first_line(error)}", file=sys.stderr)
+        return FAILED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = Parser(prog="python -m helpers", description="The servers, steps and reports of the course.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], help: str, as_json: bool = True) -> Parser:
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        if as_json:
+            command.add_argument(
+                "--json", action="store_true", help="one JSON object on stdout, all else on stderr"
+            )
+        command.set_defaults(run=run)
+        return command
+
+    up = add("up", _up, "start the servers that are not running, wait until each answers, print their URLs")
+    up.add_argument(
+        "names", nargs="*", metavar="NAME", help="postgres, redis, mongodb, cassandra (default: all)"
+    )
+    up.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
+
+    status = add("status", _status, "show what runs, where, and in which version")
+    status.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
+
+    down = add("down", _down, "stop the embedded servers", as_json=False)
+    down.add_argument("--delete", action="store_true", help="delete their data too")
+
+    run = add("run", _run, "run notebooks 01 to 06 and make the report as a PDF", as_json=False)
+    run.add_argument(
+        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
+    )
+    run.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (report/build)")
+    run.add_argument(
+        "--publish", action="store_true", help="replace the committed outputs (with --profile full)"
+    )
+
+    populate = add("populate", _populate, "make the four tables if they are missing, and fill them")
+    _add_source(populate)
+    for table, rows in {"users": 20, "products": 15, "activities": 20, "orders": 20}.items():
+        populate.add_argument(f"--{table}", type=int, default=rows, metavar="N", help=f"rows ({rows})")
+    populate.add_argument(
+        "--seed", type=int, default=42, metavar="N", help="the same seed gives the same rows (42)"
+    )
+    populate.add_argument("--replace", action="store_true", help="replace rows that an earlier populate made")
+
+    migrate = add(
+        "migrate", _migrate, "move the four tables from PostgreSQL to Redis, and verify; resumes by itself"
+    )
+    _add_source(migrate)
+    _add_target(migrate)
+    migrate.add_argument("--batch-rows", type=int, default=None, metavar="N", help="most rows in a batch")
+    migrate.add_argument("--workers", type=int, default=1, metavar="N", help="processes that load (1)")
+    migrate.add_argument(
+        "--dry-run", action="store_true", help="say what would be written, and write nothing"
+    )
+    migrate.add_argument("--restart", action="store_true", help="drop an unfinished load and begin anew")
+    migrate.add_argument(
+        "--replace", action="store_true", help="remove what an earlier migration wrote, load anew"
+    )
+    migrate.add_argument("--flushdb", action="store_true", help="empty the whole Redis database first")
+    migrate.add_argument("--no-verify", action="store_true", help="leave the verification out")
+
+    verify = add(
+        "verify", _verify, "compare every field of every row in Redis with PostgreSQL, and find extra keys"
+    )
+    _add_source(verify)
+    _add_target(verify)
+
+    bench = add(
+        "bench", _bench, "measure the comparison of Redis, MongoDB and Cassandra, and save the raw samples"
+    )
+    bench.add_argument(
+        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
+    )
+
+    report = add(
+        "report", _report, "make the report again from saved results; no server is needed", as_json=False
+    )
+    report.add_argument("--results", type=Path, metavar="DIR", help="saved results (those of the last run)")
+    report.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the PDF and its figures go (report/build)"
+    )
+    return parser
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--source", metavar="URL", help="PostgreSQL (POSTGRES_URL, Compose or embedded)")
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", metavar="URL", help="Redis (REDIS_URL, Compose or embedded)")
+    command.add_argument("--prefix", default="", metavar="P", help="stands before every key")
+
+
+def _show(options: argparse.Namespace, data: Any, lines: Sequence[str]) -> None:
+    print(json.dumps(data, ensure_ascii=False, default=str) if options.json else "\n".join(lines))
+
+
+def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
+    rows = {name: asdict(server) for name, server in found.items()}
+    for name, row in rows.items():
+        row.pop("name")
+        if not options.show_secrets:
+            row["url"] = found[name].safe_url
+    lines = [
+        f"{name:<10} {(row['version'] if row['running'] else 'not running') or '':<12} {row['source']:<9} {row['url'] or ''}"
+        for name, row in rows.items()
+    ]
+    _show(options, rows, lines)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from helpers import servers, settings
+
+    _show_servers(options, servers.up(options.names or settings.NAMES))
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from helpers import servers
+
+    _show_servers(options, servers.status())
+    return DONE
+
+
+def _down(options: argparse.Namespace) -> int:
+    from helpers import servers
+
+    stopped = servers.down(delete=options.delete)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "no embedded server was running")
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from helpers import course
+
+    print(course.run(profile=options.profile, out=options.out, publish=options.publish))
+    return DONE
+
+
+def _populate(options: argparse.Namespace) -> int:
+    from helpers import population
+
+    result = population.populate(
+        options.source,
+        users=options.users,
+        products=options.products,
+        activities=options.activities,
+        orders=options.orders,
+        seed=options.seed,
+        replace=options.replace,
+    )
+    _show(options, result, [f"{name}: {value}" for name, value in result.items()])
+    return DONE
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from helpers import migration
+
+    result = migration.migrate(
+        options.source,
+        options.target,
+        batch_rows=options.batch_rows,
+        workers=options.workers,
+        dry_run=options.dry_run,
+        restart=options.restart,
+        replace=options.replace,
+        flushdb=options.flushdb,
+        verify=not options.no_verify,
+        prefix=options.prefix,
+    )
+    _show(options, result, migration.describe(result))
+    return DIFFERENT if sum(result["rows_rejected"].values()) or result.get("differences") else DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from helpers import verification
+
+    result = verification.verify(options.source, options.target, prefix=options.prefix)
+    _show(options, result, verification.describe(result))
+    return DIFFERENT if result["differences"] else DONE
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from helpers import bench, servers
+
+    servers.up()
+    result = bench.run(profile=options.profile)
+    _show(options, result, bench.describe(result))
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from helpers import report
+
+    print(report.build(results=options.results, out=options.out))
+    return DONE

@@ -1,0 +1,85 @@
+"""Real servers for every test: started once a session in a state folder of their own unless HELPERS_HOME names one."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from helpers import connections, servers, settings
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder() -> Iterator[Path]:
+    """A fresh state folder for the session, whose servers stop with it; ``HELPERS_TEST_HOME`` keeps one instead."""
+    for name in settings.NAMES:
+        os.environ.pop(f"{name.upper()}_URL", None)
+    kept = os.environ.get("HELPERS_TEST_HOME")
+    folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="course-tests-"))
+    os.environ["HELPERS_HOME"] = str(folder)
+    results = Path(tempfile.mkdtemp(prefix="course-results-"))
+    os.environ["HELPERS_RESULTS"] = str(results)
+    yield folder
+    shutil.rmtree(results, ignore_errors=True)
+    if not kept:
+        servers.down(delete=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running(name: str) -> str:
+    return servers.up([name], progress=False)[name].url or ""
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    return _running("postgres")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> str:
+    return _running("redis")
+
+
+@pytest.fixture(scope="session")
+def mongodb_url() -> str:
+    return _running("mongodb")
+
+
+@pytest.fixture(scope="session")
+def cassandra_url() -> str:
+    return _running("cassandra")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A URL whose search path is a fresh schema, dropped afterwards."""
+    schema = f"test_{os.getpid()}_{next(_numbers)}"
+    connection = psycopg2.connect(postgres_server)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+    try:
+        yield connections.with_schema(postgres_server, schema)
+    finally:
+        cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        connection.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """The URL of an empty logical database, emptied afterwards (database 0 is the course's)."""
+    url = f"{redis_server.rpartition('/')[0]}/{next(_numbers) % 14 + 1}"
+    client = connections.redis(url)
+    client.flushdb()
+    try:
+        yield url
+    finally:
+        client.flushdb()
+        client.close()
