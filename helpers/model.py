@@ -12,8 +12,8 @@ key                              type        holds
 ``product:{id}:orders``          sorted set  member ``order_id``, score of order_date
 ===============================  ==========  ===================================================
 
-Values are canonical text: NUMERIC with its scale (``19.90``, also ``NaN``), TIMESTAMP as ISO 8601 of fixed width
-with microseconds, NULL as an absent field. A score is the date in microseconds since 1970 as the nearest double.
+Values are canonical text: NUMERIC with its scale (``19.90``, also ``NaN``), TIMESTAMP as fixed-width ISO 8601
+with microseconds, NULL as an absent field. A score is the date in microseconds since 1970, the nearest double.
 An order without user, product or date is held by its hash and lacks only the references back that need them.
 ``reject_reason`` names the rows that these rules could not give back exactly.
 """
@@ -52,7 +52,7 @@ REASONS: Mapping[str, str] = {
     "bc_date": "a date before the year 1 has no ISO 8601 form of fixed width",
     "year_over_9999": "a date after the year 9999 has no ISO 8601 form of fixed width",
     "no_field": "every column but the key is NULL, and Redis holds no empty hash",
-    "score_order": "its score equals that of an activity with an earlier date and a higher id (years beyond 2255), "
+    "score_order": "its score equals that of an activity with an earlier date and a higher id (beyond 2255), "
     "so that list and sorted set could not be put together again",
 }
 """Why a row cannot be held, by reason name."""
@@ -285,7 +285,7 @@ class ScoreOrder:
     """Tells which activities list and sorted set could not be put together again.
 
     They are in step when sorted by (date, id) and by (score, id). Where a double no longer holds single
-    microseconds, two dates may share a score; then ids alone decide, and an activity whose id is lower than that of
+    microseconds, two dates may share a score; then ids decide, and an activity whose id is lower than that of
     an earlier date with the same score would change places. Ask for each activity in the order of the list.
     """
 
