@@ -1,0 +1,120 @@
+"""What a live PostgreSQL schema holds, read from pg_catalog."""
+
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from helpers.errors import HelpersError
+
+TABLES = """
+SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class'), c.relkind
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+ORDER BY c.relname"""
+
+COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
+FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum"""
+
+# A unique index without a condition or an expression makes its columns a key, with or without a constraint.
+INDEXES = """
+SELECT i.relname, x.indisprimary,
+       x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indisvalid,
+       pg_get_indexdef(x.indexrelid),
+       ARRAY(SELECT coalesce(a.attname, pg_get_indexdef(x.indexrelid, u.place::int, true))
+             FROM unnest(x.indkey::int2[]) WITH ORDINALITY u(number, place)
+             LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.number AND u.number > 0
+             WHERE u.place <= x.indnkeyatts ORDER BY u.place)
+FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+WHERE x.indrelid = %s ORDER BY i.relname"""
+
+FOREIGN_KEYS = """
+SELECT k.conname, n.nspname, f.relname, k.confdeltype,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place),
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place)
+FROM pg_constraint k JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace n ON n.oid = f.relnamespace
+WHERE k.conrelid = %s AND k.contype = 'f' ORDER BY k.conname"""
+
+KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
+ON_DELETE = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+def read(connection: Connection, schema: str | None = None) -> dict[str, Any]:
+    """The tables of a schema, as plain values that JSON can hold.
+
+    Args:
+        connection: an open connection; it is only read from.
+        schema: the schema's name; the connection's current schema when None.
+
+    Returns:
+        ``{"schema": name, "tables": [...]}``, tables by name. A table has ``name``, ``kind`` (table, view,
+        ...), ``comment``, ``columns`` (in their order: ``name type nullable default``), ``primary_key``
+        (columns or None), ``unique`` (lists of columns, the primary key left out), ``foreign_keys`` (``name
+        columns references referenced_columns on_delete``; a parent in another schema is named
+        ``schema.table``) and ``indexes`` (``name columns unique primary definition``).
+
+    Raises:
+        HelpersError: the search path names no existing schema.
+    """
+    schema = schema or current_schema(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES, [schema])
+        tables = [_table(cursor, schema, *row) for row in cursor.fetchall()]
+    return {"schema": schema, "tables": tables}
+
+
+def current_schema(connection: Connection) -> str:
+    """The schema in which an unqualified table is created.
+
+    Raises:
+        HelpersError: the search path names no existing schema.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema(), current_setting('search_path')")
+        name, path = cursor.fetchone() or (None, "")
+    if name is None:
+        raise HelpersError(
+            f"{address(connection)}: the search path ({path}) names no existing schema; create it first"
+        )
+    return str(name)
+
+
+def address(connection: Connection) -> str:
+    """``postgres at host:port`` of a connection, for messages."""
+    return f"postgres at {connection.info.host or 'local'}:{connection.info.port}"
+
+
+def _table(cursor: Any, schema: str, oid: int, name: str, comment: str | None, kind: str) -> dict[str, Any]:
+    cursor.execute(COLUMNS, [oid])
+    columns = [
+        dict(zip(("name", "type", "nullable", "default"), row, strict=True)) for row in cursor.fetchall()
+    ]
+    cursor.execute(INDEXES, [oid])
+    indexes = cursor.fetchall()
+    cursor.execute(FOREIGN_KEYS, [oid])
+    return {
+        "name": name,
+        "kind": KINDS[kind],
+        "comment": comment,
+        "columns": columns,
+        "primary_key": next((keys for _, primary, _, _, keys in indexes if primary), None),
+        "unique": [keys for _, primary, key, _, keys in indexes if key and not primary],
+        "foreign_keys": [
+            {
+                "name": constraint,
+                "columns": own,
+                "references": parent if namespace == schema else f"{namespace}.{parent}",
+                "referenced_columns": theirs,
+                "on_delete": ON_DELETE[action],
+            }
+            for constraint, namespace, parent, action, own, theirs in cursor.fetchall()
+        ],
+        "indexes": [
+            {"name": index, "columns": keys, "unique": key, "primary": primary, "definition": definition}
+            for index, primary, key, definition, keys in indexes
+        ],
+    }
