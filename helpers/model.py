@@ -13,7 +13,7 @@ key                              type        holds
 ===============================  ==========  ===================================================
 
 Values are canonical text: NUMERIC with its scale (``19.90``, also ``NaN``), TIMESTAMP as fixed-width ISO 8601
-with microseconds, NULL as an absent field. A score is the date in microseconds since 1970, the nearest double.
+with microseconds, NULL as an absent field. A score is the date in microseconds since 1970 as a double.
 An order without user, product or date is held by its hash and lacks only the references back that need them.
 ``reject_reason`` names the rows that these rules could not give back exactly.
 """
