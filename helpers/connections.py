@@ -26,11 +26,14 @@ def _url(name: str, url: str | None) -> str:
 
 
 def _refused(name: str, url: str, error: BaseException) -> HelpersError:
-    password = urlsplit(url).password if "://" in url else None
+    try:
+        password, place = urlsplit(url).password if "://" in url else None, settings.address(url)
+    except ValueError:  # so malformed that it has no parts: repeat nothing of it
+        return HelpersError(f"{name}: the URL is malformed; {REMEDY}")
     reason = first_line(error)
     if password:
         reason = reason.replace(password, "***").replace(unquote(password), "***")
-    return HelpersError(f"{name} at {settings.address(url)}: {reason}; {REMEDY}")
+    return HelpersError(f"{name} at {place}: {reason}; {REMEDY}")
 
 
 def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.connection:
@@ -70,8 +73,12 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     url = _url("redis", url)
     try:
         client = redis_py.Redis.from_url(url, **{"socket_connect_timeout": TIMEOUT_S, **options})
+    except (redis_py.RedisError, ValueError) as error:
+        raise _refused("redis", url, error) from error
+    try:
         client.ping()
-    except (redis_py.RedisError, OSError, ValueError) as error:
+    except (redis_py.RedisError, OSError) as error:
+        client.close()
         raise _refused("redis", url, error) from error
     return client
 
@@ -90,8 +97,12 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             url, **{"serverSelectionTimeoutMS": TIMEOUT_S * 1000, **options}
         )
-        client.admin.command("ping")
     except (pymongo.errors.PyMongoError, ValueError) as error:
+        raise _refused("mongodb", url, error) from error
+    try:
+        client.admin.command("ping")
+    except pymongo.errors.PyMongoError as error:
+        client.close()
         raise _refused("mongodb", url, error) from error
     return client
 

@@ -24,7 +24,16 @@ FORMAT = "user-activity-results"
 VERSION = 1
 KINDS = ("schema", "population", "comparison", "modeling", "migration", "ladder")
 PROFILES = ("quick", "full")
-LIBRARIES = ("psycopg2-binary", "redis", "hiredis", "pymongo", "cassandra-driver", "Faker", "pandas", "matplotlib")
+LIBRARIES = (
+    "psycopg2-binary",
+    "redis",
+    "hiredis",
+    "pymongo",
+    "cassandra-driver",
+    "Faker",
+    "pandas",
+    "matplotlib",
+)
 
 ENVELOPE: Mapping[str, Any] = {
     "type": "object",
@@ -151,7 +160,9 @@ def save(
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"{kind}.json"
     draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    draft.write_text(
+        json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
     draft.replace(path)
     return path
 
@@ -180,7 +191,9 @@ def read(path: Path) -> Record:
         record = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(record, ENVELOPE)
     except (OSError, ValueError) as error:
-        raise HelpersError(f"{path}: not a readable result ({first_line(error)}); measure it again") from error
+        raise HelpersError(
+            f"{path}: not a readable result ({first_line(error)}); measure it again"
+        ) from error
     except jsonschema.ValidationError as error:
         where = "/".join(str(step) for step in error.absolute_path) or "top level"
         raise HelpersError(

@@ -34,7 +34,11 @@ def home() -> Path:
         HelpersError: the folder cannot be made or written to.
     """
     chosen = os.environ.get("HELPERS_HOME")
-    folder = Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("user-activity-course")
+    folder = (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else platformdirs.user_cache_path("user-activity-course")
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -56,7 +60,9 @@ def environment_url(name: str) -> str | None:
     if not url:
         return None
     if "://" in url and urlsplit(url).scheme not in SCHEMES[name]:
-        raise HelpersError(f"{variable}: {redact(url)} is not a {name} URL; it starts with {SCHEMES[name][0]}://")
+        raise HelpersError(
+            f"{variable}: {redact(url)} is not a {name} URL; it starts with {SCHEMES[name][0]}://"
+        )
     return url
 
 

@@ -1,0 +1,77 @@
+"""Saved results: whole, versioned, and refused with a clear word when they are not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers import results
+from helpers.errors import HelpersError
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    results.save("ladder", {"rows": 3}, profile="quick", servers={"redis": "8.2.3"}, folder=tmp_path)
+    loaded = results.load(tmp_path)
+    assert loaded.require("ladder") == {"rows": 3}
+    assert loaded["ladder"].environment["servers"] == {"redis": "8.2.3"}
+    assert loaded.profile == "quick"
+    assert [p.name for p in tmp_path.iterdir()] == ["ladder.json"]
+
+
+def test_one_quick_result_makes_the_whole_quick(tmp_path: Path) -> None:
+    results.save("ladder", {}, profile="full", folder=tmp_path)
+    assert results.load(tmp_path).profile == "full"
+    results.save("schema", {}, profile="quick", folder=tmp_path)
+    assert results.load(tmp_path).profile == "quick"
+
+
+def test_a_missing_kind_is_said_to_be_missing(tmp_path: Path) -> None:
+    loaded = results.load(tmp_path)
+    assert loaded.get("schema") is None and loaded.profile is None
+    with pytest.raises(results.Missing, match="schema: not measured"):
+        loaded.require("schema")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HelpersError, match="does not exist"):
+        results.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        ("", "not a readable result"),
+        ('{"format": "other"}', "not a result of version"),
+        ("version", "version"),
+        ("kind", "holds a result of kind schema"),
+    ],
+)
+def test_a_broken_or_old_file_is_named(tmp_path: Path, damage: str, complaint: str) -> None:
+    path = results.save("ladder", {"rows": 3}, profile="quick", folder=tmp_path)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if damage == "version":
+        damage = json.dumps(record | {"version": 0})
+    elif damage == "kind":
+        damage = json.dumps(record | {"kind": "schema"})
+    path.write_text(damage, encoding="utf-8")
+    with pytest.raises(HelpersError, match=complaint) as caught:
+        results.load(tmp_path)
+    assert "ladder.json" in str(caught.value)
+
+
+def test_the_environment_names_no_host_user_or_path() -> None:
+    import getpass
+    import platform
+
+    shown = json.dumps(results.environment())
+    assert platform.node() not in shown
+    assert "/home" not in shown and "/root" not in shown
+    assert f'"{getpass.getuser()}"' not in shown
+    assert results.stamp("quick").count("\n") == 0
+
+
+def test_a_save_that_fails_leaves_the_old_result(tmp_path: Path) -> None:
+    results.save("ladder", {"rows": 3}, profile="quick", folder=tmp_path)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        results.save("ladder", {"rows": float("nan")}, profile="quick", folder=tmp_path)
+    assert results.load(tmp_path).require("ladder") == {"rows": 3}

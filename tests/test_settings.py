@@ -1,0 +1,62 @@
+"""What is known before any server is asked."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import settings
+from helpers.errors import HelpersError
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:secret@127.0.0.1:5/d", "postgresql://u:***@127.0.0.1:5/d"),
+        ("redis://:secret@127.0.0.1:6/0", "redis://:***@127.0.0.1:6/0"),
+        ("redis://127.0.0.1:6/0", "redis://127.0.0.1:6/0"),
+        ("redis://:se@cret@127.0.0.1:6/0", "redis://:***@127.0.0.1:6/0"),
+        ("host=127.0.0.1 port=5 password=secret", "host=127.0.0.1 port=5 password=***"),
+    ],
+)
+def test_redact_hides_the_password_and_nothing_else(url: str, shown: str) -> None:
+    assert settings.redact(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://u:secret@127.0.0.1:5/d", "127.0.0.1:5"),
+        ("host=127.0.0.1 port=5 password=secret", "127.0.0.1:5"),
+        ("unix:///run/redis.sock", "/run/redis.sock"),
+    ],
+)
+def test_address_is_for_messages(url: str, place: str) -> None:
+    assert settings.address(url) == place
+
+
+def test_home_is_private_and_may_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HELPERS_HOME", str(tmp_path / "a" / "b"))
+    assert settings.home() == tmp_path / "a" / "b"
+    assert settings.home().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("HELPERS_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(HelpersError, match="HELPERS_HOME"):
+        settings.home()
+
+
+def test_importing_the_command_line_does_no_work(tmp_path: Path) -> None:
+    code = "import sys, helpers.cli; print(sorted({'psycopg2', 'pandas', 'cassandra', 'redis'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HELPERS_HOME": str(tmp_path / "none")},
+    )
+    assert done.stdout.strip() == "[]" and not (tmp_path / "none").exists()

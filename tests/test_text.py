@@ -1,0 +1,30 @@
+"""Numbers and lists as people read them."""
+
+import pytest
+
+from helpers import text
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (0.01234, "0.0123"), (0.9999, "1.00"), (9.999, "10.0"), (99.99, "100"), (1234.5, "1,230")]
+    + [(-1.5, "-1.50"), (float("inf"), "inf"), (float("nan"), "nan")],
+)
+def test_three_significant_digits(number: float, shown: str) -> None:
+    assert text.three(number) == shown
+
+
+@pytest.mark.parametrize(("us", "shown"), [(12.34, "12.3 µs"), (1234, "1.23 ms"), (4.56e6, "4.56 s")])
+def test_durations_in_a_fitting_unit(us: float, shown: str) -> None:
+    assert text.duration_us(us) == shown
+
+
+@pytest.mark.parametrize(("size", "shown"), [(100, "100 B"), (5000, "4.88 KiB"), (3 * 2**30, "3.00 GiB")])
+def test_sizes(size: float, shown: str) -> None:
+    assert text.size_bytes(size) == shown
+
+
+def test_lists_and_counts() -> None:
+    assert [text.join(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+    assert (text.plural(1, "row"), text.plural(1234, "row")) == ("1 row", "1,234 rows")
+    assert text.plural(2, "query", "queries") == "2 queries"
