@@ -1,7 +1,8 @@
 """Saved results: one JSON file a kind, with a version and a record of where it was measured.
 
-A results folder holds ``<kind>.json`` files and, beside them, raw samples. The folder of the current run is named by
-the environment variable ``HELPERS_RESULTS``; without it, it is ``report/build/results`` in the project.
+A results folder holds ``<kind>.json`` files and, beside them, raw samples. The folder of the current run
+is named by the environment variable ``HELPERS_RESULTS``; without it, it is ``report/build/results`` in
+the project.
 """
 
 import json
@@ -14,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import psutil
 
 from helpers.errors import HelpersError, first_line
@@ -35,23 +35,8 @@ LIBRARIES = (
     "matplotlib",
 )
 
-ENVELOPE: Mapping[str, Any] = {
-    "type": "object",
-    "required": ["format", "version", "kind", "profile", "created", "environment", "data"],
-    "additionalProperties": False,
-    "properties": {
-        "format": {"const": FORMAT},
-        "version": {"const": VERSION},
-        "kind": {"enum": list(KINDS)},
-        "profile": {"enum": list(PROFILES)},
-        "created": {"type": "string", "format": "date-time"},
-        "environment": {
-            "type": "object",
-            "required": ["processor", "cores", "memory_mb", "kernel", "python", "libraries", "servers"],
-        },
-        "data": {"type": "object"},
-    },
-}
+ENVIRONMENT = ("processor", "cores", "memory_mb", "kernel", "python", "libraries", "servers")
+"""What the environment record of every result holds."""
 
 
 class Missing(HelpersError):
@@ -60,7 +45,9 @@ class Missing(HelpersError):
 
 @dataclass(frozen=True)
 class Record:
-    """One saved result: its kind and profile, when (ISO 8601, UTC) and where it was measured, and its data."""
+    """One saved result: its kind and profile, when (ISO 8601, UTC) and where it was measured, and its
+    data.
+    """
 
     kind: str
     profile: str
@@ -143,6 +130,7 @@ def save(
         profile: ``quick`` or ``full``.
         servers: version of each server that took part, by name.
         folder: results folder; that of the current run when None.
+
     Returns:
         The path written.
     """
@@ -156,7 +144,8 @@ def save(
         "environment": environment(servers),
         "data": dict(data),
     }
-    jsonschema.validate(record, ENVELOPE)
+    if complaint := fault(record):
+        raise ValueError(f"{kind}: {complaint}")
     target.mkdir(parents=True, exist_ok=True)
     path = target / f"{kind}.json"
     draft = path.with_suffix(f".{os.getpid()}.tmp")
@@ -172,6 +161,7 @@ def load(folder: Path | str | None = None) -> Results:
 
     Args:
         folder: results folder; that of the current run when None.
+
     Raises:
         HelpersError: the folder does not exist, or a file is not a result of this format and version.
     """
@@ -189,19 +179,47 @@ def read(path: Path) -> Record:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        jsonschema.validate(record, ENVELOPE)
     except (OSError, ValueError) as error:
         raise HelpersError(
             f"{path}: not a readable result ({first_line(error)}); measure it again"
         ) from error
-    except jsonschema.ValidationError as error:
-        where = "/".join(str(step) for step in error.absolute_path) or "top level"
-        raise HelpersError(
-            f"{path}: not a result of version {VERSION} ({where}: {first_line(error)}); measure it again"
-        ) from error
+    if complaint := fault(record):
+        raise HelpersError(f"{path}: not a result of version {VERSION} ({complaint}); measure it again")
     if record["kind"] != path.stem:
         raise HelpersError(f"{path}: holds a result of kind {record['kind']}; measure {path.stem} again")
     return Record(**{name: record[name] for name in ("kind", "profile", "created", "environment", "data")})
+
+
+def fault(record: Any) -> str | None:
+    """What keeps a JSON value from being a result of this format and version; None when it is one.
+
+    Checked by hand, because importing jsonschema takes longer than making a report.
+    """
+    if not isinstance(record, dict):
+        return "not a JSON object"
+    expected = {"format", "version", "kind", "profile", "created", "environment", "data"}
+    if missing := sorted(expected - record.keys()):
+        return f"without {', '.join(missing)}"
+    if further := sorted(record.keys() - expected):
+        return f"with {', '.join(further)}"
+    for name, choices in {
+        "format": (FORMAT,),
+        "version": (VERSION,),
+        "kind": KINDS,
+        "profile": PROFILES,
+    }.items():
+        if record[name] not in choices:
+            return f"{name} is {record[name]!r}, not {' or '.join(map(repr, choices))}"
+    for name in ("environment", "data"):
+        if not isinstance(record[name], dict):
+            return f"{name} is not a JSON object"
+    if missing := [name for name in ENVIRONMENT if name not in record["environment"]]:
+        return f"environment without {', '.join(missing)}"
+    try:
+        datetime.fromisoformat(record["created"])
+    except (TypeError, ValueError):
+        return f"created is {record['created']!r}, not a date and time"
+    return None
 
 
 def stamp(profile: str, servers: Mapping[str, str] | None = None) -> str:
@@ -209,7 +227,8 @@ def stamp(profile: str, servers: Mapping[str, str] | None = None) -> str:
     here = environment(servers)
     versions = ", ".join(f"{name} {version}" for name, version in here["servers"].items())
     return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC · profile {profile} · {here['processor']}, {here['cores']} cores, "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC · profile {profile} · {here['processor']}, "
+        f"{here['cores']} cores, "
         f"{here['memory_mb'] / 1e3:.0f} GB · {here['system']} {here['kernel']} · Python {here['python']}"
         + (f" · {versions}" if versions else "")
     )
