@@ -1,0 +1,186 @@
+"""Run a notebook: through papermill in a kernel of its own, or here, in this process."""
+
+import ast
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import HelpersError, first_line
+from helpers.settings import project_root
+
+NAMES = (
+    "00_index",
+    "01_schema",
+    "02_population",
+    "03_comparison",
+    "04_modeling",
+    "05_migration",
+    "06_report",
+)
+"""The notebooks in the order in which they are run."""
+NOT_INLINE = "not-inline"
+"""Tag of a cell that is left out when its notebook runs inside the process that makes the report."""
+
+
+def folder() -> Path:
+    """Where the committed notebooks are."""
+    return project_root() / "notebooks"
+
+
+def run_kernel(
+    source: Path, target: Path, parameters: Mapping[str, Any], *, title: str, progress: bool
+) -> None:
+    """Run a notebook through papermill in a fresh kernel of this interpreter.
+
+    Args:
+        source: the notebook.
+        target: where the executed notebook goes; it is saved after every cell.
+        parameters: values for its ``parameters`` cell.
+        title: of the progress bar over its cells, on stderr.
+        progress: show it.
+
+    Raises:
+        HelpersError: a cell failed, or the kernel died; names notebook, cell, error and the executed
+            notebook.
+    """
+    import papermill
+
+    bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr} if progress else False
+    with this_kernel():
+        try:
+            papermill.execute_notebook(
+                source,
+                target,
+                dict(parameters),
+                kernel_name="python3",
+                progress_bar=bar,
+                cwd=source.parent,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise HelpersError(
+                f"{source.name}, cell {_cell_number(target)}: {error.ename}: {_last_line(error.evalue)}; "
+                f"executed so far: {target}"
+            ) from error
+        except RuntimeError as error:  # the kernel did not start, or died
+            raise HelpersError(f"{source.name}: {first_line(error)}; executed so far: {target}") from error
+
+
+@contextlib.contextmanager
+def this_kernel() -> Iterator[None]:
+    """Inside, the kernel ``python3`` is this interpreter and finds ``helpers``, whatever kernels the
+    user has.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        spec = Path(place) / "kernels" / "python3"
+        spec.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        (spec / "kernel.json").write_text(
+            json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}), encoding="utf-8"
+        )
+        before = os.environ.get("PYTHONPATH")
+        changes = {
+            "JUPYTER_PATH": place,
+            "JUPYTER_PREFER_ENV_PATH": "0",  # JUPYTER_PATH then comes before the user's and the environment's
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(project_root()), before])),
+        }
+        with environment(**changes):
+            yield
+
+
+@contextlib.contextmanager
+def environment(**changes: str) -> Iterator[None]:
+    """Environment variables that hold inside, and are as before afterwards."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def run_here(source: Path, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Run a notebook in this process, in a namespace of its own; faster than a kernel, and nothing is saved.
+
+    Works inside a notebook's kernel too. Cells tagged ``not-inline`` are left out. The file is read as
+    plain JSON: nbformat takes longer to import than the rest of the report takes to make.
+
+    Args:
+        source: the notebook.
+        parameters: values that replace those of its ``parameters`` cell.
+
+    Returns:
+        The notebook with its outputs, as ``nbformat`` would give it.
+
+    Raises:
+        HelpersError: a cell failed; one that a cell raises passes as it is.
+    """
+    notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(notebook["cells"], start=1):
+        cell["source"] = "".join(cell["source"])
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] != "code":
+            continue
+        cell["outputs"] = []
+        if NOT_INLINE not in tags:
+            cell["outputs"] = _run_cell(cell["source"], namespace, f"{source.name}, cell {number}")
+        if "parameters" in tags:
+            namespace.update(parameters or {})
+    return notebook
+
+
+def _run_cell(code: str, namespace: dict[str, Any], where: str) -> list[Any]:
+    """The outputs of a cell: what it prints, and what it displays, its last expression included."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.display import display
+    from IPython.utils.capture import capture_output
+
+    if not InteractiveShell.initialized():
+        InteractiveShell.instance()  # what `display` talks to
+    tree = ast.parse(code, filename=where)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    with capture_output() as captured:
+        try:
+            exec(compile(tree, where, "exec"), namespace)  # noqa: S102  the project's own notebook
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), where, "eval"), namespace)
+                if value is not None:
+                    display(value)
+        except HelpersError:
+            raise
+        except Exception as error:
+            raise HelpersError(f"{where}: {type(error).__name__}: {first_line(error)}") from error
+    outputs: list[Any] = []
+    if captured.stdout:
+        outputs.append({"output_type": "stream", "name": "stdout", "text": captured.stdout})
+    for rich in captured.outputs:
+        outputs.append({"output_type": "display_data", "data": rich.data, "metadata": rich.metadata or {}})
+    return outputs
+
+
+def _cell_number(path: Path) -> int:
+    """The number, from 1, of the cell that failed, counted as in the source: what papermill adds is not."""
+    import nbformat
+
+    number = 0
+    for cell in nbformat.read(path, as_version=4).cells:
+        if set(cell.metadata.get("tags", [])) & {"injected-parameters", "papermill-error-cell-tag"}:
+            continue
+        number += 1
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            break
+    return number
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"

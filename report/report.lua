@@ -1,0 +1,64 @@
+-- From notebook Markdown to Typst: numbered floats, cross references, the abstract, plain tables.
+
+local function typst(blocks)
+  return (pandoc.write(pandoc.Pandoc(blocks), "typst"):gsub("%s+$", ""))
+end
+
+-- [the diagram](#fig-er) becomes a live "Figure 1"; a link elsewhere stays a link.
+local function Link(link)
+  local id = link.target:match("^#(.+)$")
+  if id then return pandoc.RawInline("typst", "#ref(<" .. id .. ">)") end
+end
+
+local function Cite(cite)
+  local keys = cite.citations:map(function(c) return "#cite(<" .. c.id .. ">)" end)
+  return pandoc.RawInline("typst", table.concat(keys))
+end
+
+-- ::: {.float #label kind="table"} caption, then Typst code :::
+local function float(div)
+  local caption, code = pandoc.Blocks({}), ""
+  for _, block in ipairs(div.content) do
+    if block.t == "RawBlock" then code = block.text else caption:insert(block) end
+  end
+  local call = ("#report-float(kind: %s, wide: %s, caption: [%s], {\n%s\n}) <%s>"):format(
+    div.attributes.kind, tostring(div.classes:includes("wide")), typst(caption), code, div.identifier)
+  return pandoc.RawBlock("typst", call .. "\n")
+end
+
+local abstract = pandoc.Blocks({})
+
+local function Div(div)
+  if div.classes:includes("abstract") then abstract = div.content; return {} end
+  if div.classes:includes("float") then return float(div) end
+end
+
+-- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections.
+local function Header(header)
+  local id = header.identifier
+  header.level = math.max(header.level - 1, 1)
+  if header.classes:includes("appendix") then
+    return { pandoc.RawBlock("typst", "#show: appendix"), header }
+  end
+  if header.classes:includes("unnumbered") then
+    return pandoc.RawBlock("typst", ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
+      header.level, typst({ pandoc.Plain(header.content) }), id))
+  end
+end
+
+-- A Markdown table of prose: natural column widths instead of pandoc's percentages.
+local function Table(tbl)
+  for i, spec in ipairs(tbl.colspecs) do tbl.colspecs[i] = { spec[1], nil } end
+  return tbl
+end
+
+local function Pandoc(doc)
+  doc.meta.abstract = pandoc.MetaBlocks(abstract)
+  return doc
+end
+
+return {
+  { Link = Link, Cite = Cite },
+  { Div = Div, Table = Table },
+  { Header = Header, Pandoc = Pandoc },
+}
