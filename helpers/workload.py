@@ -19,7 +19,9 @@ MIXES: Mapping[str, Mapping[str, float]] = {
 """Share of each operation, by the mix's name (percent reads / percent writes)."""
 
 ZIPF_EXPONENT = 0.99
-"""How uneven users are: the constant of YCSB (Cooper and others, SoCC 2010), where a few users do most of the work."""
+"""How uneven users are: the constant of YCSB (Cooper and others, SoCC 2010), where a few users do most
+of the work.
+"""
 
 MISS_SHARE = 0.01
 """Share of reads that ask for a user who does not exist."""

@@ -1,0 +1,124 @@
+"""Measure Redis, MongoDB and Cassandra on the same data with the same operations, and save what was found."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from helpers import dataset, results, samples, stores, summary
+from helpers.comparison_schema import SCHEMA
+from helpers.design import DESIGNS, Design, steps
+from helpers.errors import HelpersError
+from helpers.phases import Session
+from helpers.progress import bar as bar_of
+from helpers.stores.base import CLIENTS, Store
+from helpers.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT
+
+NOT_MEASURED = "not measured"
+CONSTANTS = {
+    "zipf_exponent": ZIPF_EXPONENT,
+    "miss_share": MISS_SHARE,
+    "limit": LIMIT,
+    "connections": CLIENTS,
+}
+
+
+def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = True) -> dict[str, Any]:
+    """Measure, save ``comparison.json`` and the raw samples beside it, and leave no data in any server.
+
+    Args:
+        profile: ``quick`` (well under a minute, to see the method work) or ``full`` (as long as the
+            statistics need).
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+
+    Returns:
+        What was saved as the record's data.
+
+    Raises:
+        HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
+            then nothing is saved.
+    """
+    if profile not in DESIGNS:
+        raise HelpersError(f"profile {profile!r}: no such profile; choose from {', '.join(DESIGNS)}")
+    return measure(DESIGNS[profile], profile=profile, folder=folder, progress=progress)
+
+
+def measure(
+    design: Design,
+    *,
+    profile: str,
+    folder: Path | None = None,
+    progress: bool = True,
+    urls: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """As ``run``, with a design of one's own and, if given, the URLs of the servers by name."""
+    urls = urls or {}
+    with ExitStack() as stack:
+        bar = stack.enter_context(bar_of(steps(design), "comparison", unit="runs", enabled=progress))
+        opened = {
+            name: stack.enter_context(_opened(stores.connect(name, urls.get(name)))) for name in stores.NAMES
+        }
+        idle = {name: {"idle_rss_mb": store.server_rss_mb()} for name, store in opened.items()}
+        sizes = {table: getattr(design, table) for table in dataset.QUERIES}
+        made = stack.enter_context(dataset.made(urls.get("postgres"), **sizes, seed=design.seed))
+        session = Session(design, made, bar)
+        tiers = {"relaxed": session.relaxed(opened)}
+        counts = {name: idle[name] | session.counts(store) for name, store in opened.items()}
+        if design.strict_blocks:
+            tiers["strict"] = _strict(session, opened)
+        versions = {name: store.version() for name, store in opened.items()}
+    data = {
+        "design": asdict(design) | CONSTANTS,
+        "tiers": tiers,
+        "answers": session.asked,
+        "floors": session.floors,
+        "counts": counts,
+        **summary.summarise(session.records),
+    }
+    jsonschema.validate(data, SCHEMA)
+    target = folder or results.current_folder()
+    samples.write(session.records, target)
+    results.save("comparison", data, profile=profile, servers=versions, folder=target)
+    return data
+
+
+@contextmanager
+def _opened(store: Store) -> Iterator[Store]:
+    """A store whose data and settings are put back at the end, also when its server is gone by then."""
+    try:
+        yield store
+    finally:
+        with suppress(*store.ERRORS):
+            store.drop()
+        store.close()
+
+
+def _strict(session: Session, opened: Mapping[str, Store]) -> dict[str, Any]:
+    """Measure the strict tier; a Cassandra that was not started in it is replaced by a throw-away one
+    that is.
+    """
+    with ExitStack() as stack:
+        ready: dict[str, Store] = {}
+        missing: dict[str, dict[str, str]] = {}
+        for name, store in opened.items():
+            if "strict" in store.tiers():
+                ready[name] = store
+            elif name == "cassandra":
+                try:
+                    ready[name] = _batching_cassandra(stack)
+                except HelpersError as error:
+                    missing[name] = {NOT_MEASURED: str(error)}
+            else:
+                missing[name] = {NOT_MEASURED: "the server does not let its durability be set"}
+        return (session.strict(ready) if len(ready) > 1 else {}) | missing
+
+
+def _batching_cassandra(stack: ExitStack) -> Store:
+    from helpers.servers import scratch
+
+    server = stack.enter_context(scratch.cassandra(commitlog_sync="batch", commitlog_sync_period="0ms"))
+    return stack.enter_context(_opened(stores.connect("cassandra", server.url)))

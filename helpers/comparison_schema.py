@@ -1,0 +1,114 @@
+"""What the data of a saved comparison must look like, as JSON Schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helpers.stores import NAMES
+from helpers.stores.base import TIERS
+from helpers.workload import MIXES, OPERATIONS
+
+NUMBER = {"type": "number"}
+POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+COUNT = {"type": "integer", "minimum": 0}
+STORE = {"enum": list(NAMES)}
+INTERVAL = {
+    "type": ["object", "null"],
+    "required": ["value", "low", "high"],
+    "additionalProperties": False,
+    "properties": dict.fromkeys(("value", "low", "high", "block_low", "block_high"), NUMBER),
+}
+PERCENTILES = {
+    "type": "object",
+    "required": ["p50", "p90", "p99", "p99.9"],
+    "additionalProperties": INTERVAL,
+}
+
+
+def _object(properties: Mapping[str, Any], *, more: bool = False) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": list(properties),
+        "properties": dict(properties),
+        "additionalProperties": more,
+    }
+
+
+def _by_store(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(NAMES), "properties": {name: dict(value) for name in NAMES}}
+
+
+def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
+    return _object({verb: dict(value) for verb in OPERATIONS})
+
+
+WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}
+QUANTILES = {"type": "array", "items": NUMBER}
+OPTIONAL = {"type": ["number", "null"]}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+
+LATENCY = _object(
+    WHERE
+    | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
+    | {"quantiles_us": QUANTILES}
+)
+RATIO = _object(
+    WHERE
+    | {
+        "store": STORE,
+        "against": STORE,
+        "blocks": COUNT,
+        "ratio": POSITIVE,
+        "low": POSITIVE,
+        "high": POSITIVE,
+    }
+    | {"p": NUMBER, "p_holm": NUMBER, "shown": {"type": "boolean"}}
+)
+THROUGHPUT = _object(
+    {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
+    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
+    | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
+)
+OPEN_LOOP = _object(
+    {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
+    | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
+    | {"latency_quantiles_us": QUANTILES, "service_quantiles_us": QUANTILES, "client_busy_share": NUMBER}
+)
+COUNTS = _object(
+    {
+        "idle_rss_mb": OPTIONAL,
+        "definitions": COUNT,
+        "sent": _by_verb(_object({"round_trips": COUNT, "statements": COUNT})),
+        "records_written": _by_verb(COUNT),
+        "commands": _by_verb({"type": "string"}),
+        "atomic": _by_verb({"type": "string"}),
+        "size": _object(
+            {
+                "memory_bytes": {"type": ["integer", "null"]},
+                "disk_bytes": {"type": ["integer", "null"]},
+                "how": {"type": "string"},
+            }
+        ),
+    }
+)
+
+SCHEMA: Mapping[str, Any] = _object(
+    {
+        "design": _object(
+            {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True
+        ),
+        "tiers": {"type": "object", "required": ["relaxed"], "additionalProperties": _by_store(TEXTS)},
+        "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
+        "floors": _object(
+            {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
+        ),
+        "counts": _by_store(COUNTS),
+        "latency": {"type": "array", "items": LATENCY, "minItems": 1},
+        "ratios": {"type": "array", "items": RATIO},
+        "throughput": {"type": "array", "items": THROUGHPUT},
+        "open_loop": {"type": "array", "items": OPEN_LOOP},
+        "cost": _by_store({"type": "object"}),
+        "warm_up": _by_store(QUANTILES),
+        "errors": _by_store(COUNT),
+        "operations": _by_store(COUNT),
+    }
+)

@@ -1,0 +1,25 @@
+"""The four operations on Redis, MongoDB and Cassandra: the same verbs, each in its own idiom."""
+
+from collections.abc import Sequence
+
+from helpers.errors import HelpersError
+from helpers.stores.base import Store
+from helpers.stores.cassandra import CassandraStore
+from helpers.stores.mongodb import MongoStore
+from helpers.stores.redis import RedisStore
+
+STORES: dict[str, type[Store]] = {"redis": RedisStore, "mongodb": MongoStore, "cassandra": CassandraStore}
+"""The class of each store, in the order in which they are shown."""
+
+NAMES: Sequence[str] = tuple(STORES)
+
+
+def connect(name: str, url: str | None = None) -> Store:
+    """A store connected to a server, the resolved one when no URL is given.
+
+    Raises:
+        HelpersError: the name is not one of ``NAMES``, or the server cannot be reached.
+    """
+    if name not in STORES:
+        raise HelpersError(f"{name}: no such store; choose from {', '.join(NAMES)}")
+    return STORES[name](url)
