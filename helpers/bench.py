@@ -8,8 +8,9 @@ from typing import Any
 
 import jsonschema
 
-from helpers import dataset, results, samples, stores, summary
+from helpers import dataset, decision, results, samples, stores, summary
 from helpers.comparison_schema import SCHEMA
+from helpers.decision import EQUAL_WEIGHTS
 from helpers.design import DESIGNS, Design, steps
 from helpers.errors import HelpersError
 from helpers.phases import Session
@@ -26,7 +27,13 @@ CONSTANTS = {
 }
 
 
-def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = True) -> dict[str, Any]:
+def run(
+    *,
+    profile: str = "quick",
+    folder: Path | None = None,
+    progress: bool = True,
+    weights: Mapping[str, float] = EQUAL_WEIGHTS,
+) -> dict[str, Any]:
     """Measure, save ``comparison.json`` and the raw samples beside it, and leave no data in any server.
 
     Args:
@@ -44,7 +51,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     """
     if profile not in DESIGNS:
         raise HelpersError(f"profile {profile!r}: no such profile; choose from {', '.join(DESIGNS)}")
-    return measure(DESIGNS[profile], profile=profile, folder=folder, progress=progress)
+    return measure(DESIGNS[profile], profile=profile, folder=folder, progress=progress, weights=weights)
 
 
 def measure(
@@ -54,9 +61,13 @@ def measure(
     folder: Path | None = None,
     progress: bool = True,
     urls: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] = EQUAL_WEIGHTS,
 ) -> dict[str, Any]:
     """As ``run``, with a design of one's own and, if given, the URLs of the servers by name."""
     urls = urls or {}
+    decision.totals(
+        {criterion: {} for criterion in decision.CRITERIA}, weights
+    )  # better refused now than later
     with ExitStack() as stack:
         bar = stack.enter_context(bar_of(steps(design), "comparison", unit="runs", enabled=progress))
         opened = {
@@ -73,6 +84,7 @@ def measure(
         versions = {name: store.version() for name, store in opened.items()}
     data = {
         "design": asdict(design) | CONSTANTS,
+        "weights": dict(weights),
         "tiers": tiers,
         "answers": session.asked,
         "floors": session.floors,

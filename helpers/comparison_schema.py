@@ -96,6 +96,7 @@ SCHEMA: Mapping[str, Any] = _object(
         "design": _object(
             {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True
         ),
+        "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
         "tiers": {"type": "object", "required": ["relaxed"], "additionalProperties": _by_store(TEXTS)},
         "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
         "floors": _object(
