@@ -1,0 +1,156 @@
+"""Redis' wire protocol in bulk: many commands as one write, their replies as one piece of bytes.
+
+Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2).
+"""
+
+import secrets
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import hiredis
+import redis as redis_py
+
+from helpers import connections, settings
+from helpers.errors import HelpersError, first_line
+
+RECEIVE_BYTES = 1 << 18
+TIMEOUT_S = 60
+
+
+class Lost(HelpersError):
+    """The server went away or is not ready; trying again later may help."""
+
+
+class Refused(HelpersError):
+    """The server answered with an error."""
+
+
+REMEDIES = {
+    "OOM": "raise maxmemory, then the same command goes on",
+    "READONLY": "this is a read-only replica; give the URL of its primary",
+    "MISCONF": "Redis cannot write its snapshot to disk; repair that, then the same command goes on",
+    "NOPERM": "give this Redis user the rights (`ACL SETUSER name ~* +@all` gives all)",
+    "NOAUTH": "put user and password into the URL",
+    "WRONGTYPE": "another program wrote a key of the model; remove it, then the same command repairs the "
+    "rest",
+}
+NOT_READY = ("LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY")
+
+
+def encode(*words: bytes | str | int) -> bytes:
+    """One command in RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        text = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(parts)
+
+
+def bulk(text: bytes) -> bytes:
+    """One bulk string in RESP, as part of a command or of a reply."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def parse(raw: bytes) -> list[Any]:
+    """The replies in the bytes, in order; errors are ``hiredis.ReplyError`` objects among them."""
+    reader = hiredis.Reader()
+    reader.feed(raw)
+    replies = []
+    while (reply := reader.gets()) is not False:
+        replies.append(reply)
+    return replies
+
+
+def errors(replies: Iterable[Any]) -> Iterable[hiredis.ReplyError]:
+    """The error replies, those inside arrays too."""
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            yield reply
+        elif isinstance(reply, list):
+            yield from errors(reply)
+
+
+class Connection:
+    """One connection to Redis, opened as redis-py opens it: ``redis://``, ``rediss://``, ``unix://``,
+    ACL users.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.address = settings.address(url)
+        client = connections.redis(url, protocol=2, socket_timeout=TIMEOUT_S)
+        try:
+            self._connection = client.connection_pool.make_connection()
+            self._connection.connect()
+        except (redis_py.RedisError, OSError) as error:
+            raise Lost(f"redis at {self.address}: {first_line(error)}; {connections.REMEDY}") from error
+        finally:
+            client.close()
+        self._socket: socket.socket = self._connection._sock
+        mark = secrets.token_hex(12).encode()
+        self._last = encode(b"ECHO", mark)
+        self._last_reply = bulk(mark)
+        self._socket.sendall(self._last)
+        answer = self._receive(until=b"\r\n")
+        if answer.startswith(b"-"):
+            raise self.refused(parse(answer)[0])
+        if not answer.endswith(self._last_reply):
+            self._receive(until=mark + b"\r\n")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()
+
+    def exchange(self, commands: bytes) -> bytes:
+        """The replies to some commands, raw.
+
+        Args:
+            commands: whole commands in RESP, any number.
+
+        Raises:
+            Lost: the connection broke, or no byte came for a minute.
+        """
+        try:
+            self._socket.sendall(commands + self._last)
+        except OSError as error:
+            raise self._lost(error) from error
+        return self._receive(until=self._last_reply)[: -len(self._last_reply)]
+
+    def call(self, *words: bytes | str | int) -> Any:
+        """The reply to one command.
+
+        Raises:
+            Refused: the reply is an error.
+            Lost: the connection broke.
+        """
+        (reply,) = parse(self.exchange(encode(*words)))
+        for error in errors([reply]):
+            raise self.refused(error)
+        return reply
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply: one line with the remedy."""
+        text = first_line(error)
+        code = text.split(" ", 1)[0]
+        if code == "EXECABORT" and "OOM" in text:
+            code = "OOM"
+        where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"
+        if code in NOT_READY:
+            return Lost(f"{where}; wait until it is ready, then the same command goes on")
+        return Refused(f"{where}; {REMEDIES.get(code, 'see the Redis log')}")
+
+    def _receive(self, until: bytes) -> bytes:
+        received = bytearray()
+        try:
+            while not received.endswith(until):
+                data = self._socket.recv(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionResetError("connection closed by the server")
+                received += data
+        except OSError as error:
+            raise self._lost(error) from error
+        return bytes(received)
+
+    def _lost(self, error: OSError) -> Lost:
+        self.close()
+        return Lost(f"redis at {self.address}: connection lost ({first_line(error)}); {connections.REMEDY}")

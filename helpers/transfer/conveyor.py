@@ -1,0 +1,63 @@
+"""One thread that works on what another prepares, so that both wait for their server at the same time."""
+
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Conveyor(Generic[Item]):
+    """Calls a function in a thread with each item given to ``put``, in order; at most one item waits.
+
+    An error in the function reaches the caller at its next ``put`` or at the end of the ``with`` block.
+
+    Args:
+        work: called with each item.
+        idle: called when no item came for ``idle_s`` seconds.
+    """
+
+    def __init__(
+        self, work: Callable[[Item], None], idle: Callable[[], None] = lambda: None, idle_s: float = 1.0
+    ) -> None:
+        self._work, self._idle, self._idle_s = work, idle, idle_s
+        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=1)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Conveyor[Item]":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None and self._error is not error:
+            raise self._error
+
+    def put(self, item: Item) -> None:
+        """Give an item; waits while one is being worked on and another waits."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(item)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                item = self._queue.get(timeout=self._idle_s)
+            except queue.Empty:
+                item_or_idle: Callable[[], None] = self._idle
+            else:
+                if item is None:
+                    return
+                found = item
+                item_or_idle = lambda: self._work(found)  # noqa: B023, E731
+            if self._error is None:  # after an error, only empty the queue so that nobody waits for ever
+                try:
+                    item_or_idle()
+                except BaseException as error:
+                    self._error = error

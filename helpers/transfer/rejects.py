@@ -1,0 +1,75 @@
+"""The rows that the model cannot hold: counted by reason, each one in a file.
+
+They are asked of the snapshot itself, so that the file is whole however often a load was interrupted.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+from helpers import model
+from helpers.transfer import batches
+from helpers.transfer.conveyor import Conveyor
+from helpers.transfer.differences import Log
+from helpers.transfer.source import KEPT, Source
+
+FAR = "activity_date >= '2255-06-05' OR activity_date < '1684-07-29'"
+"""Dates near or beyond the limit where a score is no longer exact to the microsecond."""
+
+
+class Rejects:
+    """Rejected rows: how many by table and reason, and the file that holds them (None without any)."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Counter[str]] = {table: Counter() for table in model.TABLES}
+        self._log = Log("rejects")
+
+    @property
+    def path(self) -> str | None:
+        """The file of JSON lines with table, key, reason and row."""
+        return str(self._log.path) if self._log.path else None
+
+    def collect(self, source: Source, idle: Callable[[], None] = lambda: None) -> "Rejects":
+        """Find every row of the snapshot that cannot be held.
+
+        Args:
+            source: the snapshot.
+            idle: called now and then while PostgreSQL looks.
+        """
+        with Conveyor(self._note, idle) as conveyor:
+            for table in model.TABLES:
+                columns = ", ".join(model.COLUMNS[table])
+                key = model.COLUMNS[table][0]
+                source.stream(
+                    f"SELECT {columns} FROM {table} WHERE ({KEPT[table]}) IS NOT TRUE ORDER BY {key}",
+                    lambda line, table=table: conveyor.put((table, bytes(line))),  # type: ignore[misc]
+                )
+        self._far_dates(source)
+        self._log.close()
+        return self
+
+    def _note(self, item: tuple[str, bytes]) -> None:
+        table, line = item
+        (row,) = batches.split(line)
+        values = batches.as_text(row)
+        self._add(table, model.reject_reason(table, values) or "unknown", values)
+
+    def _far_dates(self, source: Source) -> None:
+        order = model.ScoreOrder()
+
+        def write(line: bytes) -> None:
+            (row,) = batches.split(bytes(line))
+            _, (number,) = batches.dates([row[3]])  # type: ignore[list-item]
+            if not order.keeps(int(row[1] or 0), number, int(row[0] or 0)):
+                self._add("activities", "score_order", batches.as_text(row))
+
+        source.stream(
+            f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "
+            f"WHERE {KEPT['activities']} AND ({FAR}) ORDER BY user_id, activity_date, activity_id",
+            write,
+        )
+
+    def _add(self, table: str, reason: str, values: list[str | None]) -> None:
+        self.counts[table][reason] += 1
+        row = dict(zip(model.COLUMNS[table], values, strict=True))
+        self._log.write(json.dumps({"table": table, "key": values[0], "reason": reason, "row": row}))

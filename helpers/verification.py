@@ -1,0 +1,81 @@
+"""Compare every field, list element, score and key in Redis with PostgreSQL."""
+
+import time
+from typing import Any
+
+from helpers import model, resp, servers, text
+from helpers.progress import bar
+from helpers.rss import peak_rss_mb
+from helpers.transfer.differences import Differences
+from helpers.transfer.source import Source
+from helpers.transfer.walk import Walk
+
+
+def verify(
+    source: str | None = None, target: str | None = None, *, prefix: str = "", progress: bool = True
+) -> dict[str, Any]:
+    """What differs between a PostgreSQL database as it is now and its copy in Redis.
+
+    Rows that the model cannot hold are expected to be absent. Keys that are not of the model are not looked at.
+    Nothing is written to either.
+
+    Args:
+        source: PostgreSQL URL; the resolved server when None.
+        target: Redis URL; the resolved server when None.
+        prefix: the prefix of the migration.
+        progress: show a progress bar.
+
+    Returns:
+        ``rows_checked`` per table, ``differences`` (count), ``by_problem``, ``examples`` (the first 20, each with
+        key, field, expected, actual, problem), ``difference_file`` (all of them as JSON lines, or None),
+        ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``.
+
+    Raises:
+        HelpersError: a server cannot be reached, or tables are missing.
+    """
+    with Source(source or servers.url("postgres")) as snapshot:
+        connection = resp.Connection(target or servers.url("redis"))
+        try:
+            return compare(snapshot, connection, prefix=prefix, progress=progress)
+        finally:
+            connection.close()
+
+
+def compare(
+    source: Source, connection: resp.Connection, *, prefix: str, progress: bool, idle: Any = lambda: None
+) -> dict[str, Any]:
+    """``verify`` on a snapshot and a connection that are open already."""
+    started = time.perf_counter()
+    differences = Differences()
+    with bar(sum(source.counts().values()), "verify", enabled=progress) as shown:
+        walk = Walk(source, connection, prefix, differences, advance=shown.update, idle=idle)
+        try:
+            walk.run()
+        finally:
+            differences.close()
+    return {
+        "rows_checked": {table: walk.rows[table] for table in model.TABLES},
+        "keys_checked": {kind: walk.keys[kind] for kind in model.KINDS},
+        "differences": differences.count,
+        "by_problem": dict(differences.by_problem),
+        "examples": differences.examples,
+        "difference_file": differences.path,
+        "verify_seconds": time.perf_counter() - started,
+        "snapshot": source.snapshot,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """What ``verify`` found, as lines for people."""
+    rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_checked"].items()])
+    lines = [f"checked: {rows} in {text.duration_us(result['verify_seconds'] * 1e6)}"]
+    if not result["differences"]:
+        return [*lines, "no differences"]
+    lines.append(f"{text.plural(result['differences'], 'difference')}, all in {result['difference_file']}")
+    for found in result["examples"]:
+        field = "" if found["field"] is None else f" {found['field']}"
+        lines.append(
+            f"  {found['problem']}: {found['key']}{field}: expected {found['expected']!r}, actual {found['actual']!r}"
+        )
+    return lines
