@@ -50,7 +50,8 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
         def tell(name: str, stage: str) -> None:
             with lock:
                 stages[name] = stage
-                shown.set_postfix_str(", ".join(f"{n}: {s}" for n, s in stages.items() if s != "up"))
+                waiting = ", ".join(f"{n}: {s}" for n, s in stages.items() if s != "up")
+                shown.set_postfix_str(waiting, refresh=shown.mininterval < 1)
 
         def one(name: str) -> Server:
             found = _outside(name)
