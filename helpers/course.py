@@ -44,7 +44,7 @@ def run(
     if publish and profile != "full":
         raise HelpersError("run: only a full run is published; add --profile full")
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
-    with _alone(target, ours=out is None):
+    with alone(target, ours=out is None):
         servers.up(progress=progress)
         _clear(target)
         with notebooks.environment(HELPERS_RESULTS=str(target / "results")):
@@ -73,7 +73,7 @@ def _run_one(name: str, target: Path, profile: str, progress: bool) -> None:
 
 
 @contextlib.contextmanager
-def _alone(target: Path, *, ours: bool) -> Iterator[None]:
+def alone(target: Path, *, ours: bool) -> Iterator[None]:
     """Hold the folder's lock, which also marks the folder as one whose content a run may replace.
 
     The system releases the lock with the process, so a killed run leaves nothing to clean up.

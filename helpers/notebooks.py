@@ -58,6 +58,7 @@ def run_kernel(
                 target,
                 dict(parameters),
                 kernel_name="python3",
+                language="python",
                 progress_bar=bar,
                 cwd=source.parent,
             )

@@ -35,16 +35,16 @@ def publish(run: Path) -> None:
             f"publish: {run / 'results'}: {', '.join(missing) or 'profile'} is not of a full run; run all "
             f"again"
         )
-    secrets = _secrets()
+    forbidden = secrets()
     texts = {}
     for name in notebooks.NAMES:
         committed = notebooks.folder() / f"{name}.ipynb"
         cleaned = clean(_read(run / "notebooks" / f"{name}.ipynb"), _read(committed), committed.name)
         texts[committed] = json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n"
-        _refuse(texts[committed], committed.name, secrets)
+        refuse(texts[committed], committed.name, forbidden)
     for path in sorted((run / "results").rglob("*")):
         if path.is_file():
-            _refuse(_text(path), path.name, secrets)
+            refuse(_text(path), path.name, forbidden)
     for path, text in texts.items():
         _replace(path, text.encode())
     _replace_folder(run / "results", report.published_folder())
@@ -109,8 +109,8 @@ def _lines(text: str) -> list[str]:
     return text.splitlines(keepends=True)
 
 
-def _secrets() -> dict[str, re.Pattern[str]]:
-    """What must not be published, by what it is called in the message."""
+def secrets() -> dict[str, re.Pattern[str]]:
+    """What must not be published: paths, host name, passwords; by what each is called in a message."""
     words = {
         "the project's path": str(settings.project_root()),
         "the home folder's path": str(Path.home()),
@@ -129,8 +129,13 @@ def _secrets() -> dict[str, re.Pattern[str]]:
     return found
 
 
-def _refuse(text: str, name: str, secrets: Mapping[str, re.Pattern[str]]) -> None:
-    for what, pattern in secrets.items():
+def refuse(text: str, name: str, forbidden: Mapping[str, re.Pattern[str]]) -> None:
+    """Look for what must not be published.
+
+    Raises:
+        HelpersError: the text holds it; names the file and what it is, not the secret.
+    """
+    for what, pattern in forbidden.items():
         if pattern.search(text):
             raise HelpersError(f"publish: {name} holds {what}; nothing was published")
 

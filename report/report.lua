@@ -44,6 +44,7 @@ local function Header(header)
     return pandoc.RawBlock("typst", ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
       header.level, typst({ pandoc.Plain(header.content) }), id))
   end
+  return header
 end
 
 -- A Markdown table of prose: natural column widths instead of pandoc's percentages.

@@ -1,0 +1,239 @@
+"""The whole course through papermill on real servers, quick profile, and what may go wrong on the way."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from pypdf import PdfReader
+
+from helpers import course, notebooks, publication, report, results, servers, settings
+from helpers.errors import HelpersError
+
+STORES = ("redis", "mongodb", "cassandra")
+
+
+def text_of(path: Path) -> str:
+    pages = (page.extract_text() for page in PdfReader(path).pages)
+    return re.sub(r"\s+", " ", " ".join(pages).replace("\u200b", ""))
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick run of everything; ``HELPERS_TEST_RUN`` names one that is there already."""
+    kept = os.environ.get("HELPERS_TEST_RUN")
+    if kept:
+        return Path(kept)
+    out = tmp_path_factory.mktemp("run")
+    before = os.environ["HELPERS_RESULTS"]
+    path = course.run(profile="quick", out=out, progress=False)
+    assert path == out / "report.pdf"
+    assert os.environ["HELPERS_RESULTS"] == before
+    return out
+
+
+def test_every_notebook_ran_without_an_error(whole_run: Path) -> None:
+    for name in notebooks.NAMES:
+        notebook = nbformat.read(whole_run / "notebooks" / f"{name}.ipynb", as_version=4)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert code and all(cell.execution_count for cell in code), name
+        assert not any(output.output_type == "error" for cell in code for output in cell.outputs), name
+
+
+def test_every_kind_of_result_was_saved(whole_run: Path) -> None:
+    found = results.load(whole_run / "results")
+    assert set(found) == set(results.KINDS)
+    assert found.profile == "quick"
+
+
+def test_figures_are_saved(whole_run: Path) -> None:
+    names = {path.name for path in (whole_run / "figures").iterdir()}
+    assert "fig-er.svg" in names
+    for name in ("02_population", "03_comparison", "05_migration"):
+        assert any(figure.startswith(name) for figure in names), name
+
+
+def test_the_report_is_complete_and_marked_quick(whole_run: Path) -> None:
+    text = text_of(whole_run / "report.pdf")
+    assert "not measured" not in text.replace("and say not measured where", "")
+    assert "Quick profile" in text
+    assert (whole_run / "report.pdf").stat().st_size < 2_000_000
+
+
+def test_the_command_makes_the_same_report_from_the_saved_results(whole_run: Path, tmp_path: Path) -> None:
+    again = report.build(results=whole_run / "results", out=tmp_path)
+    assert again.read_bytes() == (whole_run / "report.pdf").read_bytes()
+
+
+def test_no_output_holds_a_path_or_password(whole_run: Path) -> None:
+    secrets = publication.secrets()
+    assert any("password" in what for what in secrets)
+    for path in [*(whole_run / "notebooks").iterdir(), *(whole_run / "results").glob("*.json")]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            notebook = nbformat.reads(text, as_version=4)
+            text = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
+        for what, pattern in secrets.items():
+            found = pattern.search(text)
+            assert not found, f"{path.name} holds {what}: {text[max(0, found.start() - 80) : found.end()]!r}"
+
+
+def test_swapped_results_turn_the_report(whole_run: Path, tmp_path: Path) -> None:
+    """What is said of Redis is said of Cassandra when their results change places."""
+    swapped = tmp_path / "results"
+    swapped.mkdir()
+    for path in (whole_run / "results").glob("*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["kind"] == "comparison":
+            record["data"] = _swap(record["data"])
+        (swapped / path.name).write_text(json.dumps(record), encoding="utf-8")
+    first = _decision(report.build(results=whole_run / "results", out=tmp_path / "a"))
+    second = _decision(report.build(results=swapped, out=tmp_path / "b"))
+    assert first != second
+    assert sorted(re.findall(r"\d[\d,.]*", first)) == sorted(re.findall(r"\d[\d,.]*", second))
+
+
+def _swap(value: Any) -> Any:
+    """The value with the names redis and cassandra changing places, in keys and texts."""
+    names = {"redis": "cassandra", "cassandra": "redis"}
+    if isinstance(value, dict):
+        new = {names.get(key, key): _swap(item) for key, item in value.items()}
+        return (
+            {key: new[key] for key in sorted(new, key=list(value).index)} if set(new) == set(value) else new
+        )
+    if isinstance(value, list):
+        return [_swap(item) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _decision(path: Path) -> str:
+    """The text of the report's section on the decision."""
+    text = text_of(path)
+    begin = text.rindex("4.4 Decision") if "4.4 Decision" in text else text.rindex("Decision")
+    return text[begin : text.index("5 NoSQL data modelling", begin)]
+
+
+def test_a_quick_run_is_not_published() -> None:
+    committed = {path: path.read_bytes() for path in notebooks.folder().glob("*.ipynb")}
+    with pytest.raises(HelpersError, match="only a full run is published"):
+        course.run(profile="quick", publish=True)
+    assert committed == {path: path.read_bytes() for path in notebooks.folder().glob("*.ipynb")}
+
+
+def test_a_quick_folder_is_not_published(whole_run: Path) -> None:
+    with pytest.raises(HelpersError, match="not of a full run"):
+        publication.publish(whole_run)
+
+
+def test_an_unknown_profile_is_named() -> None:
+    with pytest.raises(HelpersError, match="no profile 'slow'; choose quick or full"):
+        course.run(profile="slow")
+
+
+def test_a_failing_cell_is_named_with_the_executed_notebook(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "bad.ipynb", "x = 1", "x / 0", "print('never')")
+    target = tmp_path / "out.ipynb"
+    with pytest.raises(HelpersError) as caught:
+        notebooks.run_kernel(tmp_path / "bad.ipynb", target, {"y": 2}, title="bad", progress=False)
+    assert "bad.ipynb, cell 2: ZeroDivisionError: division by zero" in str(caught.value)
+    assert str(target) in str(caught.value) and "\n" not in str(caught.value)
+    assert target.exists()
+
+
+def test_the_kernel_is_this_interpreter_with_this_package(tmp_path: Path) -> None:
+    write_notebook(
+        tmp_path / "who.ipynb", "import sys, helpers\nprint(sys.executable)\nprint(helpers.__file__)"
+    )
+    notebooks.run_kernel(tmp_path / "who.ipynb", tmp_path / "out.ipynb", {}, title="who", progress=False)
+    printed = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].outputs[0].text
+    assert printed.split() == [sys.executable, str(settings.project_root() / "helpers" / "__init__.py")]
+
+
+@pytest.fixture
+def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Notebooks of one cell each in place of the course's; the report's is the real one."""
+    folder = tmp_path / "notebooks of the project"
+    folder.mkdir()
+    for name in notebooks.NAMES:
+        write_notebook(folder / f"{name}.ipynb", "from helpers import results\nresults.current_folder().name")
+    real = notebooks.folder() / "06_report.ipynb"
+    (folder / "06_report.ipynb").write_bytes(real.read_bytes())
+    monkeypatch.setattr(notebooks, "folder", lambda: folder)
+    return folder
+
+
+def test_an_old_runs_results_do_not_mix_in(small_course: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    course.run(out=out, progress=False)
+    results.save("ladder", {}, profile="full", folder=out / "results")
+    (out / "notebooks" / "half.ipynb").write_text("a killed run's", encoding="utf-8")
+    course.run(out=out, progress=False)
+    assert not list((out / "results").iterdir()) and not (out / "notebooks" / "half.ipynb").exists()
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    holder = (
+        "import sys, fcntl; handle = open(sys.argv[1], 'a'); fcntl.flock(handle, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, tmp_path / course.LOCK], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stdin
+        process.stdout.readline()
+        with pytest.raises(HelpersError, match="another run works in"):
+            course.run(out=tmp_path, progress=False)
+        process.kill()  # and a killed run holds nothing
+    with course.alone(tmp_path, ours=False):
+        pass
+
+
+def test_a_folder_that_no_run_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "mine.ipynb").write_text("mine", encoding="utf-8")
+    with pytest.raises(HelpersError, match="that no run made"):
+        course.run(out=tmp_path, progress=False)
+    assert (tmp_path / "notebooks" / "mine.ipynb").read_text(encoding="utf-8") == "mine"
+    with pytest.raises(HelpersError, match="that no run made"):
+        course.run(out=settings.project_root(), progress=False)
+
+
+def test_cleaned_notebooks_hold_nothing_of_papermill(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "a.ipynb", 'profile = "quick"', "print(profile)", "1 + 1")
+    source = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+    source.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(source, tmp_path / "a.ipynb")
+    notebooks.run_kernel(
+        tmp_path / "a.ipynb", tmp_path / "b.ipynb", {"profile": "full"}, title="a", progress=False
+    )
+    executed = nbformat.read(tmp_path / "b.ipynb", as_version=4)
+    cleaned = publication.clean(executed, source, "a.ipynb")
+    text = json.dumps(cleaned)
+    assert "papermill" not in text and "injected" not in text and str(tmp_path) not in text
+    assert [cell["execution_count"] for cell in cleaned["cells"]] == [1, 2, 3]
+    assert cleaned["cells"][1]["outputs"][0]["text"] == ["full\n"]
+    assert cleaned["cells"][2]["outputs"][0]["execution_count"] == 3
+    nbformat.validate(nbformat.from_dict(nbformat.reads(text, as_version=4)))
+    source.cells[1].source = "print('changed')"
+    with pytest.raises(HelpersError, match=r"a\.ipynb has changed"):
+        publication.clean(executed, source, "a.ipynb")
+
+
+def test_a_secret_in_an_output_is_refused(redis_server: str) -> None:
+    password = redis_server.split(":")[2].partition("@")[0]
+    assert servers.status()["redis"].running and len(password) > 8
+    secrets = publication.secrets()
+    for text, what in ((f"redis://:{password}@x", "password of redis"), (f"{Path.home()}/x", "home folder")):
+        with pytest.raises(HelpersError, match=f"03 holds the {what}"):
+            publication.refuse(text, "03", secrets)
+    publication.refuse("redis://:***@127.0.0.1", "03", secrets)

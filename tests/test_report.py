@@ -1,0 +1,281 @@
+"""The report: from saved results to a tagged PDF, the same bytes each time."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pypdf import PdfReader
+
+from helpers import markdown, notebooks, pdf, report, results, settings, show
+from helpers.errors import HelpersError
+
+SECTIONS = (
+    "Introduction",
+    "Relational database design",
+    "Data population",
+    "Choice of NoSQL database",
+    "NoSQL data modelling",
+    "Data migration process",
+    "Conclusion",
+    "Limitations",
+    "References",
+    "Environment and settings",
+    "Raw results",
+)
+
+
+def text_of(path: Path) -> str:
+    """The text of a PDF with line breaks and soft break points taken out."""
+    pages = (page.extract_text() for page in PdfReader(path).pages)
+    return re.sub(r"\s+", " ", " ".join(pages).replace("\u200b", "").replace("-\n", ""))
+
+
+def save(folder: Path, kind: str, data: dict[str, Any], created: str, profile: str = "full") -> None:
+    """A result with a date of its own."""
+    path = results.save(kind, data, profile=profile, servers={"postgres": "18.6"}, folder=folder)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(record | {"created": created}), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def empty_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a folder without results."""
+    folder = tmp_path_factory.mktemp("none")
+    return report.build(results=folder, out=tmp_path_factory.mktemp("empty"))
+
+
+def test_without_results_every_part_is_there_and_says_so(empty_report: Path) -> None:
+    text = text_of(empty_report)
+    for section in SECTIONS:
+        assert section in text, section
+    assert text.count("not measured") >= 5
+    assert "Nothing was measured for this copy" in text
+
+
+def test_form_of_the_pdf(empty_report: Path) -> None:
+    reader = PdfReader(empty_report)
+    catalog = reader.trailer["/Root"]
+    assert catalog["/Lang"] == "en" and bool(catalog["/MarkInfo"]["/Marked"])
+    assert "pdfuaid:part" in catalog["/Metadata"].get_data().decode()
+    assert reader.metadata is not None
+    assert reader.metadata.title == "From PostgreSQL to Redis"
+    assert "First author" in (reader.metadata.author or "")
+    titles = [entry["/Title"] for entry in _flat(reader.outline)]
+    for section in SECTIONS:
+        assert any(section in title for title in titles), section
+    assert empty_report.stat().st_size < 2_000_000
+
+
+def test_fonts_are_embedded(empty_report: Path) -> None:
+    fonts = list(_fonts(PdfReader(empty_report)))
+    assert fonts
+    for font in fonts:
+        descriptor = font["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+        assert {"/FontFile2", "/FontFile3"} & descriptor.keys(), font["/BaseFont"]
+
+
+def test_references_are_live_and_resolved(empty_report: Path) -> None:
+    text = text_of(empty_report)
+    assert "??" not in text and not re.search(r"@[a-z]+\d{4}|\[@", text)
+    assert re.search(r"Section 2\b", text) and re.search(r"Appendix A\b", text) and "Figure 1" in text
+    links = [
+        annotation
+        for page in PdfReader(empty_report).pages
+        for annotation in page.get("/Annots", [])
+        if annotation.get_object()["/Subtype"] == "/Link"
+    ]
+    assert len(links) > len(SECTIONS)
+
+
+def test_running_head_names_the_section_of_its_page(empty_report: Path) -> None:
+    sections = [name for name in SECTIONS if name not in ("Limitations",)]
+    current = None
+    for number, page in enumerate(PdfReader(empty_report).pages, start=1):
+        lines = page.extract_text().replace("\u200b", "").splitlines()
+        if number <= 2:
+            continue
+        head, body = " ".join(lines[:2]), lines[1:]
+        begun = [
+            s for s in SECTIONS if any(re.fullmatch(rf"(?:[0-9A-Z] )?{s}", line.strip()) for line in body)
+        ]
+        expected = begun[0] if begun else current
+        assert expected is None or expected in head, f"page {number}: {head}"
+        current = begun[-1] if begun else current
+    assert current in sections
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    save(tmp_path / "results", "population", {}, "2026-01-02T03:04:05+00:00")
+    first = report.build(results=tmp_path / "results", out=tmp_path / "a").read_bytes()
+    second = report.build(results=tmp_path / "results", out=tmp_path / "b").read_bytes()
+    assert first == second
+    assert "2 January 2026" in text_of(tmp_path / "a" / "report.pdf")
+
+
+def test_a_quick_result_marks_the_title_page(tmp_path: Path) -> None:
+    save(tmp_path, "population", {}, "2026-01-02T03:04:05+00:00", profile="quick")
+    first_page = PdfReader(report.build(results=tmp_path, out=tmp_path)).pages[0].extract_text()
+    assert "Quick profile" in first_page
+    save(tmp_path, "population", {}, "2026-01-02T03:04:05+00:00", profile="full")
+    first_page = PdfReader(report.build(results=tmp_path, out=tmp_path)).pages[0].extract_text()
+    assert "Quick profile" not in first_page
+
+
+def test_parameters_change_the_title_page(tmp_path: Path) -> None:
+    path = report.build(
+        results=tmp_path, out=tmp_path, parameters={"authors": ["Ada Lovelace"], "date": "1 May 2027"}
+    )
+    first_page = PdfReader(path).pages[0].extract_text()
+    assert "Ada Lovelace" in first_page and "1 May 2027" in first_page and "First author" not in first_page
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [("{", "not a readable result"), ('{"format": "user-activity-results", "version": 0}', "version 1")],
+)
+def test_a_broken_or_old_result_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "migration.json").write_text(content, encoding="utf-8")
+    with pytest.raises(HelpersError, match=complaint) as caught:
+        report.build(results=tmp_path, out=tmp_path / "out")
+    assert "migration.json" in str(caught.value) and not (tmp_path / "out" / "report.pdf").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HelpersError, match="does not exist"):
+        report.build(results=tmp_path / "none", out=tmp_path)
+
+
+def test_the_command_takes_less_than_five_seconds(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "helpers",
+        "report",
+        "--results",
+        tmp_path / "results",
+        "--out",
+        tmp_path,
+    ]
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=settings.project_root(), capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 5
+    assert done.stdout.strip() == str(tmp_path / "report.pdf")
+
+
+def test_no_network_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the report opens a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert report.build(results=tmp_path, out=tmp_path).exists()
+
+
+def shown(*displays: Any, tmp_path: Path) -> str:
+    """The PDF text of what some displays show."""
+    cells: list[dict[str, Any]] = []
+    for source in displays:
+        cells.append({"cell_type": "code", "metadata": {"tags": ["remove-input"]}, "source": source})
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path = tmp_path / "some.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    document = markdown.from_notebook(notebooks.run_here(path))
+    document.title = {
+        "title": "T",
+        "subtitle": "",
+        "authors": ["A"],
+        "course": "C",
+        "date": "",
+        "created": "",
+        "mark": "",
+    }
+    return text_of(pdf.write(document, tmp_path / "some.pdf"))
+
+
+def test_hostile_text_comes_out_as_it_is(tmp_path: Path) -> None:
+    hostile = r"""a$b$ ~c~ ^d^ #e <f> "g" \h *i 100% [j] @k _l_ \u0001 ü€漢 `m:n"""
+    code = f"""
+import pandas as pd
+from helpers import results, show
+frame = pd.DataFrame({{"x": [{hostile!r}]}})
+show.table(results.Results({{}}), lambda r: frame, label="tbl-x", caption="A table.")
+"""
+    text = shown(code, tmp_path=tmp_path)
+    for word in ("a$b$", "~c~", "^d^", "#e", "<f>", "\\h", "*i", "100%", "[j]", "@k", "_l_", "ü€"):
+        assert word in text, word
+
+
+def test_a_wide_table_stays_inside_the_margin(tmp_path: Path) -> None:
+    code = """
+import pandas as pd
+from helpers import results, show
+frame = pd.DataFrame({f"column number {i}": ["a longer text of several words", "12,345"] for i in range(9)})
+show.table(results.Results({}), lambda r: frame, label="tbl-x", caption="A table.")
+"""
+    shown(code, tmp_path=tmp_path)
+    page = PdfReader(tmp_path / "some.pdf").pages[-1]
+    rightmost = 0.0
+
+    def look(text: str, cm: Any, tm: Any, font: Any, size: Any) -> None:
+        nonlocal rightmost
+        if text.strip():
+            rightmost = max(rightmost, tm[4] * cm[0] + cm[4])
+
+    page.extract_text(visitor_text=look)
+    assert rightmost < float(page.mediabox.width) - 72
+
+
+def test_a_failing_cell_is_named(tmp_path: Path) -> None:
+    notebook = {"cells": [{"cell_type": "code", "metadata": {}, "source": "1 / 0"}], "metadata": {}}
+    (tmp_path / "bad.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    with pytest.raises(HelpersError, match=r"bad.ipynb, cell 1: ZeroDivisionError: division by zero"):
+        notebooks.run_here(tmp_path / "bad.ipynb")
+
+
+def test_an_excerpt_is_the_code_without_its_docstring() -> None:
+    text = show.excerpt(settings.project_root() / "helpers" / "text.py", "plural")
+    assert text.startswith("def plural(") and '"""' not in text and "return" in text
+    with pytest.raises(KeyError, match="no such thing"):
+        show.excerpt(settings.project_root() / "helpers" / "text.py", "no such thing")
+
+
+def test_numbers_are_set_right_and_words_left() -> None:
+    frame = pd.DataFrame(
+        {"n": pd.Series([1234, 0.01234], dtype=object), "text": ["a", None], "time": ["1.2 ms", "n/a"]}
+    )
+    captured = _captured(lambda: show.table(results.Results({}), lambda _: frame, label="tbl-x", caption="c"))
+    assert captured["align"] == ["right", "left", "right"]
+    assert captured["rows"] == [["1,234", "a", "1.2 ms"], ["0.0123", "–", "n/a"]]
+
+
+def _captured(action: Any) -> dict[str, Any]:
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        action()
+    about: dict[str, Any] = captured.outputs[0].metadata["report"]
+    return about
+
+
+def _flat(outline: Any) -> Iterator[Any]:
+    for entry in outline:
+        if isinstance(entry, list):
+            yield from _flat(entry)
+        else:
+            yield entry
+
+
+def _fonts(reader: PdfReader) -> Iterator[Any]:
+    for page in reader.pages:
+        for font in page["/Resources"].get("/Font", {}).values():
+            yield font.get_object()
