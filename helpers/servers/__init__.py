@@ -51,7 +51,7 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
             with lock:
                 stages[name] = stage
                 waiting = ", ".join(f"{n}: {s}" for n, s in stages.items() if s != "up")
-                shown.set_postfix_str(waiting, refresh=shown.mininterval < 1)
+                shown.set_postfix_str(waiting, refresh=progress and shown.mininterval < 1)
 
         def one(name: str) -> Server:
             found = _outside(name)
