@@ -61,7 +61,7 @@ def describe(catalogue: Mapping[str, Any]) -> str:
 
 
 def er_dot(catalogue: Mapping[str, Any]) -> str:
-    """The diagram in Graphviz's language: parents left, children right, edges from key to referring column."""
+    """The diagram in Graphviz's language: parents left, children right, edges from key to reference."""
     tables = _tables(catalogue)
     known = {table["name"] for table in tables}
     lines = [

@@ -56,7 +56,7 @@ def populate(
 
     Raises:
         HelpersError: a count out of range; the server cannot be reached or refuses; a table exists with
-            other columns; or a table holds rows and ``replace`` is not given or the rows are not ours to remove.
+            other columns; or a table holds rows, and ``replace`` is not given or they are not ours to remove.
     """
     rows = Rows(
         users=users, products=products, activities=activities, orders=orders, seed=seed, reference=reference

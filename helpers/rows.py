@@ -142,7 +142,7 @@ class Rows:
         return fake
 
     def _registered_us(self, user_id: int) -> int:
-        """Microseconds from the year's start: the year has a slot for each user, who has a place within it."""
+        """Microseconds from the year's start: each user has a slot of it, and a place there."""
         place = _mixed(user_id * _GOLDEN + self._offset)
         return (YEAR_US - LAST_DAY_US) * (((user_id - 1) << 64) + place) // (self.counts["users"] << 64)
 
@@ -153,7 +153,7 @@ class Rows:
         )
 
     def _skewed(self, fraction: float, table: str) -> int:
-        """An id; its density falls with the square root of the id, so that few have much and most have little."""
+        """An id; its density falls with the square root of the id: few have much, most have little."""
         return 1 + int(fraction * fraction * self.counts[table])
 
 
