@@ -6,13 +6,17 @@ from typing import Any
 from tqdm import tqdm
 
 
+def watched() -> bool:
+    """Whether somebody can see a bar move: stderr is a terminal's or a notebook's."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":
     """A progress bar on stderr with rate and remaining time; use as a context manager and call ``update(n)``.
 
     It is removed when done, so that notebooks and terminals keep results only. Where stderr is neither a terminal nor
     a notebook's (a file, a CI log), it speaks every few seconds at most.
     """
-    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(
         total=total,
         desc=desc,
@@ -21,6 +25,6 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
         disable=not enabled,
         file=sys.stderr,
         leave=False,
-        mininterval=0.2 if seen else 5,
+        mininterval=0.2 if watched() else 5,
         dynamic_ncols=True,
     )

@@ -10,7 +10,7 @@ from threading import Event, Lock
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.progress import bar
+from helpers.progress import bar, watched
 from helpers.servers import compose, embedded
 
 
