@@ -7,6 +7,7 @@ is: the best store has 1, one that is twice as far has 0.5. A criterion's score 
 its measures' scores, so that no measure's unit matters; the result is the mean of the criteria, weighted.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def share_within(quantiles: Sequence[float], limit: float) -> float:
     """The share of a distribution, given at the points of ``summary.GRID``, that lies at or below a limit."""
     points = list(zip(GRID, quantiles, strict=True))
     share = 0.0
-    for (left, low), (right, high) in zip(points, points[1:], strict=False):
+    for (left, low), (right, high) in itertools.pairwise(points):
         if high <= limit:
             share = right
         elif low <= limit:

@@ -89,6 +89,7 @@ class CassandraStore(Store):
         self.session = connections.cassandra(
             self.url, execution_profiles={EXEC_PROFILE_DEFAULT: plain}, compression=False
         )
+        self._null_op = self.session.prepare(NULL_OP)
         self._prepared: dict[str, PreparedStatement] = {}
 
     def create(self) -> None:
@@ -173,8 +174,8 @@ class CassandraStore(Store):
         return [row[0] for row in self.session.execute(self._prepared["by_product"], (product_id,))]
 
     def null_op(self) -> None:
-        """Read one row that the server keeps about itself."""
-        self.session.execute(NULL_OP)
+        """Read, by a prepared statement, one row that the server keeps about itself."""
+        self.session.execute(self._null_op)
 
     def tiers(self) -> tuple[str, ...]:
         """The one tier that the server was started with: ``commitlog_sync`` cannot change while it runs."""
