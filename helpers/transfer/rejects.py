@@ -50,18 +50,17 @@ class Rejects:
 
     def _note(self, item: tuple[str, bytes]) -> None:
         table, line = item
-        (row,) = batches.split(line)
-        values = batches.as_text(row)
+        values = [batches.as_text(value) for (value,) in batches.split(line, len(model.COLUMNS[table]))]
         self._add(table, model.reject_reason(table, values) or "unknown", values)
 
     def _far_dates(self, source: Source) -> None:
         order = model.ScoreOrder()
 
         def write(line: bytes) -> None:
-            (row,) = batches.split(bytes(line))
-            _, (number,) = batches.dates([row[3]])  # type: ignore[list-item]
-            if not order.keeps(int(row[1] or 0), number, int(row[0] or 0)):
-                self._add("activities", "score_order", batches.as_text(row))
+            row = [value for (value,) in batches.split(bytes(line), 4)]
+            _, (number,) = batches.dates([row[3]])
+            if not order.keeps(int(row[1]), number, int(row[0])):
+                self._add("activities", "score_order", [batches.as_text(value) for value in row])
 
         source.stream(
             f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "
