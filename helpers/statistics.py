@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 
@@ -58,6 +57,8 @@ def percentile(
     if count < samples_needed(share, confidence):
         return None
     tail = (1 - confidence) / 2
+    from scipy import stats  # imported where it is used: it takes longer than the rest of a report
+
     low = int(stats.binom.ppf(tail, count, share))
     high = int(stats.binom.ppf(1 - tail, count, share)) + 1
     value = ordered[max(math.ceil(share * count) - 1, 0)]
@@ -120,6 +121,8 @@ def log_ratio(
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs))
     if error == 0:
         return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), 1.0 if mean == 0 else 0.0)
+    from scipy import stats
+
     reach = float(stats.t.ppf((1 + confidence) / 2, len(logs) - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, len(logs) - 1))
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p)
