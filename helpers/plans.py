@@ -33,6 +33,23 @@ def explain_text(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> str:
     return "\n".join(row[0] for row in cursor.fetchall())
 
 
+def summary(plans: Sequence[dict[str, Any]], text: str) -> dict[str, Any]:
+    """Several runs of a query as one record, with the plan of one of them as text.
+
+    Returns:
+        ``execution_ms``, ``pages`` and ``cost`` (a list each, in the order of the runs), ``nodes`` (of the last
+        run), ``indexes`` (used by any run) and ``text``.
+    """
+    return {
+        "execution_ms": [plan["execution_ms"] for plan in plans],
+        "pages": [plan["pages"] for plan in plans],
+        "cost": [plan["cost"] for plan in plans],
+        "nodes": plans[-1]["nodes"],
+        "indexes": sorted({name for plan in plans for name in plan["indexes"]}),
+        "text": text,
+    }
+
+
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     """A plan node and all below it, from the top."""
     return [plan, *(node for child in plan.get("Plans", []) for node in _nodes(child))]
