@@ -25,6 +25,7 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
         disable=not enabled,
         file=sys.stderr,
         leave=False,
+        delay=0.5,
         mininterval=0.2 if watched() else 5,
         dynamic_ncols=True,
     )
