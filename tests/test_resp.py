@@ -1,0 +1,72 @@
+"""The wire protocol: bytes out, every reply looked at."""
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import connections, resp
+from helpers.errors import HelpersError
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5))
+def test_a_command_is_read_back_as_it_was_written(words: list[bytes]) -> None:
+    assert resp.parse(resp.encode(*words)) == [words]
+
+
+def test_replies_to_many_commands(redis_url: str) -> None:
+    connection = resp.Connection(redis_url)
+    raw = connection.exchange(
+        resp.encode("SET", "a", b"\r\n$1\xff") + resp.encode("GET", "a") + resp.encode("LPUSH", "a", 1)
+    )
+    ok, value, error = resp.parse(raw)
+    assert (ok, value) == (b"OK", b"\r\n$1\xff")
+    assert isinstance(error, hiredis.ReplyError)
+    assert list(resp.errors([[ok, [error]]])) == [error]
+    with pytest.raises(resp.Refused, match="WRONGTYPE"):
+        connection.call("LPUSH", "a", 1)
+    connection.close()
+
+
+def test_large_payloads_both_ways(redis_url: str) -> None:
+    connection = resp.Connection(redis_url)
+    value = b"x" * 3_000_000
+    raw = connection.exchange(
+        b"".join(resp.encode("SET", i, value) + resp.encode("GET", i) for i in range(5))
+    )
+    assert raw == (b"+OK\r\n" + resp.bulk(value)) * 5
+    connection.close()
+
+
+def test_a_lost_connection_is_said(redis_url: str) -> None:
+    connection = resp.Connection(redis_url)
+    connections.redis(redis_url).client_kill_filter(skipme=True)
+    with pytest.raises(resp.Lost, match="connection lost"):
+        connection.call("PING")
+
+
+def test_a_user_without_rights_is_told_so(redis_url: str) -> None:
+    admin = connections.redis(redis_url)
+    admin.acl_setuser(
+        "reader",
+        enabled=True,
+        passwords=["+secret-of-reader"],
+        keys=["*"],
+        commands=["+@read", "+@connection"],
+    )
+    try:
+        url = redis_url.replace("//:", "//reader:")
+        head, _, tail = url.partition("@")
+        connection = resp.Connection(head.rpartition(":")[0] + ":secret-of-reader@" + tail)
+        with pytest.raises(resp.Refused, match="NOPERM") as caught:
+            connection.call("SET", "a", "b")
+        assert "secret-of-reader" not in str(caught.value)
+        assert "rights" in str(caught.value)
+        connection.close()
+    finally:
+        admin.acl_deluser("reader")
+
+
+def test_no_server_there() -> None:
+    with pytest.raises(HelpersError, match=r"127\.0\.0\.1:1"):
+        resp.Connection("redis://127.0.0.1:1/0")

@@ -1,0 +1,167 @@
+"""The verifier finds damage of every kind, and nothing where there is none."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from helpers import connections, migration, schema, verification
+
+ROWS = """
+INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org', timestamp '2026-01-01' + n * interval '1 day'
+  FROM generate_series(1, 6) n;
+INSERT INTO products SELECT n, 'product ' || n, n + 0.9 FROM generate_series(1, 3) n;
+INSERT INTO activities SELECT n, 1 + n % 3, CASE n % 2 WHEN 0 THEN 'login' ELSE 'a:b' END,
+  timestamp '2026-02-01' + n * interval '1.000001 s' FROM generate_series(1, 30) n;
+INSERT INTO orders SELECT n, 1 + n % 4, 1 + n % 3, timestamp '2026-03-01' + n * interval '1 min', n
+  FROM generate_series(1, 12) n;
+"""
+Redis = redis.Redis
+
+DAMAGE: dict[str, tuple[Callable[[Redis], Any], str, str]] = {
+    "missing hash": (lambda r: r.delete("user:5"), "user:5", "missing key"),
+    "missing list": (lambda r: r.delete("user:1:activities"), "user:1:activities", "missing key"),
+    "missing order reference": (lambda r: r.zrem("user:2:orders", "1"), "user:2:orders", "missing member"),
+    "altered field": (lambda r: r.hset("product:2", "price", "2.91"), "product:2", "altered field"),
+    "a zero less": (lambda r: r.hset("product:2", "price", "2.9"), "product:2", "altered field"),
+    "missing field": (lambda r: r.hdel("order:3", "quantity"), "order:3", "missing field"),
+    "extra field": (lambda r: r.hset("user:1", "phone", "1"), "user:1", "extra field"),
+    "swapped list order": (lambda r: _swap(r, "user:2:activities"), "user:2:activities", "wrong element"),
+    "extra list element": (lambda r: r.rpush("user:1:activities", "x"), "user:1:activities", "extra element"),
+    "list element in the middle": (
+        lambda r: r.linsert("user:1:activities", "BEFORE", r.lindex("user:1:activities", 4), "x"),
+        "user:1:activities",
+        "wrong element",
+    ),
+    "shortened list": (lambda r: r.rpop("user:3:activities"), "user:3:activities", "missing element"),
+    "wrong score": (
+        lambda r: r.zincrby("user:1:activities:by_time", 1, "3:a:b"),
+        "user:1:activities:by_time",
+        "wrong score",
+    ),
+    "extra activity member": (
+        lambda r: r.zadd("user:1:activities:by_time", {"99:login": 1}),
+        "user:1:activities:by_time",
+        "extra member",
+    ),
+    "extra order member": (
+        lambda r: r.zadd("product:1:orders", {"999": 1}),
+        "product:1:orders",
+        "extra member",
+    ),
+    "renamed member": (
+        lambda r: (r.zrem("user:2:orders", "1"), r.zadd("user:2:orders", {"x": 1})),
+        "user:2:orders",
+        "extra member",
+    ),
+    "extra hash": (lambda r: r.hset("user:77", "username", "x"), "user:77", "extra key"),
+    "extra list": (lambda r: r.rpush("user:6:activities", "x"), "user:6:activities", "extra key"),
+    "extra reference": (lambda r: r.zadd("user:6:orders", {"1": 1}), "user:6:orders", "extra key"),
+    "hash as string": (lambda r: r.set("user:1", "x"), "user:1", "wrong type"),
+    "list as string": (lambda r: r.set("user:1:activities", "x"), "user:1:activities", "wrong type"),
+    "set as string": (
+        lambda r: r.set("user:1:activities:by_time", "x"),
+        "user:1:activities:by_time",
+        "wrong type",
+    ),
+    "reference as string": (lambda r: r.set("user:1:orders", "x"), "user:1:orders", "wrong type"),
+}
+
+
+def _swap(r: Redis, key: str) -> None:
+    first, second = r.lrange(key, 0, 1)
+    r.lset(key, 0, second)
+    r.lset(key, 1, first)
+
+
+@pytest.fixture
+def filled(postgres_url: str, redis_url: str) -> Iterator[tuple[str, str, Redis]]:
+    connection = connections.postgres(postgres_url)
+    with connection:
+        schema.create(connection)
+        connection.cursor().execute(ROWS)
+    connection.close()
+    result = migration.migrate(postgres_url, redis_url, progress=False)
+    assert result["status"] == "verified"
+    yield postgres_url, redis_url, connections.redis(redis_url)
+
+
+def test_every_damage_is_found_and_repaired_by_migrating_again(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    for name, (damage, key, problem) in DAMAGE.items():
+        damage(client)
+        found = verification.verify(source, url, progress=False)
+        named = {(d["key"], d["problem"]) for d in found["examples"]}
+        assert (key, problem) in named, name
+        assert found["differences"] == len(Path(found["difference_file"]).read_text().splitlines()), name
+        assert {k for k, _ in named} == {key}, name
+        again = migration.migrate(source, url, progress=False)
+        assert again["status"] == "verified", name
+        assert again["caught_up"], name
+
+
+def test_differences_name_what_was_expected(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    client.hset("product:2", "price", "2.91")
+    (found,) = verification.verify(source, url, progress=False)["examples"]
+    assert found == {
+        "key": "product:2",
+        "field": "price",
+        "expected": "2.90",
+        "actual": "2.91",
+        "problem": "altered field",
+    }
+    client.hset("product:2", "price", b"\xff\n")
+    result = verification.verify(source, url, progress=False)
+    assert result["examples"][0]["actual"] == "\\xff\n"
+    assert "altered field: product:2 price" in "\n".join(verification.describe(result))
+    assert Path(result["difference_file"]).stat().st_mode & 0o777 == 0o600
+
+
+def test_counts_that_agree_prove_nothing(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    before = client.dbsize()
+    client.lset("user:1:activities", 0, "login:2026-02-01T00:00:00.000000")
+    assert client.dbsize() == before
+    assert verification.verify(source, url, progress=False)["differences"] == 1
+
+
+def test_nothing_migrated_is_every_key_missing(postgres_url: str, redis_url: str) -> None:
+    connection = connections.postgres(postgres_url)
+    with connection:
+        schema.create(connection)
+        connection.cursor().execute(ROWS)
+    result = verification.verify(postgres_url, redis_url, progress=False)
+    assert result["by_problem"]["missing key"] >= 6 + 3 + 12 + 3
+    assert result["rows_checked"] == {"users": 6, "products": 3, "activities": 30, "orders": 12}
+    assert connections.redis(redis_url).dbsize() == 0
+
+
+def test_foreign_keys_and_other_prefixes_are_not_looked_at(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    client.set("user:01", "x")
+    client.set("session:1", "x")
+    client.hset("copy:user:99", "username", "x")
+    assert verification.verify(source, url, progress=False)["differences"] == 0
+
+
+def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        connection.cursor().execute(
+            "INSERT INTO activities SELECT n, 4, 'view', timestamp '2026-05-01' + n * interval '1 s' "
+            "FROM generate_series(1001, 13000) n"
+        )
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    assert client.llen("user:4:activities") == 12_000
+    client.lset("user:4:activities", 7000, "x")
+    client.zrem("user:4:activities:by_time", "9001:view")
+    found = verification.verify(source, url, progress=False)
+    assert {(d["problem"], d["field"]) for d in found["examples"]} == {
+        ("wrong element", "7000"),
+        ("missing member", "9001:view"),
+    }
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
