@@ -67,9 +67,9 @@ def dates(texts: Column) -> tuple[list[str], list[int]]:
         raise ValueError("not every date is of the common form")
     array = array.astype(f"S{width}")
     codes = array.view(np.uint8).reshape(len(texts), width)
-    # The fifth character is the hyphen behind a year of four digits; numpy itself would take a longer year.
-    if not (codes[:, 4] == ord("-")).all():
-        raise ValueError("a year that has not four digits")
+    # The fifth character is the hyphen behind a year of four digits; numpy would take a longer year, and half of BC.
+    if not (codes[:, 4] == ord("-")).all() or (codes == ord("C")).any():
+        raise ValueError("not a year of four digits after Christ")
     numbers = array.astype("datetime64[us]").astype("int64").tolist()
     codes[:, 10] = ord("T")
     point, digits = codes[:, 19], codes[:, 20:]
