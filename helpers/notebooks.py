@@ -49,6 +49,7 @@ def run_kernel(
             notebook.
     """
     import papermill
+    from traitlets.config import Config
 
     bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr} if progress else False
     with this_kernel():
@@ -61,6 +62,7 @@ def run_kernel(
                 language="python",
                 progress_bar=bar,
                 cwd=source.parent,
+                config=Config({"KernelManager": {"transport": "ipc"}}),  # not TCP, where others could listen
             )
         except papermill.PapermillExecutionError as error:
             raise HelpersError(

@@ -70,7 +70,7 @@ def figure(
     *,
     label: str,
     caption: str,
-    alt: str,
+    alt: "str | Callable[[Results], str]",
     width: str = "100%",
 ) -> None:
     """A chart or drawing as SVG with its caption.
@@ -80,7 +80,7 @@ def figure(
         function: gives a matplotlib figure, or SVG text.
         label: name for cross references, beginning with ``fig-``.
         caption: Markdown, one or two sentences that say what is drawn.
-        alt: the same for those who cannot see it.
+        alt: the same for those who cannot see it; text, or a function that gives it.
         width: of the text width.
     """
     try:
@@ -93,8 +93,9 @@ def figure(
 
         drawn = style.svg(drawn)
     svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
-    about = {"label": label, "caption": caption, "alt": alt, "width": width}
-    _display({"image/svg+xml": svg, "text/plain": alt}, part="figure", **about)
+    words = alt if isinstance(alt, str) else alt(results)
+    about = {"label": label, "caption": caption, "alt": words, "width": width}
+    _display({"image/svg+xml": svg, "text/plain": words}, part="figure", **about)
     _display({"text/markdown": f"<a id='{label}'></a>*Figure: {caption}*"}, part="screen")
 
 
@@ -122,7 +123,7 @@ def table(
         return
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
-    columns = [str(name) for name in frame.columns]
+    columns = [_heading(str(name)) for name in frame.columns]
     rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
     align = [_alignment([row[i] for row in rows]) for i in range(len(columns))]
     about = {
@@ -212,6 +213,11 @@ def _cell(value: Any) -> str:
 
         return three(value)
     return str(value)
+
+
+def _heading(name: str) -> str:
+    """A column's name with a capital, but for symbols such as n or p99."""
+    return name if re.match(r"(?:n|p[\d(]?[\d.]*)\b|`", name) else name[:1].upper() + name[1:]
 
 
 def _alignment(cells: Sequence[str]) -> str:

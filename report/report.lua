@@ -21,9 +21,9 @@ local function float(div)
   for _, block in ipairs(div.content) do
     if block.t == "RawBlock" then code = block.text else caption:insert(block) end
   end
-  local call = ("#report-float(kind: %s, wide: %s, caption: [%s], {\n%s\n}) <%s>"):format(
-    div.attributes.kind, tostring(div.classes:includes("wide")), typst(caption), code, div.identifier)
-  return pandoc.RawBlock("typst", call .. "\n")
+  local call = ("#report-float(<%s>, kind: %s, caption: [%s], {\n%s\n})\n"):format(
+    div.identifier, div.attributes.kind, typst(caption), code)
+  return pandoc.RawBlock(div.classes:includes("wide") and "typst-wide" or "typst", call)
 end
 
 local abstract = pandoc.Blocks({})
@@ -53,6 +53,26 @@ local function Table(tbl)
   return tbl
 end
 
+-- Wide floats that follow each other share landscape pages.
+local function Blocks(blocks)
+  local out, wide = pandoc.Blocks({}), {}
+  local function flush()
+    if #wide == 0 then return end
+    out:insert(pandoc.RawBlock("typst", "#page(flipped: true)[\n" .. table.concat(wide) .. "]\n"))
+    wide = {}
+  end
+  for _, block in ipairs(blocks) do
+    if block.t == "RawBlock" and block.format == "typst-wide" then
+      table.insert(wide, block.text)
+    else
+      flush()
+      out:insert(block)
+    end
+  end
+  flush()
+  return out
+end
+
 local function Pandoc(doc)
   doc.meta.abstract = pandoc.MetaBlocks(abstract)
   return doc
@@ -61,5 +81,5 @@ end
 return {
   { Link = Link, Cite = Cite },
   { Div = Div, Table = Table },
-  { Header = Header, Pandoc = Pandoc },
+  { Header = Header, Blocks = Blocks, Pandoc = Pandoc },
 }
