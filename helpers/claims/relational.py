@@ -1,4 +1,4 @@
-"""Sentences on the relational part: what the schema refuses, what an index does, what was populated and how fast.
+"""Sentences on the relational part: what the schema refuses, what an index does, what was populated.
 
 Its tables are beside, in ``relational_tables``.
 """
@@ -39,11 +39,11 @@ def constraints(results: Results) -> str:
     records = _part(results, "schema", "constraints")
     if not records:
         return "Whether the constraints hold was not measured."
-    kinds = sorted({record["error"] for record in records})
-    were = "It was" if len(records) == 1 else "Each was"
+    kinds = sorted({f"`{record['error']}`" for record in records})
+    were, each = ("was", "It") if len(records) == 1 else ("were", "Each")
     return (
-        f"{plural(len(records), 'rule')} of the schema {'was' if len(records) == 1 else 'were'} broken on purpose. "
-        f"{were} refused, by {plural(len(kinds), 'kind')} of error: {join([f'`{kind}`' for kind in kinds])}."
+        f"{plural(len(records), 'rule')} of the schema {were} broken on purpose. "
+        f"{each} was refused, by {plural(len(kinds), 'kind')} of error: {join(kinds)}."
     )
 
 
@@ -55,7 +55,7 @@ def accepted(results: Results) -> str:
     if not records:
         return "None of the senseless rows that were tried was accepted."
     senses = join([record["what"] for record in records])
-    return f"The schema accepted {plural(len(records), 'senseless row')}: {senses}. No constraint speaks of these."
+    return f"The schema accepted {plural(len(records), 'senseless row')}: {senses}."
 
 
 def index_effect(results: Results) -> str:
@@ -71,16 +71,16 @@ def index_effect(results: Results) -> str:
     times = f"{_ms(before[1])} without the index and {_ms(after[1])} with it"
     trials = f"medians of {plural(len(with_['execution_ms']), 'run')} each"
     if after[2] < before[0]:
-        verdict = f"The index helps: the query took {times}, {_times(before[1] / after[1])} less"
+        verdict = f"The index helps: the query took {times}, a factor of {three(before[1] / after[1])} less"
     elif before[2] < after[0]:
-        verdict = f"The index does not help: the query took {times}, {_times(after[1] / before[1])} more"
+        verdict = (
+            f"The index does not help: the query took {times}, a factor of {three(after[1] / before[1])} more"
+        )
     else:
         verdict = f"No difference in time is shown: the query took {times}, and the middle halves overlap"
-    return (
-        f"{verdict} ({trials}), {where}. It touched {plural(round(median(with_['pages'])), 'page')} instead of "
-        f"{count(median(without['pages']))}, and the planner's cost estimate was {three(median(with_['cost']))} instead "
-        f"of {three(median(without['cost']))}."
-    )
+    pages = f"{plural(round(median(with_['pages'])), 'page')} instead of {count(median(without['pages']))}"
+    cost = f"{three(median(with_['cost']))} instead of {three(median(without['cost']))}"
+    return f"{verdict} ({trials}), {where}. With it {pages} were touched, at an estimated cost of {cost}."
 
 
 def index_price(results: Results) -> str:
@@ -88,10 +88,10 @@ def index_price(results: Results) -> str:
     index = _part(results, "schema", "index")
     if not index:
         return "The price of the index was not measured."
-    share = 100 * index["index_bytes"] / index["table_bytes"]
+    share = three(100 * index["index_bytes"] / index["table_bytes"])
+    own, table = size_bytes(index["index_bytes"]), size_bytes(index["table_bytes"])
     return (
-        f"The index takes {size_bytes(index['index_bytes'])} beside a table of {size_bytes(index['table_bytes'])} "
-        f"({three(share)} % of it), and every insert has to keep it up to date."
+        f"The index takes {own}, {share} % of the {table} of its table, and every insert has to maintain it."
     )
 
 
@@ -151,9 +151,10 @@ def skew(results: Results) -> str:
     part = _part(results, "population", "skew")
     if not part:
         return "How activities spread over users was not measured."
+    share, busiest = three(100 * part["top_tenth"]), count(part["ranks"][0]["activities"])
     return (
-        f"The most active tenth of {plural(part['users'], 'user')} has {three(100 * part['top_tenth'])} % of the "
-        f"{count(part['activities'])} activities; the busiest user has {count(part['ranks'][0]['activities'])}."
+        f"The most active tenth of {plural(part['users'], 'user')} has {share} % of the "
+        f"{count(part['activities'])} activities; the busiest user has {busiest}."
     )
 
 
@@ -165,10 +166,10 @@ def population_speed(results: Results) -> str:
     largest = sizes[-1]
     total = sum(largest["rows"].values())
     slowest = max(largest["table_seconds"], key=lambda table: largest["table_seconds"][table])
+    time, speed = duration_us(largest["seconds"] * 1e6), three(largest["rows_per_second"])
     return (
-        f"The largest population, {plural(total, 'row')}, was generated, loaded, checked against every constraint and "
-        f"indexed in {duration_us(largest['seconds'] * 1e6)}: {count(float(three_figures(largest['rows_per_second'])))} "
-        f"rows a second. Most of the time went into {slowest}."
+        f"The largest population, {plural(total, 'row')}, was generated, loaded, checked against every "
+        f"constraint and indexed in {time}: {speed} rows a second. Most of the time went into {slowest}."
     )
 
 
@@ -181,19 +182,14 @@ def memory_flat(results: Results) -> str:
     small, large = sum(first["rows"].values()), sum(last["rows"].values())
     peaks = [size["peak_rss_mb"] for size in sizes]
     measured = (
-        f"at {count(small)} rows the loading process peaked at {three(first['peak_rss_mb'])} MB, at {count(large)} rows "
-        f"at {three(last['peak_rss_mb'])} MB"
+        f"at {count(small)} rows the loading process peaked at {three(first['peak_rss_mb'])} MB, "
+        f"at {count(large)} rows at {three(last['peak_rss_mb'])} MB"
     )
     if max(peaks) - min(peaks) < FLAT_MB:
-        return f"Memory stayed flat: {measured}, for {_times(large / small)} the rows."
+        return f"Memory stayed flat: {measured}, for {three(large / small)} times the rows."
     if last["peak_rss_mb"] > first["peak_rss_mb"]:
         return f"Memory grew with the rows: {measured}."
     return f"Memory did not grow with the rows, but varied: {measured}."
-
-
-def three_figures(number: float) -> str:
-    """A number rounded to three significant digits, as plain digits."""
-    return f"{float(f'{number:.3g}'):.0f}"
 
 
 def _data(results: Results, kind: str) -> Mapping[str, Any]:
@@ -218,10 +214,6 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _ms(milliseconds: float) -> str:
     return duration_us(milliseconds * 1e3)
-
-
-def _times(ratio: float) -> str:
-    return f"{three(ratio)} times"
 
 
 def _nouns(table: str) -> tuple[str, str]:

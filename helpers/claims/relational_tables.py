@@ -1,4 +1,4 @@
-"""Tables of the relational part, as data frames; each raises ``Missing`` when what it shows was not measured."""
+"""Tables of the relational part, as data frames; each raises ``Missing`` when its part was not measured."""
 
 from collections.abc import Mapping
 from statistics import median, quantiles
@@ -102,7 +102,7 @@ def scale_table(results: Results) -> pd.DataFrame:
             sum(size["rows"].values()),
             size["rows"]["activities"],
             three(size["seconds"]),
-            count(float(f"{size['rows_per_second']:.3g}")),
+            three(size["rows_per_second"]),
             three(size["peak_rss_mb"]),
         )
         for size in sizes

@@ -1,26 +1,26 @@
 """Charts of the relational part: the diagram, the index at work, the rows made, and how loading scales."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.dates import DateFormatter, MonthLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from helpers import diagram
-from helpers.figures.style import COLOURS, new_figure
+from helpers.figures.style import COLOURS, RC, new_figure
 from helpers.results import Missing, Results
 from helpers.rows import ACTIVITY_TYPES
 from helpers.text import count
 
 MARKERS = dict(zip(ACTIVITY_TYPES, ("o", "x", "^", "s"), strict=True))
+# Not the colours of the stores: sessions in grey, shopping in the accent.
 TYPE_COLOURS = dict(
-    zip(
-        ACTIVITY_TYPES,
-        (COLOURS["cassandra"], COLOURS["muted"], COLOURS["mongodb"], COLOURS["redis"]),
-        strict=True,
-    )
+    zip(ACTIVITY_TYPES, (COLOURS["postgres"], COLOURS["muted"], *[COLOURS["accent"]] * 2), strict=True)
 )
 MOST_USERS = 20
 
@@ -30,6 +30,18 @@ def er(results: Results) -> str:
     return diagram.er_svg(_require(results, "schema", "catalogue"))
 
 
+def _styled(draw: Callable[[Results], Figure]) -> Callable[[Results], Figure]:
+    """A chart drawn wholly in the shared style: matplotlib reads it again for each title and legend."""
+
+    @wraps(draw)
+    def drawn(results: Results) -> Figure:
+        with rc_context(dict(RC)):
+            return draw(results)
+
+    return drawn
+
+
+@_styled
 def index_times(results: Results) -> Figure:
     """Each run of the query without and with the index: time on a logarithmic axis, the median as a bar."""
     index = _require(results, "schema", "index")
@@ -42,12 +54,15 @@ def index_times(results: Results) -> Figure:
     axes.set_yticks([0, 1], ["without\nindex", "with\nindex"])
     axes.set_ylim(1.6, -0.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("execution time (ms, logarithmic); one mark a run, the bar is the median")
     axes.set_title(f"Last 20 activities of a user, in {count(index['rows'])} activities")
     return figure
 
 
+@_styled
 def timeline(results: Results) -> Figure:
     """Each user's life from registration on, with activities and orders on it; at most the first 20 users."""
     data = _require(results, "population", "timeline")
@@ -81,6 +96,7 @@ def timeline(results: Results) -> Figure:
     return figure
 
 
+@_styled
 def rows_made(results: Results) -> Figure:
     """Activities by type, and the products' prices with the units ordered of each."""
     data = results.require("population")
@@ -109,6 +125,7 @@ def rows_made(results: Results) -> Figure:
     return figure
 
 
+@_styled
 def activity_ranks(results: Results) -> Figure:
     """Activities of each user, from the most active to the least, on logarithmic axes."""
     skew = _require(results, "population", "skew")
@@ -119,12 +136,14 @@ def activity_ranks(results: Results) -> Figure:
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("user, by rank (logarithmic)")
     axes.set_ylabel("activities (logarithmic)")
     axes.set_title(f"Activities of each of {count(skew['users'])} users")
     return figure
 
 
+@_styled
 def scale(results: Results) -> Figure:
     """Rows a second and peak memory of the loading process, against the number of rows."""
     sizes = sorted(_require(results, "population", "scale"), key=lambda size: sum(size["rows"].values()))
@@ -139,7 +158,8 @@ def scale(results: Results) -> Figure:
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        axes.set_xticks(rows, [count(number) for number in rows])
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("rows (logarithmic)")
     return figure
 
