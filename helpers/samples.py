@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.errors import HelpersError, first_line
-from helpers.loops import Run
 from helpers.workload import OPERATIONS
+
+if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
+    from helpers.loops import Run
 
 FILE = "comparison-samples.jsonl.gz"
 LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
@@ -44,7 +47,7 @@ class Record:
 
 
 def record(
-    run: Run,
+    run: "Run",
     *,
     phase: str,
     tier: str,
