@@ -17,6 +17,7 @@ from helpers.stores.base import Store
 
 MESSAGE_BYTES = 64
 BLOCK_BYTES = 4096
+WARM_UP = 20
 # A process of its own, as a server is: within one, client and server would wait for the same interpreter
 # lock.
 ECHO = """
@@ -72,8 +73,8 @@ def fsync_us(count: int, folder: Path) -> np.ndarray:
 
 
 def _timed(do: Callable[[], object], count: int) -> np.ndarray:
-    """Microseconds of each call, after a tenth as many that are not counted."""
-    for _ in range(count // 10):
+    """Microseconds of each call, after ``WARM_UP`` that are not counted."""
+    for _ in range(WARM_UP):
         do()
     moments = np.empty(count + 1)
     moments[0] = time.perf_counter_ns()

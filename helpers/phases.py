@@ -13,8 +13,8 @@ from helpers.samples import Record
 from helpers.stores.base import CLIENTS, Store
 from helpers.workload import LIMIT, Operation, Workload, arrivals
 
-ASKED_USERS = ASKED_ORDERS = 100
-FLOOR_ROUNDS = 4
+ASKED_USERS = ASKED_ORDERS = 60
+FLOOR_ROUNDS = 10
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 GRID = (0.0, *np.round(np.linspace(0.01, 0.99, 99), 2).tolist(), 0.995, 0.999, 0.9995, 0.9999, 1.0)
 """Shares at which each distribution is kept for drawing."""
 
+BETWEEN_BLOCKS = ("p50", "p99")
+"""Percentiles that also get an interval from drawing whole blocks; it takes a while."""
+
 ALPHA = 0.05
 WARM_UP_WINDOW = 25
 CLIENT_BOUND_SHARE = 0.85
@@ -55,7 +58,7 @@ def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, 
                 row |= {"n": len(samples), "blocks": len(blocks)}
                 row["mean_us"] = _round(samples.mean()) if len(samples) else None
                 row["percentiles_us"] = {
-                    name: _with_blocks(found, blocks, SHARES[name])
+                    name: _with_blocks(found, blocks, SHARES[name] if name in BETWEEN_BLOCKS else None)
                     for name, found in statistics.describe(samples, SHARES).items()
                 }
                 row["quantiles_us"] = [_round(q) for q in np.quantile(samples, GRID)] if len(samples) else []
@@ -64,11 +67,13 @@ def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, 
 
 
 def _with_blocks(
-    found: dict[str, float] | None, blocks: list[np.ndarray], share: float
+    found: dict[str, float] | None, blocks: list[np.ndarray], share: float | None
 ) -> dict[str, float] | None:
     if found is None:
         return None
     kept = {name: _round(value) for name, value in found.items()}
+    if share is None:
+        return kept
     filled = [block for block in blocks if len(block)]
     between = statistics.bootstrap_blocks(
         filled, lambda drawn: float(np.quantile(drawn, share)), resamples=200

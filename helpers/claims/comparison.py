@@ -240,12 +240,10 @@ def warm_up(data: Mapping[str, Any]) -> str:
     for store, series in data["warm_up"].items():
         if len(series) >= 4:
             settled = sorted(series[len(series) // 2 :])[len(series) // 4]
-            sentences.append(f"{three(series[0] / settled)} times on {LABELS[store]}")
+            sentences.append(f"{three(series[0] / settled)} times as long on {LABELS[store]}")
     if not sentences:
         return "Warm-up: not measured."
-    return (
-        f"The first operations after loading took, against the second half of the warm-up, {join(sentences)}."
-    )
+    return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
 
 
 @_claim("Durability")
@@ -298,7 +296,8 @@ def errors(data: Mapping[str, Any]) -> str:
     if not failed:
         return f"None of {count(done)} timed operations failed."
     named = [f"{plural(number, 'operation')} on {LABELS[store]}" for store, number in failed.items()]
-    return f"Of {count(done + sum(failed.values()))} timed operations {join(named)} failed; they are in no figure."
+    whole = count(done + sum(failed.values()))
+    return f"Of {whole} timed operations {join(named)} failed; they are in no figure."
 
 
 @_claim("Decision")

@@ -1,0 +1,155 @@
+"""A whole comparison, as small as it can be, on four real servers."""
+
+import json
+from dataclasses import asdict, replace
+
+import jsonschema
+import pytest
+
+from helpers import bench, connections, dataset, design, results, samples, stores, summary
+from helpers.comparison_schema import SCHEMA
+from helpers.errors import HelpersError
+from helpers.servers import scratch
+
+SMALL = replace(
+    design.DESIGNS["quick"],
+    users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=2, block_operations=40,
+    concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.2,
+    floor_operations=40, fsyncs=10,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
+    return {
+        "postgres": postgres_server,
+        "redis": redis_server,
+        "mongodb": mongodb_url,
+        "cassandra": cassandra_url,
+    }
+
+
+@pytest.fixture(scope="module")
+def measured(urls, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    return bench.measure(SMALL, profile="quick", folder=folder, progress=False, urls=urls), folder
+
+
+def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
+    data, folder = measured
+    saved = results.load(folder).require("comparison")
+    assert saved == json.loads(json.dumps(data))
+    jsonschema.validate(saved, SCHEMA)
+    assert set(results.load(folder)["comparison"].environment["servers"]) == set(stores.NAMES)
+    for part, damage in (("latency", []), ("weights", {"performance": -1}), ("counts", {"redis": {}})):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**saved, part: damage}, SCHEMA)
+
+
+def test_the_summary_follows_from_the_raw_samples(measured):
+    data, folder = measured
+    again = summary.summarise(list(samples.read(folder)))
+    assert {part: data[part] for part in again} == again
+
+
+def test_every_store_got_the_same_operations(measured):
+    _, folder = measured
+    by_run = {}
+    for run in samples.read(folder):
+        key = (run.phase, run.mix, run.clients, run.rate_per_s, run.block)
+        by_run.setdefault(key, {})[run.store] = sorted(run.verbs)
+    assert len(by_run) == 1 + 2 * 2 + 2 * 2 + 1
+    for verbs in by_run.values():
+        assert verbs["redis"] == verbs["mongodb"] == verbs["cassandra"]
+
+
+def test_answers_were_compared_and_nothing_failed(measured):
+    data, _ = measured
+    assert data["answers"]["read_profile"] >= 3 * 40
+    assert data["answers"]["misses"] > 0
+    assert data["answers"]["while timing"] > 0
+    assert set(data["errors"].values()) == {0}
+    assert data["tiers"]["relaxed"]["redis"]["appendfsync"] == "everysec"
+    assert data["counts"]["cassandra"]["sent"]["place_order"] == {"round_trips": 1, "statements": 3}
+
+
+def test_processor_time_is_split_between_client_and_server(measured):
+    data, _ = measured
+    for mixes in data["cost"].values():
+        assert mixes["50/50"]["client_cpu_us"] > 0
+        assert mixes["50/50"]["server_cpu_us"] is not None
+
+
+def test_nothing_is_left_in_the_servers(measured, urls):
+    client = connections.redis(urls["redis"])
+    assert client.keys("comparison:*") == []
+    client.close()
+    mongo = connections.mongodb(urls["mongodb"])
+    assert not [name for name in mongo.list_database_names() if "comparison" in name]
+    mongo.close()
+    session = connections.cassandra(urls["cassandra"])
+    names = {
+        row.keyspace_name for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
+    }
+    session.cluster.shutdown()
+    assert not [name for name in names if "comparison" in name]
+    connection = connections.postgres(urls["postgres"])
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.SCHEMA,))
+        assert cursor.fetchone() == (0,)
+    connection.close()
+
+
+def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
+    with scratch.redis("appendonly no") as server:
+        from helpers.phases import Session
+
+        floors = Session._floors
+
+        def kill_then_measure(self, opened):
+            floors(self, opened)
+            server.kill()
+
+        monkeypatch.setattr(Session, "_floors", kill_then_measure)
+        with pytest.raises(
+            HelpersError, match=r"redis at 127\.0\.0\.1:\d+: stopped answering after 0 operations"
+        ):
+            bench.measure(
+                SMALL, profile="quick", folder=tmp_path, progress=False, urls={**urls, "redis": server.url}
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_comparisons_on_one_server_are_kept_apart(urls):
+    counts = {"users": 2, "products": 2, "activities": 2, "orders": 2}
+    with dataset.made(urls["postgres"], **counts, seed=1) as made:
+        assert [row[0] for row in made.rows("users")] == [1, 2]
+        with (
+            pytest.raises(HelpersError, match="another comparison is under way"),
+            dataset.made(urls["postgres"], **counts, seed=1),
+        ):
+            pass
+
+
+def test_unknown_profile_and_weights_are_refused():
+    with pytest.raises(HelpersError, match="choose from quick, full"):
+        bench.run(profile="slow")
+    with pytest.raises(ValueError, match="weights"):
+        bench.run(weights={"beauty": 1.0})
+
+
+def test_each_store_is_first_second_and_third_equally_often():
+    turns = design.orders(["a", "b", "c"], 6)
+    assert len(set(turns)) == 6
+    assert turns[:3] == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")]
+    for place in range(3):
+        assert sorted(turn[place] for turn in turns[:3]) == ["a", "b", "c"]
+
+
+def test_profiles_say_what_they_do():
+    quick, full = design.DESIGNS["quick"], design.DESIGNS["full"]
+    assert full.blocks % 6 == 0
+    assert full.strict_blocks and not quick.strict_blocks
+    assert all(asdict(full)[name] >= asdict(quick)[name] for name in ("users", "activities", "blocks"))
+    # p99.9 has an interval for every operation of the even mix
+    assert full.blocks * full.block_operations / 4 > 3688 * 1.05

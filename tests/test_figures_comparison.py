@@ -1,0 +1,60 @@
+import copy
+
+import pytest
+from comparison_records import data, results
+
+from helpers.figures import comparison, style
+from helpers.results import Missing
+
+US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
+
+
+@pytest.mark.parametrize("name", comparison.__all__)
+def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(name):
+    draw = getattr(comparison, name)
+    first, again = (style.svg(draw(results(data(US)))) for _ in range(2))
+    assert first == again
+    assert all(store in first for store in ("Redis", "MongoDB", "Cassandra"))
+    assert len(first) < 120_000
+    with pytest.raises(Missing):
+        draw(results(None))
+
+
+def test_a_client_bound_point_is_open():
+    found = data(US)
+    for row in found["throughput"]:
+        row["client_bound"] = False
+    closed = comparison.throughput(results(copy.deepcopy(found)))
+    found["throughput"][0]["client_bound"] = True
+    opened = comparison.throughput(results(found))
+    faces = [
+        sum(line.get_markerfacecolor() == "white" for line in figure.axes[0].lines)
+        for figure in (closed, opened)
+    ]
+    assert faces == [0, 1]
+
+
+def test_a_difference_not_shown_is_open():
+    found = data(US)
+    found["ratios"][-1]["shown"] = False
+    axis = comparison.ratios(results(found)).axes[0]
+    points = [line for line in axis.lines if line.get_marker() == "o"]
+    assert len(points) == 12
+    assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
+
+
+def test_the_stack_adds_up_to_the_median():
+    found = results(data(US))
+    axis = comparison.cost_stack(found).axes[0]
+    tops = {round(patch.get_y() + patch.get_height(), 6) for patch in axis.patches}
+    medians = {
+        round(row["percentiles_us"]["p50"]["value"] / 1000, 6)
+        for row in found["comparison"].data["latency"]
+        if row["mix"] == "50/50"
+    }
+    assert medians <= tops
+
+
+def test_a_tier_that_was_not_measured_is_missing():
+    with pytest.raises(Missing, match="strict"):
+        comparison.ecdf(results(data(US)), tier="strict")
