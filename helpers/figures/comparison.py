@@ -179,11 +179,11 @@ def throughput(results: Results) -> Figure:
     """
     rows = _part(results, "throughput")
     figure, (left, right) = new_figure(3.1, ncols=2)
-    for store in dict.fromkeys(row["store"] for row in rows):
+    for number, store in enumerate(dict.fromkeys(row["store"] for row in rows)):
         mine = [row for row in rows if row["store"] == store]
         rates = [row["per_s"] for row in mine]
         look = {"color": COLOURS[store], "linestyle": LINES[store]}
-        clients = [row["clients"] for row in mine]
+        clients = [row["clients"] * 1.05 ** (number - 1) for row in mine]  # side by side, so that bars show
         if all(row["low"] is not None for row in mine):
             reach = [[r["per_s"] - r["low"] for r in mine], [r["high"] - r["per_s"] for r in mine]]
             left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=LABELS[store], **look)
@@ -191,10 +191,10 @@ def throughput(results: Results) -> Figure:
             left.plot(clients, rates, label=LABELS[store], **look)
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
         right.plot(rates, medians, label=LABELS[store], **look)
-        for row, rate, median in zip(mine, rates, medians, strict=True):
+        for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
             face = "white" if row["client_bound"] else COLOURS[store]
             marks = {"marker": MARKERS[store], "color": COLOURS[store], "markerfacecolor": face, "zorder": 3}
-            left.plot([row["clients"]], [rate], **marks)
+            left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
     left.set_xscale("log", base=2)
