@@ -32,7 +32,7 @@ class Dataset:
     connection: Any
     population: Population
 
-    def rows(self, table: str) -> Iterator[tuple[Any, ...]]:
+    def rows(self, table: str) -> Iterator[Any]:
         """The rows of a table, streamed; activities sorted by user, date and id."""
         with self.connection, self.connection.cursor(name=f"comparison_{table}") as cursor:
             cursor.itersize = FETCH_ROWS
@@ -70,7 +70,12 @@ def made(
                 )
             _drop(cursor)
             cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-        counts = {"users": users, "products": products, "activities": activities, "orders": orders}
+        counts: dict[str, Any] = {
+            "users": users,
+            "products": products,
+            "activities": activities,
+            "orders": orders,
+        }
         population.populate(connections.with_schema(url, SCHEMA), **counts, seed=seed, progress=False)
         with connection, connection.cursor() as cursor:
             cursor.execute(

@@ -82,7 +82,7 @@ def measures(data: Mapping[str, Any]) -> list[Measure]:
     alone = {store: rates.get((store, 1)) for store in stores}
     crowd = {store: rates.get((store, busiest)) for store in stores}
     growth = {
-        store: crowd[store] / alone[store] if crowd[store] and alone[store] else None for store in stores
+        store: many / one if (many := crowd[store]) and (one := alone[store]) else None for store in stores
     }
     found += [
         ("scalability", f"throughput with {busiest} clients", "1/s", False, crowd),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> Run:
                 run.verbs.append(operation.verb)
                 run.latency_us.append((time.perf_counter_ns() - started) / 1000)
 
-    return _together(store, [lambda run, s=stream: client(s, run) for stream in streams], gave_up)
+    return _together(store, [partial(client, stream) for stream in streams], gave_up)
 
 
 def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int) -> Run:
@@ -201,4 +202,5 @@ def _server_cpu_s(store: Store) -> float | None:
 
 def lag_us(run: Run) -> np.ndarray:
     """Send lag of each operation of an open-loop run."""
-    return np.asarray(run.latency_us) - np.asarray(run.service_us)
+    lags: np.ndarray = np.asarray(run.latency_us) - np.asarray(run.service_us)
+    return lags

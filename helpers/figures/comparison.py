@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
-from helpers.figures.comparison_decision import decision, sensitivity
-from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure
+from helpers.figures.comparison_decision import LOOK, decision, sensitivity
+from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, new_figure
 from helpers.results import Missing, Results
 from helpers.summary import GRID, WARM_UP_WINDOW
 from helpers.workload import OPERATIONS
@@ -66,7 +66,7 @@ def _log_ms(axis: Any, which: str = "x") -> None:
     scale.set_minor_formatter(lambda value, _: "")
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
     rows = _latency(results, tier, mix)
@@ -93,7 +93,7 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figu
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap."""
     rows = _latency(results, tier, mix)
@@ -132,7 +132,7 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def percentile_curve(results: Results) -> Figure:
     """Latency against percentile at the highest offered rate: from when operations were due, and from
     the send.
@@ -172,7 +172,7 @@ def percentile_curve(results: Results) -> Figure:
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def throughput(results: Results) -> Figure:
     """Throughput against clients with 95 % intervals, and latency against throughput; client-bound
     points open.
@@ -211,7 +211,7 @@ def throughput(results: Results) -> Figure:
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def open_loop(results: Results) -> Figure:
     """p50 and p99 against the offered rate, from when operations were due."""
     rows = _part(results, "open_loop")
@@ -235,7 +235,7 @@ def open_loop(results: Results) -> Figure:
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """Ratios of medians between stores with 95 % intervals from blocks; filled where a difference is
     shown.
@@ -269,7 +269,7 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Fi
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
     """The median of each operation, stacked: TCP echo, what a null operation adds, what the operation
     adds.
@@ -314,7 +314,7 @@ def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], st
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def warm_up(results: Results) -> Figure:
     """Median latency of successive windows of operations right after loading, before anything was counted."""
     series = _part(results, "warm_up")

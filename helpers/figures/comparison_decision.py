@@ -1,5 +1,7 @@
 """Charts of the decision: scores by criterion, and how the result moves with the weights."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -9,10 +11,11 @@ from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figur
 from helpers.results import Results
 
 HATCHES = {"redis": "", "mongodb": "//", "cassandra": "xx"}
+LOOK: Any = dict(RC)
 SHARES = np.linspace(0, 1, 41)
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def decision(results: Results) -> Figure:
     """Score of each store by criterion, and the weighted result."""
     data = results.require("comparison")
@@ -42,7 +45,7 @@ def decision(results: Results) -> Figure:
     return figure
 
 
-@rc_context(dict(RC))
+@rc_context(LOOK)
 def sensitivity(results: Results) -> Figure:
     """The result against the weight of each criterion, the others in proportion; the weight now is dotted."""
     data = results.require("comparison")

@@ -46,7 +46,7 @@ class RedisStore(Store):
 
     def __init__(self, url: str | None = None) -> None:
         super().__init__(url)
-        self.client = connections.redis(
+        self.client: Any = connections.redis(
             self.url,
             decode_responses=True,
             max_connections=CLIENTS + 4,
