@@ -11,6 +11,8 @@ from helpers.errors import HelpersError
 
 HIDDEN = {"remove-cell", "notebook-only"}
 HIDDEN_INPUT = {"remove-input", "hide-input"}
+LONG_ROWS = 24
+"""A table of more rows may break across pages."""
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -99,8 +101,10 @@ def _float(about: Mapping[str, Any], kind: str, code: str) -> str:
     """A Div that the Lua filter turns into a numbered, labelled Typst figure: caption first, then Typst
     code.
     """
-    wide = " .wide" if about.get("wide") else ""
-    head = f'::::: {{.float{wide} #{about["label"]} kind="{kind}"}}'
+    classes = (
+        ".float" + " .wide" * bool(about.get("wide")) + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
+    )
+    head = f'::::: {{{classes} #{about["label"]} kind="{kind}"}}'
     return f"{head}\n{about['caption']}\n\n{_fence(code, '{=typst}')}\n:::::"
 
 

@@ -21,8 +21,8 @@ local function float(div)
   for _, block in ipairs(div.content) do
     if block.t == "RawBlock" then code = block.text else caption:insert(block) end
   end
-  local call = ("#report-float(<%s>, kind: %s, caption: [%s], {\n%s\n})\n"):format(
-    div.identifier, div.attributes.kind, typst(caption), code)
+  local call = ("#report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})\n"):format(
+    div.identifier, div.attributes.kind, tostring(div.classes:includes("long")), typst(caption), code)
   return pandoc.RawBlock(div.classes:includes("wide") and "typst-wide" or "typst", call)
 end
 
