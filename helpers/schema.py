@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from psycopg2 import sql
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import connection as Connection
 
 from helpers import catalogue
@@ -97,6 +98,7 @@ REFERENCES: Mapping[str, Mapping[str, str]] = {
     "activities": {"user_id": "users"},
     "orders": {"user_id": "users", "product_id": "products"},
 }
+LOCK_TIMEOUT_S = 10.0
 _MARK = "made by helpers.schema"
 
 
@@ -176,14 +178,20 @@ def drop_schema(connection: Connection, name: str) -> None:
     """Drop a schema that ``ensure_schema`` made, with all it holds; nothing when there is none; commits.
 
     Raises:
-        HelpersError: a schema of that name exists that was not made here.
+        HelpersError: a schema of that name exists that was not made here, or is in use.
     """
-    with connection, connection.cursor() as cursor:
-        if _marked(connection, name) is False:
-            raise HelpersError(
-                f"{catalogue.address(connection)}: schema {name} is not of this project; drop it by hand"
-            )
-        cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
+    where = f"{catalogue.address(connection)}: schema {name}"
+    try:
+        with connection, connection.cursor() as cursor:
+            if _marked(connection, name) is False:
+                raise HelpersError(f"{where} is not of this project; drop it by hand")
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_S}s"])
+            cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
+    except LockNotAvailable as error:
+        raise HelpersError(
+            f"{where} is in use by another session for more than {LOCK_TIMEOUT_S} s; end its transaction "
+            "(restart the kernel of a notebook) and try again"
+        ) from error
 
 
 def _marked(connection: Connection, name: str) -> bool | None:

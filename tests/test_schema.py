@@ -122,3 +122,18 @@ def test_a_schema_of_somebody_else_is_not_touched(connection):
     with pytest.raises(HelpersError, match=other):
         schema.drop_schema(connection, other)
     assert catalogue.current_schema(connection) == other
+
+
+def test_a_schema_in_use_is_waited_for_and_then_named(postgres_url, monkeypatch):
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT_S", 0.2)
+    mine, other = connections.postgres(postgres_url), connections.postgres(postgres_url)
+    name = f"{catalogue.current_schema(mine)}_used"
+    schema.ensure_schema(mine, name)
+    with other:
+        other.cursor().execute(f"CREATE TABLE {name}.t (id integer)")
+    other.cursor().execute(f"SELECT * FROM {name}.t")  # an open transaction, as a notebook leaves it
+    with pytest.raises(HelpersError, match=f"{name} is in use by another session"):
+        schema.drop_schema(mine, name)
+    other.close()
+    schema.drop_schema(mine, name)
+    mine.close()
