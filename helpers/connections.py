@@ -1,5 +1,6 @@
 """Open a connection to each server, with errors that say where, why and what to do."""
 
+import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -30,9 +31,9 @@ def _refused(name: str, url: str, error: BaseException) -> HelpersError:
         password, place = urlsplit(url).password if "://" in url else None, settings.address(url)
     except ValueError:  # so malformed that it has no parts: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed; {REMEDY}")
-    reason = first_line(error)
-    if password:
-        reason = reason.replace(password, "***").replace(unquote(password), "***")
+    reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
+    for secret in {password, unquote(password)} if password else ():
+        reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     return HelpersError(f"{name} at {place}: {reason}; {REMEDY}")
 
 
