@@ -97,7 +97,7 @@ def _measure(bench: Bench, profile: str, progress: bool) -> dict[str, Any]:
     absent = {}
     missing = [name for name in ("psql", "redis-cli") if shutil.which(name) is None]
     if missing:
-        absent["redis_cli"] = f"{' and '.join(missing)} not on PATH"
+        absent[LABELS["redis_cli"]] = f"{' and '.join(missing)} not on PATH"
         del rungs["redis_cli"]
     client = connections.redis(bench.target)
     rounds: list[dict[str, Any]] = []

@@ -1,0 +1,219 @@
+"""Sentences and tables on the migration, computed from the results ``migration`` and ``ladder``."""
+
+from typing import Any
+
+import pandas as pd
+
+from helpers.results import Results
+from helpers.text import count, duration_us, join, plural, size_bytes, three
+
+FULL_CORE = 0.9
+"""From this share of one core on, Redis, which executes commands in one thread, is called the limit."""
+
+
+def _part(results: Results, kind: str, name: str) -> Any:
+    return results[kind].data.get(name) if kind in results else None
+
+
+def course(results: Results) -> str:
+    """What was migrated, and what the verification said."""
+    part = _part(results, "migration", "course")
+    if not part:
+        return "Whether the course's data was migrated was not measured."
+    rows = join([f"{count(number)} {table}" for table, number in part["rows_read"].items()])
+    keys = sum(part["keys_checked"].values())
+    verdict = (
+        "found no difference"
+        if part["differences"] == 0
+        else f"found {plural(part['differences'], 'difference')}, so the migration is not a success"
+    )
+    return (
+        f"{rows} became {plural(keys, 'key')} in Redis. The verification compared every field, list element and "
+        f"score, looked for keys that should not be there, and {verdict}."
+    )
+
+
+def plan(results: Results) -> str:
+    """What the dry run estimated, and what it left behind."""
+    part = _part(results, "migration", "dry_run")
+    if not part:
+        return "The dry run was not measured."
+    left = part["keys_after"] - part["keys_before"]
+    return (
+        f"The dry run estimated {size_bytes(part['memory_bytes'])} in Redis for "
+        f"{plural(sum(part['rows_read'].values()), 'row')} and left {plural(left, 'key')} behind."
+    )
+
+
+def refused(results: Results) -> str:
+    """Whether a target with foreign keys was refused before anything was written."""
+    part = _part(results, "migration", "refused")
+    if not part:
+        return "The refusal was not measured."
+    if part["before"] == part["after"]:
+        return "The migration was refused, and the target held the same keys and values afterwards as before."
+    return "The migration was refused, but the target had changed: that is a fault."
+
+
+def damage(results: Results) -> str:
+    """How much of the damage the verifier found, how much a count of keys would have shown, and the repair."""
+    cases = _part(results, "migration", "damage")
+    if not cases:
+        return "Damage was not measured."
+    found = [case for case in cases if case["found"]]
+    unseen = [case for case in cases if case["keys_before"] == case["keys_after"]]
+    repaired = [case for case in cases if case["differences_after_repair"] == 0]
+    verdict = (
+        f"All {len(cases)} kinds of damage were found"
+        if len(found) == len(cases)
+        else f"Only {len(found)} of {len(cases)} kinds of damage were found"
+    )
+    repair = "all of them" if len(repaired) == len(cases) else f"{len(repaired)} of {len(cases)}"
+    return (
+        f"{verdict}, each with its key. In {plural(len(unseen), 'case')} the number of keys was the same as before, so "
+        f"counting keys would have seen nothing. Running the same command again repaired {repair}."
+    )
+
+
+def kill(results: Results) -> str:
+    """What was there after the kill, and after the resumption."""
+    part = _part(results, "migration", "kill")
+    if not part:
+        return "Kill and resume was not measured."
+    total = sum(part["rows_read"].values())
+    rest = total - part["rows_at_kill"]
+    went_on = (
+        "The same command read only the rest"
+        if part["rows_loaded_now"] == rest
+        else f"The same command read {plural(part['rows_loaded_now'], 'row')} where {count(rest)} were left"
+    )
+    verdict = (
+        "nothing lost, doubled or altered"
+        if part["differences"] == 0
+        else plural(part["differences"], "difference")
+    )
+    return (
+        f"The process was killed when {count(part['rows_at_kill'])} of {plural(total, 'row')} were committed. "
+        f"{went_on}; the verification found {verdict}."
+    )
+
+
+def rejects(results: Results) -> str:
+    """Which rows were rejected and why, and that the rest went on."""
+    part = _part(results, "migration", "rejects")
+    if not part:
+        return "Rejected rows were not measured."
+    number = sum(part["rows_rejected"].values())
+    if not number:
+        return "No row was rejected."
+    reasons = join([f"{count(n)} × `{name}`" for name, n in part["rejects_by_reason"].items()])
+    rest = sum(part["rows_read"].values()) - number
+    verdict = "agree with Redis" if part["differences"] == 0 else "do not agree with Redis"
+    return (
+        f"{plural(number, 'row')} of {count(rest + number)} could not be held and went to the reject file ({reasons}); "
+        f"the other {count(rest)} {verdict}."
+    )
+
+
+def persistence(results: Results) -> str:
+    """What was left after a kill -9 of Redis."""
+    part = _part(results, "migration", "persistence")
+    if not part:
+        return "Persistence was not measured."
+    kept = (
+        "all keys were there again"
+        if part["keys_before"] == part["keys_after"]
+        else f"{count(part['keys_after'])} of {count(part['keys_before'])} keys were there"
+    )
+    verdict = "no difference" if part["differences"] == 0 else plural(part["differences"], "difference")
+    return (
+        f"With `appendonly yes` and `appendfsync {part['appendfsync']}`, after a SIGKILL of the server and a new start, "
+        f"{kept}, and the verification found {verdict}."
+    )
+
+
+def ladder(results: Results) -> str:
+    """How fast the stream was against row by row and against the quickest other rung."""
+    summary = _part(results, "ladder", "summary")
+    if not summary or "streamed" not in summary:
+        return "The ladder was not measured."
+    labels = results["ladder"].data["labels"]
+    mine = summary["streamed"]
+    others = {name: s for name, s in summary.items() if name != "streamed"}
+    best = max(others, key=lambda name: others[name]["median"])
+    if mine["min"] > others[best]["max"]:
+        verdict = f"more than the best other rung in every round ({three(mine['median'] / others[best]['median'])} times)"
+    elif mine["max"] < others[best]["min"]:
+        verdict = f"less than the best other rung in every round ({three(mine['median'] / others[best]['median'])} times)"
+    else:
+        verdict = "no difference shown to the best other rung, because their rounds overlap"
+    return (
+        f"The streamed load reached {count(mine['median'])} rows/s (median; {count(mine['min'])} to {count(mine['max'])}), "
+        f"{three(mine['ratio'])} times the row-by-row loop and {verdict} ({labels[best]}, {count(others[best]['median'])} rows/s)."
+    )
+
+
+def ladder_limit(results: Results) -> str:
+    """What limits the stream: Redis' one thread, or not."""
+    summary = _part(results, "ladder", "summary")
+    if not summary or "streamed" not in summary:
+        return "What limits the stream was not measured."
+    mine = summary["streamed"]
+    share = f"{three(100 * mine['redis_busy'])} % of one core"
+    verdict = (
+        "its one thread is the limit"
+        if mine["redis_busy"] >= FULL_CORE
+        else "it was waiting for the rest, so Redis is not the limit here"
+    )
+    return (
+        f"During the streamed load Redis used {share}: {verdict}. A row cost Redis {duration_us(mine['redis_cpu_us'])} "
+        f"and the client {duration_us(mine['client_cpu_us'])} of CPU."
+    )
+
+
+def ladder_absent(results: Results) -> str:
+    """Which rungs could not be measured, and why."""
+    absent = _part(results, "ladder", "absent")
+    if absent is None:
+        return "The ladder was not measured."
+    if not absent:
+        return "Every rung was measured."
+    return join([f"`{name}` was not measured: {why}" for name, why in absent.items()]) + "."
+
+
+def ladder_table(results: Results) -> pd.DataFrame:
+    """Rungs with rows/s (min, median, max), ratio to row by row, and CPU a row on both sides."""
+    data = results.require("ladder")
+    return pd.DataFrame(
+        {
+            "Way": data["labels"][name],
+            "rows/s": count(s["median"]),
+            "min to max": f"{count(s['min'])} to {count(s['max'])}",
+            "ratio": three(s["ratio"]),
+            "Redis CPU a row": duration_us(s["redis_cpu_us"]),
+            "client CPU a row": duration_us(s["client_cpu_us"]),
+        }
+        for name, s in sorted(data["summary"].items(), key=lambda item: item[1]["median"])
+    )
+
+
+def damage_table(results: Results) -> pd.DataFrame:
+    """Kinds of damage with what the verifier said of each."""
+    return pd.DataFrame(
+        {
+            "Damage": case["damage"],
+            "keys": f"{count(case['keys_before'])} → {count(case['keys_after'])}",
+            "differences": count(case["differences"]),
+            "named": case["problem"],
+            "key": f"`{case['key']}`",
+        }
+        for case in results.require("migration")["damage"]
+    )
+
+
+def rejects_table(results: Results) -> pd.DataFrame:
+    """Rejected rows with table, key and reason."""
+    return pd.DataFrame(
+        {"Table": row["table"], "key": row["key"], "reason": f"`{row['reason']}`", "why": row["why"]}
+        for row in results.require("migration")["rejects"]["examples"]
+    )
