@@ -1,4 +1,7 @@
-"""``python -m helpers COMMAND``: 0 done; 1 done, but with differences or rejected rows; 2 it could not be done."""
+"""``python -m helpers COMMAND``.
+
+Exit codes: 0 done; 1 done, but with differences or rejected rows; 2 it could not be done.
+"""
 
 import argparse
 import json
@@ -27,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: the words after ``python -m helpers``; those of the process when None.
+
     Returns:
         The exit code.
     """
@@ -153,11 +157,11 @@ def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
         row.pop("name")
         if not options.show_secrets:
             row["url"] = found[name].safe_url
+    states = {name: row["version"] if row["running"] else "not running" for name, row in rows.items()}
     lines = [
-        f"{name:<10} {(row['version'] if row['running'] else 'not running') or '':<12} {row['source']:<9} {row['url'] or ''}"
-        for name, row in rows.items()
+        f"{name:<10} {states[name]:<12} {row['source']:<9} {row['url'] or ''}" for name, row in rows.items()
     ]
-    _show(options, rows, lines)
+    _show(options, rows, [line.rstrip() for line in lines])
 
 
 def _up(options: argparse.Namespace) -> int:

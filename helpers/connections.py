@@ -43,6 +43,7 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
     Args:
         url: URL or keyword string as libpq takes it; the resolved server when None.
         options: further connection parameters of libpq.
+
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
@@ -68,6 +69,7 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``; the resolved server when None.
         options: passed to ``Redis.from_url`` (for example ``decode_responses=True``).
+
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
@@ -90,6 +92,7 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
     Args:
         url: ``mongodb://`` URL; the resolved server when None.
         options: passed to ``MongoClient``.
+
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
@@ -114,6 +117,7 @@ def cassandra(url: str | None = None, **options: Any) -> Session:
     Args:
         url: ``cassandra://user:password@host:port[/keyspace]``; the resolved server when None.
         options: passed to ``Cluster``.
+
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """

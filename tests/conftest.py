@@ -1,4 +1,4 @@
-"""Real servers for every test: started once a session in a state folder of their own unless HELPERS_HOME names one."""
+"""Real servers for every test, started once a session in a state folder of its own."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder() -> Iterator[Path]:
-    """A fresh state folder for the session, whose servers stop with it; ``HELPERS_TEST_HOME`` keeps one instead."""
+    """A fresh state folder, whose servers stop with the session; ``HELPERS_TEST_HOME`` names one to keep."""
     for name in settings.NAMES:
         os.environ.pop(f"{name.upper()}_URL", None)
     kept = os.environ.get("HELPERS_TEST_HOME")

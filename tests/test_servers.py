@@ -208,7 +208,7 @@ def test_an_unreachable_url_is_one_clear_line() -> None:
 
 def test_a_url_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_URL", "mysql://127.0.0.1/db")
-    with pytest.raises(HelpersError, match="POSTGRES_URL.*postgresql://"):
+    with pytest.raises(HelpersError, match=r"POSTGRES_URL.*postgresql://"):
         servers.url("postgres")
 
 
@@ -230,7 +230,7 @@ def test_a_server_that_dies_while_starting_says_why(
 
 def test_jars_without_a_network_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", f"http://127.0.0.1:{process.free_port()}/maven2")
-    with pytest.raises(HelpersError, match="cannot be fetched.*CASSANDRA_URL"):
+    with pytest.raises(HelpersError, match=r"cannot be fetched.*CASSANDRA_URL"):
         jars.ensure(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -1,6 +1,7 @@
 """The four servers: where each one's URL comes from, start, state, stop.
 
-The first that matches wins: the environment (``POSTGRES_URL`` and so on), a running Compose stack, the embedded server.
+The first that matches wins: the environment (``POSTGRES_URL`` and so on), a running Compose stack, the embedded
+server.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,10 @@ from helpers.servers import compose, embedded
 
 @dataclass(frozen=True)
 class Server:
-    """One server as it is now: URL with password, version, source (``env``, ``compose``, ``embedded``), running."""
+    """One server as it is now.
+
+    The URL holds its password; the source is ``env``, ``compose`` or ``embedded``.
+    """
 
     name: str
     url: str | None
@@ -36,8 +40,10 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
     Args:
         names: which servers.
         progress: show a progress bar on stderr.
+
     Returns:
         The servers by name, all running.
+
     Raises:
         HelpersError: an unknown name, or servers that cannot be had, all named in one line.
     """
@@ -119,7 +125,8 @@ def url(name: str) -> str:
     address = found[0] if found else embedded.running_url(name)
     if address is None:
         raise HelpersError(
-            f"{name}: no server is running; start it with `python -m helpers up {name}` or set {name.upper()}_URL"
+            f"{name}: no server is running; start it with `python -m helpers up {name}` "
+            f"or set {name.upper()}_URL"
         )
     return address
 

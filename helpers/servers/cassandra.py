@@ -64,7 +64,7 @@ def fetch(progress: Callable[[int, int], None] = lambda done, total: None) -> No
 
 
 def prepare(folder: Path, port: int, password: str, *, more: dict[str, object] | None = None) -> None:
-    """Make the folders and write the configuration; ``more`` holds further settings of cassandra.yaml, which win."""
+    """Make the folders and write the configuration; ``more`` holds settings of cassandra.yaml, which win."""
     data, configuration = folder / "data", folder / "conf"
     for path in (data, configuration):
         path.mkdir(mode=0o700, exist_ok=True)

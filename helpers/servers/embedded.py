@@ -1,6 +1,5 @@
-"""Embedded servers: started detached under the state folder, found again by the next process, stopped on demand."""
+"""Embedded servers: started detached, found again by the next process, stopped on demand."""
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -58,7 +57,7 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
             return _start(name, module, folder, cancel, tell)
     except Timeout as error:
         raise HelpersError(
-            f"{name}: another process has been starting it for over {LOCK_S} s; end that process and try again"
+            f"{name}: another process has been starting it for over {LOCK_S} s; end that process, try again"
         ) from error
 
 
@@ -107,7 +106,6 @@ def stop(name: str, *, delete: bool = False) -> bool:
         if record is not None:
             # PostgreSQL's "fast" shutdown is SIGINT: it does not wait for clients to leave.
             process.stop(record, how=signal.SIGINT if name == "postgres" else signal.SIGTERM)
-        (folder / "server.json").unlink(missing_ok=True) if delete else None
         if delete:
             shutil.rmtree(folder, ignore_errors=True)
     return was_running
@@ -117,4 +115,4 @@ def _shorten_log(folder: Path, limit_bytes: int = 5_000_000) -> None:
     """Set a long log of earlier starts aside, so that logs stay small."""
     path = folder / "log"
     if path.exists() and path.stat().st_size > limit_bytes:
-        os.replace(path, folder / "log.old")
+        path.replace(folder / "log.old")

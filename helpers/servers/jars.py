@@ -1,7 +1,7 @@
 """Cassandra's jars: the exact files of a lock, fetched once from Maven Central and checked.
 
-``cassandra.lock.json`` names each jar with its SHA-256. ``python -m helpers.servers.jars`` writes the lock anew from
-Maven's own resolution (by jgo); nothing else changes it.
+``cassandra.lock.json`` names each jar with its SHA-256. ``python -m helpers.servers.jars WORK_FOLDER`` writes the lock
+anew from Maven's own resolution (by jgo); nothing else changes it.
 """
 
 import hashlib
@@ -29,13 +29,15 @@ def read_lock() -> list[dict[str, Any]]:
 
 
 def ensure(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Path]:
-    """The jars on this machine, fetched into ``folder`` where missing or damaged, each checked against the lock.
+    """The jars on this machine, fetched where missing or damaged, each checked against the lock.
 
     Args:
         folder: cache folder; made when missing.
         progress: called with (jars at hand, all jars).
+
     Returns:
         Their paths, in the order of the lock.
+
     Raises:
         HelpersError: a jar cannot be fetched (no network, proxy), or is not the file that the lock names.
     """
@@ -68,15 +70,15 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
     url = f"{repository}/{jar['path']}"
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=30) as reply:
                 content = reply.read()
             break
         except (urllib.error.URLError, OSError, ValueError) as error:
             missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
                 raise HelpersError(
-                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come from Maven Central once: "
-                    "connect to the network or set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a mirror, "
+                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come from Maven Central "
+                    "once: connect to the network, set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a mirror, "
                     "or set CASSANDRA_URL to a server of yours"
                 ) from error
     if _sha256(content) != jar["sha256"]:

@@ -15,8 +15,8 @@ from helpers.servers import process
 
 USER = "postgres"
 START_S = 60
-# A server process of PostgreSQL refuses to run as root. It then runs as the user nobody, which may look through
-# root's private folders (the state folder, a virtual environment below /root) but write only to its own data.
+# A server process of PostgreSQL refuses to run as root. It then runs as the user nobody, which may look
+# through root's private folders (state folder, virtual environment) but write only to its own data.
 AS_NOBODY = (
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"),
     *(
@@ -62,7 +62,7 @@ def prepare(folder: Path, port: int, password: str) -> None:
             "--no-sync",
             "--no-instructions",
         ]
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [*_program("initdb"), "-D", str(data), "-U", USER, f"--pwfile={folder / 'password'}", *options],
             capture_output=True,
             text=True,

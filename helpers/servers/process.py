@@ -89,9 +89,9 @@ def listening(port: int, host: str = HOST) -> bool:
 def start(
     command: Sequence[str], folder: Path, port: int, *, variables: Mapping[str, str] | None = None
 ) -> Record:
-    """Start a detached process whose output goes to ``folder/log``, and remember it in ``folder/server.json``."""
-    with open(folder / "log", "ab") as log:  # noqa: PTH123
-        child = subprocess.Popen(  # noqa: S603
+    """Start a detached process that logs to ``folder/log``, and remember it in ``folder/server.json``."""
+    with (folder / "log").open("ab") as log:
+        child = subprocess.Popen(
             list(command),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -116,7 +116,8 @@ def wait(
     """Wait until the server answers, and return its version.
 
     Args:
-        answers: asks the server a query and returns its version; raises HelpersError while it does not answer.
+        answers: asks the server for its version; raises HelpersError while it does not answer.
+
     Raises:
         HelpersError: it ended, or did not answer in time; with the last line of its log.
     """

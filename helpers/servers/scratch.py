@@ -1,4 +1,4 @@
-"""Throw-away servers of one's own, for tests and for lessons that kill a server: their folder goes with them."""
+"""Throw-away servers, for tests and for lessons that kill a server: their folder goes with them."""
 
 import shutil
 import signal
@@ -20,7 +20,7 @@ from helpers.servers import redis as redis_server
 
 
 class Scratch:
-    """A throw-away server: its ``url``, ``pid`` and ``folder``; it can be killed, stopped and started again."""
+    """A throw-away server with ``url``, ``pid`` and ``folder``; it can be killed, stopped and started again."""
 
     def __init__(self, name: str, module: ModuleType, folder: Path, options: dict[str, Any]) -> None:
         self.name = name
@@ -83,7 +83,7 @@ def _running(name: str, module: ModuleType, **options: Any) -> Iterator[Scratch]
 
 
 def redis(*configuration: str) -> Any:
-    """A throw-away Redis as a context manager; each argument is a line of redis.conf, such as ``appendonly no``."""
+    """A throw-away Redis as a context manager; each argument is a line of redis.conf (``appendonly no``)."""
     return _running("redis", redis_server, more="\n".join(configuration))
 
 
