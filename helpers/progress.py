@@ -12,10 +12,10 @@ def watched() -> bool:
 
 
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":
-    """A progress bar on stderr with rate and remaining time; use as a context manager and call ``update(n)``.
+    """A progress bar on stderr with rate and remaining time; a context manager; call ``update(n)``.
 
-    It is removed when done, so that notebooks and terminals keep results only. Where nobody watches (a file, a CI
-    log), it speaks every few seconds at most.
+    It is removed when done, so that notebooks and terminals keep results only. Where nobody watches (a
+    file, a CI log), it speaks every few seconds at most.
     """
     return tqdm(
         total=total,

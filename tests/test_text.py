@@ -7,8 +7,17 @@ from helpers import text
 
 @pytest.mark.parametrize(
     ("number", "shown"),
-    [(0, "0"), (0.01234, "0.0123"), (0.9999, "1.00"), (9.999, "10.0"), (99.99, "100"), (1234.5, "1,230")]
-    + [(-1.5, "-1.50"), (float("inf"), "inf"), (float("nan"), "nan")],
+    [
+        *(
+            (0, "0"),
+            (0.01234, "0.0123"),
+            (0.9999, "1.00"),
+            (9.999, "10.0"),
+            (99.99, "100"),
+            (1234.5, "1,230"),
+        ),
+        *((-1.5, "-1.50"), (float("inf"), "inf"), (float("nan"), "nan")),
+    ],
 )
 def test_three_significant_digits(number: float, shown: str) -> None:
     assert text.three(number) == shown

@@ -1,7 +1,7 @@
 """The four servers: where each one's URL comes from, start, state, stop.
 
-The first that matches wins: the environment (``POSTGRES_URL`` and so on), a running Compose stack, the embedded
-server.
+The first that matches wins: the environment (``POSTGRES_URL`` and so on), a running Compose stack, the
+embedded server.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
             with lock:
                 stages[name] = stage
                 waiting = ", ".join(f"{n}: {s}" for n, s in stages.items() if s != "up")
-                shown.set_postfix_str(waiting, refresh=progress and shown.mininterval < 1)
+                shown.set_postfix_str(waiting, refresh=watched())
 
         def one(name: str) -> Server:
             found = _outside(name)

@@ -24,7 +24,7 @@ def read_passwords(path: Path | None = None) -> dict[str, str]:
 
 
 def url(name: str) -> str | None:
-    """The URL of a server of the stack; None when its port does not answer or ``.env`` has no password for it."""
+    """The URL of a server of the stack; None when its port does not answer or ``.env`` lacks its password."""
     password = read_passwords().get(name)
     if password is None or not process.listening(PORTS[name]):
         return None

@@ -1,7 +1,7 @@
 """Cassandra's jars: the exact files of a lock, fetched once from Maven Central and checked.
 
-``cassandra.lock.json`` names each jar with its SHA-256. ``python -m helpers.servers.jars WORK_FOLDER`` writes the lock
-anew from Maven's own resolution (by jgo); nothing else changes it.
+``cassandra.lock.json`` names each jar with its SHA-256. ``python -m helpers.servers.jars WORK_FOLDER`` writes
+the lock anew from Maven's own resolution (by jgo); nothing else changes it.
 """
 
 import hashlib
@@ -77,8 +77,8 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
             missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
                 raise HelpersError(
-                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come from Maven Central "
-                    "once: connect to the network, set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a mirror, "
+                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come from "
+                    "Maven Central once: connect to the network, set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a mirror, "
                     "or set CASSANDRA_URL to a server of yours"
                 ) from error
     if _sha256(content) != jar["sha256"]:

@@ -20,7 +20,7 @@ from helpers.servers import redis as redis_server
 
 
 class Scratch:
-    """A throw-away server with ``url``, ``pid`` and ``folder``; it can be killed, stopped and started again."""
+    """A throw-away server with ``url``, ``pid`` and ``folder``; to kill, stop and start again."""
 
     def __init__(self, name: str, module: ModuleType, folder: Path, options: dict[str, Any]) -> None:
         self.name = name
