@@ -83,14 +83,17 @@ def figure(
         alt: the same for those who cannot see it; text, or a function that gives it.
         width: of the text width.
     """
+    from matplotlib import rc_context
+
+    from helpers.figures import style
+
     try:
-        drawn = function(results)
+        with rc_context(dict(style.RC)):  # matplotlib reads the style again for titles and legends
+            drawn = function(results)
     except Missing:
         _missing("figure", label, caption)
         return
     if not isinstance(drawn, str):
-        from helpers.figures import style
-
         drawn = style.svg(drawn)
     svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
     words = alt if isinstance(alt, str) else alt(results)
