@@ -40,9 +40,9 @@ def run(
             folder is not a run's; the message names the notebook and cell, and where the executed part is.
     """
     if profile not in results.PROFILES:
-        raise HelpersError(f"run: no profile {profile!r}; choose {' or '.join(results.PROFILES)}")
+        raise HelpersError(f"no profile {profile!r}; choose {' or '.join(results.PROFILES)}")
     if publish and profile != "full":
-        raise HelpersError("run: only a full run is published; add --profile full")
+        raise HelpersError("only a full run is published; add --profile full")
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
     with alone(target, ours=out is None):
         servers.up(progress=progress)

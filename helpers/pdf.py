@@ -67,7 +67,7 @@ def _typst(document: Document, template: Path) -> str:
     ]
     done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
-        raise HelpersError(f"report: pandoc refuses the text: {done.stderr.strip()}")
+        raise HelpersError(f"pandoc refuses the report: {done.stderr.strip()}")
     return f"#let about = json(bytes({json.dumps(title, ensure_ascii=False)}))\n{done.stdout}"
 
 
@@ -86,7 +86,7 @@ def _compile(folder: Path, created: datetime) -> bytes:
             format="pdf", pdf_standards=STANDARD, timestamp=created
         )
     except typst.TypstError as error:
-        raise HelpersError(f"report: Typst refuses the text: {first_line(error)}") from error
+        raise HelpersError(f"Typst refuses the report: {first_line(error)}") from error
     if warnings:
-        raise HelpersError(f"report: Typst warns: {warnings[0].message}")
+        raise HelpersError(f"Typst warns about the report: {warnings[0].message}")
     return bytes(pdf)
