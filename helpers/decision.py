@@ -88,14 +88,17 @@ def measures(data: Mapping[str, Any]) -> list[Measure]:
         ("scalability", f"throughput with {busiest} clients", "1/s", False, crowd),
         ("scalability", f"growth of throughput, 1 to {busiest} clients", "times", False, growth),
     ]
-    for rate in sorted({row["offered_per_s"] for row in data["open_loop"]}):
-        within = {
-            row["store"]: share_within(row["latency_quantiles_us"], BUDGET_US)
+    rates_offered = {row["offered_per_s"] for row in data["open_loop"]}
+    within = {
+        store: sum(
+            share_within(row["latency_quantiles_us"], BUDGET_US) / len(rates_offered)
             for row in data["open_loop"]
-            if row["offered_per_s"] == rate
-        }
-        label = f"answered within {BUDGET_US / 1000:g} ms of being due at {rate:,.0f}/s"
-        found.append(("use_case_fit", label, "share", False, {store: within.get(store) for store in stores}))
+            if row["store"] == store
+        )
+        for store in {row["store"] for row in data["open_loop"]}
+    }
+    label = f"answered within {BUDGET_US / 1000:g} ms of being due, mean over the offered rates"
+    found.append(("use_case_fit", label, "share", False, {store: within.get(store) for store in stores}))
     statements = {
         store: c["definitions"] + sum(sent["statements"] for sent in c["sent"].values())
         for store, c in counts.items()
