@@ -37,7 +37,7 @@ def summary(plans: Sequence[dict[str, Any]], text: str) -> dict[str, Any]:
     """Several runs of a query as one record, with the plan of one of them as text.
 
     Returns:
-        ``execution_ms``, ``pages`` and ``cost`` (a list each, in the order of the runs), ``nodes`` (of the last
+        ``execution_ms``, ``pages`` and ``cost`` (a list each, in the order of runs), ``nodes`` (of the last
         run), ``indexes`` (used by any run) and ``text``.
     """
     return {

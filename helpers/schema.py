@@ -1,6 +1,7 @@
 """The four tables of the course in PostgreSQL, their indexes, and schemas of their own for experiments."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable
@@ -129,14 +130,13 @@ def drop(connection: Connection) -> None:
         cursor.execute(f"DROP TABLE IF EXISTS {', '.join(reversed(TABLES))}")
 
 
-def difference(table: Mapping[str, object]) -> str | None:
+def difference(table: Mapping[str, Any]) -> str | None:
     """How a table of the catalogue differs from the one of that name here; None when it serves.
 
     Further unique keys, foreign keys and indexes are no difference.
     """
     name = str(table["name"])
-    columns: list[dict[str, object]] = table["columns"]  # type: ignore[assignment]
-    actual = {str(column["name"]): (column["type"], column["nullable"]) for column in columns}
+    actual = {column["name"]: (column["type"], column["nullable"]) for column in table["columns"]}
     expected = COLUMNS[name]
     for column, (type_, nullable) in expected.items():
         if column not in actual:
@@ -148,10 +148,9 @@ def difference(table: Mapping[str, object]) -> str | None:
     if table["primary_key"] != [KEYS[name]]:
         return f"{KEYS[name]} is not its primary key"
     for column in UNIQUE.get(name, ()):
-        if [column] not in table["unique"]:  # type: ignore[operator]
+        if [column] not in table["unique"]:
             return f"{column} is not unique"
-    foreign: list[dict[str, object]] = table["foreign_keys"]  # type: ignore[assignment]
-    references = {(tuple(key["columns"]), key["references"]) for key in foreign}  # type: ignore[arg-type]
+    references = {(tuple(key["columns"]), key["references"]) for key in table["foreign_keys"]}
     for column, parent in REFERENCES.get(name, {}).items():
         if ((column,), parent) not in references:
             return f"{column} does not refer to {parent}"
@@ -202,7 +201,7 @@ def _marked(connection: Connection, name: str) -> bool | None:
             [_MARK, name],
         )
         row = cursor.fetchone()
-    return row and row[0]
+    return bool(row[0]) if row else None
 
 
 def _words(type_: object, nullable: object) -> str:

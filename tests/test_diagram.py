@@ -106,7 +106,7 @@ def test_one_more_table_draws_right_too(postgres_url):
 
 @pytest.mark.parametrize(("letter", "units"), [("m", 1995), ("a", 1255), ("0", 1303)])
 def test_boxes_are_as_wide_as_the_font_needs(letter, units):
-    """Units of 2048 that DejaVu Sans advances for a letter; Graphviz rounds each to a whole pixel of 0.75 pt."""
+    """Units of 2048 that DejaVu Sans advances for a letter; Graphviz rounds each to pixels of 0.75 pt."""
     few, many = (diagram.er_svg(drawing(table("t", [column(letter * n)]))) for n in (20, 70))
     widths = [float(re.search(r'svg width="([\d.]+)pt"', svg)[1]) for svg in (few, many)]
     assert widths[1] - widths[0] == pytest.approx(50 * 9 * units / 2048, abs=50 * 0.375 + 1)
