@@ -5,7 +5,8 @@ class HelpersError(Exception):
     """Something could not be done.
 
     The message is one line that says what, where (``host:port``), why, and the remedy. The command line
-    prints it without a traceback and exits with 2; in a notebook it stops the cell. ``__cause__`` keeps the cause.
+    prints it without a traceback and exits with 2; in a notebook it stops the cell. The cause stays in
+    ``__cause__``.
     """
 
 
