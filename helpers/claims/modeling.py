@@ -1,0 +1,124 @@
+"""Sentences and tables on the Redis model, computed from the result ``modeling``."""
+
+from typing import Any
+
+import pandas as pd
+
+from helpers.results import Results
+from helpers.text import count, join, plural, size_bytes, three
+
+NEAR = 0.05
+"""Shares that differ by less are called equal: MEMORY USAGE is exact, but the allocator rounds."""
+
+
+def _part(results: Results, name: str) -> Any:
+    return results["modeling"].data.get(name) if "modeling" in results else None
+
+
+def duplicates(results: Results) -> str:
+    """How many of several events each pattern kept."""
+    part = _part(results, "duplicates")
+    if not part:
+        return "What becomes of equal events was not measured."
+    lost = part["events"] - part["set_without_id"]
+    without = "kept them all too" if not lost else f"lost {count(lost)} of them"
+    return (
+        f"Of {plural(part['events'], 'event')} the list kept {count(part['list'])}, the sorted set with the activity's "
+        f"number in its members {count(part['set_with_id'])}; the sorted set without it {without}."
+    )
+
+
+def thresholds(results: Results) -> str:
+    """Which encodings changed, and the largest step in memory."""
+    part = {name: found for name, found in (_part(results, "thresholds") or {}).items() if found}
+    if not part:
+        return "Where encodings change was not measured."
+    changes = [
+        f"{name}: `{found['from']}` up to {count(found['elements'])}, then `{found['to']}`"
+        for name, found in part.items()
+    ]
+    name, step = max(part.items(), key=lambda item: item[1]["bytes_after"] / item[1]["bytes_before"])
+    return (
+        f"Encodings by size: {'; '.join(changes)}. The largest step in memory was that of the {name.partition(',')[0]} "
+        f"({name.partition(', ')[2]}): from {size_bytes(step['bytes_before'])} to {size_bytes(step['bytes_after'])}."
+    )
+
+
+def memory(results: Results) -> str:
+    """What list and sorted set need per activity, for the longest history."""
+    records = _part(results, "memory")
+    if not records:
+        return "The memory of list and sorted set was not measured."
+    longest = max(records, key=lambda record: record["length"])
+    ratio = longest["set"]["bytes"] / longest["list"]["bytes"]
+    each = {name: three(longest[name]["bytes"] / longest["length"]) for name in ("list", "set")}
+    verdict = (
+        "about the same"
+        if abs(ratio - 1) < NEAR
+        else f"{three(ratio)} times the memory of the list"
+        if ratio > 1
+        else f"less than the list ({three(ratio)} times)"
+    )
+    return (
+        f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity, the sorted set "
+        f"{each['set']}: {verdict}."
+    )
+
+
+def mongodb_embedding(results: Results) -> str:
+    """How many activities one document could hold."""
+    part = _part(results, "mongodb")
+    if not part or not part["embedded_activities"]:
+        return "The size of an embedded document was not measured."
+    each = part["embedded_bytes"] / part["embedded_activities"]
+    most = part["largest_document_bytes"] / each
+    return (
+        f"The embedded document needs {three(each)} bytes an activity, and this server takes documents up to "
+        f"{size_bytes(part['largest_document_bytes'])}: about {count(float(f'{most:.2g}'))} activities of a user, "
+        "then embedding ends."
+    )
+
+
+def precision(results: Results) -> str:
+    """In which stores dates came back exactly."""
+    part = _part(results, "precision")
+    if not part:
+        return "Whether dates come back exactly was not measured."
+    labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}
+    exact = [label for name, label in labels.items() if part[name] == part["rows"]]
+    others = [
+        f"{label} only {count(part[name])}" for name, label in labels.items() if part[name] < part["rows"]
+    ]
+    whole = f"{join(exact)} gave back all {plural(part['rows'], 'date')} exactly" if exact else ""
+    return "; ".join(filter(None, (whole, join(others)))) + "."
+
+
+def thresholds_table(results: Results) -> pd.DataFrame:
+    """Changes of encoding: at which size, from what to what, bytes before and after."""
+    rows = results.require("modeling")["thresholds"]
+    return pd.DataFrame(
+        {
+            "Growing": name,
+            "up to": count(found["elements"]),
+            "encoding": f"`{found['from']}`",
+            "then": f"`{found['to']}`",
+            "before": size_bytes(found["bytes_before"]),
+            "after": size_bytes(found["bytes_after"]),
+        }
+        for name, found in rows.items()
+        if found
+    )
+
+
+def memory_table(results: Results) -> pd.DataFrame:
+    """Histories of several lengths: bytes an activity and encoding as list and as sorted set."""
+    return pd.DataFrame(
+        {
+            "Activities": count(record["length"]),
+            "list, bytes each": three(record["list"]["bytes"] / record["length"]),
+            "list encoding": f"`{record['list']['encoding']}`",
+            "sorted set, bytes each": three(record["set"]["bytes"] / record["length"]),
+            "sorted set encoding": f"`{record['set']['encoding']}`",
+        }
+        for record in results.require("modeling")["memory"]
+    )
