@@ -1,0 +1,143 @@
+"""Claims on migration and model say what the results say: win, tie, reverse, missing."""
+
+from typing import Any
+
+import pytest
+
+from helpers.claims import migration, modeling
+from helpers.figures import migration as migration_figures
+from helpers.figures import modeling as modeling_figures
+from helpers.results import Missing, Record, Results
+
+CLAIMS = [
+    migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
+    migration.persistence, migration.ladder, migration.ladder_limit, migration.ladder_absent,
+    modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
+]  # fmt: skip
+NEEDING = [
+    migration.ladder_table, migration.damage_table, migration.rejects_table, modeling.thresholds_table,
+    modeling.memory_table, migration_figures.ladder, migration_figures.ladder_cpu, modeling_figures.memory,
+]  # fmt: skip
+
+
+def having(kind: str, **data: Any) -> Results:
+    return Results({kind: Record(kind, "quick", "", {}, data)})
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_missing(claim: Any) -> None:
+    assert "not measured" in claim(Results({}))
+
+
+@pytest.mark.parametrize("function", NEEDING)
+def test_tables_and_figures_without_results(function: Any) -> None:
+    with pytest.raises(Missing):
+        function(Results({}))
+
+
+def rung(low: float, middle: float, high: float, busy: float = 0.5) -> dict[str, float]:
+    return {
+        "min": low, "median": middle, "max": high, "ratio": middle / 10, "redis_cpu_us": 2.0, "client_cpu_us": 3.0,
+        "redis_busy": busy,
+    }  # fmt: skip
+
+
+def ladder(pipeline: dict[str, float], streamed: dict[str, float]) -> Results:
+    labels = {"row": "row by row", "pipeline": "pipelined", "streamed": "streamed"}
+    summary = {"row": rung(9, 10, 11), "pipeline": pipeline, "streamed": streamed}
+    rounds = [
+        {"rung": n, "rows_per_second": s[k]} for n, s in summary.items() for k in ("min", "median", "max")
+    ]
+    return having("ladder", labels=labels, summary=summary, rounds=rounds, absent={"a tool": "not on PATH"})
+
+
+def test_ladder_win_tie_and_reverse() -> None:
+    slow, quick = rung(90, 100, 110), rung(390, 400, 410)
+    assert "400 rows/s" in migration.ladder(ladder(slow, quick))
+    assert "more than the best other rung in every round (4.00 times" in migration.ladder(ladder(slow, quick))
+    assert "less than the best other rung in every round (0.250 times" in migration.ladder(
+        ladder(quick, slow)
+    )
+    assert "no difference shown" in migration.ladder(ladder(rung(80, 100, 130), rung(110, 120, 140)))
+
+
+def test_ladder_limit_both_ways() -> None:
+    assert "its one thread is the limit" in migration.ladder_limit(
+        ladder(rung(1, 2, 3), rung(4, 5, 6, busy=0.95))
+    )
+    assert "not the limit here" in migration.ladder_limit(ladder(rung(1, 2, 3), rung(4, 5, 6, busy=0.4)))
+    assert (
+        migration.ladder_absent(ladder(rung(1, 2, 3), rung(4, 5, 6)))
+        == "`a tool` was not measured: not on PATH."
+    )
+
+
+def test_ladder_drawings_hold_every_rung() -> None:
+    results = ladder(rung(1, 2, 3), rung(4, 5, 6))
+    table = migration.ladder_table(results)
+    assert list(table["Way"]) == ["pipelined", "streamed", "row by row"]
+    labels = [text.get_text() for text in migration_figures.ladder(results).axes[0].get_yticklabels()]
+    assert labels == ["pipelined", "streamed", "row by row"]
+    assert len(migration_figures.ladder_cpu(results).axes[0].patches) == 6
+
+
+def case(differences: int, after: int, repaired: int = 0) -> dict[str, Any]:
+    return {
+        "damage": "x", "keys_before": 5, "keys_after": after, "differences": differences, "found": differences > 0,
+        "problem": "p", "key": "user:1", "differences_after_repair": repaired,
+    }  # fmt: skip
+
+
+def test_damage_found_and_not_found() -> None:
+    text = migration.damage(having("migration", damage=[case(1, 5), case(2, 4)]))
+    assert "All 2 kinds" in text and "In 1 case" in text and "repaired all of them" in text
+    text = migration.damage(having("migration", damage=[case(0, 5), case(2, 4, repaired=1)]))
+    assert "Only 1 of 2" in text and "repaired 1 of 2" in text
+
+
+def test_course_and_kill_with_and_without_differences() -> None:
+    rows = {"users": 2, "orders": 3}
+    part = {"rows_read": rows, "keys_checked": {"user": 2}, "differences": 0}
+    assert "2 users and 3 orders became 2 keys" in migration.course(having("migration", course=part))
+    assert "not a success" in migration.course(having("migration", course={**part, "differences": 4}))
+    part = {"rows_read": rows, "rows_at_kill": 4, "rows_loaded_now": 1, "differences": 0}
+    text = migration.kill(having("migration", kill=part))
+    assert "4 of 5 rows" in text and "only the rest" in text and "nothing lost" in text
+    text = migration.kill(having("migration", kill={**part, "rows_loaded_now": 5, "differences": 2}))
+    assert "read 5 rows where 1 were left" in text and "2 differences" in text
+
+
+def test_refused_rejects_persistence() -> None:
+    assert "same keys" in migration.refused(having("migration", refused={"before": 1, "after": 1}))
+    assert "fault" in migration.refused(having("migration", refused={"before": 1, "after": 2}))
+    part = {
+        "rows_read": {"users": 9},
+        "rows_rejected": {"users": 1},
+        "rejects_by_reason": {"no_field": 1},
+        "differences": 0,
+    }
+    text = migration.rejects(having("migration", rejects=part))
+    assert "1 row of 9" in text and "`no_field`" in text and "other 8 agree" in text
+    assert "do not agree" in migration.rejects(having("migration", rejects={**part, "differences": 1}))
+    assert "No row" in migration.rejects(having("migration", rejects={**part, "rows_rejected": {}}))
+    part = {"keys_before": 3, "keys_after": 3, "differences": 0, "appendfsync": "always"}
+    assert "all keys were there again" in migration.persistence(having("migration", persistence=part))
+    assert "2 of 3 keys" in migration.persistence(having("migration", persistence={**part, "keys_after": 2}))
+
+
+def test_modeling_both_ways() -> None:
+    def memory(list_bytes: int, set_bytes: int) -> str:
+        of = {"list": {"bytes": list_bytes, "encoding": "a"}, "set": {"bytes": set_bytes, "encoding": "b"}}
+        return modeling.memory(having("modeling", memory=[{"length": 10, **of}]))
+
+    assert "2.00 times the memory" in memory(100, 200)
+    assert "about the same" in memory(100, 101)
+    assert "less than the list" in memory(100, 50)
+    part = {"events": 3, "list": 3, "set_with_id": 3, "set_without_id": 2}
+    assert "lost 1 of them" in modeling.duplicates(having("modeling", duplicates=part))
+    assert "kept them all too" in modeling.duplicates(
+        having("modeling", duplicates={**part, "set_without_id": 3})
+    )
+    part = {"rows": 4, "redis": 4, "mongodb": 0, "cassandra": 4}
+    text = modeling.precision(having("modeling", precision=part))
+    assert text.startswith("Redis (our text) and Cassandra") and "MongoDB's date only 0" in text
