@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 
-from helpers import dataset, decision, results, samples, stores, summary
+from helpers import dataset, decision, results, samples, stores, summary, text
 from helpers.comparison_schema import SCHEMA
 from helpers.decision import EQUAL_WEIGHTS
 from helpers.design import DESIGNS, Design, steps
@@ -134,3 +134,22 @@ def _batching_cassandra(stack: ExitStack) -> Store:
 
     server = stack.enter_context(scratch.cassandra(commitlog_sync="batch", commitlog_sync_period="0ms"))
     return stack.enter_context(_opened(stores.connect("cassandra", server.url)))
+
+
+def describe(data: Mapping[str, Any]) -> list[str]:
+    """What was measured, as lines for people: medians of the relaxed tier by operation and mix, errors,
+    where it is.
+    """
+    lines = []
+    rows = [row for row in data["latency"] if row["tier"] == "relaxed"]
+    for operation, mix in dict.fromkeys((row["operation"], row["mix"]) for row in rows):
+        medians = [
+            f"{row['store']} {text.duration_us(row['percentiles_us']['p50']['value'])}"
+            for row in rows
+            if (row["operation"], row["mix"]) == (operation, mix) and row["percentiles_us"]["p50"]
+        ]
+        lines.append(f"median of {operation} ({mix}): {', '.join(medians)}")
+    done, failed = sum(data["operations"].values()), sum(data["errors"].values())
+    lines.append(f"{text.count(done)} operations timed, {text.count(failed)} failed")
+    lines.append(f"saved: comparison.json and {samples.FILE} in the results folder")
+    return lines

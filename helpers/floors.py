@@ -18,6 +18,7 @@ from helpers.stores.base import Store
 MESSAGE_BYTES = 64
 BLOCK_BYTES = 4096
 WARM_UP = 20
+ECHO_WARM_UP = 400  # a fresh process: it takes this long until the kernel has settled where it runs
 # A process of its own, as a server is: within one, client and server would wait for the same interpreter
 # lock.
 ECHO = """
@@ -40,7 +41,7 @@ def echo_us(count: int) -> np.ndarray:
         port = int(server.stdout.readline())
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _timed(lambda: _round_trip(connection), count)
+            return _timed(lambda: _round_trip(connection), count, warm_up=ECHO_WARM_UP)
 
 
 def _round_trip(connection: socket.socket) -> None:
@@ -72,9 +73,9 @@ def fsync_us(count: int, folder: Path) -> np.ndarray:
         return _timed(append, count)
 
 
-def _timed(do: Callable[[], object], count: int) -> np.ndarray:
-    """Microseconds of each call, after ``WARM_UP`` that are not counted."""
-    for _ in range(WARM_UP):
+def _timed(do: Callable[[], object], count: int, *, warm_up: int = WARM_UP) -> np.ndarray:
+    """Microseconds of each call, after ``warm_up`` that are not counted."""
+    for _ in range(warm_up):
         do()
     moments = np.empty(count + 1)
     moments[0] = time.perf_counter_ns()

@@ -73,6 +73,13 @@ def test_answers_were_compared_and_nothing_failed(measured):
     assert data["counts"]["cassandra"]["sent"]["place_order"] == {"round_trips": 1, "statements": 3}
 
 
+def test_it_is_described_in_lines(measured):
+    lines = bench.describe(measured[0])
+    assert len(lines) == 4 * 2 + 2
+    assert lines[0].startswith("median of read_profile (95/5): redis ")
+    assert lines[-2].endswith("operations timed, 0 failed")
+
+
 def test_processor_time_is_split_between_client_and_server(measured):
     data, _ = measured
     for mixes in data["cost"].values():
