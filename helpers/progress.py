@@ -1,5 +1,6 @@
 """One kind of progress bar for commands and notebooks."""
 
+import builtins
 import sys
 from typing import Any
 
@@ -8,7 +9,7 @@ from tqdm import tqdm
 
 def watched() -> bool:
     """Whether somebody can see a bar move: stderr is a terminal's or a notebook's."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")
 
 
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":

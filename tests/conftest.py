@@ -68,6 +68,11 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     try:
         yield connections.with_schema(postgres_server, schema)
     finally:
+        # A failed test may leave a transaction open, which would hold the schema for ever.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+        )
         cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
         connection.close()
 
