@@ -52,7 +52,8 @@ def when(results: Results) -> str:
     days = sorted({record.created[:10] for record in results.values()})
     span = f"on {_day(days[0])}" if len(days) == 1 else f"between {_day(days[0])} and {_day(days[-1])}"
     profiles = sorted({record.profile for record in results.values()})
-    return f"The results were measured {span} with the {join(profiles)} profile."
+    how = f"{profiles[0]} profile" if len(profiles) == 1 else f"profiles {join(profiles)}"
+    return f"The results were measured {span} with the {how}."
 
 
 def coverage(results: Results) -> str:
