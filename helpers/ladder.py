@@ -63,10 +63,11 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         progress: show a progress bar.
 
     Returns:
-        ``rows`` per table; ``rounds``: one record a measurement with rung, round, rows, seconds, rows_per_second,
-        redis_cpu_seconds, client_cpu_seconds; ``summary`` per rung: min, median and max of rows_per_second, ``ratio``
-        to the row-by-row median, CPU in microseconds a row; ``labels``, ``hiredis`` (version), ``absent`` (why a rung
-        is not there), ``checked`` (differences found by ``verify`` after each rung's first round).
+        ``rows`` per table; ``rounds``: one record a measurement with rung, round, rows, seconds,
+        rows_per_second, redis_cpu_seconds, client_cpu_seconds; ``summary`` per rung: min, median and max of
+        rows_per_second, ``ratio`` to the row-by-row median, CPU in microseconds a row; ``labels``,
+        ``hiredis`` (version), ``absent`` (why a rung is not there), ``checked`` (differences found by
+        ``verify`` after each rung's first round).
     """
     if profile not in SIZES:
         raise HelpersError(f"profile {profile!r} is not one of {', '.join(SIZES)}")
@@ -238,7 +239,9 @@ def _streamed(bench: Bench) -> int:
 
 
 def _redis_cli(bench: Bench) -> int:
-    """The tool that comes with Redis, fed by psql through our encoder; without checkpoint, lease or rejects."""
+    """The tool that comes with Redis, fed by psql through our encoder; without checkpoint, lease or
+    rejects.
+    """
     environment = {
         **os.environ,
         "REDISCLI_AUTH": connections.redis(bench.target).get_connection_kwargs()["password"],

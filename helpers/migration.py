@@ -60,8 +60,9 @@ def migrate(
 ) -> dict[str, Any]:
     """Bring Redis to hold what one snapshot of PostgreSQL holds, then verify it.
 
-    The first call loads. Called again after an interruption it goes on from the last committed batch; called again
-    on a target it has filled, or when the source changed in between, it brings the target up to date.
+    The first call loads. Called again after an interruption it goes on from the last committed batch;
+    called again on a target it has filled, or when the source changed in between, it brings the target up
+    to date.
 
     Args:
         source: PostgreSQL URL; the resolved server when None. It is only read.
@@ -78,10 +79,11 @@ def migrate(
 
     Returns:
         ``status`` (``verified``, ``different``, ``loaded, not verified``, or ``dry run``), ``rows_read`` and
-        ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None), ``resumed``,
-        ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load), ``caught_up`` (corrections
-        by problem), ``snapshot``, ``checkpoint``, ``warnings``, ``peak_rss_mb``, and those of
-        ``verification.verify`` (``verify_seconds`` and ``differences`` are None when it was left out).
+        ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
+        ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
+        ``caught_up`` (corrections by problem), ``snapshot``, ``checkpoint``, ``warnings``,
+        ``peak_rss_mb``, and those of ``verification.verify`` (``verify_seconds`` and ``differences`` are
+        None when it was left out).
 
     Raises:
         HelpersError: a bad option, an unreachable server, or a refusal; the message says how far it is.
@@ -90,7 +92,8 @@ def migrate(
         raise HelpersError(f"batch_rows is {batch_rows}; it must be from 1 to {MOST_BATCH_ROWS:,}")
     if workers != 1:
         raise HelpersError(
-            f"workers is {workers}; only 1 is built: Redis executes commands in one thread, which one process fills"
+            f"workers is {workers}; only 1 is built: Redis executes commands in one thread, which one "
+            "process fills"
         )
     run = Run(
         source_url=source or servers.url("postgres"),
@@ -169,7 +172,8 @@ def _refuse_foreign_keys(run: Run, connection: resp.Connection) -> None:
     for found in target.scan(connection, run.prefix):
         names = text.join([settings_safe(key) for _, key in found[:3]])
         raise HelpersError(
-            f"redis at {connection.address}: holds keys of the model that no migration wrote (such as {names}); "
+            f"redis at {connection.address}: holds keys of the model that no migration wrote (such as "
+            f"{names}); "
             "use another --prefix or database, or remove them"
             + ("; --replace removes only what a migration recorded here" if run.replace else "")
         )
@@ -323,7 +327,8 @@ def _dry_run(run: Run) -> dict[str, Any]:
         free = fitness.limit_bytes - fitness.used_bytes
         if fitness.limit_bytes and estimate["memory_bytes"] and estimate["memory_bytes"] > free:
             warnings.append(
-                f"about {text.size_bytes(estimate['memory_bytes'])} are needed and {text.size_bytes(max(free, 0))} "
+                f"about {text.size_bytes(estimate['memory_bytes'])} are needed and "
+                f"{text.size_bytes(max(free, 0))} "
                 "are left below maxmemory"
             )
         return {
@@ -357,7 +362,8 @@ def describe(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"{'resumed, ' if result['resumed'] else ''}read: {rows}; "
             f"{text.count(result['rows_loaded_now'])} rows loaded now in "
-            f"{text.duration_us(result['load_seconds'] * 1e6)} ({text.count(result['rows_per_second'])} rows/s)"
+            f"{text.duration_us(result['load_seconds'] * 1e6)} ({text.count(result['rows_per_second'])} "
+            "rows/s)"
         )
     if result.get("caught_up"):
         found = text.join([f"{text.count(n)} × {problem}" for problem, n in result["caught_up"].items()])

@@ -16,7 +16,8 @@ def verify(
 ) -> dict[str, Any]:
     """What differs between a PostgreSQL database as it is now and its copy in Redis.
 
-    Rows that the model cannot hold are expected to be absent. Keys that are not of the model are not looked at.
+    Rows that the model cannot hold are expected to be absent. Keys that are not of the model are not
+    looked at.
     Nothing is written to either.
 
     Args:
@@ -26,9 +27,9 @@ def verify(
         progress: show a progress bar.
 
     Returns:
-        ``rows_checked`` per table, ``differences`` (count), ``by_problem``, ``examples`` (the first 20, each with
-        key, field, expected, actual, problem), ``difference_file`` (all of them as JSON lines, or None),
-        ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``.
+        ``rows_checked`` per table, ``differences`` (count), ``by_problem``, ``examples`` (the first 20,
+        each with key, field, expected, actual, problem), ``difference_file`` (all of them as JSON lines,
+        or None), ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``.
 
     Raises:
         HelpersError: a server cannot be reached, or tables are missing.
@@ -76,6 +77,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     for found in result["examples"]:
         field = "" if found["field"] is None else f" {found['field']}"
         lines.append(
-            f"  {found['problem']}: {found['key']}{field}: expected {found['expected']!r}, actual {found['actual']!r}"
+            f"  {found['problem']}: {found['key']}{field}: expected {found['expected']!r}, actual "
+            f"{found['actual']!r}"
         )
     return lines

@@ -37,7 +37,8 @@ def test_tables_and_figures_without_results(function: Any) -> None:
 
 def rung(low: float, middle: float, high: float, busy: float = 0.5) -> dict[str, float]:
     return {
-        "min": low, "median": middle, "max": high, "ratio": middle / 10, "redis_cpu_us": 2.0, "client_cpu_us": 3.0,
+        "min": low, "median": middle, "max": high, "ratio": middle / 10, "redis_cpu_us": 2.0,
+        "client_cpu_us": 3.0,
         "redis_busy": busy,
     }  # fmt: skip
 
@@ -83,7 +84,8 @@ def test_ladder_drawings_hold_every_rung() -> None:
 
 def case(differences: int, after: int, repaired: int = 0) -> dict[str, Any]:
     return {
-        "damage": "x", "keys_before": 5, "keys_after": after, "differences": differences, "found": differences > 0,
+        "damage": "x", "keys_before": 5, "keys_after": after, "differences": differences,
+        "found": differences > 0,
         "problem": "p", "key": "user:1", "differences_after_repair": repaired,
     }  # fmt: skip
 

@@ -186,12 +186,14 @@ def test_hostile_values(postgres_url: str, redis_url: str, values: list[tuple[An
 def test_rejected_rows_are_named_once(source: str, redis_url: str) -> None:
     run_sql(
         source,
-        "INSERT INTO activities VALUES (101, NULL, 'login', '2026-01-01'), (102, 1, NULL, '2026-01-01'), (103, 1, 'x', NULL), "
+        "INSERT INTO activities VALUES (101, NULL, 'login', '2026-01-01'), (102, 1, NULL, '2026-01-01'), "
+        "(103, 1, 'x', NULL), "
         "(104, 1, 'x', 'infinity'), (105, 2, 'x', '0044-03-15 BC'), (106, 2, 'x', '20000-01-01')",
         "INSERT INTO users VALUES (50, NULL, NULL, NULL)",
         "INSERT INTO orders VALUES (60, NULL, NULL, NULL, NULL), (61, NULL, 1, NULL, 2)",
         # one microsecond apart in a year whose scores are 32 apart, ids the other way round
-        "INSERT INTO activities VALUES (202, 5, 'x', '9998-01-01 00:00:00.000001'), (201, 5, 'x', '9998-01-01 00:00:00.000002')",
+        "INSERT INTO activities VALUES (202, 5, 'x', '9998-01-01 00:00:00.000001'), (201, 5, 'x', "
+        "'9998-01-01 00:00:00.000002')",
     )
     with pytest.raises(SystemExit) as stopped:
         from helpers import cli
@@ -228,7 +230,8 @@ def test_the_load_and_the_question_agree_on_rejects(source: str, redis_url: str)
     """Batches reject row by row; the file comes from SQL: both must say the same."""
     run_sql(
         source,
-        "INSERT INTO activities VALUES (101, NULL, 'a', '2026-01-01'), (102, 1, NULL, 'infinity'), (103, 1, 'x', '-infinity')",
+        "INSERT INTO activities VALUES (101, NULL, 'a', '2026-01-01'), (102, 1, NULL, 'infinity'), (103, "
+        "1, 'x', '-infinity')",
         "INSERT INTO products VALUES (9, NULL, NULL)",
     )
     migrate(source, redis_url)
@@ -240,7 +243,8 @@ def test_the_load_and_the_question_agree_on_rejects(source: str, redis_url: str)
     assert loaded.reasons["products"] == asked["products"] == {"no_field": 1}
 
 
-# -- again and again ---------------------------------------------------------------------------------------------
+# -- again and again
+# ---------------------------------------------------------------------------------------------
 
 
 def test_run_again_leaves_nothing_stale(source: str, redis_url: str) -> None:
@@ -397,7 +401,8 @@ def test_a_lost_source_connection_is_opened_again(postgres_url: str, redis_url: 
             time.sleep(0.001)
         run_sql(
             postgres_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'helpers migrate' "
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'helpers "
+            "migrate' "
             "AND query LIKE 'COPY%'",
         )
 
@@ -408,7 +413,8 @@ def test_a_lost_source_connection_is_opened_again(postgres_url: str, redis_url: 
     assert (result["status"], result["differences"]) == ("verified", 0)
 
 
-# -- not ours ----------------------------------------------------------------------------------------------------
+# -- not ours
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_url: str) -> None:
@@ -482,7 +488,8 @@ def test_bad_options(source: str, redis_url: str, options: dict[str, int]) -> No
     assert dump(redis_url, b"\0") == {}
 
 
-# -- the lease ---------------------------------------------------------------------------------------------------
+# -- the lease
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_a_live_migration_is_not_disturbed(source: str, redis_url: str) -> None:
@@ -524,7 +531,8 @@ def test_a_paused_mover_cannot_write_after_its_lease_ran_out(source: str, redis_
     slow.connection.close()
 
 
-# -- limits ------------------------------------------------------------------------------------------------------
+# -- limits
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> None:
@@ -536,7 +544,7 @@ def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> 
         plan = migrate(postgres_url, server.url, dry_run=True)
         assert any("below maxmemory" in warning for warning in plan["warnings"])
         assert client.dbsize() == 0
-        with pytest.raises(HelpersError, match="OOM.*rows are in the target"):
+        with pytest.raises(HelpersError, match=r"OOM.*rows are in the target"):
             migrate(postgres_url, server.url, batch_rows=500)
         client.config_set("maxmemory", 0)
         result = migrate(postgres_url, server.url, batch_rows=500)

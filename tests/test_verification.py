@@ -10,7 +10,8 @@ import redis
 from helpers import connections, migration, schema, verification
 
 ROWS = """
-INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org', timestamp '2026-01-01' + n * interval '1 day'
+INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
+  timestamp '2026-01-01' + n * interval '1 day'
   FROM generate_series(1, 6) n;
 INSERT INTO products SELECT n, 'product ' || n, n + 0.9 FROM generate_series(1, 3) n;
 INSERT INTO activities SELECT n, 1 + n % 3, CASE n % 2 WHEN 0 THEN 'login' ELSE 'a:b' END,

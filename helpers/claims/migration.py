@@ -28,7 +28,8 @@ def course(results: Results) -> str:
         else f"found {plural(part['differences'], 'difference')}, so the migration is not a success"
     )
     return (
-        f"{rows} became {plural(keys, 'key')} in Redis. The verification compared every field, list element and "
+        f"{rows} became {plural(keys, 'key')} in Redis. The verification compared every field, list "
+        "element and "
         f"score, looked for keys that should not be there, and {verdict}."
     )
 
@@ -56,7 +57,9 @@ def refused(results: Results) -> str:
 
 
 def damage(results: Results) -> str:
-    """How much of the damage the verifier found, how much a count of keys would have shown, and the repair."""
+    """How much of the damage the verifier found, how much a count of keys would have shown, and the
+    repair.
+    """
     cases = _part(results, "migration", "damage")
     if not cases:
         return "Damage was not measured."
@@ -70,7 +73,8 @@ def damage(results: Results) -> str:
     )
     repair = "all of them" if len(repaired) == len(cases) else f"{len(repaired)} of {len(cases)}"
     return (
-        f"{verdict}, each with its key. In {plural(len(unseen), 'case')} the number of keys was the same as before, so "
+        f"{verdict}, each with its key. In {plural(len(unseen), 'case')} the number of keys was the same "
+        "as before, so "
         f"counting keys would have seen nothing. Running the same command again repaired {repair}."
     )
 
@@ -93,7 +97,8 @@ def kill(results: Results) -> str:
         else plural(part["differences"], "difference")
     )
     return (
-        f"The process was killed when {count(part['rows_at_kill'])} of {plural(total, 'row')} were committed. "
+        f"The process was killed when {count(part['rows_at_kill'])} of {plural(total, 'row')} were "
+        "committed. "
         f"{went_on}; the verification found {verdict}."
     )
 
@@ -110,7 +115,8 @@ def rejects(results: Results) -> str:
     rest = sum(part["rows_read"].values()) - number
     verdict = "agree with Redis" if part["differences"] == 0 else "do not agree with Redis"
     return (
-        f"{plural(number, 'row')} of {count(rest + number)} could not be held and went to the reject file ({reasons}); "
+        f"{plural(number, 'row')} of {count(rest + number)} could not be held and went to the reject file "
+        f"({reasons}); "
         f"the other {count(rest)} {verdict}."
     )
 
@@ -127,7 +133,8 @@ def persistence(results: Results) -> str:
     )
     verdict = "no difference" if part["differences"] == 0 else plural(part["differences"], "difference")
     return (
-        f"With `appendonly yes` and `appendfsync {part['appendfsync']}`, after a SIGKILL of the server and a new start, "
+        f"With `appendonly yes` and `appendfsync {part['appendfsync']}`, after a SIGKILL of the server "
+        "and a new start, "
         f"{kept}, and the verification found {verdict}."
     )
 
@@ -141,15 +148,18 @@ def ladder(results: Results) -> str:
     mine = summary["streamed"]
     others = {name: s for name, s in summary.items() if name != "streamed"}
     best = max(others, key=lambda name: others[name]["median"])
+    times = f"{three(mine['median'] / others[best]['median'])} times"
     if mine["min"] > others[best]["max"]:
-        verdict = f"more than the best other rung in every round ({three(mine['median'] / others[best]['median'])} times)"
+        verdict = f"more than the best other rung in every round ({times})"
     elif mine["max"] < others[best]["min"]:
-        verdict = f"less than the best other rung in every round ({three(mine['median'] / others[best]['median'])} times)"
+        verdict = f"less than the best other rung in every round ({times})"
     else:
         verdict = "no difference shown to the best other rung, because their rounds overlap"
     return (
-        f"The streamed load reached {count(mine['median'])} rows/s (median; {count(mine['min'])} to {count(mine['max'])}), "
-        f"{three(mine['ratio'])} times the row-by-row loop and {verdict} ({labels[best]}, {count(others[best]['median'])} rows/s)."
+        f"The streamed load reached {count(mine['median'])} rows/s (median; {count(mine['min'])} to "
+        f"{count(mine['max'])}), "
+        f"{three(mine['ratio'])} times the row-by-row loop and {verdict} ({labels[best]}, "
+        f"{count(others[best]['median'])} rows/s)."
     )
 
 
@@ -166,7 +176,8 @@ def ladder_limit(results: Results) -> str:
         else "it was waiting for the rest, so Redis is not the limit here"
     )
     return (
-        f"During the streamed load Redis used {share}: {verdict}. A row cost Redis {duration_us(mine['redis_cpu_us'])} "
+        f"During the streamed load Redis used {share}: {verdict}. A row cost Redis "
+        f"{duration_us(mine['redis_cpu_us'])} "
         f"and the client {duration_us(mine['client_cpu_us'])} of CPU."
     )
 

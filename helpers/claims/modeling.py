@@ -23,7 +23,8 @@ def duplicates(results: Results) -> str:
     lost = part["events"] - part["set_without_id"]
     without = "kept them all too" if not lost else f"lost {count(lost)} of them"
     return (
-        f"Of {plural(part['events'], 'event')} the list kept {count(part['list'])}, the sorted set with the activity's "
+        f"Of {plural(part['events'], 'event')} the list kept {count(part['list'])}, the sorted set with "
+        "the activity's "
         f"number in its members {count(part['set_with_id'])}; the sorted set without it {without}."
     )
 
@@ -39,8 +40,10 @@ def thresholds(results: Results) -> str:
     ]
     name, step = max(part.items(), key=lambda item: item[1]["bytes_after"] / item[1]["bytes_before"])
     return (
-        f"Encodings by size: {'; '.join(changes)}. The largest step in memory was that of the {name.partition(',')[0]} "
-        f"({name.partition(', ')[2]}): from {size_bytes(step['bytes_before'])} to {size_bytes(step['bytes_after'])}."
+        f"Encodings by size: {'; '.join(changes)}. The largest step in memory was that of the "
+        f"{name.partition(',')[0]} "
+        f"({name.partition(', ')[2]}): from {size_bytes(step['bytes_before'])} to "
+        f"{size_bytes(step['bytes_after'])}."
     )
 
 
@@ -60,7 +63,8 @@ def memory(results: Results) -> str:
         else f"less than the list ({three(ratio)} times)"
     )
     return (
-        f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity, the sorted set "
+        f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity, the "
+        "sorted set "
         f"{each['set']}: {verdict}."
     )
 
@@ -74,7 +78,8 @@ def mongodb_embedding(results: Results) -> str:
     most = part["largest_document_bytes"] / each
     return (
         f"The embedded document needs {three(each)} bytes an activity, and this server takes documents up to "
-        f"{size_bytes(part['largest_document_bytes'])}: about {count(float(f'{most:.2g}'))} activities of a user, "
+        f"{size_bytes(part['largest_document_bytes'])}: about {count(float(f'{most:.2g}'))} activities of "
+        "a user, "
         "then embedding ends."
     )
 

@@ -1,1 +1,3 @@
-"""Parts of the migration: the source's snapshot, batches, checkpoint, target, and the walk that compares both."""
+"""Parts of the migration: the source's snapshot, batches, checkpoint, target, and the walk that compares
+both.
+"""

@@ -1,7 +1,8 @@
 """The writer's fast way: rows as COPY writes them become Redis commands, a batch at a time.
 
-Client objects per command are what makes a migration slow, so a row here costs one or two f-strings. Text is handled as
-Latin-1, in which a character is a byte: lengths are byte lengths, and whatever bytes came go out again unchanged.
+Client objects per command are what makes a migration slow, so a row here costs one or two f-strings. Text
+is handled as Latin-1, in which a character is a byte: lengths are byte lengths, and whatever bytes came go
+out again unchanged.
 """
 
 import re
@@ -67,7 +68,8 @@ def dates(texts: Column) -> tuple[list[str], list[int]]:
         raise ValueError("not every date is of the common form")
     array = array.astype(f"S{width}")
     codes = array.view(np.uint8).reshape(len(texts), width)
-    # The fifth character is the hyphen behind a year of four digits; numpy would take a longer year, and half of BC.
+    # The fifth character is the hyphen behind a year of four digits; numpy would take a longer year, and
+    # half of BC.
     if not (codes[:, 4] == ord("-")).all() or (codes == ord("C")).any():
         raise ValueError("not a year of four digits after Christ")
     numbers = array.astype("datetime64[us]").astype("int64").tolist()
@@ -150,8 +152,8 @@ class Encoder:
                     continue
             else:
                 out.append(
-                    f"*10\r\n$4\r\nHSET\r\n${extra + len(o)}\r\n{key}{o}\r\n{u_name}${len(u)}\r\n{u}\r\n{p_name}"
-                    f"${len(p)}\r\n{p}\r\n{d_name}$26\r\n{text}\r\n{q_name}${len(q)}\r\n{q}\r\n"
+                    f"*10\r\n$4\r\nHSET\r\n${extra + len(o)}\r\n{key}{o}\r\n{u_name}${len(u)}\r\n{u}\r\n"
+                    f"{p_name}${len(p)}\r\n{p}\r\n{d_name}$26\r\n{text}\r\n{q_name}${len(q)}\r\n{q}\r\n"
                 )
             member = f"${len(str(number))}\r\n{number}\r\n${len(o)}\r\n{o}\r\n"
             if u is not None:
@@ -162,7 +164,8 @@ class Encoder:
             extra = len(self.prefix) + len(kind) + 7
             start = f"{self.prefix}{kind}"
             out += [
-                f"*{2 + 2 * len(members)}\r\n$4\r\nZADD\r\n${extra + len(i)}\r\n{start}{i}:orders\r\n{''.join(members)}"
+                f"*{2 + 2 * len(members)}\r\n$4\r\nZADD\r\n${extra + len(i)}\r\n{start}{i}:orders\r\n"
+                f"{''.join(members)}"
                 for i, members in groups.items()
             ]
         return out
@@ -193,7 +196,8 @@ class Encoder:
                 f"*{2 + size}\r\n$5\r\nRPUSH\r\n${len(key)}\r\n{key}\r\n{''.join(elements[start:end])}"
             )
             out.append(
-                f"*{2 + 2 * size}\r\n$4\r\nZADD\r\n${len(key) + 8}\r\n{key}:by_time\r\n{''.join(members[start:end])}"
+                f"*{2 + 2 * size}\r\n$4\r\nZADD\r\n${len(key) + 8}\r\n{key}:by_time\r\n"
+                f"{''.join(members[start:end])}"
             )
             start = end
         return out

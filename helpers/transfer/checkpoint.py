@@ -1,8 +1,9 @@
 """The lease and the checkpoint: each batch commits with its position, and only while the lease is ours.
 
 The stream of a batch is ``MULTI, commands, HSET migration:state, PEXPIRE migration:lease, EXEC, WATCH lease,
-GET lease``. The next batch is sent only after GET gave our token back, and the WATCH makes its EXEC fail if anybody
-took the lease in between. So a process that was paused until its lease ran out cannot write any more.
+GET lease``. The next batch is sent only after GET gave our token back, and the WATCH makes its EXEC fail
+if anybody took the lease in between. So a process that was paused until its lease ran out cannot write any
+more.
 """
 
 import contextlib

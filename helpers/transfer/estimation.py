@@ -39,8 +39,8 @@ def estimate(
         rows: rows of each table.
 
     Returns:
-        ``memory_bytes`` (None when nothing could be sampled), ``bytes_per_row`` per table, ``sample_rows`` per table,
-        ``load_seconds_estimated``.
+        ``memory_bytes`` (None when nothing could be sampled), ``bytes_per_row`` per table, ``sample_rows``
+        per table, ``load_seconds_estimated``.
     """
     under = f"{prefix}migration:sample:{secrets.token_hex(6)}:"
     sampled: Counter[str] = Counter()

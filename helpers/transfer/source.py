@@ -23,10 +23,12 @@ KEPT: Mapping[str, str] = {
     f"AND (created_at IS NULL OR {IN_RANGE.format('created_at')})",
     "products": "(product_name IS NOT NULL OR price IS NOT NULL)",
     "activities": f"user_id IS NOT NULL AND activity_type IS NOT NULL AND {IN_RANGE.format('activity_date')}",
-    "orders": "(user_id IS NOT NULL OR product_id IS NOT NULL OR order_date IS NOT NULL OR quantity IS NOT NULL) "
+    "orders": "(user_id IS NOT NULL OR product_id IS NOT NULL OR order_date IS NOT NULL "
+    "OR quantity IS NOT NULL) "
     f"AND (order_date IS NULL OR {IN_RANGE.format('order_date')})",
 }
-"""Rows that the model can hold, as SQL (``model.reject_reason`` says the same of one row; a test compares them)."""
+"""Rows that the model can hold, as SQL (``model.reject_reason`` says the same of one row; a test compares
+them)."""
 
 ACCEPTED = {
     "int": {"int2", "int4", "int8"},
@@ -48,7 +50,9 @@ class SourceLost(HelpersError):
 
 @dataclass(frozen=True)
 class Part:
-    """A stream of the load: a table, the columns it is read with, and the key that orders it and marks a position."""
+    """A stream of the load: a table, the columns it is read with, and the key that orders it and marks a
+    position.
+    """
 
     name: str
     table: str
@@ -181,7 +185,8 @@ class Source:
     def _identity(self) -> str:
         """Which tables these are, without address, user or password."""
         database, schema = self.ask(
-            "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = 'users'::regclass"
+            "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = "
+            "'users'::regclass"
         )[0]
         (allowed,) = self.ask("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")[0]
         system = (
@@ -195,7 +200,8 @@ class Source:
         where = f"postgres at {self.address}"
         if missing:
             raise HelpersError(
-                f"{where}: no table {', '.join(missing)}; `python -m helpers populate` makes the course's tables"
+                f"{where}: no table {', '.join(missing)}; `python -m helpers populate` makes the course's "
+                "tables"
             )
         for table in TABLES:
             types = dict(
@@ -219,7 +225,8 @@ class Source:
                     "migrate a schema of views or tables without them"
                 )
             unique = self.ask(
-                "SELECT EXISTS (SELECT FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND attnum = indkey[0] "
+                "SELECT EXISTS (SELECT FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND "
+                "attnum = indkey[0] "
                 "WHERE indrelid = to_regclass(%s) AND indisunique AND indnkeyatts = 1 AND indpred IS NULL "
                 "AND indexprs IS NULL AND attnotnull AND attname = %s)",
                 (table, COLUMNS[table][0]),

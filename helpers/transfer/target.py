@@ -13,7 +13,9 @@ SCAN_COUNT = 2000
 
 @dataclass(frozen=True)
 class Fitness:
-    """What INFO says of a target: version, memory in bytes (0: no limit), eviction policy, append-only file."""
+    """What INFO says of a target: version, memory in bytes (0: no limit), eviction policy, append-only
+    file.
+    """
 
     version: str
     used_bytes: int
@@ -62,7 +64,9 @@ def inspect(connection: resp.Connection) -> Fitness:
 
 
 def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
-    """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat one."""
+    """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
+    one.
+    """
     pattern = model.key_pattern(prefix)
     for glob in model.globs(prefix):
         cursor: bytes = b"0"

@@ -35,7 +35,8 @@ REFERENCES = (("user_orders", "user"), ("product_orders", "product"))
 HASH_QUERIES = {
     "users": "SELECT user_id::int8, username, email, created_at FROM users",
     "products": "SELECT product_id::int8, product_name, price::text FROM products",
-    "orders": "SELECT order_id::int8, user_id::int8, product_id::int8, order_date, quantity::int8 FROM orders",
+    "orders": "SELECT order_id::int8, user_id::int8, product_id::int8, order_date, quantity::int8 FROM "
+    "orders",
 }
 ACTIVITY_QUERY = (
     "SELECT user_id::int8, activity_date, activity_id::int8, activity_type FROM activities "
@@ -171,7 +172,8 @@ class Walk:
         self._note(key, None, expected, found, "wrong type")
         self._mend(encode("DEL", key))
 
-    # -- hashes and references back ------------------------------------------------------------------------------
+    # -- hashes and references back
+    # ------------------------------------------------------------------------------
 
     def _decoded(self, table: str, rows: list[bytes]) -> list[list[Any]]:
         """Rows with their key as a number, dates as a number (None when NULL), everything else as it is."""
@@ -349,7 +351,8 @@ class Walk:
             if cursor == b"0":
                 return
 
-    # -- activities ----------------------------------------------------------------------------------------------
+    # -- activities
+    # ----------------------------------------------------------------------------------------------
 
     def _activities(self) -> None:
         self.rows["activities"] = self.source.ask("SELECT count(*) FROM activities")[0][0]
@@ -502,7 +505,8 @@ class Walk:
             self._extra_members(key + b":by_time", "user_id", user, "activities", "activity_id")
         suspect.discard(user)
 
-    # -- keys that should not be there ---------------------------------------------------------------------------
+    # -- keys that should not be there
+    # ---------------------------------------------------------------------------
 
     def _extra_keys(self) -> None:
         """Count the keys by kind; where the counts do not agree, find those that the source has not."""
@@ -537,7 +541,8 @@ class Walk:
         }[kind]
         small = [number for number in ids if -(2**63) <= number < 2**63]
         rows = self.source.ask(
-            f"SELECT n FROM unnest(%s::int8[]) n WHERE EXISTS (SELECT FROM {table} WHERE {column} = n AND {KEPT[table]}{more})",
+            f"SELECT n FROM unnest(%s::int8[]) n WHERE EXISTS (SELECT FROM {table} WHERE {column} = n AND "
+            f"{KEPT[table]}{more})",
             (small,),
         )
         return {row[0] for row in rows}
