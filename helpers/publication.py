@@ -54,7 +54,7 @@ def publish(run: Path) -> None:
 def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An executed notebook as it is committed: the committed cells with new outputs, numbered from 1.
 
-    Nothing of papermill stays: neither its cells and metadata nor paths and times.
+    Nothing of papermill stays: neither its cells and metadata nor paths and times; progress bars go too.
 
     Args:
         executed: what papermill saved.
@@ -80,7 +80,7 @@ def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) 
             count += 1
             new |= {
                 "execution_count": count,
-                "outputs": [_output(output, count) for output in cell["outputs"]],
+                "outputs": [_output(output, count) for output in cell["outputs"] if not _passing(output)],
             }
         cells.append(new)
     metadata = {
@@ -88,6 +88,11 @@ def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) 
         "language_info": {"name": "python"},
     }
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _passing(output: Mapping[str, Any]) -> bool:
+    """Whether an output is only what a progress bar left behind."""
+    return bool(output["output_type"] == "stream" and output["name"] == "stderr")
 
 
 def _output(output: Mapping[str, Any], count: int) -> dict[str, Any]:
