@@ -33,8 +33,9 @@ def record(
     """
     latency = [us * (1 + 0.1 * ((i * 7) % 13) / 13 + 0.02 * block) for i in range(count)]
     return Record(
-        phase=phase, tier=tier, mix=mix, block=block, position=0, store=store, clients=clients, rate_per_s=rate,
-        wall_s=more.pop("wall_s", sum(latency) / 1e6 / clients), client_cpu_s=more.pop("client_cpu_s", count * 4e-5),
+        phase=phase, tier=tier, mix=mix, block=block, position=0, store=store, clients=clients,
+        rate_per_s=rate, wall_s=more.pop("wall_s", sum(latency) / 1e6 / clients),
+        client_cpu_s=more.pop("client_cpu_s", count * 4e-5),
         server_cpu_s=more.pop("server_cpu_s", count * 2e-5), errors=0, verbs=(VERBS * count)[:count],
         latency_us=latency, service_us=[us * 0.9] * count if phase == "open" else [], **more,
     )  # fmt: skip
