@@ -35,7 +35,7 @@ def ladder(results: Results) -> Figure:
     axes.set_xlim(low, high * 2.5)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("rows per second (logarithmic); points are rounds, bars their median")
+    axes.set_xlabel("rows per second (logarithmic), each round a point")
     axes.set_title("Load into Redis, five ways" if len(names) == 5 else f"Load into Redis, {len(names)} ways")
     return figure
 
