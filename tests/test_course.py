@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +65,15 @@ def test_figures_are_saved(whole_run: Path) -> None:
 
 
 def test_the_report_is_complete_and_marked_quick(whole_run: Path) -> None:
+    notebook = nbformat.read(whole_run / "notebooks" / "06_report.ipynb", as_version=4)
+    parts = [
+        o.get("metadata", {}).get("report", {}).get("part")
+        for c in notebook.cells
+        for o in c.get("outputs", [])
+    ]
+    assert "missing" not in parts and parts.count("figure") >= 10 and parts.count("table") >= 10
     text = text_of(whole_run / "report.pdf")
-    assert "not measured" not in text.replace("and say not measured where", "")
-    assert "Quick profile" in text
+    assert "Every part of this report rests on saved results." in text and "Quick profile" in text
     assert (whole_run / "report.pdf").stat().st_size < 2_000_000
 
 
@@ -133,6 +140,57 @@ def test_a_quick_run_is_not_published() -> None:
 def test_a_quick_folder_is_not_published(whole_run: Path) -> None:
     with pytest.raises(HelpersError, match="not of a full run"):
         publication.publish(whole_run)
+
+
+@pytest.fixture
+def full_run(whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run whose results say that they are of a full one, and a project to publish it in."""
+    run, project = tmp_path / "run", tmp_path / "project"
+    shutil.copytree(whole_run, run)
+    for path in (run / "results").glob("*.json"):
+        path.write_text(
+            path.read_text(encoding="utf-8").replace('"profile": "quick"', '"profile": "full"', 1)
+        )
+    (project / "notebooks").mkdir(parents=True)
+    for path in (run / "notebooks").iterdir():  # as they were when the run began
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = [
+            c for c in notebook.cells if not publication.ADDED & set(c.metadata.get("tags", []))
+        ]
+        nbformat.write(notebook, project / "notebooks" / path.name)
+    (project / "report" / "results").mkdir(parents=True)
+    (project / "report" / "results" / "old.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(notebooks, "folder", lambda: project / "notebooks")
+    monkeypatch.setattr(report, "published_folder", lambda: project / "report" / "results")
+    monkeypatch.setattr(settings, "project_root", lambda: project)
+    return run
+
+
+def test_publishing_replaces_outputs_results_and_report(full_run: Path) -> None:
+    publication.publish(full_run)
+    project = settings.project_root()
+    for name in notebooks.NAMES:
+        text = (project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+        assert '"papermill"' not in text and "injected-parameters" not in text
+    assert set(results.load(report.published_folder())) == set(results.KINDS)
+    assert not (report.published_folder() / "old.json").exists()
+    assert (project / "report" / "report.pdf").read_bytes() == (full_run / "report.pdf").read_bytes()
+    assert not [path for path in project.rglob(".*") if path.is_file()]
+
+
+def test_nothing_is_published_when_a_result_holds_a_path(full_run: Path) -> None:
+    path = full_run / "results" / "ladder.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["data"]["note"] = f"{Path.home()}/somewhere"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    before = {p: p.read_bytes() for p in settings.project_root().rglob("*") if p.is_file()}
+    with pytest.raises(HelpersError, match=r"ladder.json holds the home folder's path"):
+        publication.publish(full_run)
+    assert before == {p: p.read_bytes() for p in settings.project_root().rglob("*") if p.is_file()}
 
 
 def test_an_unknown_profile_is_named() -> None:
