@@ -1,1 +1,1 @@
-"""A user-activity database: designed in PostgreSQL, compared on four real servers, migrated to Redis with proof."""
+"""A user-activity database: designed in PostgreSQL, compared on servers, migrated to Redis with proof."""

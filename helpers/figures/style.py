@@ -59,6 +59,7 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
     Args:
         height_in: height in inches.
         subplots: passed to ``Figure.subplots`` (nrows, ncols, sharey, ...).
+
     Returns:
         (figure, axes), made without pyplot so that nothing is kept open.
     """
