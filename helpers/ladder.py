@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 import redis as redis_py
+from psycopg2.extensions import parse_dsn
 from redis._parsers import _RESP2Parser
 
 from helpers import connections, migration, model, population, results, schema, servers, verification
@@ -242,29 +243,44 @@ def _redis_cli(bench: Bench) -> int:
     """The tool that comes with Redis, fed by psql through our encoder; without checkpoint, lease or
     rejects.
     """
-    environment = {
-        **os.environ,
-        "REDISCLI_AUTH": connections.redis(bench.target).get_connection_kwargs()["password"],
+    # Passwords go by environment, because anybody on the machine may read a command line.
+    named = {
+        "host": "PGHOST",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+        "options": "PGOPTIONS",
     }
-    port = str(connections.redis(bench.target).get_connection_kwargs()["port"])
+    given = {named[k]: str(v) for k, v in parse_dsn(bench.source).items() if k in named}
+    redis_given = connections.redis(bench.target).get_connection_kwargs()
+    environment = {**os.environ, **given, "REDISCLI_AUTH": redis_given["password"]}
+    port = str(redis_given["port"])
     rows = 0
     for part in PARTS[:4]:
         columns, key = ", ".join(part.columns), ", ".join(part.key)
         query = f"COPY (SELECT {columns} FROM {part.table} ORDER BY {key}) TO STDOUT"
-        psql = subprocess.Popen(["psql", "-X", "-q", "-c", query, bench.source], stdout=subprocess.PIPE)
         code = f"from helpers import ladder; ladder.encode({part.name!r})"
-        encoder = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=psql.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        cli = subprocess.run(
-            ["redis-cli", "-p", port, "--pipe"],
-            stdin=encoder.stdout,
-            env=environment,
-            capture_output=True,
-            check=True,
-        )
-        rows += int((encoder.stderr.read() if encoder.stderr else b"0").split()[-1])
-        if psql.wait() or encoder.wait() or b"errors: 0" not in cli.stdout:
+        with (
+            subprocess.Popen(
+                ["psql", "-X", "-q", "-c", query], env=environment, stdout=subprocess.PIPE
+            ) as psql,
+            subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=psql.stdout,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as encoder,
+        ):
+            cli = subprocess.run(
+                ["redis-cli", "-p", port, "--pipe"],
+                stdin=encoder.stdout,
+                env=environment,
+                capture_output=True,
+                check=True,
+            )
+            rows += int((encoder.stderr.read() if encoder.stderr else b"0").split()[-1])
+        if psql.returncode or encoder.returncode or b"errors: 0" not in cli.stdout:
             raise HelpersError("ladder: the pipe of psql and redis-cli failed")
     return rows
 
