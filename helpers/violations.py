@@ -1,4 +1,4 @@
-"""Show that a rule holds: break it, and take exactly the error that PostgreSQL must answer with."""
+"""Show that a rule holds: break it, and take exactly the error that must come."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,24 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
 from helpers.errors import first_line
+
+
+@contextmanager
+def refused(error_type: type[Exception]) -> Iterator[None]:
+    """A block that must fail with exactly this error, whose first line is shown.
+
+    Raises:
+        AssertionError: the block did not fail.
+        Exception: it failed with another error.
+    """
+    try:
+        yield
+    except error_type as error:
+        if type(error) is not error_type:
+            raise
+        print(f"{error_type.__name__}: {first_line(error)}")
+    else:
+        raise AssertionError(f"{error_type.__name__} was expected, but nothing was refused")
 
 
 class Violations:

@@ -2,7 +2,8 @@ import psycopg2
 import pytest
 
 from helpers import connections
-from helpers.violations import Violations
+from helpers.errors import HelpersError
+from helpers.violations import Violations, refused
 
 
 @pytest.fixture
@@ -71,3 +72,16 @@ def test_errors_that_are_no_database_errors_pass(cursor):
         Violations(cursor).expect(psycopg2.errors.UniqueViolation, "no id twice"),
     ):
         _ = 1 / 0
+
+
+def test_refused_shows_exactly_the_error_that_was_expected(capsys: pytest.CaptureFixture[str]) -> None:
+    with refused(HelpersError):
+        raise HelpersError("no such thing\nand more")
+    assert capsys.readouterr().out == "HelpersError: no such thing\n"
+
+
+def test_refused_lets_another_error_through_and_fails_without_one() -> None:
+    with pytest.raises(KeyError), refused(LookupError):
+        raise KeyError("a kind of LookupError, but not it")
+    with pytest.raises(AssertionError, match="nothing was refused"), refused(HelpersError):
+        pass

@@ -92,10 +92,15 @@ def precision(results: Results) -> str:
     labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}
     exact = [label for name, label in labels.items() if part[name] == part["rows"]]
     others = [
-        f"{label} only {count(part[name])}" for name, label in labels.items() if part[name] < part["rows"]
+        f"{label} {count(part[name])} of them"
+        if exact
+        else f"{label} {count(part[name])} of {count(part['rows'])}"
+        for name, label in labels.items()
+        if part[name] < part["rows"]
     ]
     whole = f"{join(exact)} gave back all {plural(part['rows'], 'date')} exactly" if exact else ""
-    return "; ".join(filter(None, (whole, join(others)))) + "."
+    rest = f"{join(others)}{'' if exact else ' dates exactly'}" if others else ""
+    return "; ".join(filter(None, (whole, rest))) + "."
 
 
 def thresholds_table(results: Results) -> pd.DataFrame:
