@@ -14,13 +14,13 @@ from typing import Any
 from faker import Faker
 
 from helpers.errors import HelpersError
+from helpers.settings import ACTIVITY_TYPES
 
 REFERENCE = datetime(2026, 1, 1)
 """Every row's moment lies in the year before this one."""
 
 YEAR_US = 365 * 86_400 * 1_000_000
 LAST_DAY_US = 86_400 * 1_000_000  # nobody registers on the last day: everybody has time to do something
-ACTIVITY_TYPES = ("login", "logout", "view_product", "add_to_cart")
 ACTIVITY_WEIGHTS = (25, 15, 45, 15)
 QUANTITIES = (1, 2, 3, 4, 5)
 QUANTITY_WEIGHTS = (30, 25, 20, 15, 10)

@@ -18,6 +18,8 @@ SCHEMES = {
     "cassandra": ("cassandra",),
 }
 DATABASE = "user_activity"
+ACTIVITY_TYPES = ("login", "logout", "view_product", "add_to_cart")
+"""What a user does, as the assignment names it."""
 
 
 def project_root() -> Path:

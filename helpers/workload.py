@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from helpers.settings import ACTIVITY_TYPES
+
 OPERATIONS = ("read_profile", "last_activities", "append_activity", "place_order")
 """The verbs of a store that are timed, in the order in which they are shown."""
 
@@ -27,7 +29,6 @@ MISS_SHARE = 0.01
 """Share of reads that ask for a user who does not exist."""
 
 LIMIT = 20
-ACTIVITY_TYPES = ("login", "logout", "view_product", "add_to_cart")
 
 
 class Operation(NamedTuple):

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from helpers import diagram
 from helpers.figures.style import COLOURS, RC, new_figure
 from helpers.results import Missing, Results
-from helpers.rows import ACTIVITY_TYPES
+from helpers.settings import ACTIVITY_TYPES
 from helpers.text import count
 
 MARKERS = dict(zip(ACTIVITY_TYPES, ("o", "x", "^", "s"), strict=True))

@@ -70,9 +70,17 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
 
 def svg(figure: Figure) -> str:
     """The figure as SVG text, the same bytes for the same data: text stays text, no date inside."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     out = io.StringIO()
     with rc_context(dict(RC)):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        canvas = FigureCanvasSVG(figure)
+        engine = figure.get_layout_engine()
+        if engine is not None:  # laid out here, once: savefig would draw the whole figure for it first
+            figure.dpi = 72  # that of SVG
+            engine.execute(figure)
+            figure.set_layout_engine("none")
+        canvas.print_svg(out, metadata={"Date": None, "Creator": None})
     return re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
 
 
