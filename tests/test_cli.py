@@ -56,7 +56,7 @@ def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", ["migrate", "verify", "populate"])
-def test_an_unreachable_source_is_named_without_its_password(command: str) -> None:
+def test_an_unreachable_source_is_named_without_its_password(command: str, redis_server: str) -> None:
     port = process.free_port()
     done = call(command, "--source", f"postgresql://u:hidden@127.0.0.1:{port}/d", "--json")
     assert done.returncode == 2 and not done.stdout

