@@ -117,7 +117,7 @@ def _program(name: str) -> list[str]:
 
 
 def _as_nobody() -> list[str]:
-    """What goes before a command of PostgreSQL, which refuses to run as root: it then runs as the user nobody.
+    """What goes before a command of PostgreSQL. It refuses to run as root, and then runs as the user nobody.
 
     Binaries and data may lie below folders that only root can enter (a virtual environment in root's home,
     the state folder). The one capability left lets the process look through them: reading only, where the
