@@ -1,5 +1,6 @@
 """Detached server processes: start one, know it again, stop it."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -167,10 +168,10 @@ def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.
     while record.alive() and time.monotonic() < deadline:
         time.sleep(0.02)
     for member in family:  # children of a server that was killed end by themselves a moment later
-        if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if member.status() == psutil.STATUS_ZOMBIE:
+                continue
             try:
                 member.wait(1)
             except psutil.TimeoutExpired:
                 member.kill()
-            except psutil.Error:
-                pass
