@@ -1,20 +1,23 @@
 """An entity-relationship diagram in crow's foot notation, drawn from a catalogue; no server."""
 
-import os
 import re
 import subprocess
-import sys
-import tempfile
+import sysconfig
 from collections.abc import Mapping
 from html import escape
+from math import ceil
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from helpers.errors import HelpersError
 
+PROGRAM = "graphviz-pure"
 FONT = "DejaVu Sans"
+SIZE, SMALL = 9, 7  # points
+PADDING = 3  # points
 HEAD = "#1F3A5F"
 KEY_ROW = "#EEF2F8"
 GREY = "#555555"
@@ -24,11 +27,6 @@ SHORT = {
     "timestamp with time zone": "timestamptz",
     "double precision": "float8",
 }
-_DRAW = """\
-import sys, pygraphviz
-graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
-sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
-"""
 # Graphviz draws the first part of a shape nearest to the table: a bar then a circle reads "zero or one".
 EXACTLY_ONE, ZERO_OR_ONE, ZERO_OR_MANY = "teetee", "teeodot", "crowodot"
 
@@ -67,7 +65,7 @@ def er_dot(catalogue: Mapping[str, Any]) -> str:
     lines = [
         "digraph er {",
         'graph [rankdir=LR, nodesep=0.3, ranksep=1.1, bgcolor="transparent"];',
-        f'node [shape=plain, fontname="{FONT}", fontsize=9];',
+        f'node [shape=plain, fontname="{FONT}", fontsize={SIZE}];',
         f'edge [dir=both, color="{HEAD}", arrowsize=0.9];',
     ]
     outside = sorted({key["references"] for table in tables for key in table["foreign_keys"]} - known)
@@ -103,27 +101,16 @@ def child_end(table: Mapping[str, Any], key: Mapping[str, Any]) -> str:
 def render(dot: str, format_: str) -> bytes:
     """A drawing of a graph by Graphviz's ``dot``: ``svg`` or ``png``.
 
-    Text is measured with the DejaVu fonts that come with matplotlib, whatever the machine has. It is drawn
-    in a process of its own, because the library behind it takes its fonts from the environment, once, and
-    writes to stderr.
-
     Raises:
         HelpersError: Graphviz refuses the graph.
     """
-    with tempfile.TemporaryDirectory(prefix="er-fonts-") as folder:
-        conf = Path(folder) / "fonts.conf"
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        conf.write_text(
-            '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
-            f"<dir>{escape(str(fonts))}</dir><cachedir>{escape(folder)}</cachedir></fontconfig>",
-            encoding="utf-8",
-        )
-        drawn = subprocess.run(
-            [sys.executable, "-c", _DRAW, format_],
-            input=dot.encode("utf-8"),
-            capture_output=True,
-            env={**os.environ, "FONTCONFIG_FILE": str(conf)},
-        )
+    program = Path(sysconfig.get_path("scripts")) / PROGRAM
+    try:
+        drawn = subprocess.run([program, f"-T{format_}"], input=dot.encode("utf-8"), capture_output=True)
+    except OSError as error:
+        raise HelpersError(
+            f"diagram: {PROGRAM} cannot be run ({error.strerror}); `pip install -r requirements.txt` has it"
+        ) from error
     if drawn.returncode != 0 or not drawn.stdout:
         reason = drawn.stderr.decode("utf-8", "replace").strip().splitlines()
         raise HelpersError(
@@ -150,27 +137,43 @@ def _rows(table: Mapping[str, Any]) -> str:
             mark for mark, members in (("PK", primary), ("FK", foreign), ("UK", unique)) if name in members
         ]
         shade = f' bgcolor="{KEY_ROW}"' if name in primary else ""
+        kind, null = _short(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
+        mark = ",".join(marks) or " "
         cells = (
-            f'<b><font color="{HEAD}" point-size="7">{",".join(marks) or " "}</font></b>',
-            f"<u>{escape(name)}</u>" if name in primary else escape(name),
-            f'<font color="{GREY}">{escape(_short(column["type"]))}</font>',
-            f'<font color="{GREY}" point-size="7">{"NULL" if column["nullable"] else "NOT NULL"}</font>',
+            (
+                _width(mark, SMALL, bold=True),
+                f'<b><font color="{HEAD}" point-size="{SMALL}">{mark}</font></b>',
+            ),
+            (_width(name), f"<u>{escape(name)}</u>" if name in primary else escape(name)),
+            (_width(kind), f'<font color="{GREY}">{escape(kind)}</font>'),
+            (_width(null, SMALL), f'<font color="{GREY}" point-size="{SMALL}">{null}</font>'),
         )
         ports = (f" port={_left(name)}", "", "", f" port={_right(name)}")
         rows.append(
             "<tr>"
             + "".join(
-                f'<td align="left"{port}{shade}>{cell}</td>' for cell, port in zip(cells, ports, strict=True)
+                f'<td align="left" width="{width}"{port}{shade}>{cell}</td>'
+                for (width, cell), port in zip(cells, ports, strict=True)
             )
             + "</tr>"
         )
     return "".join(rows)
 
 
+def _width(text: str, size: float = SIZE, *, bold: bool = False) -> int:
+    """Points that a cell needs for a text in the font that will show it, which Graphviz does not have."""
+    font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
+    return ceil(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) + 2 * PADDING
+
+
 def _box(name: str, rows: str) -> str:
-    title = f'<tr><td colspan="4" bgcolor="{HEAD}"><font color="white"><b>{escape(name)}</b></font></td></tr>'
+    title = (
+        f'<tr><td colspan="4" align="left" width="{_width(name, bold=True)}" bgcolor="{HEAD}">'
+        f'<font color="white"><b>{escape(name)}</b></font></td></tr>'
+    )
     return (
-        f'<table border="1" color="{HEAD}" cellborder="0" cellspacing="0" cellpadding="3" bgcolor="white">'
+        f'<table border="1" color="{HEAD}" cellborder="0" cellspacing="0" cellpadding="{PADDING}" '
+        f'bgcolor="white">'
         f"{title}{rows}</table>"
     )
 
