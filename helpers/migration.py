@@ -170,7 +170,7 @@ def _refuse(run: Run, source: Source, connection: resp.Connection, checkpoint: C
 
 def _refuse_foreign_keys(run: Run, connection: resp.Connection) -> None:
     for found in target.scan(connection, run.prefix):
-        names = text.join([settings_safe(key) for _, key in found[:3]])
+        names = text.join([_printable(key) for _, key in found[:3]])
         raise HelpersError(
             f"redis at {connection.address}: holds keys of the model that no migration wrote (such as "
             f"{names}); "
@@ -179,7 +179,7 @@ def _refuse_foreign_keys(run: Run, connection: resp.Connection) -> None:
         )
 
 
-def settings_safe(key: bytes) -> str:
+def _printable(key: bytes) -> str:
     """A key as one word for a message."""
     return key.decode("utf-8", "backslashreplace")
 

@@ -97,7 +97,8 @@ class CassandraStore(Store):
         self.drop()
         for statement in DEFINITIONS:
             self.session.execute(statement, timeout=60)
-            self.session.set_keyspace(KEYSPACE) if statement is DEFINITIONS[0] else None
+            if statement is DEFINITIONS[0]:
+                self.session.set_keyspace(KEYSPACE)
         self._prepared = {name: self.session.prepare(text) for name, text in STATEMENTS.items()}
 
     def load(
