@@ -25,6 +25,7 @@ from helpers import connections, migration, model, population, results, schema, 
 from helpers.errors import HelpersError
 from helpers.progress import bar
 from helpers.servers import scratch
+from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
 from helpers.transfer.source import PARTS
 
@@ -257,9 +258,9 @@ def _redis_cli(bench: Bench) -> int:
     environment = {**os.environ, **given, "REDISCLI_AUTH": redis_given["password"]}
     port = str(redis_given["port"])
     rows = 0
-    for part in PARTS[:4]:
+    for part in PARTS:
         columns, key = ", ".join(part.columns), ", ".join(part.key)
-        query = f"COPY (SELECT {columns} FROM {part.table} ORDER BY {key}) TO STDOUT"
+        query = f"COPY (SELECT {columns} FROM {part.table} WHERE {part.where} ORDER BY {key}) TO STDOUT"
         code = f"from helpers import ladder; ladder.encode({part.name!r})"
         with (
             subprocess.Popen(
@@ -290,7 +291,7 @@ def encode(part_name: str) -> None:
     part = next(part for part in PARTS if part.name == part_name)
     encoder, rows = Encoder(part, ""), 0
     while lines := list(islice(sys.stdin.buffer, 10_000)):
-        sys.stdout.buffer.write(encoder.batch(lines).commands)
-        rows += len(lines)
+        sys.stdout.buffer.write(encoder.batch(copytext.columns(b"".join(lines), len(part.columns))).commands)
+        rows += len(lines) if part.name == part.table else 0
     sys.stdout.buffer.flush()
     print(rows, file=sys.stderr)

@@ -38,6 +38,8 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "orders": ("user_id", "product_id", "order_date", "quantity"),
 }
 """Fields of the hash of each table, beside the table's columns after the key."""
+DATES = ("created_at", "activity_date", "order_date")
+"""Columns that hold a TIMESTAMP."""
 DATE_WIDTH = 26
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
@@ -240,7 +242,7 @@ def decode_row(table: str, number: int, fields: Mapping[str, str]) -> tuple[Any,
 def _decode(field: str, text: str | None) -> Any:
     if text is None:
         return None
-    if field in ("created_at", "order_date"):
+    if field in DATES:
         return parse_timestamp(text)
     if field == "price":
         return Decimal(text)
@@ -274,7 +276,7 @@ def reject_reason(table: str, row: Sequence[str | None]) -> str | None:
                 return f"null_{column}"
     elif all(value is None for value in row[1:]):
         return "no_field"
-    for column in ("created_at", "activity_date", "order_date"):
+    for column in DATES:
         date = named.get(column)
         if date is not None and (reason := date_reason(date)):
             return reason

@@ -63,10 +63,9 @@ def _bring(run: Run, source: Source, connection: resp.Connection, checkpoint: Ch
     if reconcile:
         checkpoint.commit(state={"status": "reconciling"})
         caught_up = _reconcile(run, source, connection, checkpoint)
-    rejects = Rejects()
-    if reconcile or progress.rejected():
+    rows, rejects = source.counts(), Rejects()
+    if reconcile or rows != progress.table_rows():
         rejects.collect(source, checkpoint.renew_when_due)
-    rows = source.counts() if reconcile else progress.table_rows()
     checkpoint.commit(
         state={
             "status": "complete",
@@ -132,7 +131,7 @@ def _remove(run: Run, connection: resp.Connection, checkpoint: Checkpoint) -> di
 
 def _load(run: Run, source: Source, checkpoint: Checkpoint, progress: loading.Progress) -> None:
     counts = source.counts()
-    done = sum(progress.rows.values())
+    done = sum(progress.table_rows().values())
     with bar(sum(counts.values()), "migrate", enabled=run.progress) as shown:
         shown.update(done)
 

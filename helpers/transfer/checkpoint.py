@@ -22,7 +22,7 @@ from helpers import model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
 
-FORMAT = "1"
+FORMAT = "2"
 LEASE_MS = 15_000
 OK_QUEUED = (b"+OK\r\n", b"+QUEUED\r\n")
 

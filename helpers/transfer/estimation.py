@@ -7,19 +7,19 @@ from typing import Any
 
 from helpers import model, resp
 from helpers.resp import encode
-from helpers.transfer import target
+from helpers.transfer import copytext, target
 from helpers.transfer.batches import Encoder
 from helpers.transfer.source import PARTS, Part, Source
 
 SAMPLE_ROWS = 2000
 SAMPLE_USERS = 100
 EXPIRE_MS = 60_000
-TABLE_OF_KIND = {
+PART_OF_KIND = {
     "user": "users",
     "product": "products",
     "order": "orders",
-    "user_orders": "orders",
-    "product_orders": "orders",
+    "user_orders": "user_orders",
+    "product_orders": "product_orders",
     "user_activities": "activities",
     "user_activities_by_time": "activities",
 }
@@ -47,12 +47,12 @@ def estimate(
     size: Counter[str] = Counter()
     started = time.perf_counter()
     try:
-        for part in PARTS[:4]:
+        for part in PARTS:
             lines: list[bytes] = []
-            source.stream(_sample(part), lambda line, lines=lines: lines.append(bytes(line)))  # type: ignore[misc]
+            source.stream(_sample(part), lines.append)
             if lines:
-                batch = Encoder(part, under).batch(lines)
-                sampled[part.table] += len(lines)
+                batch = Encoder(part, under).batch(copytext.columns(b"".join(lines), len(part.columns)))
+                sampled[part.name] = len(lines)
                 for error in resp.errors(resp.parse(connection.exchange(batch.commands))):
                     raise connection.refused(error, "sample")
         seconds = time.perf_counter() - started
@@ -64,15 +64,18 @@ def estimate(
             for error in resp.errors(replies):
                 raise connection.refused(error, "sample")
             for (kind, _), used in zip(found, replies, strict=True):
-                size[TABLE_OF_KIND[kind]] += used or 0
+                size[PART_OF_KIND[kind]] += used or 0
     finally:
         for found in target.scan(connection, under):
             connection.exchange(encode("UNLINK", *(key for _, key in found)))
-    per_row = {table: size[table] / sampled[table] for table in model.TABLES if sampled[table]}
+    per_row = dict.fromkeys((table for table in model.TABLES if sampled[table]), 0.0)
+    for part in PARTS:
+        if sampled[part.name]:
+            per_row[part.table] += size[part.name] / sampled[part.name]
     return {
         "memory_bytes": round(sum(per_row.get(table, 0) * rows[table] for table in model.TABLES)) or None,
         "bytes_per_row": per_row,
-        "sample_rows": dict(sampled),
+        "sample_rows": {table: sampled[table] for table in per_row},
         "load_seconds_estimated": seconds * sum(rows.values()) / max(sum(sampled.values()), 1),
     }
 

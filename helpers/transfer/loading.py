@@ -1,48 +1,46 @@
 """The load: parts of the source become batches, each committed with its position."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from helpers import model
+from helpers.transfer import copytext
 from helpers.transfer.batches import Batch, Encoder
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.source import PARTS, Part, Source
 
 BATCH_ROWS = 10_000
-BATCH_BYTES = 4 << 20
 
 
 class Progress:
-    """How far a load is, as the checkpoint tells it: rows and rejects of each part, and what this run did."""
+    """How far a load is, as the checkpoint tells it.
+
+    Attributes:
+        rows: rows read of each part, over all runs of this load.
+        rejected: activities left out for their score.
+        position: of each part, the key of the last row and what its encoder goes on from.
+        done: names of the parts that are complete.
+    """
 
     def __init__(self, state: dict[str, str]) -> None:
         self.rows = {part.name: int(state.get(f"rows:{part.name}", 0)) for part in PARTS}
-        self.reasons = {
-            part.name: Counter(json.loads(state.get(f"rejected:{part.name}", "{}"))) for part in PARTS
-        }
+        self.rejected = int(state.get("rejected", 0))
         self.position: dict[str, Any] = {
             part.name: json.loads(state.get(f"position:{part.name}", "null")) for part in PARTS
         }
         self.done = {part.name for part in PARTS if state.get(f"done:{part.name}") == "1"}
-        self.rows_now = 0
 
     def table_rows(self) -> dict[str, int]:
-        """Rows read of each table, over all runs of this load."""
-        found: Counter[str] = Counter()
-        for part in PARTS:
-            found[part.table] += self.rows[part.name]
-        return {table: found[table] for table in model.TABLES}
-
-    def rejected(self) -> int:
-        """Rows rejected so far."""
-        return sum(sum(counts.values()) for counts in self.reasons.values())
+        """Rows of each table that are in the target."""
+        rows = {table: self.rows[table] for table in model.TABLES}
+        rows["activities"] -= self.rejected
+        return rows
 
     def told(self) -> str:
         """How far it is, for messages."""
-        return f"{sum(self.rows.values()):,} rows are in the target"
+        return f"{sum(self.table_rows().values()):,} rows are in the target"
 
 
 def load(
@@ -62,7 +60,7 @@ def load(
         progress: how far it is; kept up to date.
         prefix: the prefix of the migration.
         batch_rows: most rows in a batch.
-        advance: told how many rows were committed.
+        advance: told how many rows of a table were committed.
     """
     for part in PARTS:
         if part.name not in progress.done:
@@ -82,39 +80,24 @@ def _load_part(
     encoder = Encoder(part, prefix, score_order)
 
     def commit(batch: Batch) -> None:
-        rows = progress.rows[part.name] + batch.rows
-        reasons = progress.reasons[part.name] + batch.reasons
-        where = [batch.position, batch.score_order]
-        state = {f"position:{part.name}": json.dumps(where), f"rows:{part.name}": rows}
-        if batch.reasons:
-            state[f"rejected:{part.name}"] = json.dumps(reasons)
-        checkpoint.commit(
-            batch.commands, batch.command_count, state, f"{part.table} behind {', '.join(batch.position)}"
-        )
-        progress.rows[part.name], progress.reasons[part.name] = rows, reasons
-        progress.position[part.name] = where
-        progress.rows_now += batch.rows
-        advance(batch.rows)
+        rows, where = progress.rows[part.name] + batch.rows, [batch.position, batch.score_order]
+        rejected = progress.rejected + batch.rejected
+        state = {f"position:{part.name}": json.dumps(where), f"rows:{part.name}": rows, "rejected": rejected}
+        doing = f"{part.table} up to {', '.join(batch.position)}"
+        checkpoint.commit(batch.commands, batch.command_count, state, doing)
+        progress.rows[part.name], progress.position[part.name], progress.rejected = rows, where, rejected
+        advance(batch.rows if part.name == part.table else 0)
 
-    lines: list[bytes] = []
-    size = 0
     with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
 
-        def flush() -> None:
-            nonlocal size
-            if lines:
-                conveyor.put(encoder.batch(lines))
-            lines.clear()
-            size = 0
+        def take(rows: bytes) -> None:
+            columns = copytext.columns(rows, len(part.columns))
+            number = len(columns[0])
+            batches = -(-number // batch_rows)
+            for i in range(batches):
+                some = slice(number * i // batches, number * (i + 1) // batches)
+                conveyor.put(encoder.batch([column[some] for column in columns]))
 
-        def write(line: bytes) -> None:
-            nonlocal size
-            lines.append(line)
-            size += len(line)
-            if len(lines) >= batch_rows or size > BATCH_BYTES:
-                flush()
-
-        source.read(part, position, write)
-        flush()
+        source.read(part, position, take)
     checkpoint.commit(state={f"done:{part.name}": "1"})
     progress.done.add(part.name)

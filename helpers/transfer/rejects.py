@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from helpers import model
-from helpers.transfer import batches
+from helpers.transfer import copytext
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Log
 from helpers.transfer.source import KEPT, Source
@@ -50,17 +50,17 @@ class Rejects:
 
     def _note(self, item: tuple[str, bytes]) -> None:
         table, line = item
-        values = [batches.as_text(value) for (value,) in batches.split(line, len(model.COLUMNS[table]))]
+        values = copytext.texts(line)
         self._add(table, model.reject_reason(table, values) or "unknown", values)
 
     def _far_dates(self, source: Source) -> None:
         order = model.ScoreOrder()
 
         def write(line: bytes) -> None:
-            row = [value for (value,) in batches.split(bytes(line), 4)]
-            _, (number,) = batches.dates([row[3]])
-            if not order.keeps(int(row[1]), number, int(row[0])):
-                self._add("activities", "score_order", [batches.as_text(value) for value in row])
+            _, (moment,) = copytext.dates(copytext.columns(line, 4)[3])
+            activity, user, *_ = row = copytext.texts(line)
+            if not order.keeps(int(user or 0), int(moment), int(activity or 0)):
+                self._add("activities", "score_order", row)
 
         source.stream(
             f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "

@@ -1,8 +1,10 @@
 """The source's side: one snapshot, and its tables as streams of COPY."""
 
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -30,6 +32,11 @@ KEPT: Mapping[str, str] = {
 """Rows that the model can hold, as SQL (``model.reject_reason`` says the same of one row; a test compares
 them)."""
 
+HASHED = ("users", "products", "orders")
+"""Tables whose rows become hashes."""
+CHUNK_BYTES = 1 << 19
+"""How much of COPY's text is taken at once."""
+
 ACCEPTED = {
     "int": {"int2", "int4", "int8"},
     "text": {"varchar", "text", "bpchar", "name"},
@@ -50,37 +57,69 @@ class SourceLost(HelpersError):
 
 @dataclass(frozen=True)
 class Part:
-    """A stream of the load: a table, the columns it is read with, and the key that orders it and marks a
-    position.
+    """A stream of the load.
+
+    Attributes:
+        name: its name in the checkpoint.
+        table: the table it reads.
+        columns: the columns it is read with.
+        key: the columns that order it and mark a position.
+        where: which rows the model holds in this part, as SQL.
+        holds: ``hash``, ``references`` or ``activities``.
+        owner: whose collection its rows go to, ``user`` or ``product``; empty for a hash.
     """
 
     name: str
     table: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
-    where: str = "TRUE"
+    where: str
+    holds: str = "hash"
+    owner: str = ""
+
+
+def _references(owner: str) -> Part:
+    key = (f"{owner}_id", "order_date", "order_id")
+    where = f"{owner}_id IS NOT NULL AND order_date IS NOT NULL AND {IN_RANGE.format('order_date')}"
+    return Part(f"{owner}_orders", "orders", key, key, where, "references", owner)
 
 
 PARTS = (
-    Part("users", "users", COLUMNS["users"], ("user_id",)),
-    Part("products", "products", COLUMNS["products"], ("product_id",)),
-    Part("orders", "orders", COLUMNS["orders"], ("order_id",)),
+    *(Part(table, table, COLUMNS[table], COLUMNS[table][:1], KEPT[table]) for table in HASHED),
+    _references("user"),
+    _references("product"),
     Part(
         "activities",
         "activities",
         ("user_id", "activity_date", "activity_id", "activity_type"),
         ("user_id", "activity_date", "activity_id"),
-        "user_id IS NOT NULL AND activity_date IS NOT NULL",
-    ),
-    # No position can be told by a NULL: these rows, all rejected, go by their id.
-    Part(
-        "activities_null",
+        KEPT["activities"],
         "activities",
-        COLUMNS["activities"],
-        ("activity_id",),
-        "user_id IS NULL OR activity_date IS NULL",
+        "user",
     ),
 )
+
+
+class _Chunks(io.RawIOBase):
+    """Takes COPY's text in pieces of any size, gives it on in whole rows."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self._take, self._rest = take, b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        text = self._rest + bytes(data)
+        end = text.rfind(b"\n") + 1
+        self._rest = text[end:]
+        if end:
+            self._take(text[:end])
+        return len(data)
+
+    def stop(self) -> None:
+        """Take nothing more: what a buffer still holds at its end goes nowhere."""
+        self._take = lambda rows: None
 
 
 class Source:
@@ -134,30 +173,44 @@ class Source:
         Raises:
             SourceLost: the connection broke.
         """
+        self._copy(query, SimpleNamespace(write=write), " (FORMAT binary)" if binary else "")
 
-        class Sink:
-            """What psycopg2 takes as a file."""
+    def read(self, part: Part, after: Iterable[str] | None, take: Callable[[bytes], object]) -> None:
+        """Stream a part as COPY text in the order of its key, from behind a position on.
 
-        Sink.write = staticmethod(write)  # type: ignore[attr-defined]
-        connection = self._open(self.exported)
-        self._stream = connection
-        try:
-            with connection.cursor() as cursor:
-                cursor.copy_expert(f"COPY ({query}) TO STDOUT{' (FORMAT binary)' if binary else ''}", Sink())
-        except psycopg2.Error as error:
-            raise self._error(error) from error
-        finally:
-            connection.close()
-            self._stream = None
+        Args:
+            part: what to read.
+            after: the key of the last row that is not wanted any more, as text; None for all rows.
+            take: given some thousand whole rows at a time.
 
-    def read(self, part: Part, after: Iterable[str] | None, write: Callable[[bytes], object]) -> None:
-        """Stream a part as COPY text in the order of its key, from behind a position on."""
+        Raises:
+            SourceLost: the connection broke.
+        """
         key = ", ".join(part.key)
         where = part.where
         if after is not None:
             quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in after)
             where = f"({where}) AND ({key}) > ({quoted})"
-        self.stream(f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}", write)
+        chunks = _Chunks(take)
+        buffer = io.BufferedWriter(chunks, CHUNK_BYTES)
+        try:
+            query = f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}"
+            self._copy(query, buffer)
+            buffer.flush()
+        finally:
+            chunks.stop()
+
+    def _copy(self, query: str, file: Any, form: str = "") -> None:
+        connection = self._open(self.exported)
+        self._stream = connection
+        try:
+            with connection.cursor() as cursor:
+                cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file)
+        except psycopg2.Error as error:
+            raise self._error(error) from error
+        finally:
+            connection.close()
+            self._stream = None
 
     def _open(self, snapshot: str | None) -> Postgres:
         try:

@@ -1,0 +1,86 @@
+"""COPY's text format: rows as PostgreSQL writes them become columns.
+
+Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-TEXT
+"""
+
+import re
+
+import numpy as np
+
+from helpers.transfer.strings import Bytes, Numbers, Strings
+
+ESCAPE = re.compile(rb"\\(.)", re.S)
+ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+DATE_WIDTH = 26
+
+
+def columns(rows: bytes, width: int) -> list[Strings]:
+    """The columns of some whole rows.
+
+    Args:
+        rows: rows as COPY writes them, each with its newline.
+        width: columns of a row.
+
+    Returns:
+        ``width`` columns, unescaped; a NULL is not present.
+    """
+    data = np.frombuffer(rows, dtype=np.uint8)
+    ends = np.flatnonzero((data == ord("\t")) | (data == ord("\n")))
+    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+    lengths = ends - starts
+    present = None
+    if b"\\" in rows:
+        data, starts, lengths, present = _unescaped(data, starts, lengths)
+    return [
+        Strings(data, starts[i::width], lengths[i::width], None if present is None else present[i::width])
+        for i in range(width)
+    ]
+
+
+def _unescaped(
+    data: Bytes, starts: Numbers, lengths: Numbers
+) -> tuple[Bytes, Numbers, Numbers, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
+    """The same fields with those that hold a backslash read anew and put behind the buffer."""
+    marks = np.flatnonzero(data == ord("\\"))
+    fields = np.unique(np.searchsorted(starts, marks, side="right") - 1)
+    lengths, present = lengths.copy(), np.ones(len(starts), dtype=bool)
+    null = (lengths[fields] == 2) & (data[starts[fields] + 1] == ord("N"))
+    present[fields[null]] = False
+    lengths[fields[null]] = 0
+    more, end = [], len(data)
+    for field in fields[~null].tolist():
+        value = unescaped(data[starts[field] : starts[field] + lengths[field]].tobytes())
+        starts[field], lengths[field] = end, len(value)
+        more.append(value)
+        end += len(value)
+    return np.concatenate((data, np.frombuffer(b"".join(more), dtype=np.uint8))), starts, lengths, present
+
+
+def unescaped(value: bytes) -> bytes:
+    """The bytes of a value that is not NULL."""
+    return ESCAPE.sub(lambda found: ESCAPED.get(found[1], found[1]), value)
+
+
+def texts(row: bytes) -> list[str | None]:
+    """The values of one row as text; bytes that are no UTF-8 stay as they are."""
+    values = row.rstrip(b"\n").split(b"\t")
+    return [None if v == b"\\N" else unescaped(v).decode("utf-8", "surrogateescape") for v in values]
+
+
+def dates(column: Strings) -> tuple[Strings, Numbers]:
+    """(ISO 8601 of fixed width, microseconds since 1970) of dates that are of the years 1 to 9999.
+
+    Args:
+        column: dates as PostgreSQL writes them (DateStyle ISO); where NULL, what is given back has no
+            meaning.
+    """
+    form = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
+    matrix = np.repeat(form[None, :], len(column), axis=0)
+    for length in np.unique(column.lengths).tolist():
+        rows = np.flatnonzero(column.lengths == length)
+        matrix[rows, :length] = column.data[column.starts[rows, None] + np.arange(length)]
+    matrix[:, 10] = ord("T")
+    moments = matrix.view(f"S{DATE_WIDTH}").ravel().astype("datetime64[us]").astype(np.int64)
+    n = len(column)
+    text = Strings(matrix.ravel(), np.arange(n) * DATE_WIDTH, np.full(n, DATE_WIDTH), column.present)
+    return text, moments

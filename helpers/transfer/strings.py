@@ -1,0 +1,151 @@
+"""Columns of byte strings, and their joining row by row, without a Python object a row.
+
+A column holds one buffer and, for each row, where its string starts and how long it is (Arrow's layout for
+variable-size binary: https://arrow.apache.org/docs/format/Columnar.html). Rows whose strings have the same
+length are copied by one numpy assignment; lengths are few, so a batch of any size costs a few dozen of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+TEN = np.uint64(10)
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A column of n byte strings.
+
+    Attributes:
+        data: the buffer, shared or not.
+        starts: where each string starts in the buffer, shape (n,).
+        lengths: how long each is, shape (n,); 0 where there is none.
+        present: False where the value is NULL, shape (n,); None when none is.
+    """
+
+    data: Bytes
+    starts: Numbers
+    lengths: Numbers
+    present: Mask | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, rows: "NDArray[np.generic] | slice") -> "Strings":
+        present = None if self.present is None else self.present[rows]
+        return Strings(self.data, self.starts[rows], self.lengths[rows], present)
+
+    def at(self, row: int) -> bytes | None:
+        """The string of one row; None when it is NULL."""
+        if self.present is not None and not self.present[row]:
+            return None
+        start = int(self.starts[row])
+        return self.data[start : start + int(self.lengths[row])].tobytes()
+
+    def only(self, rows: Mask | None) -> "Strings":
+        """The same, with nothing in the other rows; everything when ``rows`` is None."""
+        return self if rows is None else Strings(self.data, self.starts, np.where(rows, self.lengths, 0))
+
+
+def whole(matrix: Bytes) -> Strings:
+    """Strings of one width from a matrix of shape (n, width)."""
+    n, width = matrix.shape
+    return Strings(np.ascontiguousarray(matrix).ravel(), np.arange(n) * width, np.full(n, width))
+
+
+def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
+    """A column of n rows that holds the given strings at the given rows, and nothing elsewhere."""
+    starts, lengths = np.zeros((2, n), dtype=np.int64)
+    starts[rows], lengths[rows] = strings.starts, strings.lengths
+    return Strings(strings.data, starts, lengths)
+
+
+def decimals(numbers: Numbers) -> Strings:
+    """Whole numbers as decimal text."""
+    n = len(numbers)
+    if not n:
+        return Strings(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+    negative = numbers < 0
+    rest = np.abs(numbers).astype(np.uint64)  # of int64's least number too, whose absolute value int64 lacks
+    width = len(str(int(rest.max()))) + 1
+    matrix = np.empty((width, n), dtype=np.uint8)
+    lengths = np.ones(n, dtype=np.int64)
+    for place in range(width - 1, 0, -1):
+        tenth = rest // TEN
+        matrix[place] = rest - tenth * TEN
+        rest = tenth
+        if place > 1:
+            lengths += rest > 0
+    matrix += ord("0")
+    matrix[width - 1 - lengths[negative], np.flatnonzero(negative)] = ord("-")
+    lengths += negative
+    return Strings(matrix.T.ravel(), np.arange(1, n + 1) * width - lengths, lengths)
+
+
+def numbers(strings: Strings) -> Numbers:
+    """The whole numbers that decimal texts say."""
+    found = np.zeros(len(strings), dtype=np.int64)
+    for length, rows in _by_length(strings.lengths):
+        found[rows] = _window(strings.data, length, "S")[strings.starts[rows]].astype(np.int64)
+    return found
+
+
+def weave(*pieces: bytes | Strings) -> Strings:
+    """Row by row, the pieces one after the other; a piece of plain bytes is the same in each row.
+
+    Args:
+        pieces: at least one column; all columns have the same number of rows.
+    """
+    n = next(len(piece) for piece in pieces if isinstance(piece, Strings))
+    lengths = np.zeros(n, dtype=np.int64)
+    for piece in pieces:
+        lengths += len(piece) if isinstance(piece, bytes) else piece.lengths
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    out = np.empty(int(ends[-1]) if n else 0, dtype=np.uint8)
+    at = starts.copy()
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            if piece and n:
+                _window(out, len(piece), "V")[at] = np.void(piece)
+            at += len(piece)
+            continue
+        for length, rows in _by_length(piece.lengths):
+            _window(out, length, "V")[at[rows]] = _window(piece.data, length, "V")[piece.starts[rows]]
+        at += piece.lengths
+    return Strings(out, starts, lengths)
+
+
+def joined(strings: Strings) -> bytes:
+    """All strings of a woven column, one after the other."""
+    return strings.data.tobytes()
+
+
+def column(values: Sequence[bytes | None]) -> Strings:
+    """A column of some values."""
+    lengths = np.array([len(value or b"") for value in values], dtype=np.int64)
+    data = np.frombuffer(b"".join(value or b"" for value in values), dtype=np.uint8)
+    present = np.array([value is not None for value in values], dtype=bool)
+    return Strings(data, np.cumsum(lengths) - lengths, lengths, None if present.all() else present)
+
+
+def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:
+    """(length, rows that have it), without the empty ones."""
+    if not len(lengths):
+        return []
+    least, most = int(lengths.min()), int(lengths.max())
+    if least == most:
+        return [(most, slice(None))] if most else []
+    found = np.flatnonzero(np.bincount(lengths)) if most < 4096 else np.unique(lengths)
+    return [(int(length), np.flatnonzero(lengths == length)) for length in found if length]
+
+
+def _window(data: Bytes, length: int, kind: str) -> "NDArray[np.void]":
+    """A view whose element i is the ``length`` bytes from i on, to be taken or set as one."""
+    return np.ndarray((data.size - length + 1,), dtype=f"{kind}{length}", buffer=data, strides=(1,))
