@@ -132,10 +132,10 @@ def rejects_key(prefix: str = "") -> str:
     return f"{prefix}migration:rejects"
 
 
-def globs(prefix: str = "") -> tuple[str, ...]:
-    """SCAN MATCH patterns that every key of the model under the prefix matches (and some foreign ones do)."""
+def glob(prefix: str = "") -> str:
+    """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)
-    return tuple(f"{escaped}{name}:*" for name in ("user", "product", "order"))
+    return f"{escaped}[upo][sr][eod]*:*"
 
 
 def key_pattern(prefix: str = "") -> "re.Pattern[bytes]":

@@ -94,7 +94,7 @@ def test_what_is_no_key_of_the_model() -> None:
 
 
 def test_globs_escape_the_prefix() -> None:
-    assert model.globs("a*[b]?")[0] == r"a\*\[b\]\?user:*"
+    assert model.glob("a*[b]?") == r"a\*\[b\]\?[upo][sr][eod]*:*"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The verifier finds damage of every kind, and nothing where there is none."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from helpers import connections, migration, schema, verification
+from helpers.transfer import walk
 
 ROWS = """
 INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
@@ -34,7 +38,17 @@ DAMAGE: dict[str, tuple[Callable[[Redis], Any], str, str]] = {
     "list element in the middle": (
         lambda r: r.linsert("user:1:activities", "BEFORE", r.lindex("user:1:activities", 4), "x"),
         "user:1:activities",
-        "wrong element",
+        "extra element",
+    ),
+    "missing list element": (
+        lambda r: r.lrem("user:1:activities", 1, r.lindex("user:1:activities", 4)),
+        "user:1:activities",
+        "missing element",
+    ),
+    "missing set": (
+        lambda r: r.delete("user:1:activities:by_time"),
+        "user:1:activities:by_time",
+        "missing key",
     ),
     "shortened list": (lambda r: r.rpop("user:3:activities"), "user:3:activities", "missing element"),
     "wrong score": (
@@ -89,7 +103,11 @@ def filled(postgres_url: str, redis_url: str) -> Iterator[tuple[str, str, Redis]
     yield postgres_url, redis_url, connections.redis(redis_url)
 
 
-def test_every_damage_is_found_and_repaired_by_migrating_again(filled: tuple[str, str, Redis]) -> None:
+@pytest.mark.parametrize("window_bytes", [1, walk.WINDOW_BYTES])
+def test_every_damage_is_found_and_repaired_by_migrating_again(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_bytes: int
+) -> None:
+    monkeypatch.setattr(walk, "WINDOW_BYTES", window_bytes)
     source, url, client = filled
     for name, (damage, key, problem) in DAMAGE.items():
         damage(client)
@@ -148,7 +166,93 @@ def test_foreign_keys_and_other_prefixes_are_not_looked_at(filled: tuple[str, st
     assert verification.verify(source, url, progress=False)["differences"] == 0
 
 
-def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis]) -> None:
+DAMAGES = st.sampled_from(
+    [
+        lambda r, key, n: r.delete(key),
+        lambda r, key, n: r.rename(key, "user:9:activities"),
+        lambda r, key, n: r.set(key, "x"),
+        lambda r, key, n: r.lset(key, n % r.llen(key), "login:2026-02-01T00:00:00.000000"),
+        lambda r, key, n: r.lmove(key, key, "LEFT", "RIGHT"),
+        lambda r, key, n: r.lpush(key, r.lindex(key, -1)),
+        lambda r, key, n: r.linsert(key, "AFTER", r.lindex(key, n % r.llen(key)), "x"),
+        lambda r, key, n: r.lrem(key, 1, r.lindex(key, n % r.llen(key))),
+        lambda r, key, n: r.ltrim(key, 1, -2),
+        lambda r, key, n: r.zincrby(key, 1, r.zrange(key, n % 3, n % 3)[0]),
+        lambda r, key, n: r.zpopmin(key),
+        lambda r, key, n: (r.zpopmax(key), r.zadd(key, {f"{n}:login": n})),
+        lambda r, key, n: r.zadd(key, {b"\xff": 1}),
+        lambda r, key, n: r.hset(key, "email", f"{n}"),
+        lambda r, key, n: r.hdel(key, *r.hkeys(key)[:1]),
+    ]
+)
+
+
+def dump(client: Redis) -> dict[bytes, Any]:
+    """What every key of the model holds."""
+    reads = {
+        b"hash": client.hgetall,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        b"string": client.get,
+    }
+    return {
+        key: reads[client.type(key)](key) for key in client.scan_iter() if not key.startswith(b"migration:")
+    }
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(DAMAGES, st.integers(0, 99), st.integers(0, 30)), min_size=1, max_size=4),
+    st.sampled_from([1, 100, 1 << 19]),
+)
+def test_any_damage_is_found_and_none_is_imagined(
+    filled: tuple[str, str, Redis], damages: list[tuple[Callable[..., Any], int, int]], window_bytes: int
+) -> None:
+    source, url, client = filled
+    before = dump(client)
+    for damage, which, number in damages:
+        keys = sorted(client.keys("[upo]*"))
+        with contextlib.suppress(redis.RedisError, ZeroDivisionError, IndexError, TypeError):
+            damage(client, keys[which % len(keys)], number)
+    after = dump(client)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk, "WINDOW_BYTES", window_bytes)
+        assert (verification.verify(source, url, progress=False)["differences"] == 0) == (before == after)
+        again = migration.migrate(source, url, progress=False)
+    assert again["status"] == "verified"
+    assert dump(client) == before
+
+
+def test_one_element_too_many_is_one_difference(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    client.lpush("user:1:activities", "x")
+    (found,) = verification.verify(source, url, progress=False)["examples"]
+    assert (found["field"], found["actual"], found["problem"]) == ("0", "x", "extra element")
+
+
+@pytest.mark.parametrize("window_bytes", [1, 500, walk.WINDOW_BYTES])
+def test_many_activities_in_one_microsecond(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_bytes: int
+) -> None:
+    """Redis orders members of one score by their bytes, PostgreSQL by their number."""
+    monkeypatch.setattr(walk, "WINDOW_BYTES", window_bytes)
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        connection.cursor().execute(
+            "INSERT INTO activities SELECT n, 5, 'view', timestamp '2026-05-01' "
+            "FROM generate_series(95, 1105) n;"
+            "INSERT INTO activities SELECT n, 6, 'view', timestamp '9000-05-01' + n * interval '1 us' "
+            "FROM generate_series(2000, 2040) n"
+        )
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    client.zadd("user:5:activities:by_time", {"1000:view": 1})
+    (found,) = verification.verify(source, url, progress=False)["examples"]
+    assert (found["field"], found["problem"]) == ("1000:view", "wrong score")
+
+
+def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "WINDOW_BYTES", 1 << 16)
     source, url, client = filled
     connection = connections.postgres(source)
     with connection:

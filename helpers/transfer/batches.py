@@ -11,7 +11,7 @@ import numpy as np
 from helpers import model
 from helpers.transfer import copytext
 from helpers.transfer.source import Part
-from helpers.transfer.strings import Numbers, Strings, decimals, joined, numbers, spread, weave
+from helpers.transfer.strings import Numbers, Strings, bulk, decimals, joined, numbers, spread, weave
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Encoder:
         owners, dates, ids = columns[:3]
         text, moments = copytext.dates(dates)
         if self.part.holds == "references":
-            members = _bulk(decimals(moments)) + _bulk(ids)
+            members = bulk(decimals(moments)) + bulk(ids)
             commands, count = self._collections(b"ZADD", owners, b":orders", members)
             return Batch(rows, position, commands, count)
         types, rejected = columns[3], 0
@@ -68,8 +68,8 @@ class Encoder:
             kept = self._in_order(owners, moments, ids)
             rejected = rows - len(kept)
             owners, ids, types, text, moments = (x[kept] for x in (owners, ids, types, text, moments))
-        listed, lists = self._collections(b"RPUSH", owners, b":activities", _bulk(types, b":", text))
-        members = _bulk(decimals(moments)) + _bulk(ids, b":", types)
+        listed, lists = self._collections(b"RPUSH", owners, b":activities", bulk(types, b":", text))
+        members = bulk(decimals(moments)) + bulk(ids, b":", types)
         scored, sets = self._collections(b"ZADD", owners, b":activities:by_time", members)
         order = (self._order.user_id, self._order.score, self._order.highest)
         return Batch(rows, position, listed + scored, lists + sets, rejected, order)
@@ -84,12 +84,12 @@ class Encoder:
         words = np.full(len(columns[0]), 2 + 2 * len(names))
         pieces: list[bytes | Strings] = []
         for name, column in zip(names, columns[1:], strict=True):
-            field = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *_bulk(column)]
+            field = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk(column)]
             if column.present is not None:
                 words -= 2 * ~column.present
                 field = [weave(*field).only(column.present)]
             pieces += field
-        key = _bulk(self.prefix + self.part.table[:-1].encode() + b":", columns[0])
+        key = bulk(self.prefix + self.part.table[:-1].encode() + b":", columns[0])
         return joined(weave(b"*", decimals(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces))
 
     def _collections(
@@ -110,7 +110,7 @@ class Encoder:
         first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
         sizes = np.diff(np.append(first, n))
         words = 2 + sizes * (2 if command == b"ZADD" else 1)
-        key = _bulk(self.prefix + self.part.owner.encode() + b":", owners[first], name)
+        key = bulk(self.prefix + self.part.owner.encode() + b":", owners[first], name)
         heads = weave(b"*", decimals(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
         return joined(weave(spread(heads, first, n), *items)), len(first)
 
@@ -118,10 +118,3 @@ class Encoder:
         """The rows that list and sorted set can give back."""
         rows = zip(numbers(owners).tolist(), moments.tolist(), numbers(ids).tolist(), strict=True)
         return np.flatnonzero([self._order.keeps(*row) for row in rows])
-
-
-def _bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
-    """Pieces of a bulk string in RESP that holds the parts, one after the other."""
-    known = sum(len(part) for part in parts if isinstance(part, bytes))
-    lengths = sum(part.lengths for part in parts if isinstance(part, Strings)) + known
-    return [b"$", decimals(lengths), b"\r\n", *parts, b"\r\n"]

@@ -122,6 +122,13 @@ def weave(*pieces: bytes | Strings) -> Strings:
     return Strings(out, starts, lengths)
 
 
+def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
+    """Pieces that make a bulk string of RESP, which holds the parts one after the other."""
+    known = sum(len(part) for part in parts if isinstance(part, bytes))
+    lengths = sum(part.lengths for part in parts if isinstance(part, Strings)) + known
+    return [b"$", decimals(lengths), b"\r\n", *parts, b"\r\n"]
+
+
 def joined(strings: Strings) -> bytes:
     """All strings of a woven column, one after the other."""
     return strings.data.tobytes()

@@ -67,16 +67,15 @@ def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, b
     """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
     one.
     """
-    pattern = model.key_pattern(prefix)
-    for glob in model.globs(prefix):
-        cursor: bytes = b"0"
-        while True:
-            cursor, keys = connection.call("SCAN", cursor, "MATCH", glob, "COUNT", SCAN_COUNT)
-            found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
-            if found:
-                yield found
-            if cursor == b"0":
-                break
+    pattern, glob = model.key_pattern(prefix), model.glob(prefix)
+    cursor: bytes = b"0"
+    while True:
+        cursor, keys = connection.call("SCAN", cursor, "MATCH", glob, "COUNT", SCAN_COUNT)
+        found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
+        if found:
+            yield found
+        if cursor == b"0":
+            return
 
 
 def count(connection: resp.Connection, prefix: str) -> Counter[str]:
