@@ -1,5 +1,6 @@
 """Open a connection to each server, with errors that say where, why and what to do."""
 
+import os
 import re
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -15,6 +16,14 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
+REMEDIES = {
+    "CERTIFICATE_VERIFY_FAILED": "give the file of its authority: `?ssl_ca_certs=FILE` (verification of the "
+    "host's name is part of it)",
+    "max number of clients": "raise maxclients, or close other connections",
+    "loading the dataset": "wait until it has read its data",
+    "permissions to run the": "give this user the right (`ACL SETUSER`)",
+}
+"""Remedies by what a server's answer says, where the common one does not fit."""
 TIMEOUT_S = 5
 
 
@@ -26,15 +35,19 @@ def _url(name: str, url: str | None) -> str:
     return servers.url(name)
 
 
-def _refused(name: str, url: str, error: BaseException) -> HelpersError:
+def refused(name: str, url: str, error: BaseException) -> HelpersError:
+    """The error to raise when a server cannot be had: one line that says where, why, and the remedy."""
     try:
-        password, place = urlsplit(url).password if "://" in url else None, settings.address(url)
-    except ValueError:  # so malformed that it has no parts: repeat nothing of it
-        return HelpersError(f"{name}: the URL is malformed; {REMEDY}")
+        whole = "://" not in url or ("@" in url.split("?")[0]) == ("@" in urlsplit(url).netloc)
+    except ValueError:
+        whole = False
+    if not whole:  # its parts are not where they should be: repeat nothing of it
+        return HelpersError(f"{name}: the URL is malformed (a / or @ in a password is written %2F or %40)")
     reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
-    for secret in {password, unquote(password)} if password else ():
+    for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
-    return HelpersError(f"{name} at {place}: {reason}; {REMEDY}")
+    remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)
+    return HelpersError(f"{name} at {settings.address(url)}: {reason}; {remedy}")
 
 
 def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.connection:
@@ -49,9 +62,11 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
     """
     url = _url("postgres", url)
     try:
-        return psycopg2.connect(url, **{"connect_timeout": TIMEOUT_S, **options})
+        if not {"connect_timeout", "PGCONNECT_TIMEOUT"} & {*psycopg2.extensions.parse_dsn(url), *os.environ}:
+            options = {"connect_timeout": TIMEOUT_S, **options}
+        return psycopg2.connect(url, **options)
     except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
-        raise _refused("postgres", url, error) from error
+        raise refused("postgres", url, error) from error
 
 
 def with_schema(url: str | None, schema: str) -> str:
@@ -77,12 +92,12 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     try:
         client = redis_py.Redis.from_url(url, **{"socket_connect_timeout": TIMEOUT_S, **options})
     except (redis_py.RedisError, ValueError) as error:
-        raise _refused("redis", url, error) from error
+        raise refused("redis", url, error) from error
     try:
         client.ping()
     except (redis_py.RedisError, OSError) as error:
         client.close()
-        raise _refused("redis", url, error) from error
+        raise refused("redis", url, error) from error
     return client
 
 
@@ -102,12 +117,12 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
             url, **{"serverSelectionTimeoutMS": TIMEOUT_S * 1000, **options}
         )
     except (pymongo.errors.PyMongoError, ValueError) as error:
-        raise _refused("mongodb", url, error) from error
+        raise refused("mongodb", url, error) from error
     try:
         client.admin.command("ping")
     except pymongo.errors.PyMongoError as error:
         client.close()
-        raise _refused("mongodb", url, error) from error
+        raise refused("mongodb", url, error) from error
     return client
 
 
@@ -137,11 +152,11 @@ def cassandra(url: str | None = None, **options: Any) -> Session:
             **options,
         )
     except ValueError as error:
-        raise _refused("cassandra", url, error) from error
+        raise refused("cassandra", url, error) from error
     try:
         return cluster.connect(parts.path.strip("/") or None)
     except (NoHostAvailable, OSError) as error:
         cluster.shutdown()
         causes = getattr(error, "errors", None)
         cause = next(iter(causes.values())) if isinstance(causes, dict) and causes else error
-        raise _refused("cassandra", url, cause) from error
+        raise refused("cassandra", url, cause) from error

@@ -29,11 +29,11 @@ class Refused(HelpersError):
 REMEDIES = {
     "OOM": "raise maxmemory, then the same command goes on",
     "READONLY": "this is a read-only replica; give the URL of its primary",
-    "MISCONF": "Redis cannot write its snapshot to disk; repair that, then the same command goes on",
-    "NOPERM": "give this Redis user the rights (`ACL SETUSER name ~* +@all` gives all)",
+    "MISCONF": "Redis cannot write to its disk; repair that, then the same command goes on",
+    "NOPERM": "give this Redis user the right (`ACL SETUSER`)",
     "NOAUTH": "put user and password into the URL",
-    "WRONGTYPE": "another program wrote a key of the model; remove it, then the same command repairs the "
-    "rest",
+    "NOREPLICAS": "wait for its replicas, or lower min-replicas-to-write; then the same command goes on",
+    "WRONGTYPE": "another program wrote a key of the model; the same command puts that right",
 }
 NOT_READY = ("LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY")
 
@@ -78,15 +78,13 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         self.address = settings.address(url)
-        client = connections.redis(url, protocol=2, socket_timeout=TIMEOUT_S)
         try:
-            self._connection = client.connection_pool.make_connection()
-            self._connection.connect()
+            self._client = connections.redis(url, protocol=2, socket_timeout=TIMEOUT_S)
+            self._socket: socket.socket = self._client.connection_pool.get_connection()._sock
+        except HelpersError as error:
+            raise Lost(str(error)) from error
         except (redis_py.RedisError, OSError) as error:
-            raise Lost(f"redis at {self.address}: {first_line(error)}; {connections.REMEDY}") from error
-        finally:
-            client.close()
-        self._socket: socket.socket = self._connection._sock
+            raise Lost(str(connections.refused("redis", url, error))) from error
         mark = secrets.token_hex(12).encode()
         self._last = encode(b"ECHO", mark)
         self._last_reply = bulk(mark)
@@ -99,7 +97,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.disconnect()
+        self._client.close()
 
     def exchange(self, commands: bytes) -> bytes:
         """The replies to some commands, raw.

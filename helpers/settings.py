@@ -1,8 +1,10 @@
 """Names, folders and URLs: what is known before any server is asked."""
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
@@ -69,21 +71,48 @@ def environment_url(name: str) -> str | None:
 
 
 def redact(url: str) -> str:
-    """The URL with its password, if any, shown as ``***``."""
-    if "://" not in url:  # a PostgreSQL keyword string
-        return " ".join("password=***" if part.startswith("password=") else part for part in url.split())
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    """The URL, or PostgreSQL's keyword string, with each password in it shown as ``***``."""
+    for _, start, end in reversed(list(_passwords(url))):
+        url = f"{url[:start]}***{url[end:]}"
+    return url
+
+
+def secrets(url: str) -> set[str]:
+    """The passwords in a URL or keyword string, as they stand there and as they are meant."""
+    found = {secret for secret, _, _ in _passwords(url) if secret}
+    return found | {unquote(secret) for secret in found} | {secret.strip("'") for secret in found}
+
+
+def _passwords(url: str) -> Iterator[tuple[str, int, int]]:
+    """(password, where it starts, where it ends), in order."""
+    if "://" not in url:
+        for found in re.finditer(r"\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", url):
+            yield found[1], *found.span(1)
+        return
+    start = url.index("://") + 3
+    user, at, _ = url[start:].split("?")[0].rpartition("@")  # a password may hold a slash by mistake
+    if at and ":" in user:
+        yield user.split(":", 1)[1], start + user.index(":") + 1, start + len(user)
+    for found in re.finditer(r"[?&](?:ssl_?)?password=([^&#]*)", url):
+        yield found[1], *found.span(1)
 
 
 def address(url: str) -> str:
-    """``host:port`` of a URL (or the path of a unix socket), for messages."""
-    if "://" not in url:
-        words = dict(part.split("=", 1) for part in url.split() if "=" in part)
-        return f"{words.get('host', 'local')}:{words.get('port', '5432')}"
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return host or parts.path
+    """Where a server is, for messages: ``host:port``, the path of a unix socket, or a service's name."""
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme not in SCHEMES["postgres"]:
+        place, _, path = rest.split("?")[0].rpartition("@")[2].partition("/")
+        return place or f"/{path}"
+    if separator:
+        place = rest.split("?")[0].rpartition("@")[2].partition("/")[0]
+        words = dict(parse_qsl(rest.partition("?")[2])) | ({"host": place, "port": ""} if place else {})
+    else:
+        pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", url)
+        words = {name: value.strip("'") for name, value in pairs}
+    service = words.get("service") or os.environ.get("PGSERVICE")
+    host = words.get("host") or words.get("hostaddr")
+    if service and not host:
+        return f"service {service}"
+    host = host or os.environ.get("PGHOST") or "local"
+    port = words.get("port", os.environ.get("PGPORT", "5432"))
+    return f"{host}:{port}" if port else host

@@ -1,5 +1,8 @@
 """Connections: what is said when one cannot be had."""
 
+import re
+from pathlib import Path
+
 import psycopg2
 import pytest
 
@@ -18,6 +21,36 @@ def test_an_unreachable_server_is_one_line_with_the_remedy(name: str) -> None:
     message = str(caught.value)
     assert message.startswith(f"{name} at 127.0.0.1:{port}: ")
     assert connections.REMEDY in message and "hidden" not in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("redis", "unix:///nowhere.sock?password=hidden"),
+        ("redis", "redis://:hid/den@127.0.0.1:1/0"),
+        ("redis", "redis://:hidden@[127.0.0.1:1/0"),
+        ("postgres", "host=127.0.0.1 port=1 password=hidden"),
+        ("postgres", "postgresql://u@127.0.0.1:1/d?password=hidden"),
+        ("postgres", "postgresql://u:hid/den@127.0.0.1:1/d"),
+    ],
+)
+def test_no_password_is_ever_repeated(name: str, url: str) -> None:
+    with pytest.raises(HelpersError) as caught:
+        getattr(connections, name)(url)
+    assert not {"hid", "hidden", "den"} & set(re.split(r"\W+", str(caught.value)))
+
+
+def test_a_service_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "none"))
+    with pytest.raises(HelpersError, match=r"postgres at service shop: .*not found"):
+        connections.postgres("service=shop")
+
+
+def test_a_timeout_of_the_url_wins(postgres_server: str) -> None:
+    for url, seconds in ((f"{postgres_server}?connect_timeout=33", "33"), (postgres_server, "5")):
+        connection = connections.postgres(url)
+        assert connection.get_dsn_parameters()["connect_timeout"] == seconds
+        connection.close()
 
 
 def test_nonsense_is_refused_in_one_line() -> None:

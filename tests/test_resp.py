@@ -61,7 +61,7 @@ def test_a_user_without_rights_is_told_so(redis_url: str) -> None:
         with pytest.raises(resp.Refused, match="NOPERM") as caught:
             connection.call("SET", "a", "b")
         assert "secret-of-reader" not in str(caught.value)
-        assert "rights" in str(caught.value)
+        assert "ACL SETUSER" in str(caught.value)
         connection.close()
     finally:
         admin.acl_deluser("reader")
