@@ -154,7 +154,10 @@ def last_words(folder: Path) -> str:
 
 
 def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.SIGTERM) -> None:
-    """End a server and its children: politely, then by SIGKILL after the timeout."""
+    """End a server and its children: politely, then by SIGKILL after the timeout.
+
+    With ``how`` SIGKILL all of them are killed at once: none is left to finish what it was doing.
+    """
     if not record.alive():
         return
     process = psutil.Process(record.pid)
@@ -164,6 +167,9 @@ def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.
         process.send_signal(how)
     except psutil.NoSuchProcess:
         return
+    for child in family[1:] if how == signal.SIGKILL else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     deadline = time.monotonic() + timeout_s
     while record.alive() and time.monotonic() < deadline:
         time.sleep(0.02)

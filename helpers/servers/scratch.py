@@ -20,7 +20,7 @@ from helpers.servers import redis as redis_server
 
 
 class Scratch:
-    """A throw-away server with ``url``, ``pid`` and ``folder``; to kill, stop and start again."""
+    """A throw-away server with ``url``, ``version``, ``pid`` and ``folder``; to kill and start again."""
 
     def __init__(self, name: str, module: ModuleType, folder: Path, options: dict[str, Any]) -> None:
         self.name = name
@@ -30,6 +30,7 @@ class Scratch:
         self._options = options
         self._finished = False
         self._record: process.Record | None = None
+        self.version = ""
         self.url = str(module.url(self.port, process.password(folder)))
 
     @property
@@ -53,7 +54,9 @@ class Scratch:
                 module.finish(self.port, secret)
             return str(module.version(self.url))
 
-        process.wait(self.name, record, answers, self.folder, timeout_s=module.START_S, cancel=Event())
+        self.version = process.wait(
+            self.name, record, answers, self.folder, timeout_s=module.START_S, cancel=Event()
+        )
         self._finished = True
 
     def stop(self) -> None:
@@ -62,7 +65,7 @@ class Scratch:
             process.stop(self._record, how=signal.SIGINT if self.name == "postgres" else signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill it by SIGKILL, as a crash or the kernel's out-of-memory killer would."""
+        """Kill it and its children by SIGKILL, as the kernel's out-of-memory killer would."""
         if self._record is not None:
             process.stop(self._record, how=signal.SIGKILL)
 
