@@ -128,6 +128,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
     )
 
+    crashes = add(
+        "crashes", _crashes, "kill the migration and its servers at random moments, and judge the rest"
+    )
+    crashes.add_argument(
+        "--profile", choices=("quick", "full"), default="quick", help="how many kills (quick)"
+    )
+    crashes.add_argument("--seed", type=int, default=42, metavar="N", help="of moments and changes (42)")
+
     report = add(
         "report", _report, "make the report again from saved results; no server is needed", as_json=False
     )
@@ -243,6 +251,14 @@ def _bench(options: argparse.Namespace) -> int:
     result = bench.run(profile=options.profile)
     _show(options, result, bench.describe(result))
     return DONE
+
+
+def _crashes(options: argparse.Namespace) -> int:
+    from helpers import crashes
+
+    result = crashes.run(profile=options.profile, seed=options.seed)
+    _show(options, result, crashes.describe(result))
+    return DONE if crashes.clean(result) else DIFFERENT
 
 
 def _report(options: argparse.Namespace) -> int:

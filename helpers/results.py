@@ -22,8 +22,12 @@ from helpers.settings import project_root
 
 FORMAT = "user-activity-results"
 VERSION = 1
-KINDS = ("schema", "population", "comparison", "modeling", "migration", "ladder")
+KINDS = ("schema", "population", "comparison", "modeling", "migration", "crashes", "ladder")
 PROFILES = ("quick", "full")
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
+}
+"""What the data of a kind must hold at least."""
 LIBRARIES = (
     "psycopg2-binary",
     "redis",
@@ -215,6 +219,8 @@ def fault(record: Any) -> str | None:
             return f"{name} is not a JSON object"
     if missing := [name for name in ENVIRONMENT if name not in record["environment"]]:
         return f"environment without {', '.join(missing)}"
+    if missing := [name for name in REQUIRED.get(record["kind"], ()) if name not in record["data"]]:
+        return f"data without {', '.join(missing)}"
     try:
         datetime.fromisoformat(record["created"])
     except (TypeError, ValueError):

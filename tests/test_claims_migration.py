@@ -11,6 +11,7 @@ from helpers.results import Missing, Record, Results
 
 CLAIMS = [
     migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
+    migration.again,
     migration.persistence, migration.ladder, migration.ladder_limit, migration.ladder_absent,
     modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
 ]  # fmt: skip
@@ -107,6 +108,18 @@ def test_course_and_kill_with_and_without_differences() -> None:
     assert "4 of 5 rows" in text and "only the rest" in text and "nothing lost" in text
     text = migration.kill(having("migration", kill={**part, "rows_loaded_now": 5, "differences": 2}))
     assert "read 5 rows where 1 were left" in text and "2 differences" in text
+
+
+def test_again_with_counts_that_agree_and_that_do_not() -> None:
+    rows = {"users": 2, "orders": 3}
+    part = {"rows": rows, "counted": rows, "differences": 4, "caught_up": {"extra key": 1, "extra field": 2}}
+    text = migration.again(having("migration", again={**part, "differences_after": 0}))
+    assert "counts of all 2 tables agreed (5 rows)" in text and "found 4 differences" in text
+    assert "caught up 1 × extra key and 2 × extra field; then" in text and "no difference any more" in text
+    part |= {"counted": {"users": 2, "orders": 4}, "caught_up": {}, "differences_after": 1}
+    text = migration.again(having("migration", again=part))
+    assert "did not agree (5 rows, 6 counted)" in text and "caught up nothing" in text
+    assert "still found 1 difference" in text
 
 
 def test_refused_rejects_persistence() -> None:

@@ -10,7 +10,7 @@ import pytest
 from helpers import cli, settings
 from helpers.servers import process
 
-COMMANDS = ("up", "status", "down", "run", "populate", "migrate", "verify", "bench", "report")
+COMMANDS = ("up", "status", "down", "run", "populate", "migrate", "verify", "bench", "crashes", "report")
 
 
 def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:

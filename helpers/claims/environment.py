@@ -15,6 +15,7 @@ TITLES: Mapping[str, str] = {
     "comparison": "Comparison of the stores",
     "modeling": "Redis model",
     "migration": "Migration",
+    "crashes": "Kill campaign",
     "ladder": "Ladder of loaders",
 }
 SERVERS: Mapping[str, str] = {

@@ -103,6 +103,30 @@ def kill(results: Results) -> str:
     )
 
 
+def again(results: Results) -> str:
+    """What a count and the verification said after the source had changed, and what was caught up."""
+    part = _part(results, "migration", "again")
+    if not part:
+        return "Running again over an older load was not measured."
+    rows = sum(part["rows"].values())
+    counts = (
+        f"the counts of all {len(part['rows'])} tables agreed ({plural(rows, 'row')})"
+        if part["rows"] == part["counted"]
+        else f"the counts did not agree ({plural(rows, 'row')}, {sum(part['counted'].values()):,} counted)"
+    )
+    caught = join([f"{count(number)} × {problem}" for problem, number in part["caught_up"].items()])
+    verdict = (
+        "the verification found no difference any more"
+        if part["differences_after"] == 0
+        else f"the verification still found {plural(part['differences_after'], 'difference')}"
+    )
+    return (
+        f"When the source had changed, {counts}, and the verification found "
+        f"{plural(part['differences'], 'difference')}. The same command caught up "
+        f"{caught or 'nothing'}; then {verdict}."
+    )
+
+
 def rejects(results: Results) -> str:
     """Which rows were rejected and why, and that the rest went on."""
     part = _part(results, "migration", "rejects")

@@ -1,0 +1,138 @@
+"""Sentences and tables on the kill campaign, computed from the result ``crashes``."""
+
+from typing import Any
+
+import pandas as pd
+
+from helpers.results import Results
+from helpers.text import count, join, plural, three
+
+NAMES = {"mover": "the migration", "redis": "Redis", "postgres": "PostgreSQL"}
+VERDICTS = ("lost", "doubled", "altered")
+
+
+def _summary(results: Results) -> dict[str, Any] | None:
+    return results["crashes"].data["summary"] if "crashes" in results else None
+
+
+def kills(results: Results) -> str:
+    """What was killed how often, and what the two judges found afterwards."""
+    summary = _summary(results)
+    if not summary:
+        return "Kills at random moments were not measured."
+    struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in summary.items()])
+    return f"At random moments SIGKILL struck {struck}; {verdict(results)}."
+
+
+def verdict(results: Results) -> str:
+    """What the two judges found after all kills, as a part of a sentence."""
+    summary = _summary(results)
+    if not summary:
+        return "what kills at random moments do was not measured"
+    found = {
+        who: {v: sum(part[who][v] for part in summary.values()) for v in VERDICTS}
+        for who in ("verify", "judge")
+    }
+    faults = sum(part["faults"] for part in summary.values())
+    if not faults and not any(any(counts.values()) for counts in found.values()):
+        return (
+            "once the same command had come to its end, `verify` and a second, plain comparison of every row "
+            "both found 0 lost, 0 doubled and 0 altered"
+        )
+    first, second = (join([f"{count(n)} {v}" for v, n in counts.items()]) for counts in found.values())
+    return (
+        f"afterwards `verify` found {first}, a second, plain comparison {second}, and "
+        f"{plural(faults, 'run')} did not do what it should: that is a fault"
+    )
+
+
+def went_on(results: Results) -> str:
+    """What the next undisturbed run did, and whether the migration itself waited for a killed server."""
+    summary = _summary(results)
+    if not summary:
+        return "How a migration goes on after a kill was not measured."
+    after = {
+        way: sum(part["after"].get(way, 0) for part in summary.values())
+        for way in ("resumed", "anew", "caught up")
+    }
+    said = {
+        "resumed": "went on from the last committed batch",
+        "anew": "found nothing committed and began anew",
+        "caught up": "found the load complete and compared it again",
+    }
+    ways = join([f"{count(after[way])} {said[way]}" for way in said])
+    servers = (summary["redis"], summary["postgres"])
+    waited = sum(part["after"].get("waited", 0) for part in servers)
+    others = sum(part["kills"] for part in servers) - waited
+    stopped = (
+        f"; {_times(others)} it ended with exit code 2 and said why, and the same command did the rest"
+        if others
+        else ""
+    )
+    return (
+        f"Of {plural(sum(after.values()), 'run')} that followed a kill undisturbed, {ways}. When a server "
+        f"was killed under it, the migration waited and went on by itself {_times(waited)}{stopped}."
+    )
+
+
+def changed(results: Results) -> str:
+    """How often the source changed between a kill and the next run."""
+    summary = _summary(results)
+    if not summary:
+        return "A source that changes between a kill and the next run was not measured."
+    part = summary["mover"]
+    return (
+        f"After {count(part['changed'])} of the {plural(part['kills'], 'kill')} of the migration the source "
+        "changed before the next run: rows were inserted, updated, moved and deleted, "
+        f"{_times(part['behind'])} behind what was committed already."
+    )
+
+
+def moments(results: Results) -> str:
+    """How the moments were drawn, how many came too late, and which phases were hit."""
+    summary = _summary(results)
+    if not summary:
+        return "The moments of the kills were not measured."
+    data = results["crashes"].data
+    rows, late = sum(data["rows"].values()), sum(part["too_late"] for part in summary.values())
+    phases = summary["mover"]["phases"]
+    hit = [phase for phase, number in phases.items() if number]
+    return (
+        f"Moments are drawn uniformly over the time that a run of {plural(rows, 'row')} in batches of "
+        f"{count(data['batch_rows'])} is expected to work (an undisturbed one ended after "
+        f"{three(data['undisturbed']['ended_s'])} s), with seed {data['seed']}; {count(late)} more came too "
+        f"late, when the migration had ended. The kills of the migration hit {len(hit)} of its "
+        f"{len(phases)} phases."
+    )
+
+
+def kills_table(results: Results) -> pd.DataFrame:
+    """A row for each victim: kills, too late, runs that resumed, phases hit, and what the judges found."""
+    summary = results.require("crashes")["summary"]
+    return pd.DataFrame(
+        {
+            "Killed": NAMES[name].removeprefix("the "),
+            "kills": part["kills"],
+            "too late": part["too_late"],
+            "phases hit": f"{sum(n > 0 for n in part['phases'].values())} of {len(part['phases'])}",
+            "resumed": part["after"].get("resumed", 0),
+            "waited": part["after"].get("waited", 0),
+            **{verdict: part["verify"][verdict] for verdict in VERDICTS},
+            "second judge": sum(part["judge"].values()),
+        }
+        for name, part in summary.items()
+    )
+
+
+def phases_table(results: Results) -> pd.DataFrame:
+    """A row for each phase of a migration with how often each victim was killed in it."""
+    summary = results.require("crashes")["summary"]
+    return pd.DataFrame(
+        {"Phase": phase}
+        | {NAMES[name].removeprefix("the "): part["phases"][phase] for name, part in summary.items()}
+        for phase in summary["mover"]["phases"]
+    )
+
+
+def _times(number: int) -> str:
+    return plural(number, "time")

@@ -1,0 +1,110 @@
+"""Claims on the kill campaign: clean, not clean, missing."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from helpers.claims import crashes as claims
+from helpers.figures import crashes as figures
+from helpers.figures import style
+from helpers.mover import ACTIVITIES, CATCHING_UP, PHASES
+from helpers.results import Missing, Record, Results
+
+NONE = {"lost": 0, "doubled": 0, "altered": 0}
+SENTENCES = [claims.kills, claims.went_on, claims.changed, claims.moments]
+
+
+def part(kills: int, phase: str, after: dict[str, int], **more: Any) -> dict[str, Any]:
+    return {
+        "kills": kills, "trials": kills, "too_late": 1, "changed": 0, "behind": 0, "faults": 0,
+        "phases": dict.fromkeys(PHASES, 0) | {phase: kills}, "after": after, "verify": NONE, "judge": NONE,
+    } | more  # fmt: skip
+
+
+def trial(victim: str, phase: str, faults: list[str]) -> dict[str, Any]:
+    kill = {"at_s": 0.5, "phase": phase, "rows": 7, "changed": None}
+    return {"victim": victim, "kills": [kill], "faults": faults, "verify": NONE, "judge": NONE}
+
+
+CLEAN: dict[str, Any] = {
+    "seed": 5, "batch_rows": 5, "rows": {"users": 1_000, "orders": 500}, "wanted": {},
+    "undisturbed": {"ended_s": 1.25}, "appendfsync": "always",
+    "trials": [trial("mover", ACTIVITIES, []), trial("redis", CATCHING_UP, ["gave up"])],
+    "summary": {
+        "mover": part(20, ACTIVITIES, {"resumed": 12, "anew": 3}, changed=8, behind=6),
+        "redis": part(3, CATCHING_UP, {"waited": 2, "resumed": 1}),
+        "postgres": part(1, ACTIVITIES, {"waited": 1}),
+    },
+}  # fmt: skip
+
+
+def found(data: dict[str, Any] | None = None) -> Results:
+    return Results({"crashes": Record("crashes", "quick", "", {}, CLEAN if data is None else data)})
+
+
+@pytest.mark.parametrize("claim", SENTENCES)
+def test_missing(claim: Any) -> None:
+    assert "not measured" in claim(Results({}))
+
+
+@pytest.mark.parametrize("function", [claims.kills_table, claims.phases_table, figures.kills])
+def test_tables_and_figure_without_results(function: Any) -> None:
+    with pytest.raises(Missing):
+        function(Results({}))
+
+
+def test_clean() -> None:
+    text = claims.kills(found())
+    assert "SIGKILL struck the migration 20 times, Redis 3 times and PostgreSQL 1 time;" in text
+    assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+
+
+@pytest.mark.parametrize("judge", ["verify", "judge"])
+def test_a_difference_that_one_judge_found_is_a_fault(judge: str) -> None:
+    data = copy.deepcopy(CLEAN)
+    data["summary"]["redis"][judge] = {"lost": 2, "doubled": 0, "altered": 1}
+    text = claims.kills(found(data))
+    assert "2 lost, 0 doubled and 1 altered" in text and "that is a fault" in text and "both" not in text
+
+
+def test_a_run_that_did_not_do_what_it_should_is_a_fault() -> None:
+    data = copy.deepcopy(CLEAN)
+    data["summary"]["postgres"]["faults"] = 1
+    text = claims.kills(found(data))
+    assert "1 run did not do what it should: that is a fault" in text
+
+
+def test_how_it_went_on() -> None:
+    text = claims.went_on(found())
+    assert "Of 16 runs that followed a kill undisturbed, 13 went on" in text
+    assert "3 found nothing committed and began anew" in text and "0 found the load complete" in text
+    assert "went on by itself 3 times; 1 time it ended with exit code 2" in text
+
+
+def test_changes_and_moments() -> None:
+    text = claims.changed(found())
+    assert "After 8 of the 20 kills" in text and "6 times behind" in text
+    text = claims.moments(found())
+    assert "1,500 rows in batches of 5" in text and "1.25 s" in text and "seed 5" in text
+    assert "3 more came too late" in text and f"hit 1 of its {len(PHASES)} phases" in text
+
+
+def test_tables() -> None:
+    table = claims.kills_table(found())
+    assert list(table["Killed"]) == ["migration", "Redis", "PostgreSQL"]
+    assert list(table["kills"]) == [20, 3, 1] and list(table["resumed"]) == [12, 1, 0]
+    assert list(table["phases hit"]) == [f"1 of {len(PHASES)}"] * 3
+    phases = claims.phases_table(found()).set_index("Phase")
+    assert phases.loc[ACTIVITIES].to_dict() == {"migration": 20, "Redis": 0, "PostgreSQL": 1}
+
+
+def test_the_figure_has_a_mark_for_each_kill_and_a_ring_for_each_fault() -> None:
+    figure = figures.kills(found())
+    marks = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+    assert [line.get_marker() for line in marks] == ["v", "o", "o"]
+    assert marks[-1].get_fillstyle() == "none"
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert f"{ACTIVITIES} (21)" in labels and len(labels) == len(PHASES)
+    assert style.svg(figures.kills(found())) == style.svg(figures.kills(found()))
+    assert figure.get_figwidth() == style.WIDTH_IN

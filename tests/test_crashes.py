@@ -1,0 +1,245 @@
+"""The kill campaign: its short form in full, what it does when something is wrong, and that nothing stays."""
+
+import copy
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psutil
+import pytest
+
+from helpers import cli, connections, crashes, mover, population, results, settings
+from helpers.campaign import Campaign, moment, sort
+from helpers.crashes_schema import SCHEMA
+from helpers.errors import HelpersError
+from helpers.mover import Standing
+from helpers.servers import scratch
+
+CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
+NOTHING = Standing({}, None)
+
+
+def leftovers(home: Path) -> list[str]:
+    """Folders of throw-away servers, and processes that work in one."""
+    folders = [path.name for path in home.glob("scratch-*")]
+    processes = psutil.process_iter(["name", "cwd"])
+    return folders + [p.info["name"] for p in processes if f"{home}/scratch-" in (p.info["cwd"] or "")]
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The short form, as CI and the quick profile run it."""
+    folder = tmp_path_factory.mktemp("results")
+    data = crashes.run(profile="quick", folder=folder, progress=False)
+    assert results.load(folder).require("crashes") == data
+    assert set(results.load(folder)["crashes"].environment["servers"]) == {"postgres", "redis"}
+    return data
+
+
+def test_nothing_is_lost_doubled_or_altered(campaign: dict[str, Any]) -> None:
+    assert crashes.clean(campaign), crashes.describe(campaign)
+    for part in campaign["summary"].values():
+        assert part["verify"] == part["judge"] == CLEAN
+        assert part["faults"] == 0
+
+
+def test_every_wanted_kill_struck(campaign: dict[str, Any]) -> None:
+    kills = {victim: part["kills"] for victim, part in campaign["summary"].items()}
+    assert kills == campaign["wanted"] == dict(crashes.DESIGNS["quick"].kills)
+    for trial in campaign["trials"]:
+        assert trial["exits"][-1] == 0
+        if trial["victim"] == "mover":
+            assert trial["exits"].count(-9) == len(trial["kills"])
+    assert campaign["appendfsync"] == "always"
+
+
+def test_nothing_is_left_behind(campaign: dict[str, Any]) -> None:
+    assert leftovers(settings.home()) == []
+
+
+def test_the_record_is_checked(campaign: dict[str, Any]) -> None:
+    jsonschema.validate(campaign, SCHEMA)
+    for damage in ({"seed": "x"}, {"appendfsync": "everysec"}, {"trials": [{}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**campaign, **damage}, SCHEMA)
+    with pytest.raises(ValueError, match="data without seed"):
+        results.save("crashes", {"trials": []}, profile="quick", folder=settings.home() / "never")
+
+
+def test_an_unknown_profile_is_named() -> None:
+    with pytest.raises(HelpersError, match="'slow' is not one of quick, full"):
+        crashes.run(profile="slow")
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Campaign]:
+    """A campaign on throw-away servers with few rows, ready for trials."""
+    with scratch.postgres() as source, scratch.redis("appendfsync always") as target:
+        population.populate(source.url, users=20, products=5, activities=300, orders=60, progress=False)
+        ready = Campaign(source, target, seed=3)
+        ready.learn(1)
+        yield ready
+
+
+def test_an_undisturbed_run_has_its_phases_in_order(trials: Campaign) -> None:
+    assert trials.rows == 385
+    times = [trials.times[name] for name in ("begun_s", "hashes_s", "loaded_s", "verified_s", "ended_s")]
+    assert times == sorted(times) and times[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict"),
+    [
+        (("RPUSH", "user:1:activities", "login:2026-02-01T00:00:00.000000"), "doubled"),
+        (("DEL", "order:30"), "lost"),
+        (("HSET", "user:3", "username", "another"), "altered"),
+    ],
+)
+def test_a_migration_that_is_not_exactly_once_is_found(
+    trials: Campaign, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], verdict: str
+) -> None:
+    """After the last run something is done that a bad migration would do: both judges must say so."""
+    let_through = Campaign._let_through
+
+    def badly(self: Campaign, trial: dict[str, Any]) -> None:
+        let_through(self, trial)
+        self.client.execute_command(*command)
+
+    monkeypatch.setattr(Campaign, "_let_through", badly)
+    *_, trial = trials.trials("mover", 1)  # those before it came too late
+    assert trial["verify"] == trial["judge"] == CLEAN | {verdict: 1}
+    assert trial["examples"][0]["key"] == command[1]
+    assert not crashes.clean({"summary": {"mover": crashes.summarise([trial])}})
+
+
+def test_a_position_that_goes_back_is_a_fault(trials: Campaign) -> None:
+    """Redis forgets what it acknowledged: that must not pass, even if the same command repairs it."""
+    trials.client.flushall()
+    trial: dict[str, Any] = {"faults": []}
+    trials._compare_rows(trial, Standing({"status": "loading", "rows:users": "7"}, None))
+    assert trial["faults"] == ["7 rows were committed before a kill, 0 after it"]
+    assert not crashes.clean({"summary": {"redis": {"faults": 1, "verify": CLEAN, "judge": CLEAN}}})
+
+
+def test_a_migration_that_cannot_come_to_its_end_is_a_fault(trials: Campaign) -> None:
+    trials.client.flushall()
+    trials.client.set("user:1", "somebody else's")
+    trial: dict[str, Any] = {"exits": [], "said": [], "faults": []}
+    trials._let_through(trial)
+    assert trial["exits"] == [2, 2, 2] and "no migration wrote" in trial["faults"][0]
+    trials.client.flushall()
+
+
+def test_a_change_of_the_source_keeps_the_number_of_orders(trials: Campaign) -> None:
+    source = connections.postgres(trials.source)
+    with source, source.cursor() as cursor:
+        cursor.execute("SELECT count(*), min(order_id) FROM orders")
+        number, lowest = cursor.fetchone()
+    trials.client.flushall()
+    assert trials._change(random.Random(1)) == "ahead"
+    with source, source.cursor() as cursor:
+        cursor.execute("SELECT count(*), min(order_id) FROM orders")
+        assert cursor.fetchone() == (number, lowest - 1)
+    source.close()
+
+
+def test_a_migration_is_killed_at_so_many_rows(trials: Campaign) -> None:
+    trials.client.flushall()
+    rows = mover.kill_at(trials.source, trials.target, rows=100, batch_rows=5)
+    assert 100 <= rows < trials.rows
+    with pytest.raises(HelpersError, match="ended before it was killed"):
+        mover.kill_at(trials.source, trials.target, rows=10**6)
+
+
+LOADING = {"status": "loading", "rows:users": "5"}
+
+
+@pytest.mark.parametrize(
+    ("before", "state", "lease", "phase"),
+    [
+        (NOTHING, {}, None, mover.START),
+        (NOTHING, {"status": "loading"}, "a", mover.START),
+        (NOTHING, LOADING, "a", mover.HASHES),
+        (NOTHING, LOADING | {"done:orders": "1"}, "a", mover.REFERENCES),
+        (NOTHING, LOADING | {"done:orders": "1", "rows:activities": "5"}, "a", mover.ACTIVITIES),
+        (NOTHING, LOADING | {"rows:activities": "5", "done:activities": "1"}, "a", mover.LOADED),
+        (NOTHING, LOADING | {"status": "reconciling"}, "a", mover.CATCHING_UP),
+        (NOTHING, LOADING | {"status": "complete"}, "a", mover.VERIFYING),
+        (NOTHING, LOADING | {"status": "complete"}, None, mover.OVER),
+        (Standing(LOADING, "a"), LOADING, "b", mover.START),
+        (Standing({"status": "reconciling"}, "a"), {"status": "reconciling"}, "b", mover.CATCHING_UP),
+        (Standing({"status": "reconciling"}, "a"), {"status": "reconciling"}, "a", mover.START),
+    ],
+)
+def test_phases(before: Standing, state: dict[str, str], lease: str | None, phase: str) -> None:
+    assert Standing(state, lease).phase(before) == phase
+
+
+def test_moments_are_spread_over_the_time_in_which_a_run_works() -> None:
+    times = {"begun_s": 1.0, "loaded_s": 3.0, "verified_s": 4.0}
+    chance = random.Random(0)
+
+    def drawn(before: Standing, changed: bool = False) -> tuple[float, float]:
+        found = [moment(chance, times, 100, before, changed=changed) for _ in range(2000)]
+        return min(found), max(found)
+
+    half = {"status": "loading", "rows:users": "50"}
+    assert drawn(NOTHING) == pytest.approx((0.95, 4.0), abs=0.02)
+    assert drawn(Standing(half, None)) == pytest.approx((0.95, 3.0), abs=0.02)
+    assert drawn(Standing(half, None), changed=True) == pytest.approx((0.95, 4.0), abs=0.02)
+    whole = {"status": "complete", "rows:users": "100"}
+    assert drawn(Standing(whole, None)) == pytest.approx((0.95, 3.0), abs=0.02)
+
+
+def test_problems_of_the_verifier_are_sorted() -> None:
+    problems = {"missing key": 1, "missing member": 2, "extra key": 3, "extra elements beyond those named": 1}
+    problems |= {"altered field": 5, "wrong score": 1, "wrong type": 1}
+    assert sort(problems) == {"lost": 3, "doubled": 4, "altered": 7}
+
+
+@pytest.mark.parametrize(("broken", "code"), [(False, 0), (True, 1)])
+def test_the_command_says_by_its_exit_code_whether_it_was_clean(
+    campaign: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: bool,
+    code: int,
+) -> None:
+    data = copy.deepcopy(campaign)
+    data["summary"]["redis"]["judge"]["lost"] += broken
+    monkeypatch.setattr(crashes, "run", lambda **options: data)
+    assert cli.main(["crashes", "--seed", "7"]) == code
+    said = capsys.readouterr().out
+    assert ("NOT CLEAN" in said) is broken and "1 kill" in said
+    assert cli.main(["crashes", "--json"]) == code
+    assert json.loads(capsys.readouterr().out) == data
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", "crashes", "--profile", "full"],
+        env={**os.environ, "HELPERS_HOME": str(home), "HELPERS_RESULTS": str(tmp_path / "results")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any("migrate" in (p.cmdline() or ()) for p in psutil.Process(process.pid).children()):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    assert len(leftovers(home)) >= 4
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == cli.INTERRUPTED and "interrupted" in err and "Traceback" not in err
+    assert not out and leftovers(home) == []
+    assert not (tmp_path / "results").exists()
