@@ -2,14 +2,12 @@
 
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from statistics import median
+from collections.abc import Iterator
 from typing import Any
 
-from helpers import connections, judge, verification
+from helpers import changes, connections, judge, model, moments, verification
 from helpers.errors import HelpersError
-from helpers.mover import ACTIVITIES, LOADED, OVER, START, VERIFYING, Ended, Mover, Standing, look
+from helpers.mover import DONE, START, STOPPED, Ended, Mover, Standing, look
 from helpers.servers.scratch import Scratch
 
 BATCH_ROWS = 5
@@ -21,14 +19,9 @@ AGAIN_SHARE = 0.5
 """With this probability a run that follows a kill is killed too."""
 LONGEST_PAUSE_S = 1.0
 """A killed server is started again after a random part of this."""
-EARLIEST = 0.95
-"""The first moment, as a part of the time until an undisturbed run touches the target: a start is dull."""
 ATTEMPTS = 3
 MOST_TOO_LATE = 20
 """So many trials a wanted kill, and no more: then something is wrong with the moments."""
-DONE, STOPPED = 0, 2
-CAUGHT = ("complete", "reconciling")
-"""What a status must be for the next run to catch up, and not only to go on."""
 
 
 class Campaign:
@@ -49,40 +42,10 @@ class Campaign:
         self.rows = 0
 
     def learn(self, runs: int) -> dict[str, float]:
-        """When an undisturbed migration begins and ends what it does: medians in seconds after its start.
-
-        ``begun_s`` (it holds the lease), ``hashes_s`` (it comes to activities), ``loaded_s``, ``verified_s``
-        (it gives the lease back), ``ended_s``.
-
-        Raises:
-            HelpersError: it did not succeed.
-        """
-        found = [self._watch() for _ in range(runs)]
-        self.times = {name: median(times[name] for times in found) for name in found[0]}
+        """What ``moments.learn`` gives for these servers; trials need it."""
+        self.times = moments.learn(self._mover, self.client, runs)
         self.rows = look(self.client).rows
         return self.times
-
-    def _watch(self) -> dict[str, float]:
-        self.client.flushall()
-        empty = look(self.client)
-        seen: dict[str, float] = {}
-        with self._mover() as mover:
-            while mover.running:
-                now = look(self.client)
-                if now.lease:
-                    seen.setdefault("begun", mover.age_s)
-                seen.setdefault(now.phase(empty), mover.age_s)
-                time.sleep(0.001)
-            ended_s, ended = mover.age_s, mover.wait()
-        if ended.code != DONE:
-            raise HelpersError(f"the undisturbed migration ended with {ended.code}: {ended.said}")
-        return {
-            "begun_s": seen["begun"],
-            "hashes_s": seen[ACTIVITIES],
-            "loaded_s": min(seen[phase] for phase in (LOADED, VERIFYING) if phase in seen),
-            "verified_s": seen.get(OVER, ended_s),
-            "ended_s": ended_s,
-        }
 
     def trials(self, victim: str, kills: int) -> Iterator[dict[str, Any]]:
         """Trials, one after the other, until so many kills have struck.
@@ -121,7 +84,7 @@ class Campaign:
         for number in range(struck, most):
             before = look(self.client)
             with self._mover() as mover:
-                mover.sleep_until(moment(chance, self.times, self.rows, before, changed=changed))
+                mover.sleep_until(moments.draw(chance, self.times, self.rows, before, changed=changed))
                 at_s = mover.age_s
                 if not mover.kill():
                     trial["too_late"] += 1
@@ -141,7 +104,9 @@ class Campaign:
         """Kill a server under a mover, start it again, and let the mover go on or another one begin."""
         before = look(self.client)
         with self._mover() as mover:
-            mover.sleep_until(moment(chance, self.times, self.rows, before, changed=trial["older_load"]))
+            mover.sleep_until(
+                moments.draw(chance, self.times, self.rows, before, changed=trial["older_load"])
+            )
             now, at_s = look(self.client), mover.age_s
             if mover.running:
                 server.kill()
@@ -211,72 +176,14 @@ class Campaign:
     def _judge(self, trial: dict[str, Any]) -> None:
         """Two judges compare every value."""
         seen = verification.verify(self.source, self.target, progress=False)
-        trial["verify"] = sort(seen["by_problem"])
+        trial["verify"] = judge.sort(seen["by_problem"])
         trial["judge"] = judge.compare(self.source, self.target)
         trial["examples"] = seen["examples"][:3]
 
     def _change(self, chance: random.Random) -> str:
-        """Change the source at rows that are loaded early: one of each inserted, updated, moved, deleted.
-
-        Returns:
-            ``behind`` when the deleted order was in the target already, ``ahead`` when it was not.
-        """
-        connection = connections.postgres(self.source)
-        user, other = chance.sample(range(1, 11), 2)
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT order_id FROM orders ORDER BY order_id LIMIT 20")
-            order = chance.choice(cursor.fetchall())[0]
-            cursor.execute("DELETE FROM orders WHERE order_id = %s", (order,))
-            cursor.execute(
-                "INSERT INTO orders SELECT min(order_id) - 1, %s, 1, now(), 1 FROM orders", (user,)
-            )
-            cursor.execute(
-                "UPDATE users SET email = CASE WHEN email IS NULL THEN username || '@changed' END "
-                "WHERE user_id = %s",
-                (user,),
-            )
-            cursor.execute(
-                "UPDATE activities SET user_id = %s WHERE activity_id = "
-                "(SELECT activity_id FROM activities WHERE user_id = %s ORDER BY activity_date LIMIT 1)",
-                (other, user),
-            )
-            cursor.execute(
-                "INSERT INTO activities (user_id, activity_type, activity_date) "
-                "SELECT user_id, 'login', min(activity_date) - interval '1 day' FROM activities "
-                "WHERE user_id = %s GROUP BY user_id",
-                (user,),
-            )
-        connection.close()
-        return "behind" if self.client.exists(f"order:{order}") else "ahead"
+        """Change the source; whether that was ``behind`` or ``ahead`` of what is in the target already."""
+        order = changes.make(self.source, chance)
+        return "behind" if self.client.exists(model.order_key(order)) else "ahead"
 
     def _mover(self) -> Mover:
         return Mover(self.source, self.target, batch_rows=BATCH_ROWS)
-
-
-def moment(
-    chance: random.Random, times: Mapping[str, float], rows: int, before: Standing, *, changed: bool
-) -> float:
-    """A moment for a kill in seconds after the start, uniform over the time in which a run works.
-
-    A run that finds rows committed has less to load; one that finds a load complete, or its source changed,
-    has to catch up, which takes about as long as verifying.
-
-    Args:
-        chance: where the number comes from.
-        times: of an undisturbed run, as ``Campaign.learn`` gives them.
-        rows: of the source.
-        before: what the run finds.
-        changed: whether the source has changed since.
-    """
-    spared = min(before.rows / rows, 1) * (times["loaded_s"] - times["begun_s"])
-    more = times["verified_s"] - times["loaded_s"] if changed or before.status in CAUGHT else 0
-    return chance.uniform(EARLIEST * times["begun_s"], times["verified_s"] - spared + more)
-
-
-def sort(by_problem: dict[str, int]) -> dict[str, int]:
-    """The verifier's problems as ``lost``, ``doubled`` (what should not be there) and ``altered``."""
-    found = Counter(dict.fromkeys(judge.VERDICTS, 0))
-    for problem, number in by_problem.items():
-        first = problem.split()[0]
-        found["lost" if first == "missing" else "doubled" if first == "extra" else "altered"] += number
-    return dict(found)

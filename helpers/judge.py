@@ -41,6 +41,15 @@ def compare(source: str, target: str, *, prefix: str = "") -> dict[str, int]:
         client.close()
 
 
+def sort(by_problem: dict[str, int]) -> dict[str, int]:
+    """The verifier's problems as ``lost``, ``doubled`` (what should not be there) and ``altered``."""
+    found = Counter(dict.fromkeys(VERDICTS, 0))
+    for problem, number in by_problem.items():
+        first = problem.split()[0]
+        found["lost" if first == "missing" else "doubled" if first == "extra" else "altered"] += number
+    return dict(found)
+
+
 def _read_tables(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
     """All rows by table, in one snapshot."""
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)

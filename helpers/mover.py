@@ -13,6 +13,8 @@ from helpers import connections, model
 from helpers.errors import HelpersError
 
 PATIENCE_S = 120
+DONE, STOPPED = 0, 2
+"""Exit codes of a migration that is done, and of one that could not be done."""
 PHASES = (
     "before the first batch",
     "users, products, orders",
