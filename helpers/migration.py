@@ -5,16 +5,15 @@ from typing import Any
 
 from helpers import resp, servers, text, verification
 from helpers.errors import HelpersError
-from helpers.transfer import loading
+from helpers.transfer import loading, patience
 from helpers.transfer.attempt import attempt
 from helpers.transfer.checkpoint import LeaseLost
 from helpers.transfer.plan import plan
 from helpers.transfer.run import Run
 from helpers.transfer.source import SourceLost
 
-BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Waits between attempts; counted anew whenever an attempt got further."""
 MOST_BATCH_ROWS = 100_000
+AGAIN = "the same command goes on from there"
 
 
 def migrate(
@@ -35,20 +34,24 @@ def migrate(
 
     The first call loads. Called again after an interruption it goes on from the last committed batch;
     called again on a target it has filled, or when the source changed in between, it brings the target up
-    to date.
+    to date. A load that goes on is compared as a whole, so it does not matter how the last one ended.
+
+    It begins only where no key of the model's form is under the prefix. From then on all such keys are its
+    own: nothing in a key tells who wrote it. What another program adds among them later is an extra key to
+    ``verify``, which names it, and is removed when the migration is run again, with ``replace`` or without.
 
     Args:
         source: PostgreSQL URL; the resolved server when None. It is only read.
         target: Redis URL; the resolved server when None.
         batch_rows: most rows in a batch, 1 to 100,000.
         workers: processes that load; only 1 is built.
-        dry_run: say what would be done; write nothing that stays.
+        dry_run: say what would be done, removed and needed; nothing is written that anybody could see.
         restart: drop an unfinished load and begin anew.
-        replace: remove what an earlier migration wrote (and only that), then load anew.
+        replace: remove what an earlier migration wrote, also one of another source, then load anew.
         flushdb: empty the whole Redis database first, foreign keys too.
         verify: compare every field afterwards.
         prefix: stands before every key.
-        progress: show progress bars.
+        progress: show progress bars, and each warning at once, on stderr.
 
     Returns:
         ``status`` (``verified``, ``different``, ``loaded, not verified``, or ``dry run``), ``rows_read`` and
@@ -56,7 +59,11 @@ def migrate(
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
         ``caught_up`` (corrections by problem), ``snapshot``, ``checkpoint``, ``warnings``,
         ``peak_rss_mb``, and those of ``verification.verify`` (``verify_seconds`` and ``differences`` are
-        None when it was left out).
+        None when it was left out). Where catching up found nothing to correct, that was the verification.
+
+        A dry run has instead of the last two lines ``would`` (``load``, ``resume``, ``catch up``),
+        ``would_remove`` (keys), ``memory_bytes`` and ``load_seconds_estimated`` of what is still to be
+        loaded, ``bytes_per_row``, ``sample_rows``.
 
     Raises:
         HelpersError: a bad option, an unreachable server, or a refusal; the message says how far it is.
@@ -88,21 +95,26 @@ def migrate(
             return attempt(run)
         except (resp.Lost, SourceLost, LeaseLost) as error:
             failures = 1 if run.rows_now > before else failures + 1
-            if not run.begun or failures > len(BACKOFF_S):
-                if not run.begun:
-                    raise
-                raise HelpersError(f"{error}; {run.told}, the same command goes on from there") from error
-            time.sleep(BACKOFF_S[failures - 1])
+            if not run.begun:
+                raise
+            if failures > len(patience.BACKOFF_S):
+                raise HelpersError(f"{error}; {run.told}, {AGAIN}") from error
+            time.sleep(patience.BACKOFF_S[failures - 1])
         except resp.Refused as error:
             raise HelpersError(f"{error}; {run.told}") from error
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"{run.told}, {AGAIN}") from error
 
 
 def describe(result: dict[str, Any]) -> list[str]:
     """What ``migrate`` did, as lines for people."""
     rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_read"].items()])
-    lines = [f"warning: {warning}" for warning in result["warnings"]]
+    lines = []
     if result["status"] == "dry run":
         memory = result["memory_bytes"]
+        lines += [f"warning: {warning}" for warning in result["warnings"]]
+        if result["would_remove"]:
+            lines.append(f"would remove {text.plural(result['would_remove'], 'key')}")
         lines += [
             f"would {result['would']}: {rows}",
             f"estimated: {text.size_bytes(memory) if memory else 'unknown'} in Redis, "

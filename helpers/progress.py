@@ -12,6 +12,11 @@ def watched() -> bool:
     return sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")
 
 
+def say(line: str) -> None:
+    """Write a line on stderr at once, above any bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":
     """A progress bar on stderr with rate and remaining time; a context manager; call ``update(n)``.
 

@@ -15,7 +15,6 @@ from helpers import connections, settings
 from helpers.errors import HelpersError, first_line
 
 RECEIVE_BYTES = 1 << 18
-TIMEOUT_S = 60
 
 
 class Lost(HelpersError):
@@ -23,7 +22,9 @@ class Lost(HelpersError):
 
 
 class Refused(HelpersError):
-    """The server answered with an error."""
+    """The server answered with an error; ``code`` is its first word."""
+
+    code = ""
 
 
 REMEDIES = {
@@ -79,7 +80,7 @@ class Connection:
     def __init__(self, url: str) -> None:
         self.address = settings.address(url)
         try:
-            self._client = connections.redis(url, protocol=2, socket_timeout=TIMEOUT_S)
+            self._client = connections.redis(url, protocol=2, socket_timeout=settings.SILENCE_S)
             self._socket: socket.socket = self._client.connection_pool.get_connection()._sock
         except HelpersError as error:
             raise Lost(str(error)) from error
@@ -94,6 +95,11 @@ class Connection:
             raise self.refused(parse(answer)[0])
         if not answer.endswith(self._last_reply):
             self._receive(until=mark + b"\r\n")
+
+    @property
+    def user(self) -> str:
+        """The name of the ACL user."""
+        return str(self._client.connection_pool.connection_kwargs.get("username") or "default")
 
     def close(self) -> None:
         """Close the connection."""
@@ -129,13 +135,13 @@ class Connection:
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy."""
         text = first_line(error)
-        code = text.split(" ", 1)[0]
-        if code == "EXECABORT" and "OOM" in text:
-            code = "OOM"
+        code = text.removeprefix("EXECABORT Transaction discarded because of: ").split(" ", 1)[0]
         where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"
         if code in NOT_READY:
             return Lost(f"{where}; wait until it is ready, then the same command goes on")
-        return Refused(f"{where}; {REMEDIES.get(code, 'see the Redis log')}")
+        refused = Refused(f"{where}; {REMEDIES.get(code, 'see the Redis log')}")
+        refused.code = code
+        return refused
 
     def _receive(self, until: bytes) -> bytes:
         received = bytearray()

@@ -20,6 +20,8 @@ SCHEMES = {
     "cassandra": ("cassandra",),
 }
 DATABASE = "user_activity"
+SILENCE_S = 60
+"""A server from which nothing came for so long, while an answer was due, counts as lost."""
 ACTIVITY_TYPES = ("login", "logout", "view_product", "add_to_cart")
 """What a user does, as the assignment names it."""
 

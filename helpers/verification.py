@@ -1,6 +1,7 @@
 """Compare every field, list element, score and key in Redis with PostgreSQL."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from helpers import model, resp, servers, text
@@ -43,13 +44,23 @@ def verify(
 
 
 def compare(
-    source: Source, connection: resp.Connection, *, prefix: str, progress: bool, idle: Any = lambda: None
+    source: Source,
+    connection: resp.Connection,
+    *,
+    prefix: str,
+    progress: bool,
+    idle: Callable[[], None] = lambda: None,
+    mender: Callable[[list[bytes]], object] | None = None,
 ) -> dict[str, Any]:
-    """``verify`` on a snapshot and a connection that are open already."""
+    """``verify`` on a snapshot and a connection that are open already.
+
+    With a mender, which runs commands that put a difference right, this catches up.
+    """
     started = time.perf_counter()
     differences = Differences()
-    with bar(sum(source.counts().values()), "verify", enabled=progress) as shown:
-        walk = Walk(source, connection, prefix, differences, advance=shown.update, idle=idle)
+    title = "catch up" if mender else "verify"
+    with bar(sum(source.counts().values()), title, enabled=progress) as shown:
+        walk = Walk(source, connection, prefix, differences, mender=mender, advance=shown.update, idle=idle)
         try:
             walk.run()
         finally:

@@ -1,166 +1,205 @@
 """One attempt of a run, from the state in the target to the result."""
 
 import contextlib
+import json
 import time
-from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from helpers import model, resp, verification
-from helpers.progress import bar
+from helpers import progress, resp, verification
 from helpers.rss import peak_rss_mb
-from helpers.transfer import loading, target
-from helpers.transfer.checkpoint import FORMAT, Checkpoint, LeaseLost
-from helpers.transfer.differences import Differences
-from helpers.transfer.refusals import refuse
+from helpers.transfer import estimation, loading, rehearsal, target
+from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
+from helpers.transfer.refusals import refuse, refuse_state
 from helpers.transfer.rejects import Rejects
 from helpers.transfer.run import Run
 from helpers.transfer.source import Source
-from helpers.transfer.walk import Walk
 
 
 def attempt(run: Run) -> dict[str, Any]:
-    """One attempt, from the state in the target to the result."""
+    """One attempt; the run keeps what a further one needs.
+
+    Raises:
+        resp.Lost, SourceLost, LeaseLost: a server or the lease is gone; another attempt may help.
+        HelpersError: no other attempt would help.
+    """
     with Source(run.source_url) as source, contextlib.closing(resp.Connection(run.target_url)) as connection:
-        fitness = target.inspect(connection)
-        checkpoint = Checkpoint(connection, run.prefix)
+        return Attempt(run, source, connection).make()
+
+
+class Attempt:
+    """Brings the target to hold what the snapshot holds.
+
+    Args:
+        run: what was asked for.
+        source: the snapshot.
+        connection: the target.
+    """
+
+    def __init__(self, run: Run, source: Source, connection: resp.Connection) -> None:
+        self.run, self.source, self.connection = run, source, connection
+        self.checkpoint = Checkpoint(connection, run.prefix)
+
+    def make(self) -> dict[str, Any]:
+        """Look, refuse, warn; then take the lease, do the work, and give the lease back."""
+        run = self.run
         if not run.begun:
-            refuse(run, source, connection, checkpoint)
-        checkpoint.acquire(run.token)
-        run.token = checkpoint.token
+            self._prepare()
+        self.checkpoint.acquire(run.token)
+        run.begun, run.token = True, self.checkpoint.token
         try:
-            result = _bring(run, source, connection, checkpoint)
+            result = self._bring()
         except BaseException as error:
-            if not isinstance(error, (resp.Lost, LeaseLost)):
-                checkpoint.release()
+            if isinstance(error, resp.Refused) and error.code == "OOM":
+                run.told += self._needed()
+            self.connection.close()  # whatever is under way on it is not waited for
+            if not isinstance(error, resp.Lost):
+                self.checkpoint.release(run.target_url)
             raise
-        checkpoint.release()
-        return {**result, "warnings": fitness.warnings}
+        self.checkpoint.release()
+        return result
 
+    def _prepare(self) -> None:
+        """All that can be found out before the first write."""
+        run = self.run
+        fitness = target.inspect(self.connection)
+        rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb)
+        refuse(run, self.source, self.connection, self.checkpoint)
+        run.warnings += fitness.warnings
+        state = self.checkpoint.read()
+        if fitness.limit_bytes and (run.anew or state.get("status") != "complete"):
+            rows = self.source.counts()
+            known = {} if run.anew else json.loads(state.get("bytes_per_row", "{}"))
+            run.bytes_per_row = (
+                known or estimation.sample(self.source, self.connection, run.prefix).bytes_per_row
+            )
+            needed = estimation.memory(run.bytes_per_row, rows, loading.Progress(state).table_rows())
+            if needed > fitness.free_bytes and not run.anew:
+                run.warnings.append(estimation.too_much(needed, fitness))
+        for warning in run.warnings if run.progress else ():
+            progress.say(f"warning: {warning}")
 
-def _bring(run: Run, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> dict[str, Any]:
-    """With the lease held: begin or resume, load, catch up, verify."""
-    state = checkpoint.read()
-    anew = not run.begun and (run.restart or run.replace or run.flushdb)
-    if (state and (anew or state.get("status") == "removing")) or (anew and run.flushdb):
-        state = _remove(run, connection, checkpoint)
-    if not state:
-        checkpoint.commit(state=_first_state(source))
+    def _bring(self) -> dict[str, Any]:
+        """With the lease held: begin or go on, load, catch up, verify."""
+        run, source, checkpoint = self.run, self.source, self.checkpoint
         state = checkpoint.read()
-    elif not run.begun:
-        run.resumed = state["status"] != "complete"
-    run.begun = True
-    started = time.perf_counter()
-    progress = loading.Progress(state)
-    was_complete = state["status"] == "complete"
-    changed = state.get("changed") == "1" or state["snapshot"] != source.snapshot
-    reconcile = was_complete or changed or state["status"] == "reconciling"
-    if changed and state.get("changed") != "1" and not was_complete:
-        checkpoint.commit(state={"changed": "1"})
-    if state["status"] == "loading":
-        _load(run, source, checkpoint, progress)
-    caught_up: Counter[str] = Counter()
-    if reconcile:
-        checkpoint.commit(state={"status": "reconciling"})
-        caught_up = _reconcile(run, source, connection, checkpoint)
-    rows, rejects = source.counts(), Rejects()
-    if reconcile or rows != progress.table_rows():
-        rejects.collect(source, checkpoint.renew_when_due)
-    checkpoint.commit(
-        state={
-            "status": "complete",
-            "changed": "0",
-            "snapshot": source.snapshot,
-            "finished": _now(),
-        }
-    )
-    run.load_seconds += time.perf_counter() - started
-    result: dict[str, Any] = {
-        "status": "loaded, not verified",
-        "rows_read": rows,
-        "rows_rejected": {table: sum(rejects.counts[table].values()) for table in model.TABLES},
-        "rejects_by_reason": dict(sum(rejects.counts.values(), Counter())),
-        "reject_file": rejects.path,
-        "resumed": run.resumed,
-        "rows_loaded_now": run.rows_now,
-        "load_seconds": run.load_seconds,
-        "rows_per_second": run.rows_now / run.load_seconds if run.rows_now else 0.0,
-        "caught_up": dict(caught_up),
-        "snapshot": source.snapshot,
-        "checkpoint": checkpoint.key.decode(),
-        "verify_seconds": None,
-        "differences": None,
-    }
-    if run.verify:
-        checked = verification.compare(
-            source, connection, prefix=run.prefix, progress=run.progress, idle=checkpoint.renew_when_due
+        refuse_state(run, source, self.connection, state)
+        if run.anew or state.get("status") == "removing":
+            state = self._remove(state)
+        fresh = not state
+        if fresh:
+            checkpoint.commit(state=self._first_state())
+            state = checkpoint.read()
+        if run.resumed is None:
+            run.resumed = not fresh and state["status"] != "complete"
+        started = time.perf_counter()
+        loaded = loading.Progress(state)
+        if state["status"] == "loading":
+            self._load(loaded)
+        checked: dict[str, Any] | None = None
+        if not fresh:
+            # The source may have changed, and the reply to the last batch may never have been read.
+            checkpoint.commit(state={"status": "reconciling"})
+            checked = self._compare(mend=True)
+        rows, rejects = source.counts(), Rejects()
+        if not fresh or rows != loaded.table_rows():
+            rejects.collect(source, checkpoint.renew_when_due)
+        checkpoint.commit(
+            state={"status": "complete", "snapshot": source.snapshot, "finished": _now()},
         )
-        result |= checked
-        result["status"] = "different" if checked["differences"] else "verified"
-    return result | {"peak_rss_mb": peak_rss_mb()}
+        run.load_seconds += time.perf_counter() - started
+        caught_up = checked["by_problem"] if checked else {}
+        if checked and not caught_up:  # that was a verification
+            run.load_seconds -= checked["verify_seconds"]
+        elif run.verify:
+            checked = self._compare(mend=False)
+        result = {
+            "status": "loaded, not verified",
+            "rows_read": rows,
+            **rejects.summary(),
+            "resumed": run.resumed,
+            "rows_loaded_now": run.rows_now,
+            "load_seconds": run.load_seconds,
+            "rows_per_second": run.rows_now / run.load_seconds if run.rows_now else 0.0,
+            "caught_up": caught_up,
+            "snapshot": source.snapshot,
+            "checkpoint": checkpoint.key.decode(),
+            "warnings": run.warnings,
+            "verify_seconds": None,
+            "differences": None,
+        }
+        if run.verify and checked:
+            result |= checked | {"status": "different" if checked["differences"] else "verified"}
+        return result | {"peak_rss_mb": peak_rss_mb()}
 
+    def _first_state(self) -> dict[str, str]:
+        return {
+            "format": FORMAT,
+            "source": self.source.identity,
+            "snapshot": self.source.snapshot,
+            "status": "loading",
+            "started": _now(),
+        } | ({"bytes_per_row": json.dumps(self.run.bytes_per_row)} if self.run.bytes_per_row else {})
 
-def _first_state(source: Source) -> dict[str, str]:
-    return {
-        "format": FORMAT,
-        "source": source.identity,
-        "snapshot": source.snapshot,
-        "status": "loading",
-        "changed": "0",
-        "started": _now(),
-    }
+    def _remove(self, state: Mapping[str, str]) -> dict[str, str]:
+        """Take away what an earlier migration wrote here; the state says so until it is done."""
+        checkpoint = self.checkpoint
+        if self.run.flushdb and self.run.anew:
+            lease = resp.encode("SET", checkpoint.lease, checkpoint.token, "PX", LEASE_MS)
+            checkpoint.commit(resp.encode("FLUSHDB") + lease, 2)
+        elif state:
+            checkpoint.commit(state={"status": "removing"})
+            target.remove(self.connection, self.run.prefix, checkpoint.commit)
+            checkpoint.commit(resp.encode("DEL", checkpoint.key), 1)
+        self.run.cleared = True
+        return {}
+
+    def _load(self, loaded: loading.Progress) -> None:
+        run, total = self.run, sum(self.source.counts().values())
+        with progress.bar(total, "migrate", enabled=run.progress) as shown:
+
+            def advance(rows: int) -> None:
+                shown.update(rows)
+                run.rows_now += rows
+                run.told = f"{sum(loaded.table_rows().values()):,} of {total:,} rows are in the target"
+
+            shown.update(sum(loaded.table_rows().values()))
+            advance(0)
+            loading.load(
+                self.source,
+                self.checkpoint,
+                loaded,
+                prefix=run.prefix,
+                batch_rows=run.batch_rows,
+                advance=advance,
+            )
+
+    def _compare(self, *, mend: bool) -> dict[str, Any]:
+        """What differs between target and snapshot; with ``mend`` it is put right."""
+        checkpoint = self.checkpoint
+
+        def mender(commands: list[bytes]) -> None:
+            checkpoint.commit(b"".join(commands), len(commands), doing="catch up")
+
+        return verification.compare(
+            self.source,
+            self.connection,
+            prefix=self.run.prefix,
+            progress=self.run.progress,
+            idle=checkpoint.renew_when_due,
+            mender=mender if mend else None,
+        )
+
+    def _needed(self) -> str:
+        """How much memory the rest would need, where that was estimated."""
+        run = self.run
+        if not run.bytes_per_row:
+            return ""
+        loaded = loading.Progress(self.checkpoint.read())
+        needed = estimation.memory(run.bytes_per_row, self.source.counts(), loaded.table_rows())
+        return f", {estimation.too_much(needed, target.inspect(self.connection))}"
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _remove(run: Run, connection: resp.Connection, checkpoint: Checkpoint) -> dict[str, str]:
-    """Take away what an earlier migration wrote here; the state says so until it is done."""
-    if run.flushdb and not run.begun:
-        checkpoint.commit(
-            resp.encode("FLUSHDB") + resp.encode("SET", checkpoint.lease, checkpoint.token, "PX", 15_000),
-            2,
-        )
-        return {}
-    checkpoint.commit(state={"status": "removing"})
-    target.remove(connection, run.prefix, checkpoint.commit)
-    checkpoint.commit(resp.encode("DEL", checkpoint.key), 1)
-    return {}
-
-
-def _load(run: Run, source: Source, checkpoint: Checkpoint, progress: loading.Progress) -> None:
-    counts = source.counts()
-    done = sum(progress.table_rows().values())
-    with bar(sum(counts.values()), "migrate", enabled=run.progress) as shown:
-        shown.update(done)
-
-        def advance(rows: int) -> None:
-            shown.update(rows)
-            run.rows_now += rows
-            run.told = progress.told()
-
-        run.told = progress.told()
-        loading.load(
-            source, checkpoint, progress, prefix=run.prefix, batch_rows=run.batch_rows, advance=advance
-        )
-
-
-def _reconcile(run: Run, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> Counter[str]:
-    """Put right whatever differs between target and snapshot; what that was, by problem."""
-    differences = Differences()
-    with bar(sum(source.counts().values()), "catch up", enabled=run.progress) as shown:
-        walk = Walk(
-            source,
-            connection,
-            run.prefix,
-            differences,
-            mender=lambda commands: checkpoint.commit(b"".join(commands), len(commands), doing="catch up"),
-            advance=shown.update,
-            idle=checkpoint.renew_when_due,
-        )
-        try:
-            walk.run()
-        finally:
-            differences.close()
-    return differences.by_problem

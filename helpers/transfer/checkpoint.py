@@ -7,20 +7,14 @@ more.
 """
 
 import contextlib
-import hashlib
-import os
-import platform
-import secrets
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from helpers import model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
+from helpers.transfer import holder
 
 FORMAT = "2"
 LEASE_MS = 15_000
@@ -43,8 +37,20 @@ class Checkpoint:
         self._end = b""
 
     def read(self) -> dict[str, str]:
-        """The state as it is in the target; empty when no migration was recorded there."""
-        flat = self.connection.call("HGETALL", self.key)
+        """The state as it is in the target; empty when no migration was recorded there.
+
+        Raises:
+            HelpersError: another program keeps something else under the state's key.
+        """
+        try:
+            flat = self.connection.call("HGETALL", self.key)
+        except resp.Refused as error:
+            if error.code != "WRONGTYPE":
+                raise
+            raise HelpersError(
+                f"redis at {self.connection.address}: {self.key.decode()} is no hash, so another program "
+                "wrote it; use another --prefix or database"
+            ) from error
         words = [word.decode("utf-8", "replace") for word in flat]
         return dict(zip(words[::2], words[1::2], strict=True))
 
@@ -57,36 +63,36 @@ class Checkpoint:
         Raises:
             HelpersError: another migration holds it and is alive.
         """
-        self.token = token or _token()
+        self.token = token or holder.token()
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
         deadline = time.monotonic() + 2 * LEASE_MS / 1000
         before: tuple[bytes, int] | None = None
         while True:
             if self.connection.call("SET", self.lease, self.token, "NX", "PX", LEASE_MS) is not None:
                 break
-            holder = self.connection.call("GET", self.lease) or b""
-            if holder == self.token.encode():
+            other = self.connection.call("GET", self.lease) or b""
+            if other == self.token.encode():
                 break
             left_ms = self.connection.call("PTTL", self.lease)
-            alive = _alive(holder.decode("utf-8", "replace"))
-            renewed = before is not None and before[0] == holder and left_ms > before[1]
+            alive = holder.alive(other.decode("utf-8", "replace"))
+            renewed = before is not None and before[0] == other and left_ms > before[1]
             if alive or renewed or time.monotonic() > deadline:
                 raise HelpersError(
                     f"redis at {self.connection.address}: another migration is under way "
-                    f"({_age(holder)}, its lease runs out in {max(left_ms, 0) / 1000:.0f} s unless renewed); "
-                    "wait until it ends"
+                    f"({holder.name(other.decode('utf-8', 'replace'))}; its lease runs out in "
+                    f"{max(left_ms, 0) / 1000:.0f} s unless renewed); wait until it ends"
                 )
-            if alive is False and self._take_over(holder):
+            if alive is False and self._take_over(other):
                 break
-            before = (holder, left_ms)
+            before = (other, left_ms)
             time.sleep(0.2)
         self._watch()
         self.renewed = time.monotonic()
 
-    def _take_over(self, holder: bytes) -> bool:
+    def _take_over(self, other: bytes) -> bool:
         """Replace the lease of a process of this machine that no longer runs, unless it changed meanwhile."""
         commands = encode("WATCH", self.lease), encode("GET", self.lease)
-        if resp.parse(self.connection.exchange(b"".join(commands)))[1] != holder:
+        if resp.parse(self.connection.exchange(b"".join(commands)))[1] != other:
             return False
         swap = encode("MULTI") + encode("SET", self.lease, self.token, "PX", LEASE_MS, "XX") + encode("EXEC")
         return resp.parse(self.connection.exchange(swap))[-1] is not None
@@ -136,12 +142,10 @@ class Checkpoint:
             for error in resp.errors(resp.parse(raw)):
                 raise self.connection.refused(error, doing)
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
-        results, _, holder = replies
-        inner = list(resp.errors(results))
-        if inner:  # the rest of the batch and its position stand: say so before stopping
-            self.connection.exchange(encode("HSET", self.key, "changed", "1"))
-            raise self.connection.refused(inner[0], doing)
-        if holder != self.token.encode():
+        results, _, other = replies
+        for error in resp.errors(results):  # the rest stands; a load that goes on is compared as a whole
+            raise self.connection.refused(error, doing)
+        if other != self.token.encode():
             raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
         self.renewed = time.monotonic()
         return results[:count]
@@ -151,47 +155,18 @@ class Checkpoint:
         if time.monotonic() - self.renewed > LEASE_MS / 3000:
             self.commit()
 
-    def release(self) -> None:
-        """Give the lease back, if it is still ours."""
-        with contextlib.suppress(LeaseLost, resp.Lost, resp.Refused):
-            self.commit(encode("DEL", self.lease), 1)
+    def release(self, url: str | None = None) -> None:
+        """Give the lease back, if it is still ours.
 
-
-def _machine() -> str:
-    """A name of this machine and process space that tells nothing about them; empty where there is none."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        space = Path("/proc/self/ns/pid").readlink()
-    except OSError:
-        return ""
-    return hashlib.sha256(f"{boot}{space}{platform.node()}".encode()).hexdigest()[:16]
-
-
-def _token() -> str:
-    return " ".join(
-        (
-            secrets.token_hex(8),
-            _machine() or "-",
-            str(os.getpid()),
-            f"{psutil.Process().create_time():.2f}",
-            f"{time.time():.0f}",
-        )
-    )
-
-
-def _alive(token: str) -> bool | None:
-    """Whether the process that holds a lease runs; None when this cannot be told from here."""
-    parts = token.split()
-    if len(parts) != 5 or parts[1] != _machine() or not parts[1]:
-        return None
-    try:
-        return abs(psutil.Process(int(parts[2])).create_time() - float(parts[3])) < 1
-    except (psutil.Error, ValueError):
-        return False
-
-
-def _age(holder: bytes) -> str:
-    try:
-        return f"since {max(time.time() - int(holder.split()[-1]), 0):.0f} s"
-    except (ValueError, IndexError):
-        return "since an unknown time"
+        Args:
+            url: of the target, to do it over a connection of its own, when this one may be in the middle of
+                something.
+        """
+        with contextlib.suppress(HelpersError):
+            if url is None:
+                self.commit(encode("DEL", self.lease), 1)
+            else:
+                with contextlib.closing(resp.Connection(url)) as connection:
+                    self.connection = connection
+                    self._watch()
+                    self.commit(encode("DEL", self.lease), 1)

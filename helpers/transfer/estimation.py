@@ -1,90 +1,114 @@
-"""What a migration would need: memory from a sample that is measured in the target and taken away again."""
+"""What a migration would need: memory and time, from a sample that the target measures and nobody sees."""
 
 import secrets
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from helpers import model, resp
+from helpers import resp, text
 from helpers.resp import encode
-from helpers.transfer import copytext, target
+from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
 from helpers.transfer.source import PARTS, Part, Source
+from helpers.transfer.target import Fitness
 
 SAMPLE_ROWS = 2000
-SAMPLE_USERS = 100
-EXPIRE_MS = 60_000
-PART_OF_KIND = {
-    "user": "users",
-    "product": "products",
-    "order": "orders",
-    "user_orders": "user_orders",
-    "product_orders": "product_orders",
-    "user_activities": "activities",
-    "user_activities_by_time": "activities",
-}
+SAMPLE_OWNERS = 100
+ENTRY_BYTES = 16
+"""What a key costs beyond MEMORY USAGE: its place in the database's table of keys, which is half empty."""
 
 
-def estimate(
-    source: Source, connection: resp.Connection, prefix: str, rows: dict[str, int]
-) -> dict[str, Any]:
-    """Memory and time that a load would take, from a sample of whole users and of the first rows.
+@dataclass(frozen=True)
+class Sample:
+    """What some rows need in the target.
 
-    The sample's keys lie under a prefix of their own, expire within a minute, and are removed at once.
+    Attributes:
+        rows: how many of each table it has.
+        bytes_per_row: memory per row of each table, with its share of the references back; empty when the
+            user may not ask for it.
+        seconds_per_row: to read, encode and write a row.
+    """
+
+    rows: dict[str, int]
+    bytes_per_row: dict[str, float]
+    seconds_per_row: float
+
+
+def sample(source: Source, connection: resp.Connection, prefix: str) -> Sample:
+    """Write a sample, ask how large it is, and take it away: in one transaction for each part of the load.
 
     Args:
         source: the snapshot.
-        connection: the target; written to for a moment.
-        prefix: the prefix of the migration.
-        rows: rows of each table.
+        connection: the target.
+        prefix: the prefix of the migration; the sample's keys lie below it.
 
-    Returns:
-        ``memory_bytes`` (None when nothing could be sampled), ``bytes_per_row`` per table, ``sample_rows``
-        per table, ``load_seconds_estimated``.
+    Raises:
+        resp.Refused: the target has no room for the sample, for example.
     """
     under = f"{prefix}migration:sample:{secrets.token_hex(6)}:"
-    sampled: Counter[str] = Counter()
-    size: Counter[str] = Counter()
-    started = time.perf_counter()
-    try:
-        for part in PARTS:
-            lines: list[bytes] = []
-            source.stream(_sample(part), lines.append)
-            if lines:
-                batch = Encoder(part, under).batch(copytext.columns(b"".join(lines), len(part.columns)))
-                sampled[part.name] = len(lines)
-                for error in resp.errors(resp.parse(connection.exchange(batch.commands))):
-                    raise connection.refused(error, "sample")
-        seconds = time.perf_counter() - started
-        for found in target.scan(connection, under):
-            expire = b"".join(encode("PEXPIRE", key, EXPIRE_MS) for _, key in found)
-            connection.exchange(expire)
-            asked = b"".join(encode("MEMORY", "USAGE", key, "SAMPLES", 0) for _, key in found)
-            replies = resp.parse(connection.exchange(asked))
-            for error in resp.errors(replies):
-                raise connection.refused(error, "sample")
-            for (kind, _), used in zip(found, replies, strict=True):
-                size[PART_OF_KIND[kind]] += used or 0
-    finally:
-        for found in target.scan(connection, under):
-            connection.exchange(encode("UNLINK", *(key for _, key in found)))
-    per_row = dict.fromkeys((table for table in model.TABLES if sampled[table]), 0.0)
+    rows: Counter[str] = Counter()
+    per_row: Counter[str] = Counter()
+    seconds, known = 0.0, True
     for part in PARTS:
-        if sampled[part.name]:
-            per_row[part.table] += size[part.name] / sampled[part.name]
-    return {
-        "memory_bytes": round(sum(per_row.get(table, 0) * rows[table] for table in model.TABLES)) or None,
-        "bytes_per_row": per_row,
-        "sample_rows": {table: sampled[table] for table in per_row},
-        "load_seconds_estimated": seconds * sum(rows.values()) / max(sum(sampled.values()), 1),
-    }
+        lines: list[bytes] = []
+        source.stream(_query(part), lines.append)
+        if not lines:
+            continue
+        started = time.perf_counter()
+        batch = Encoder(part, under).batch(copytext.columns(b"".join(lines), len(part.columns)))
+        size = _measure(connection, batch.commands, len(under) - len(prefix))
+        seconds += time.perf_counter() - started
+        if part.name == part.table:
+            rows[part.table] = len(lines)
+        per_row[part.table] += (size or 0) / len(lines)
+        known = known and size is not None
+    return Sample(dict(rows), dict(per_row) if known else {}, seconds / max(rows.total(), 1))
 
 
-def _sample(part: Part) -> str:
-    columns, key = ", ".join(part.columns), ", ".join(part.key)
+def _measure(connection: resp.Connection, commands: bytes, more: int) -> int | None:
+    """Bytes that some commands make the target need; None when the user may not ask.
+
+    Args:
+        connection: the target, in which nobody sees what they write.
+        commands: which write only below the sample's prefix.
+        more: how much longer that makes each key.
+    """
+    words = resp.parse(commands)
+    keys = list(dict.fromkeys(command[1] for command in words))
+    asked = b"".join(encode("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
+    away = encode("UNLINK", *keys)
+    raw = connection.exchange(encode("MULTI") + commands + asked + away + encode("EXEC"))
+    replies = resp.parse(raw)
+    for error in resp.errors(replies):
+        if str(error).startswith("NOPERM"):
+            return None
+        raise connection.refused(error, "sample")
+    sizes = replies[-1][len(words) : len(words) + len(keys)]
+    return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
+
+
+def _query(part: Part) -> str:
+    """Some rows of a part; of collections all rows of some owners, as elements share what their key needs."""
     where = part.where
-    if part.name == "activities":  # whole users, because a key's own size is shared by its elements
-        where += (
-            f" AND user_id IN (SELECT user_id FROM users ORDER BY user_id % 97, user_id LIMIT {SAMPLE_USERS})"
-        )
-    return f"SELECT {columns} FROM {part.table} WHERE {where} ORDER BY {key} LIMIT {SAMPLE_ROWS}"
+    if part.owner:
+        key, table = f"{part.owner}_id", f"{part.owner}s"
+        where += f" AND {key} IN (SELECT {key} FROM {table} ORDER BY md5({key}::text) LIMIT {SAMPLE_OWNERS})"
+    return (
+        f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {', '.join(part.key)} "
+        f"LIMIT {SAMPLE_ROWS}"
+    )
+
+
+def memory(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Mapping[str, int]) -> int:
+    """Bytes that the rows which are not done yet would need."""
+    return round(sum(size * max(rows[table] - done[table], 0) for table, size in bytes_per_row.items()))
+
+
+def too_much(needed: int, fitness: Fitness) -> str:
+    """What to say when that is more than there is."""
+    enough = fitness.used_bytes + needed
+    return (
+        f"about {text.size_bytes(needed)} are needed and {text.size_bytes(fitness.free_bytes)} are left "
+        f"below maxmemory; set it to {enough} or more"
+    )

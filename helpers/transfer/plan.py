@@ -1,13 +1,13 @@
 """The plan: what a migration would do, and what it would need, without doing it."""
 
 import contextlib
-from collections import Counter
 from typing import Any
 
-from helpers import model, resp, text
+from helpers import resp
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, target
+from helpers.transfer import estimation, rehearsal, target
 from helpers.transfer.checkpoint import Checkpoint
+from helpers.transfer.loading import Progress
 from helpers.transfer.refusals import refuse
 from helpers.transfer.rejects import Rejects
 from helpers.transfer.run import Run
@@ -15,34 +15,44 @@ from helpers.transfer.source import Source
 
 
 def plan(run: Run) -> dict[str, Any]:
-    """What a migration would do, without doing it."""
+    """Refuse what the migration would refuse; else say what it would do, remove and need.
+
+    The sample behind the estimates is written and taken away in one transaction: nobody sees it.
+    """
     with Source(run.source_url) as source, contextlib.closing(resp.Connection(run.target_url)) as connection:
         fitness = target.inspect(connection)
+        rehearsal.rehearse(connection, run.prefix, flushdb=run.flushdb)
         checkpoint = Checkpoint(connection, run.prefix)
         refuse(run, source, connection, checkpoint)
         state = checkpoint.read()
-        rejects = Rejects().collect(source)
-        rows = source.counts()
-        estimate = estimation.estimate(source, connection, run.prefix, rows)
+        loads = run.anew or state.get("status") != "complete"
+        done = Progress({} if run.anew else state).table_rows()
+        rows, rejects = source.counts(), Rejects().collect(source)
+        sample = estimation.sample(source, connection, run.prefix)
+        memory = estimation.memory(sample.bytes_per_row, rows, done)
         warnings = list(fitness.warnings)
-        free = fitness.limit_bytes - fitness.used_bytes
-        if fitness.limit_bytes and estimate["memory_bytes"] and estimate["memory_bytes"] > free:
-            warnings.append(
-                f"about {text.size_bytes(estimate['memory_bytes'])} are needed and "
-                f"{text.size_bytes(max(free, 0))} "
-                "are left below maxmemory"
-            )
+        if fitness.limit_bytes and not run.anew and loads and memory > fitness.free_bytes:
+            warnings.append(estimation.too_much(memory, fitness))
         return {
             "status": "dry run",
-            "would": "catch up" if state.get("status") == "complete" else "resume" if state else "load",
+            "would": "load" if run.anew or not state else "resume" if loads else "catch up",
+            "would_remove": _removed(run, connection, bool(state)),
             "rows_read": rows,
-            "rows_rejected": {table: sum(rejects.counts[table].values()) for table in model.TABLES},
-            "rejects_by_reason": dict(sum(rejects.counts.values(), Counter())),
-            "reject_file": rejects.path,
-            **estimate,
+            **rejects.summary(),
+            "memory_bytes": memory if sample.bytes_per_row else None,
+            "bytes_per_row": sample.bytes_per_row,
+            "sample_rows": sample.rows,
+            "load_seconds_estimated": sample.seconds_per_row * sum(max(rows[t] - done[t], 0) for t in rows),
             "snapshot": source.snapshot,
             "warnings": warnings,
             "resumed": False,
             "differences": None,
             "peak_rss_mb": peak_rss_mb(),
         }
+
+
+def _removed(run: Run, connection: resp.Connection, recorded: bool) -> int:
+    """How many keys would be removed before the load."""
+    if run.flushdb:
+        return int(connection.call("DBSIZE"))
+    return target.count(connection, run.prefix).total() if run.anew and recorded else 0

@@ -6,6 +6,7 @@ They are asked of the snapshot itself, so that the file is whole however often a
 import json
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from helpers import model
 from helpers.transfer import copytext
@@ -28,6 +29,14 @@ class Rejects:
     def path(self) -> str | None:
         """The file of JSON lines with table, key, reason and row."""
         return str(self._log.path) if self._log.path else None
+
+    def summary(self) -> dict[str, Any]:
+        """``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file``."""
+        return {
+            "rows_rejected": {table: counts.total() for table, counts in self.counts.items()},
+            "rejects_by_reason": dict(sum(self.counts.values(), Counter())),
+            "reject_file": self.path,
+        }
 
     def collect(self, source: Source, idle: Callable[[], None] = lambda: None) -> "Rejects":
         """Find every row of the snapshot that cannot be held.

@@ -1,11 +1,23 @@
 """One run of the migration: what was asked for, and how far it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
 class Run:
-    """One call of ``migrate``, over all its attempts."""
+    """One call of ``migrate``, over all its attempts.
+
+    Attributes:
+        token: of its lease.
+        begun: it held the lease once; what is lost from then on is tried again.
+        cleared: what it was to remove is gone.
+        resumed: it found an unfinished load; None before it looked.
+        rows_now: rows that it loaded.
+        load_seconds: what that took, with catching up.
+        bytes_per_row: estimated memory per row of each table, where memory is limited.
+        told: how far it is, for messages.
+        warnings: what a user should know.
+    """
 
     source_url: str
     target_url: str
@@ -18,7 +30,15 @@ class Run:
     progress: bool
     token: str | None = None
     begun: bool = False
-    resumed: bool = False
+    cleared: bool = False
+    resumed: bool | None = None
     rows_now: int = 0
     load_seconds: float = 0.0
-    told: str = "nothing is in the target yet"
+    bytes_per_row: dict[str, float] = field(default_factory=dict)
+    told: str = "nothing was written"
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def anew(self) -> bool:
+        """Whether something is to be removed before it loads."""
+        return (self.restart or self.replace or self.flushdb) and not self.cleared

@@ -24,12 +24,19 @@ class Fitness:
     append_only: bool
 
     @property
+    def free_bytes(self) -> int:
+        """What is left below the limit."""
+        return max(self.limit_bytes - self.used_bytes, 0)
+
+    @property
     def warnings(self) -> list[str]:
         """What a user should know before loading."""
         found = []
-        if self.limit_bytes and self.policy != "noeviction":
+        if self.policy != "noeviction":
+            when = "" if self.limit_bytes else " as soon as it has a maxmemory"
             found.append(
-                f"maxmemory-policy is {self.policy}: Redis may evict migrated keys; set it to noeviction"
+                f"maxmemory-policy is {self.policy}: Redis may evict migrated keys{when}; "
+                "set it to noeviction"
             )
         if not self.append_only:
             found.append("appendonly is no: what was written since the last snapshot is lost with the server")
@@ -45,8 +52,12 @@ def inspect(connection: resp.Connection) -> Fitness:
     text = connection.call("INFO").decode("utf-8", "replace")
     info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     where = f"redis at {connection.address}"
-    if info.get("role") == "slave" and info.get("slave_read_only", "1") == "1":
-        raise HelpersError(f"{where}: this is a read-only replica; give the URL of its primary")
+    if info.get("role") == "slave":
+        kind = "read-only" if info.get("slave_read_only", "1") == "1" else "writable"
+        raise HelpersError(
+            f"{where}: this is a {kind} replica, which keeps only what its primary sends; "
+            "give the URL of its primary"
+        )
     if info.get("cluster_enabled") == "1":
         raise HelpersError(
             f"{where}: this is a Redis Cluster, where one transaction cannot hold a batch; use one node"

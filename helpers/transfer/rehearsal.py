@@ -1,0 +1,97 @@
+"""The rehearsal: every command that a migration needs, queued in the target and thrown away.
+
+A command queued behind MULTI is judged as if it were run: by the user's rights, by memory, disk and
+replicas. DISCARD forgets it. So what a target would refuse in the middle of a load is known before its
+first write.
+"""
+
+from collections.abc import Callable, Mapping
+
+import hiredis
+
+from helpers import model, resp, text
+from helpers.errors import HelpersError
+from helpers.resp import encode
+
+Command = tuple[str | int, ...]
+"""Words of a command; those on a key have ``{}`` in its place."""
+
+ON_TYPE: Mapping[str, tuple[Command, ...]] = {
+    "hash": (("HSET", "{}", "f", "v"), ("HGETALL", "{}")),
+    "list": (("RPUSH", "{}", "v"), ("LRANGE", "{}", 0, 0), ("LLEN", "{}"), ("LTRIM", "{}", 0, 0)),
+    "zset": (
+        ("ZADD", "{}", 0, "m"),
+        ("ZREM", "{}", "m"),
+        ("ZRANGE", "{}", 0, 0),
+        ("ZMSCORE", "{}", "m"),
+        ("ZCARD", "{}"),
+        ("ZSCAN", "{}", 0),
+    ),
+}
+ON_ANY: tuple[Command, ...] = (("DEL", "{}"), ("UNLINK", "{}"), ("TYPE", "{}"))
+ON_STATE: tuple[Command, ...] = (*ON_TYPE["hash"], ("DEL", "{}"))
+ON_LEASE: tuple[Command, ...] = (
+    ("SET", "{}", "v", "NX", "PX", 1),
+    ("GET", "{}"),
+    ("PTTL", "{}"),
+    ("PEXPIRE", "{}", 1),
+    ("DEL", "{}"),
+)
+KEY_OF: Mapping[str, Callable[[int, str], str]] = {
+    "user": model.user_key,
+    "product": model.product_key,
+    "order": model.order_key,
+    "user_activities": model.activities_key,
+    "user_activities_by_time": model.activities_by_time_key,
+    "user_orders": model.user_orders_key,
+    "product_orders": model.product_orders_key,
+}
+AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD")
+"""Commands that a migration runs, but not in a transaction."""
+
+
+def commands(prefix: str, *, flushdb: bool = False) -> list[Command]:
+    """What a migration may run in a transaction, each command on a key of each kind that it touches."""
+    found = [(model.state_key(prefix), ON_STATE), (model.lease_key(prefix), ON_LEASE)]
+    found += [(KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY)) for kind in model.KINDS]
+    on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
+    return [("SCAN", 0), *on_keys, *([("FLUSHDB",)] if flushdb else [])]
+
+
+def rehearse(connection: resp.Connection, prefix: str, *, flushdb: bool = False) -> None:
+    """Find out, without writing, whether the target would refuse anything of a migration now.
+
+    Raises:
+        HelpersError: it would; all missing rights are in one line, with the command that gives them.
+    """
+    # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
+    _try(connection, [("WATCH", model.lease_key(prefix)), ("UNWATCH",)])
+    _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
+    _try(connection, [("MULTI",), *commands(prefix, flushdb=flushdb), ("DISCARD",)])
+
+
+def _try(connection: resp.Connection, sent: list[Command]) -> None:
+    replies = resp.parse(connection.exchange(b"".join(encode(*words) for words in sent)))
+    errors = [(w, r) for w, r in zip(sent, replies, strict=True) if isinstance(r, hiredis.ReplyError)]
+    denied = [(words, "run the" in str(error)) for words, error in errors if str(error).startswith("NOPERM")]
+    if denied:
+        names = list(dict.fromkeys(str(words[0]) for words, of_command in denied if of_command))
+        keys = list(dict.fromkeys(str(words[1]) for words, of_command in denied if not of_command))
+        lacks = [f"may not run {text.join(names)}"] if names else []
+        lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
+        rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(map(_pattern, keys)))
+        raise HelpersError(
+            f"redis at {connection.address}: user {connection.user} {text.join(lacks)}; nothing was written; "
+            f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
+        )
+    for _, error in errors:
+        raise connection.refused(error)
+
+
+def _pattern(key: str) -> str:
+    """The pattern of keys like this one, as ACL takes it: ``shop:user:1:orders`` gives ``~shop:user:*``."""
+    for name in ("user", "product", "order", "migration"):
+        prefix, found, _ = key.rpartition(f"{name}:")
+        if found:
+            return f"~{prefix}{name}:*"
+    return f"~{key}"
