@@ -7,11 +7,12 @@ import re
 
 import numpy as np
 
-from helpers.transfer.strings import Bytes, Numbers, Strings
+from helpers.transfer.strings import Bytes, Mask, Numbers, Strings, place, whole
 
 ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-DATE_WIDTH = 26
+FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
+DATE_WIDTH = len(FORM)
 
 
 def columns(rows: bytes, width: int) -> list[Strings]:
@@ -37,9 +38,7 @@ def columns(rows: bytes, width: int) -> list[Strings]:
     ]
 
 
-def _unescaped(
-    data: Bytes, starts: Numbers, lengths: Numbers
-) -> tuple[Bytes, Numbers, Numbers, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
+def _unescaped(data: Bytes, starts: Numbers, lengths: Numbers) -> tuple[Bytes, Numbers, Numbers, Mask]:
     """The same fields with those that hold a backslash read anew and put behind the buffer."""
     marks = np.flatnonzero(data == ord("\\"))
     fields = np.unique(np.searchsorted(starts, marks, side="right") - 1)
@@ -74,13 +73,9 @@ def dates(column: Strings) -> tuple[Strings, Numbers]:
         column: dates as PostgreSQL writes them (DateStyle ISO); where NULL, what is given back has no
             meaning.
     """
-    form = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
-    matrix = np.repeat(form[None, :], len(column), axis=0)
-    for length in np.unique(column.lengths).tolist():
-        rows = np.flatnonzero(column.lengths == length)
-        matrix[rows, :length] = column.data[column.starts[rows, None] + np.arange(length)]
-    matrix[:, 10] = ord("T")
-    moments = matrix.view(f"S{DATE_WIDTH}").ravel().astype("datetime64[us]").astype(np.int64)
     n = len(column)
-    text = Strings(matrix.ravel(), np.arange(n) * DATE_WIDTH, np.full(n, DATE_WIDTH), column.present)
-    return text, moments
+    text = whole(np.tile(FORM, (n, 1)))
+    place(column, text.data, text.starts)
+    text.data[10::DATE_WIDTH] = ord("T")
+    moments = text.data.view(f"S{DATE_WIDTH}").astype("datetime64[us]").astype(np.int64)
+    return Strings(text.data, text.starts, text.lengths, column.present), moments

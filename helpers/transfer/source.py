@@ -134,6 +134,7 @@ class Source:
         self._keeper = self._open(snapshot)
         try:
             self._stream: Postgres | None = None
+            self._counts: dict[str, int] | None = None
             self._check()
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
@@ -165,7 +166,9 @@ class Source:
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
-        return {table: self.ask(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+        if self._counts is None:
+            self._counts = {table: self.ask(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+        return dict(self._counts)
 
     def stream(self, query: str, write: Callable[[bytes], object], *, binary: bool = False) -> None:
         """Run a query in the snapshot and give each row's bytes, as COPY writes them, to a function.
@@ -201,16 +204,16 @@ class Source:
             chunks.stop()
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
-        connection = self._open(self.exported)
-        self._stream = connection
+        connection, self._stream = self._stream or self._open(self.exported), None
         try:
             with connection.cursor() as cursor:
                 cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file)
+            self._stream, connection = connection, None
         except psycopg2.Error as error:
             raise self._error(error) from error
         finally:
-            connection.close()
-            self._stream = None
+            if connection is not None:  # in the middle of a COPY: good for nothing else
+                connection.close()
 
     def _open(self, snapshot: str | None) -> Postgres:
         try:

@@ -5,7 +5,7 @@ variable-size binary: https://arrow.apache.org/docs/format/Columnar.html). Rows 
 length are copied by one numpy assignment; lengths are few, so a batch of any size costs a few dozen of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +68,13 @@ def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
 
 def decimals(numbers: Numbers) -> Strings:
     """Whole numbers as decimal text."""
+    if not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(SMALL)):
+        return SMALL[numbers]
+    return _decimals(numbers)
+
+
+def _decimals(numbers: Numbers) -> Strings:
     n = len(numbers)
-    if not n:
-        return Strings(np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
     negative = numbers < 0
     rest = np.abs(numbers).astype(np.uint64)  # of int64's least number too, whose absolute value int64 lacks
     width = len(str(int(rest.max()))) + 1
@@ -92,7 +96,12 @@ def numbers(strings: Strings) -> Numbers:
     """The whole numbers that decimal texts say."""
     found = np.zeros(len(strings), dtype=np.int64)
     for length, rows in _by_length(strings.lengths):
-        found[rows] = _window(strings.data, length, "S")[strings.starts[rows]].astype(np.int64)
+        digits = _window(strings.data, length)[strings.starts[rows]].view(np.uint8).reshape(-1, length)
+        negative = digits[:, 0] == ord("-")
+        number = np.where(negative, 0, digits[:, 0] - ord("0")).astype(np.int64)
+        for place in range(1, length):  # int64's least number comes about by overflow, as it should
+            number = number * 10 + (digits[:, place] - ord("0"))
+        found[rows] = np.where(negative, -number, number)
     return found
 
 
@@ -103,6 +112,7 @@ def weave(*pieces: bytes | Strings) -> Strings:
         pieces: at least one column; all columns have the same number of rows.
     """
     n = next(len(piece) for piece in pieces if isinstance(piece, Strings))
+    pieces = _merged(pieces)
     lengths = np.zeros(n, dtype=np.int64)
     for piece in pieces:
         lengths += len(piece) if isinstance(piece, bytes) else piece.lengths
@@ -113,13 +123,29 @@ def weave(*pieces: bytes | Strings) -> Strings:
     for piece in pieces:
         if isinstance(piece, bytes):
             if piece and n:
-                _window(out, len(piece), "V")[at] = np.void(piece)
+                _window(out, len(piece))[at] = np.void(piece)
             at += len(piece)
-            continue
-        for length, rows in _by_length(piece.lengths):
-            _window(out, length, "V")[at[rows]] = _window(piece.data, length, "V")[piece.starts[rows]]
-        at += piece.lengths
+        else:
+            place(piece, out, at)
+            at += piece.lengths
     return Strings(out, starts, lengths)
+
+
+def place(strings: Strings, out: Bytes, at: Numbers) -> None:
+    """Copy each string into a buffer, to its own place there."""
+    for length, rows in _by_length(strings.lengths):
+        _window(out, length)[at[rows]] = _window(strings.data, length)[strings.starts[rows]]
+
+
+def _merged(pieces: "Iterable[bytes | Strings]") -> "tuple[bytes | Strings, ...]":
+    """The same pieces, plain bytes that follow each other made one."""
+    found: list[bytes | Strings] = []
+    for piece in pieces:
+        if isinstance(piece, bytes) and found and isinstance(found[-1], bytes):
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return tuple(found)
 
 
 def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
@@ -153,6 +179,10 @@ def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:
     return [(int(length), np.flatnonzero(lengths == length)) for length in found if length]
 
 
-def _window(data: Bytes, length: int, kind: str) -> "NDArray[np.void]":
+def _window(data: Bytes, length: int) -> "NDArray[np.void]":
     """A view whose element i is the ``length`` bytes from i on, to be taken or set as one."""
-    return np.ndarray((data.size - length + 1,), dtype=f"{kind}{length}", buffer=data, strides=(1,))
+    return np.ndarray((data.size - length + 1,), dtype=f"V{length}", buffer=data, strides=(1,))
+
+
+SMALL = _decimals(np.arange(1000))
+"""The text of small numbers, most of all of lengths."""
