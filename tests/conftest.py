@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from migrating import ROWS
 from psycopg2 import sql
 
-from helpers import connections, servers, settings
+from helpers import connections, schema, servers, settings
 
 _numbers = itertools.count()
 
@@ -75,6 +76,17 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         )
         cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
         connection.close()
+
+
+@pytest.fixture
+def source(postgres_url: str) -> str:
+    """The URL of a fresh schema with a few rows in the four tables."""
+    connection = connections.postgres(postgres_url)
+    with connection, connection.cursor() as cursor:
+        schema.create(connection)
+        cursor.execute(ROWS)
+    connection.close()
+    return postgres_url
 
 
 @pytest.fixture

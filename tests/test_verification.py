@@ -9,20 +9,11 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from migrating import ROWS
 
 from helpers import connections, migration, schema, verification
 from helpers.transfer import walk
 
-ROWS = """
-INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
-  timestamp '2026-01-01' + n * interval '1 day'
-  FROM generate_series(1, 6) n;
-INSERT INTO products SELECT n, 'product ' || n, n + 0.9 FROM generate_series(1, 3) n;
-INSERT INTO activities SELECT n, 1 + n % 3, CASE n % 2 WHEN 0 THEN 'login' ELSE 'a:b' END,
-  timestamp '2026-02-01' + n * interval '1.000001 s' FROM generate_series(1, 30) n;
-INSERT INTO orders SELECT n, 1 + n % 4, 1 + n % 3, timestamp '2026-03-01' + n * interval '1 min', n
-  FROM generate_series(1, 12) n;
-"""
 Redis = redis.Redis
 
 DAMAGE: dict[str, tuple[Callable[[Redis], Any], str, str]] = {

@@ -1,0 +1,41 @@
+"""A migration in a test: few rows, a call, and what it leaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+from helpers import connections, migration
+
+ROWS = """
+INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
+  timestamp '2026-01-01' + n * interval '1 day'
+  FROM generate_series(1, 6) n;
+INSERT INTO products SELECT n, 'product ' || n, n + 0.9 FROM generate_series(1, 3) n;
+INSERT INTO activities SELECT n, 1 + n % 3, CASE n % 2 WHEN 0 THEN 'login' ELSE 'a:b' END,
+  timestamp '2026-02-01' + n * interval '1.000001 s' FROM generate_series(1, 30) n;
+INSERT INTO orders SELECT n, 1 + n % 4, 1 + n % 3, timestamp '2026-03-01' + n * interval '1 min', n
+  FROM generate_series(1, 12) n;
+"""
+
+
+def run_sql(url: str, *statements: str) -> None:
+    connection = connections.postgres(url)
+    with connection:
+        for statement in statements:
+            connection.cursor().execute(statement)
+    connection.close()
+
+
+def migrate(source: str, target: str, **options: Any) -> dict[str, Any]:
+    return migration.migrate(source, target, progress=False, **options)
+
+
+def dump(url: str, but: bytes = b"migration:") -> dict[bytes, Any]:
+    """Everything in the database but the bookkeeping."""
+    client = connections.redis(url)
+    read: dict[bytes, Callable[[bytes], Any]] = {
+        b"hash": client.hgetall,
+        b"list": lambda k: client.lrange(k, 0, -1),
+        b"zset": lambda k: client.zrange(k, 0, -1, withscores=True),
+        b"string": client.get,
+    }
+    return {key: read[client.type(key)](key) for key in client.scan_iter(count=1000) if but not in key}
