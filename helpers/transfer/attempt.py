@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers import progress, resp, verification
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, loading, rehearsal, target
+from helpers.transfer import estimation, loading, record, rehearsal, target
 from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
 from helpers.transfer.refusals import refuse, refuse_state
 from helpers.transfer.rejects import Rejects
@@ -106,7 +106,12 @@ class Attempt:
         if not fresh or rows != loaded.table_rows():
             rejects.collect(source, checkpoint.renew_when_due)
         checkpoint.commit(
-            state={"status": "complete", "snapshot": source.snapshot, "finished": _now()},
+            state={
+                "status": "complete",
+                "snapshot": source.snapshot,
+                "finished": _now(),
+                **record.counts(rows, rejects),
+            },
         )
         run.load_seconds += time.perf_counter() - started
         caught_up = checked["by_problem"] if checked else {}
