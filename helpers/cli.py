@@ -121,6 +121,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(verify)
     _add_target(verify)
 
+    restore = add("restore", _restore, "rebuild the four tables from Redis alone, in a fresh schema")
+    restore.add_argument("--source", metavar="URL", help="Redis (REDIS_URL, Compose or embedded)")
+    restore.add_argument("--target", metavar="URL", help="PostgreSQL (POSTGRES_URL, Compose or embedded)")
+    restore.add_argument("--prefix", default="", metavar="P", help="stands before every key")
+    restore.add_argument(
+        "--schema", required=True, metavar="NAME", help="schema to make; it must not exist, or be empty"
+    )
+
     bench = add(
         "bench", _bench, "measure the comparison of Redis, MongoDB and Cassandra, and save the raw samples"
     )
@@ -242,6 +250,14 @@ def _verify(options: argparse.Namespace) -> int:
     result = verification.verify(options.source, options.target, prefix=options.prefix)
     _show(options, result, verification.describe(result))
     return DIFFERENT if result["differences"] else DONE
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from helpers import restoration
+
+    result = restoration.restore(options.source, options.target, schema=options.schema, prefix=options.prefix)
+    _show(options, result, restoration.describe(result))
+    return DIFFERENT if result["warnings"] else DONE
 
 
 def _bench(options: argparse.Namespace) -> int:

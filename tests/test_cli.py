@@ -10,7 +10,19 @@ import pytest
 from helpers import cli, settings
 from helpers.servers import process
 
-COMMANDS = ("up", "status", "down", "run", "populate", "migrate", "verify", "bench", "crashes", "report")
+COMMANDS = (
+    "up",
+    "status",
+    "down",
+    "run",
+    "populate",
+    "migrate",
+    "verify",
+    "restore",
+    "bench",
+    "crashes",
+    "report",
+)
 
 
 def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +56,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ("populate", "--users", "-1"),
         ("populate", "--activities", "0"),
         ("populate", "--source", "nonsense"),
+        ("restore",),
         ("run", "--publish"),
         ("report", "--results", "no/such/folder"),
     ],
