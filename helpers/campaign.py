@@ -19,6 +19,8 @@ AGAIN_SHARE = 0.5
 """With this probability a run that follows a kill is killed too."""
 LONGEST_PAUSE_S = 1.0
 """A killed server is started again after a random part of this."""
+LEARN_EVERY, RECENT = 10, 5
+"""After so many trials a run is watched again, and the last few count: a machine has slow spells."""
 ATTEMPTS = 3
 MOST_TOO_LATE = 20
 """So many trials a wanted kill, and no more: then something is wrong with the moments."""
@@ -38,14 +40,15 @@ class Campaign:
         self.source, self.target = source.url, target.url
         self.seed = seed
         self.client = connections.redis(self.target, decode_responses=True)
-        self.times: dict[str, float] = {}
+        self.watched: list[dict[str, float]] = []
         self.rows = 0
 
-    def learn(self, runs: int) -> dict[str, float]:
-        """What ``moments.learn`` gives for these servers; trials need it."""
-        self.times = moments.learn(self._mover, self.client, runs)
+    def learn(self, runs: int = 1) -> None:
+        """Watch migrations that nobody disturbs; from the last of them trials know how long one takes."""
+        for _ in range(runs):
+            self.watched.append(moments.watch(self._mover, self.client))
         self.rows = look(self.client).rows
-        return self.times
+        self.times = moments.middle(self.watched[-RECENT:])
 
     def trials(self, victim: str, kills: int) -> Iterator[dict[str, Any]]:
         """Trials, one after the other, until so many kills have struck.
@@ -59,6 +62,8 @@ class Campaign:
             number += 1
             if number > MOST_TOO_LATE * kills:
                 raise HelpersError(f"of {number:,} kills of {victim} only {struck:,} were in time")
+            if number % LEARN_EVERY == 0:
+                self.learn()
             chance = random.Random(f"{self.seed} {victim} {number}")
             began = time.monotonic()
             trial: dict[str, Any] = {
@@ -80,11 +85,10 @@ class Campaign:
 
     def _kill_movers(self, trial: dict[str, Any], chance: random.Random, struck: int, most: int) -> None:
         """Kill one mover after the other, and let one through; ``struck`` kills were made in other trials."""
-        changed = trial["older_load"]
         for number in range(struck, most):
             before = look(self.client)
             with self._mover() as mover:
-                mover.sleep_until(moments.draw(chance, self.times, self.rows, before, changed=changed))
+                mover.sleep_until(moments.draw(chance, self.times, self.rows, before))
                 at_s = mover.age_s
                 if not mover.kill():
                     trial["too_late"] += 1
@@ -92,8 +96,7 @@ class Campaign:
                     return
             now = self._struck(trial, before, at_s, look(self.client))
             trial["exits"].append(-9)
-            changed = number % 5 in CHANGED_OF_FIVE
-            if changed:
+            if number % 5 in CHANGED_OF_FIVE:
                 trial["kills"][-1]["changed"] = self._change(chance)
             self._compare_rows(trial, now)
             if chance.random() >= AGAIN_SHARE:
@@ -104,9 +107,7 @@ class Campaign:
         """Kill a server under a mover, start it again, and let the mover go on or another one begin."""
         before = look(self.client)
         with self._mover() as mover:
-            mover.sleep_until(
-                moments.draw(chance, self.times, self.rows, before, changed=trial["older_load"])
-            )
+            mover.sleep_until(moments.draw(chance, self.times, self.rows, before))
             now, at_s = look(self.client), mover.age_s
             if mover.running:
                 server.kill()

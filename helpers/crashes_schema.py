@@ -60,7 +60,9 @@ SCHEMA = _object(
         "rows": COUNTS,
         "wanted": _object(dict.fromkeys(VICTIMS, COUNT)),
         "appendfsync": {"const": "always"},
-        "undisturbed": _object(dict.fromkeys(("begun_s", "loaded_s", "verified_s", "ended_s"), SECONDS)),
+        "undisturbed": _object(
+            dict.fromkeys(("begun_s", "loaded_s", "verified_s", "ended_s"), SECONDS) | {"runs": COUNT}
+        ),
         "seconds": SECONDS,
         "trials": {"type": "array", "items": TRIAL},
         "summary": _object(dict.fromkeys(VICTIMS, SUMMARY)),

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from helpers import connections
@@ -11,17 +11,14 @@ from helpers.mover import DONE, LOADED, OVER, PHASES, VERIFYING, Mover, Standing
 
 EARLIEST = 0.95
 """The first moment, as a part of the time until an undisturbed run touches the target: a start is dull."""
-CAUGHT = ("complete", "reconciling")
-"""What a status must be for the next run to catch up, and not only to go on."""
 
 
-def learn(start: Callable[[], Mover], client: "connections.redis_py.Redis", runs: int) -> dict[str, float]:
-    """When an undisturbed migration begins and ends what it does: medians in seconds after its start.
+def watch(start: Callable[[], Mover], client: "connections.redis_py.Redis") -> dict[str, float]:
+    """When a migration that nobody disturbs begins and ends what it does, in seconds after its start.
 
     Args:
-        start: starts a migration.
-        client: of its target, which is emptied before each run; it decodes responses.
-        runs: how many are watched.
+        start: starts it.
+        client: of its target, which is emptied first; it decodes responses.
 
     Returns:
         ``begun_s`` (it holds the lease), ``loaded_s``, ``verified_s`` (it has given the lease back) and
@@ -30,11 +27,6 @@ def learn(start: Callable[[], Mover], client: "connections.redis_py.Redis", runs
     Raises:
         HelpersError: it did not succeed.
     """
-    found = [_watch(start, client) for _ in range(runs)]
-    return {name: median(times[name] for times in found) for name in found[0]}
-
-
-def _watch(start: Callable[[], Mover], client: "connections.redis_py.Redis") -> dict[str, float]:
     client.flushall()
     empty = look(client)
     seen: dict[str, float] = {}
@@ -60,21 +52,23 @@ def _watch(start: Callable[[], Mover], client: "connections.redis_py.Redis") -> 
     }
 
 
-def draw(
-    chance: random.Random, times: Mapping[str, float], rows: int, before: Standing, *, changed: bool
-) -> float:
+def middle(watched: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The medians of what ``watch`` saw several times."""
+    return {name: median(times[name] for times in watched) for name in watched[0]}
+
+
+def draw(chance: random.Random, times: Mapping[str, float], rows: int, before: Standing) -> float:
     """A moment for a kill in seconds after the start, uniform over the time in which a run works.
 
-    A run that finds rows committed has less to load; one that finds a load complete, or its source changed,
-    has to catch up, which takes about as long as verifying.
+    A run that finds rows committed has less to load, but has to compare them, which takes about as long as
+    verifying.
 
     Args:
         chance: where the number comes from.
-        times: of an undisturbed run, as ``learn`` gives them.
+        times: of an undisturbed run, as ``watch`` gives them.
         rows: of the source.
         before: what the run finds.
-        changed: whether the source has changed since.
     """
     spared = min(before.rows / rows, 1) * (times["loaded_s"] - times["begun_s"])
-    more = times["verified_s"] - times["loaded_s"] if changed or before.status in CAUGHT else 0
+    more = times["verified_s"] - times["loaded_s"] if before.rows else 0
     return chance.uniform(EARLIEST * times["begun_s"], times["verified_s"] - spared + more)

@@ -99,10 +99,10 @@ def moments(results: Results) -> str:
     hit = [phase for phase, number in phases.items() if number]
     return (
         f"Moments are drawn uniformly over the time that a run of {plural(rows, 'row')} in batches of "
-        f"{count(data['batch_rows'])} is expected to work (an undisturbed one ended after "
-        f"{three(data['undisturbed']['ended_s'])} s), with seed {data['seed']}; {count(late)} more came too "
-        f"late, when the migration had ended. The kills of the migration hit {len(hit)} of its "
-        f"{len(phases)} phases."
+        f"{count(data['batch_rows'])} is expected to work (undisturbed ones ended after "
+        f"{three(data['undisturbed']['ended_s'])} s, the median), with seed {data['seed']}; {count(late)} "
+        "more came too late, when the migration had ended. The kills of the migration hit "
+        f"{len(hit)} of its {len(phases)} phases."
     )
 
 
