@@ -1,0 +1,107 @@
+"""Claims on the ladder say what the rounds say: win, tie, reverse, missing."""
+
+from typing import Any
+
+import pytest
+
+from helpers.claims import ladder
+from helpers.figures import ladder as figures
+from helpers.ladder import against, summarise
+from helpers.results import Missing, Record, Results
+
+SAID = [ladder.reached, ladder.limit, ladder.absent, ladder.memory, ladder.verification]
+DRAWN = [ladder.table, ladder.growth_table, figures.rates, figures.cpu, figures.growth]
+SLOW, QUICK, MIXED = (90, 100, 110), (390, 400, 410), (80, 100, 120)
+
+
+def having(busy: float = 0.5, growth: Any = None, **rates: tuple[float, ...]) -> Results:
+    rounds = [
+        {
+            "rung": rung,
+            "round": number,
+            "rows": 100,
+            "seconds": 100 / rate,
+            "rows_per_second": rate,
+            "redis_cpu_seconds": 100 / rate * busy,
+            "client_cpu_seconds": 2e-4,
+        }
+        for rung, of_rung in {"row": (10, 10, 10), **rates}.items()
+        for number, rate in enumerate(of_rung)
+    ]
+    data = {
+        "labels": {
+            "row": "row by row",
+            "pipeline": "pipelined",
+            "redis_cli_file": "file",
+            "streamed": "stream",
+        },
+        "rounds": rounds,
+        "summary": summarise(rounds),
+        "against": against(rounds),
+        "absent": {"a tool": "not on PATH"},
+        "growth": growth,
+    }
+    return Results({"ladder": Record("ladder", "quick", "", {}, data)})
+
+
+def grown(verify: float, *peaks: float) -> list[dict[str, float]]:
+    return [
+        {"rows": 10**i, "round": 1, "load_seconds": 2.0, "verify_seconds": verify, "peak_rss_mb": peak}
+        for i, peak in enumerate(peaks, start=3)
+    ]
+
+
+@pytest.mark.parametrize("claim", SAID)
+def test_missing(claim: Any) -> None:
+    assert "not measured" in claim(Results({}))
+
+
+@pytest.mark.parametrize("function", DRAWN)
+def test_tables_and_figures_without_results(function: Any) -> None:
+    with pytest.raises(Missing):
+        function(Results({}))
+
+
+def test_win_tie_and_reverse() -> None:
+    text = ladder.reached(having(pipeline=SLOW, streamed=QUICK))
+    assert "400 rows/s" in text and "40.0 times the row-by-row loop" in text
+    assert "4.00 times its rate (3.73 to 4.33): more in every round" in text
+    assert "less in every round" in ladder.reached(having(pipeline=QUICK, streamed=SLOW))
+    assert "no difference is shown" in ladder.reached(having(pipeline=(100, 100, 100), streamed=MIXED))
+
+
+def test_the_way_from_a_file_is_a_ceiling_and_no_rival() -> None:
+    results = having(0.95, pipeline=SLOW, redis_cli_file=(800, 800, 800), streamed=QUICK)
+    assert "quickest was pipelined" in ladder.reached(results)
+    text = ladder.limit(results)
+    assert "800 rows/s" in text and "95.0 % of a core then: that is its limit" in text
+    assert "reached 50.0 % of that rate" in text
+    assert "not yet its limit" in ladder.limit(having(0.5, redis_cli_file=QUICK, streamed=SLOW))
+
+
+def test_memory_flat_and_growing() -> None:
+    results = having(pipeline=SLOW, streamed=QUICK, growth=grown(1, 100, 101, 102))
+    assert "102 MB with 100,000 rows" in ladder.memory(results)
+    assert "does not grow" in ladder.memory(results)
+    assert "it grows" in ladder.memory(having(streamed=QUICK, growth=grown(1, 100, 200)))
+
+
+def test_verification_shorter_longer_and_both() -> None:
+    assert "never longer" in ladder.verification(having(streamed=QUICK, growth=grown(1, 1, 1)))
+    assert "always longer" in ladder.verification(having(streamed=QUICK, growth=grown(3, 1, 1)))
+    both = grown(1, 1) + grown(3, 1)
+    assert "0.500 to 1.50): sometimes longer" in ladder.verification(having(streamed=QUICK, growth=both))
+
+
+def test_absent() -> None:
+    assert ladder.absent(having(streamed=QUICK)) == "a tool was not measured: not on PATH."
+
+
+def test_tables_and_drawings_hold_every_rung_and_size() -> None:
+    results = having(pipeline=SLOW, redis_cli_file=QUICK, streamed=QUICK, growth=grown(1, 100, 101))
+    assert list(ladder.table(results)["Way"]) == ["row by row", "pipelined", "file", "stream"]
+    assert list(ladder.growth_table(results)["Rows"]) == ["1,000", "10,000"]
+    labels = [text.get_text() for text in figures.rates(results).axes[0].get_yticklabels()]
+    assert labels == ["row by row", "pipelined", "file", "stream"]
+    assert len(figures.cpu(results).axes[0].patches) == 8
+    assert len(figures.growth(results).axes[0].lines) == 2
