@@ -13,8 +13,9 @@ from helpers.progress import bar
 from helpers.rss import peak_rss_mb
 from helpers.transfer import target as redis_side
 from helpers.transfer.holdings import MEND, Holdings, Piece
+from helpers.transfer.lines import refused
 from helpers.transfer.record import finished, recorded
-from helpers.transfer.tables import Tables, refused
+from helpers.transfer.tables import Tables
 from helpers.transfer.timelines import Timelines
 from helpers.transfer.watch import Watch
 

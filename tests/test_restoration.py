@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from helpers import catalogue, cli, connections, migration, model, population, resp, restoration, schema
 from helpers.errors import HelpersError
+from helpers.servers import scratch
 from helpers.transfer import holdings, target
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.tables import Tables
@@ -598,6 +599,19 @@ def test_a_user_who_may_only_read_is_enough(source: str, redis_url: str, back: s
         admin.acl_deluser("reader")
 
 
+def test_a_read_only_replica_is_enough(source: str, redis_url: str, back: str) -> None:
+    migrate(source, redis_url)
+    primary = connections.redis(redis_url).connection_pool.connection_kwargs
+    replicaof = f"replicaof 127.0.0.1 {primary['port']}"
+    with scratch.redis(f"masterauth {primary['password']}", replicaof) as replica:
+        url = f"{replica.url.rpartition('/')[0]}/{primary['db']}"
+        client = connections.redis(url)
+        while not client.exists("migration:state"):
+            time.sleep(0.05)
+        assert restore(url, source, back)["warnings"] == []
+    assert differences(source, back) == []
+
+
 def test_a_schema_that_holds_something_is_refused(source: str, redis_url: str, back: str) -> None:
     migrate(source, redis_url)
     ask(source, f"CREATE SCHEMA {quoted(back)}")
@@ -727,6 +741,17 @@ def test_memory_stays_flat(source: str, redis_url: str, back: str) -> None:
         peaks.append(result["peak_rss_mb"])
     assert peaks[1] < 150
     assert peaks[1] < peaks[0] + 30, peaks
+
+
+def test_long_values_make_small_windows() -> None:
+    window = holdings.Window()
+    for _ in range(20):
+        window.saw(window.rows, 100 * window.rows)
+    assert window.rows == holdings.MOST_ROWS
+    window.saw(1000, 1000 << 20)
+    assert window.rows == holdings.WINDOW_BYTES >> 20
+    window.saw(1, 1 << 30)
+    assert window.rows == 1
 
 
 def test_the_command(source: str, redis_url: str, back: str) -> None:

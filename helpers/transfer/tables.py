@@ -1,7 +1,6 @@
 """The four tables in a schema of their own: made, filled and closed in one transaction, or not at all."""
 
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -13,7 +12,7 @@ from helpers import catalogue, connections, model, schema
 from helpers.errors import HelpersError, first_line
 from helpers.transfer.constraints import Constraints
 from helpers.transfer.holdings import Piece
-from helpers.transfer.source import EXPECTED
+from helpers.transfer.lines import lines
 from helpers.transfer.timelines import Member
 from helpers.transfer.widths import wider
 
@@ -36,8 +35,6 @@ STAGES = """
 CREATE TEMPORARY TABLE restored_keys (kind text, number int8) ON COMMIT DROP;
 CREATE TEMPORARY TABLE restored_members (score float8, activity_id int8, activity_type bytea) ON COMMIT DROP
 """
-NULL = rb"\N"
-ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))
 
 
 class Tables:
@@ -122,18 +119,11 @@ class Tables:
         """Add rows; widens a column that cannot hold its values as they are. How many rows that were.
 
         Raises:
-            psycopg2.DataError: PostgreSQL refuses a value; ``refused`` tells which.
+            psycopg2.DataError: PostgreSQL refuses a value; ``lines.refused`` tells which.
         """
         for column, values in zip(model.COLUMNS[piece.table], piece.columns, strict=True):
             self._widen(piece.table, column, values)
-        columns = [
-            [NULL if v is None else _escape(v) for v in values]
-            if EXPECTED.get(column) == "text"
-            else [NULL if v is None else v for v in values]
-            for column, values in zip(model.COLUMNS[piece.table], piece.columns, strict=True)
-        ]
-        lines = b"".join([b"\t".join(row) + b"\n" for row in zip(*columns, strict=True)])
-        self._copy(f"{piece.table} ({', '.join(model.COLUMNS[piece.table])})", lines)
+        self._copy(f"{piece.table} ({', '.join(model.COLUMNS[piece.table])})", lines(piece))
         return len(piece.keys)
 
     def finish(self) -> None:
@@ -192,29 +182,3 @@ class Tables:
             cursor.execute(query, values)
             while found := cursor.fetchmany(rows()):
                 yield found
-
-
-def refused(error: psycopg2.DataError, piece: Piece) -> tuple[int, str | None]:
-    """(row, column) of the value that PostgreSQL refused in ``Tables.copy``; None for a column not known."""
-    found = re.search(r"\D (\d+)(?:, \w+ (\w+))?", error.diag.context or "")
-    row = min(int(found[1]), len(piece.keys)) - 1 if found else 0
-    columns = dict(zip(model.COLUMNS[piece.table], piece.columns, strict=True))
-    if found and found[2] in columns:
-        return row, found[2]
-    return row, next((name for name, values in columns.items() if not _is_text(values[row])), None)
-
-
-def _is_text(value: bytes | None) -> bool:
-    """Whether PostgreSQL can take a value as text in UTF-8."""
-    try:
-        return value is None or (b"\0" not in value and value.decode() is not None)
-    except UnicodeDecodeError:
-        return False
-
-
-def _escape(value: bytes) -> bytes:
-    """A value in COPY's text format."""
-    for raw, escaped in ESCAPES:
-        if raw in value:
-            value = value.replace(raw, escaped)
-    return value
