@@ -43,7 +43,8 @@ def reached(results: Results) -> str:
     return (
         f"The streamed load reached {count(mine['median'])} rows/s (median of rounds; "
         f"{count(mine['min'])} to {count(mine['max'])}), {three(mine['ratio'])} times the row-by-row "
-        f"loop. Of the other ways the quickest was {data['labels'][best]} with {count(others[best]['median'])} rows/s; in the same round "
+        f"loop. Of the other ways the quickest was {data['labels'][best]} with "
+        f"{count(others[best]['median'])} rows/s; in the same round "
         f"the streamed load reached {three(ratio['median'])} times its rate ({three(ratio['min'])} to "
         f"{three(ratio['max'])}): {verdict}."
     )
