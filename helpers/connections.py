@@ -22,6 +22,7 @@ REMEDIES = {
     "max number of clients": "raise maxclients, or close other connections",
     "loading the dataset": "wait until it has read its data",
     "permissions to run the": "give this user the right (`ACL SETUSER`)",
+    "MISCONF": "repair that",
 }
 """Remedies by what a server's answer says, where the common one does not fit."""
 TIMEOUT_S = 5
@@ -44,6 +45,7 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
     if not whole:  # its parts are not where they should be: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed (a / or @ in a password is written %2F or %40)")
     reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
+    reason = reason.split(". Commands that")[0].rstrip(".")
     for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)

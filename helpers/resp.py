@@ -3,6 +3,7 @@
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2).
 """
 
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -36,6 +37,7 @@ REMEDIES = {
     "NOREPLICAS": "wait for its replicas, or lower min-replicas-to-write; then the same command goes on",
     "WRONGTYPE": "another program wrote a key of the model; the same command puts that right",
 }
+ALLOW = "allow it by `ACL SETUSER {user} +{name}`"
 NOT_READY = ("LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY")
 
 
@@ -134,12 +136,14 @@ class Connection:
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy."""
-        text = first_line(error)
+        text = first_line(error).split(". Commands that")[0].rstrip(".")
         code = text.removeprefix("EXECABORT Transaction discarded because of: ").split(" ", 1)[0]
         where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"
         if code in NOT_READY:
             return Lost(f"{where}; wait until it is ready, then the same command goes on")
-        refused = Refused(f"{where}; {REMEDIES.get(code, 'see the Redis log')}")
+        denied = re.search(r"run the '([\w|]+)'", text)
+        remedy = REMEDIES.get(code, "see the Redis log")
+        refused = Refused(f"{where}; {ALLOW.format(user=self.user, name=denied[1]) if denied else remedy}")
         refused.code = code
         return refused
 

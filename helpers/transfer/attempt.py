@@ -75,7 +75,7 @@ class Attempt:
                 known or estimation.sample(self.source, self.connection, run.prefix).bytes_per_row
             )
             needed = estimation.memory(run.bytes_per_row, rows, loading.Progress(state).table_rows())
-            if needed > fitness.free_bytes and not run.anew:
+            if not run.anew and not estimation.fits(needed, fitness):
                 run.warnings.append(estimation.too_much(needed, fitness))
         for warning in run.warnings if run.progress else ():
             progress.say(f"warning: {warning}")

@@ -15,6 +15,8 @@ from helpers.transfer.target import Fitness
 
 SAMPLE_ROWS = 2000
 SAMPLE_OWNERS = 100
+UNDER_WAY_BYTES = 8 << 20
+"""What a batch that is being written takes for a moment, at most."""
 ENTRY_BYTES = 16
 """What a key costs beyond MEMORY USAGE: its place in the database's table of keys, which is half empty."""
 
@@ -105,10 +107,20 @@ def memory(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Ma
     return round(sum(size * max(rows[table] - done[table], 0) for table, size in bytes_per_row.items()))
 
 
+def fits(needed: int, fitness: Fitness) -> bool:
+    """Whether there is room for so many bytes more, and for the batches on their way."""
+    return not fitness.limit_bytes or _with_margin(needed) <= fitness.free_bytes
+
+
 def too_much(needed: int, fitness: Fitness) -> str:
     """What to say when that is more than there is."""
-    enough = fitness.used_bytes + needed
+    enough = fitness.used_bytes + _with_margin(needed)
     return (
         f"about {text.size_bytes(needed)} are needed and {text.size_bytes(fitness.free_bytes)} are left "
         f"below maxmemory; set it to {enough} or more"
     )
+
+
+def _with_margin(needed: int) -> int:
+    """With a tenth more, and room for the batch that is being written."""
+    return needed + needed // 10 + min(needed, UNDER_WAY_BYTES)

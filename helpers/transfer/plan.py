@@ -31,7 +31,7 @@ def plan(run: Run) -> dict[str, Any]:
         sample = estimation.sample(source, connection, run.prefix)
         memory = estimation.memory(sample.bytes_per_row, rows, done)
         warnings = list(fitness.warnings)
-        if fitness.limit_bytes and not run.anew and loads and memory > fitness.free_bytes:
+        if fitness.limit_bytes and not run.anew and loads and not estimation.fits(memory, fitness):
             warnings.append(estimation.too_much(memory, fitness))
         return {
             "status": "dry run",

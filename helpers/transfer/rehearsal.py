@@ -65,15 +65,15 @@ def rehearse(connection: resp.Connection, prefix: str, *, flushdb: bool = False)
         HelpersError: it would; all missing rights are in one line, with the command that gives them.
     """
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
-    _try(connection, [("WATCH", model.lease_key(prefix)), ("UNWATCH",)])
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    _try(connection, [("MULTI",), *commands(prefix, flushdb=flushdb), ("DISCARD",)])
+    lease: list[Command] = [("WATCH", model.lease_key(prefix)), ("UNWATCH",)]
+    _try(connection, [*lease, ("MULTI",), *commands(prefix, flushdb=flushdb), ("DISCARD",)])
 
 
 def _try(connection: resp.Connection, sent: list[Command]) -> None:
     replies = resp.parse(connection.exchange(b"".join(encode(*words) for words in sent)))
     errors = [(w, r) for w, r in zip(sent, replies, strict=True) if isinstance(r, hiredis.ReplyError)]
-    denied = [(words, "run the" in str(error)) for words, error in errors if str(error).startswith("NOPERM")]
+    denied = [(words, "run the" in str(error)) for words, error in errors if "NOPERM" in str(error)]
     if denied:
         names = list(dict.fromkeys(str(words[0]) for words, of_command in denied if of_command))
         keys = list(dict.fromkeys(str(words[1]) for words, of_command in denied if not of_command))
