@@ -11,7 +11,7 @@ from helpers.results import Missing, Record, Results
 
 CLAIMS = [
     migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
-    migration.again,
+    migration.again, migration.back,
     migration.persistence, migration.ladder, migration.ladder_limit, migration.ladder_absent,
     modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
 ]  # fmt: skip
@@ -120,6 +120,20 @@ def test_again_with_counts_that_agree_and_that_do_not() -> None:
     text = migration.again(having("migration", again=part))
     assert "did not agree (5 rows, 6 counted)" in text and "caught up nothing" in text
     assert "still found 1 difference" in text
+
+
+def test_back_with_nothing_rejected_with_rejects_and_with_a_fault() -> None:
+    none = {"users": 0, "orders": 0}
+    part = {"rows": {"users": 2, "orders": 3}, "only_before": none, "only_after": none, "rejected": none}
+    text = migration.back(having("migration", back=part))
+    assert text == "From Redis alone 5 rows were made again; none differs, and none is missing."
+    one = {"users": 0, "orders": 1}
+    text = migration.back(having("migration", back={**part, "only_before": one, "rejected": one}))
+    assert "none is missing but the 1 row that could not be held" in text
+    for fault in ({"only_before": one}, {"only_after": one}, {"rejected": one}):
+        assert "that is a fault" in migration.back(having("migration", back={**part, **fault}))
+    swapped = {"only_before": one, "rejected": {"users": 1, "orders": 0}}
+    assert "that is a fault" in migration.back(having("migration", back={**part, **swapped}))
 
 
 def test_refused_rejects_persistence() -> None:

@@ -145,6 +145,27 @@ def rejects(results: Results) -> str:
     )
 
 
+def back(results: Results) -> str:
+    """Whether the tables made from Redis alone are those that were migrated, rejected rows apart."""
+    part = _part(results, "migration", "back")
+    if not part:
+        return "The way back was not measured."
+    rows, rejected = sum(part["rows"].values()), sum(part["rejected"].values())
+    gone, new = sum(part["only_before"].values()), sum(part["only_after"].values())
+    if not new and part["only_before"] == part["rejected"]:
+        verdict = (
+            f"none differs, and none is missing but the {plural(rejected, 'row')} that could not be held"
+            if rejected
+            else "none differs, and none is missing"
+        )
+    else:
+        verdict = (
+            f"{plural(gone, 'row')} of the source are not among them, where {count(rejected)} could not be "
+            f"held, and {count(new)} of them are not in the source: that is a fault"
+        )
+    return f"From Redis alone {plural(rows, 'row')} were made again; {verdict}."
+
+
 def persistence(results: Results) -> str:
     """What was left after a kill -9 of Redis."""
     part = _part(results, "migration", "persistence")
