@@ -138,6 +138,25 @@ def test_a_migration_that_cannot_come_to_its_end_is_a_fault(trials: Campaign) ->
     trials.client.flushall()
 
 
+@pytest.mark.parametrize(("rows", "faults"), [(1, 1), (0, 0)])
+def test_giving_up_on_a_server_that_is_back_is_a_fault(
+    trials: Campaign, monkeypatch: pytest.MonkeyPatch, rows: int, faults: int
+) -> None:
+    """A migration under way has to wait; one that has committed nothing may say so and end with 2."""
+
+    def until_there_are_rows(running: mover.Mover, age_s: float) -> None:
+        while running.running and mover.look(trials.client).rows < rows:
+            time.sleep(0.001)
+
+    wait, gave_up = mover.Mover.wait, [mover.Ended(2, None, "gave up")]
+    monkeypatch.setattr(mover.Mover, "sleep_until", until_there_are_rows)
+    monkeypatch.setattr(mover.Mover, "wait", lambda self: gave_up.pop() if gave_up else wait(self))
+    (trial,) = trials.trials("redis", 1)
+    assert trial["said"] == ["gave up"] and trial["exits"] == [2, 0]
+    assert len(trial["faults"]) == faults and trial["after"] in ("resumed", "anew")
+    assert trial["verify"] == trial["judge"] == CLEAN
+
+
 def test_a_change_of_the_source_keeps_the_number_of_orders(trials: Campaign) -> None:
     source = connections.postgres(trials.source)
     with source, source.cursor() as cursor:
