@@ -26,7 +26,7 @@ FORMS = {
     "timestamp": (re.compile(DATE), "a date such as 2026-11-22T10:00:00.000000"),
     "numeric": (re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|NaN|-?Infinity"), "a number such as 19.90"),
 }
-"""Pattern of each kind of value (see ``source.EXPECTED``), and its name. Texts may be anything."""
+"""Pattern of each kind of value (see ``shape.EXPECTED``), and its name. Texts may be anything."""
 
 
 def fault(kind: str, values: Sequence[bytes | None]) -> tuple[int, str] | None:

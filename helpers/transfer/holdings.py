@@ -15,7 +15,7 @@ from helpers.errors import HelpersError
 from helpers.resp import encode
 from helpers.transfer import forms
 from helpers.transfer.differences import show
-from helpers.transfer.source import EXPECTED
+from helpers.transfer.shape import EXPECTED
 
 MOST_ROWS = 10_000
 WINDOW_BYTES = 2 << 20

@@ -6,7 +6,7 @@ import psycopg2
 
 from helpers import model
 from helpers.transfer.holdings import Piece
-from helpers.transfer.source import EXPECTED
+from helpers.transfer.shape import EXPECTED
 
 NULL = rb"\N"
 ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))

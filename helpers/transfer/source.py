@@ -2,22 +2,25 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import connection as Postgres
 
 from helpers import connections, settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import COLUMNS, TABLES
+from helpers.transfer import shape
 
-SESSION = """
+SESSION = f"""
     SET datestyle = 'ISO, YMD'; SET client_encoding = 'UTF8'; SET row_security = off;
-    SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-    SET work_mem = '64MB'
+    SET lock_timeout = '{settings.SILENCE_S}s';
+    SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET work_mem = '64MB';
 """
 IN_RANGE = "isfinite({0}) AND {0} >= '0001-01-01' AND {0} < '10000-01-01'"
 KEPT: Mapping[str, str] = {
@@ -37,18 +40,12 @@ HASHED = ("users", "products", "orders")
 CHUNK_BYTES = 1 << 19
 """How much of COPY's text is taken at once."""
 
-ACCEPTED = {
-    "int": {"int2", "int4", "int8"},
-    "text": {"varchar", "text", "bpchar", "name"},
-    "timestamp": {"timestamp"},
-    "numeric": {"numeric"},
+REMEDIES: Mapping[type[psycopg2.Error], str] = {
+    errors.LockNotAvailable: "another session holds a lock on the table; wait for it, or end it",
+    errors.InsufficientPrivilege: "this user needs SELECT on the four tables, and BYPASSRLS where row "
+    "security is on",
 }
-EXPECTED = {
-    "created_at": "timestamp",
-    "activity_date": "timestamp",
-    "order_date": "timestamp",
-    "price": "numeric",
-} | dict.fromkeys(("username", "email", "product_name", "activity_type"), "text")
+Result = TypeVar("Result")
 
 
 class SourceLost(HelpersError):
@@ -131,11 +128,13 @@ class Source:
     def __init__(self, url: str, snapshot: str | None = None) -> None:
         self.url = url
         self.address = settings.address(url)
-        self._keeper = self._open(snapshot)
+        self._stream: Postgres | None = None
+        self._counts: dict[str, int] | None = None
+        self._keeper = self._connect()
         try:
-            self._stream: Postgres | None = None
-            self._counts: dict[str, int] | None = None
-            self._check()
+            shape.check_kinds(self.ask, f"postgres at {self.address}")
+            self._begin(self._keeper, snapshot)
+            shape.check_columns(self.ask, f"postgres at {self.address}")
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
             self.identity = self._identity()
@@ -157,12 +156,7 @@ class Source:
 
     def ask(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a query in the snapshot."""
-        try:
-            with self._keeper.cursor() as cursor:
-                cursor.execute(sql, values)
-                return cursor.fetchall()
-        except psycopg2.Error as error:
-            raise self._error(error) from error
+        return self._run(self._keeper, lambda cursor: (cursor.execute(sql, values), cursor.fetchall())[1])
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
@@ -204,36 +198,73 @@ class Source:
             chunks.stop()
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
-        connection, self._stream = self._stream or self._open(self.exported), None
-        try:
-            with connection.cursor() as cursor:
-                cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file)
-            self._stream, connection = connection, None
-        except psycopg2.Error as error:
-            raise self._error(error) from error
-        finally:
-            if connection is not None:  # in the middle of a COPY: good for nothing else
-                connection.close()
+        connection, self._stream = self._stream, None
+        if connection is None:
+            connection = self._connect()
+            self._begin(connection, self.exported)
+        self._run(connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file))
+        self._stream = connection
 
-    def _open(self, snapshot: str | None) -> Postgres:
+    def _connect(self) -> Postgres:
         try:
             connection = connections.postgres(self.url, application_name="helpers migrate")
         except HelpersError as error:
             raise SourceLost(str(error)) from error
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(SESSION)
-                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                if snapshot is not None:
-                    cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,))
-        except psycopg2.Error as error:
-            connection.close()
-            raise self._error(error) from error
+        connection.autocommit = True
+        self._run(connection, lambda cursor: cursor.execute(SESSION))
         return connection
+
+    def _begin(self, connection: Postgres, snapshot: str | None) -> None:
+        """Begin the transaction: in that snapshot, or in one that is taken at its first query.
+
+        The tables are locked before, as their readers do, because TRUNCATE and ALTER TABLE would empty them
+        for a snapshot that is older.
+        """
+        self._run(
+            connection, lambda cursor: cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        )
+        if snapshot is None:
+            lock = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS SHARE MODE"
+            self._run(connection, lambda cursor: cursor.execute(lock))
+        else:
+            self._run(connection, lambda cursor: cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,)))
+
+    def _run(self, connection: Postgres, work: Callable[[Any], Result]) -> Result:
+        """What some work with a cursor gives; an interrupt cancels it, a failure closes the connection.
+
+        libpq waits in C, where Python sees no Ctrl-C: so it waits in a thread.
+        """
+        done: list[Result] = []
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                with connection.cursor() as cursor:
+                    done.append(work(cursor))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            connection.cancel()
+            thread.join()
+            connection.close()
+            raise
+        if not failed:
+            return done[0]
+        connection.close()
+        if isinstance(failed[0], psycopg2.Error):
+            raise self._error(failed[0]) from failed[0]
+        raise failed[0]
 
     def _error(self, error: psycopg2.Error) -> HelpersError:
         text = f"postgres at {self.address}: {first_line(error)}"
+        for kind, remedy in REMEDIES.items():
+            if isinstance(error, kind):
+                return HelpersError(f"{text}; {remedy}; the source was only read")
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return SourceLost(f"{text}; {connections.REMEDY}")
         return HelpersError(f"{text}; the source was only read")
@@ -249,45 +280,3 @@ class Source:
             str(self.ask("SELECT system_identifier FROM pg_control_system()")[0][0]) if allowed else "unknown"
         )
         return json.dumps({"system": system, "database": database, "schema": schema})
-
-    def _check(self) -> None:
-        """Refuse tables that are missing or not of the course's form, by name."""
-        missing = [t for t in TABLES if self.ask("SELECT to_regclass(%s) IS NULL", (t,))[0][0]]
-        where = f"postgres at {self.address}"
-        if missing:
-            raise HelpersError(
-                f"{where}: no table {', '.join(missing)}; `python -m helpers populate` makes the course's "
-                "tables"
-            )
-        for table in TABLES:
-            types = dict(
-                self.ask(
-                    "SELECT attname, typname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
-                    "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-                    (table,),
-                )
-            )
-            for column in COLUMNS[table]:
-                expected = EXPECTED.get(column, "int")
-                if types.get(column) not in ACCEPTED[expected]:
-                    found = types.get(column, "missing")
-                    raise HelpersError(
-                        f"{where}: {table}.{column} is {found}, not {expected}; the model cannot hold it"
-                    )
-            more = sorted(set(types) - set(COLUMNS[table]))
-            if more:
-                raise HelpersError(
-                    f"{where}: {table} has columns that the model does not hold: {', '.join(more)}; "
-                    "migrate a schema of views or tables without them"
-                )
-            unique = self.ask(
-                "SELECT EXISTS (SELECT FROM pg_index JOIN pg_attribute a ON attrelid = indrelid AND "
-                "attnum = indkey[0] "
-                "WHERE indrelid = to_regclass(%s) AND indisunique AND indnkeyatts = 1 AND indpred IS NULL "
-                "AND indexprs IS NULL AND attnotnull AND attname = %s)",
-                (table, COLUMNS[table][0]),
-            )[0][0]
-            if not unique:
-                raise HelpersError(
-                    f"{where}: {table}.{COLUMNS[table][0]} is no primary key; rows could not be told apart"
-                )
