@@ -6,7 +6,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2).
 import re
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -65,8 +65,10 @@ def parse(raw: bytes) -> list[Any]:
     return replies
 
 
-def errors(replies: Iterable[Any]) -> Iterable[hiredis.ReplyError]:
+def errors(replies: Sequence[Any]) -> Iterable[hiredis.ReplyError]:
     """The error replies, those inside arrays too."""
+    if {hiredis.ReplyError, list}.isdisjoint(map(type, replies)):  # thousands of numbers, most of the time
+        return
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
             yield reply

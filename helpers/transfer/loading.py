@@ -11,7 +11,7 @@ from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.source import PARTS, Part, Source
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 20_000
 
 
 class Progress:
