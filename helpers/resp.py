@@ -109,17 +109,17 @@ class Connection:
         """Close the connection."""
         self._client.close()
 
-    def exchange(self, commands: bytes) -> bytes:
+    def exchange(self, *commands: bytes) -> bytes:
         """The replies to some commands, raw.
 
         Args:
-            commands: whole commands in RESP, any number.
+            commands: pieces that together are whole commands in RESP, any number.
 
         Raises:
             Lost: the connection broke, or no byte came for a minute.
         """
         try:
-            self._socket.sendall(commands + self._last)
+            self._socket.sendall(b"".join((*commands, self._last)))
         except OSError as error:
             raise self._lost(error) from error
         return self._receive(until=self._last_reply)[: -len(self._last_reply)]

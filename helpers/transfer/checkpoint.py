@@ -125,12 +125,12 @@ class Checkpoint:
         body = encode("HSET", self.key, *(w for pair in state.items() for w in pair)) if state else b""
         ours = count + bool(state)
         raw = self.connection.exchange(
-            encode("MULTI")
-            + commands
-            + body
-            + encode("PEXPIRE", self.lease, LEASE_MS)
-            + encode("EXEC")
-            + self._end
+            encode("MULTI"),
+            commands,
+            body,
+            encode("PEXPIRE", self.lease, LEASE_MS),
+            encode("EXEC"),
+            self._end,
         )
         queued = OK_QUEUED[0] + OK_QUEUED[1] * (ours + 1)
         as_hoped = raw.startswith(queued)
