@@ -5,13 +5,17 @@ Exit codes: 0 done; 1 done, but with differences or rejected rows; 2 it could no
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 from helpers.errors import HelpersError, first_line
+from helpers.transfer.patience import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
 INTERRUPTED = 130
@@ -36,15 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with _told_to_end():
+            return int(options.run(options))
     except HelpersError as error:
         print(f"helpers {options.command}: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print(
-            f"helpers {options.command}: interrupted; the same command goes on or begins anew",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as error:
+        how_far = str(error) or "the same command goes on or begins anew"
+        print(f"helpers {options.command}: interrupted; {how_far}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
@@ -52,6 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # no space, no permission
         print(f"helpers {options.command}: {first_line(error)}", file=sys.stderr)
         return FAILED
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Takes SIGTERM as an interrupt: what is under way is given back, not dropped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,9 +130,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     migrate.add_argument("--restart", action="store_true", help="drop an unfinished load and begin anew")
     migrate.add_argument(
-        "--replace", action="store_true", help="remove what an earlier migration wrote, load anew"
+        "--replace",
+        action="store_true",
+        help="remove the keys of an earlier migration, also one of another source, and load anew; keys of "
+        "the model's form that another program added since are among them: `verify` names those, "
+        "`--dry-run` counts all",
     )
-    migrate.add_argument("--flushdb", action="store_true", help="empty the whole Redis database first")
+    migrate.add_argument(
+        "--flushdb", action="store_true", help="empty the whole Redis database first, keys of others too"
+    )
+    migrate.epilog = PATIENCE
     migrate.add_argument("--no-verify", action="store_true", help="leave the verification out")
 
     verify = add(

@@ -46,6 +46,9 @@ MICROSECOND = timedelta(microseconds=1)
 EXACT_SCORE = 2**53
 """Whole numbers up to this size are exact as a double: dates from 1684 to 2255."""
 
+LONGEST_BYTES = 512 * 2**20 - 64
+"""Bytes of the longest text that is held, alone or with a date or a number in an element."""
+
 REASONS: Mapping[str, str] = {
     "null_user_id": "an activity without a user has no key",
     "null_activity_type": "an activity without a type has no list element",
@@ -53,6 +56,8 @@ REASONS: Mapping[str, str] = {
     "infinite_date": "infinity and -infinity are no dates",
     "bc_date": "a date before the year 1 has no ISO 8601 form of fixed width",
     "year_over_9999": "a date after the year 9999 has no ISO 8601 form of fixed width",
+    "too_long": "Redis' strings end at 512 MB",
+    "not_utf8": "text that is no UTF-8 (a database of the encoding SQL_ASCII holds any bytes)",
     "no_field": "every column but the key is NULL, and Redis holds no empty hash",
     "score_order": "its score equals that of an activity with an earlier date and a higher id (beyond 2255), "
     "so that list and sorted set could not be put together again",
@@ -280,6 +285,12 @@ def reject_reason(table: str, row: Sequence[str | None]) -> str | None:
         date = named.get(column)
         if date is not None and (reason := date_reason(date)):
             return reason
+    for value in row[1:]:
+        try:
+            if value is not None and len(value.encode()) > LONGEST_BYTES:
+                return "too_long"
+        except UnicodeEncodeError:  # bytes that could not be decoded stand there as surrogates
+            return "not_utf8"
     return None
 
 

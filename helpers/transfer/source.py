@@ -9,25 +9,40 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2 import errors
 from psycopg2.extensions import connection as Postgres
 
-from helpers import connections, settings
+from helpers import connections, model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import COLUMNS, TABLES
 from helpers.transfer import shape
 
 SESSION = f"""
-    SET datestyle = 'ISO, YMD'; SET client_encoding = 'UTF8'; SET row_security = off;
+    SET datestyle = 'ISO, YMD'; SET row_security = off;
     SET lock_timeout = '{settings.SILENCE_S}s';
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET work_mem = '64MB';
 """
 IN_RANGE = "isfinite({0}) AND {0} >= '0001-01-01' AND {0} < '10000-01-01'"
+UTF8 = (
+    r"^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]"
+    r"|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]"
+    r"|\u00F0[\u0090-\u00BF][\u0080-\u00BF]{2}|[\u00F1-\u00F3][\u0080-\u00BF]{3}"
+    r"|\u00F4[\u0080-\u008F][\u0080-\u00BF]{2})*$"
+)
+"""Well-formed UTF-8 where a character is a byte (Unicode 16.0, table 3-7)."""
+TEXT = (
+    f"octet_length({{0}}) <= {model.LONGEST_BYTES} AND ((SELECT getdatabaseencoding() <> 'SQL_ASCII') "
+    f"OR {{0}} ~ '{UTF8.replace('{', '{{').replace('}', '}}')}')"
+)
 KEPT: Mapping[str, str] = {
     "users": "(username IS NOT NULL OR email IS NOT NULL OR created_at IS NOT NULL) "
-    f"AND (created_at IS NULL OR {IN_RANGE.format('created_at')})",
-    "products": "(product_name IS NOT NULL OR price IS NOT NULL)",
-    "activities": f"user_id IS NOT NULL AND activity_type IS NOT NULL AND {IN_RANGE.format('activity_date')}",
+    f"AND (created_at IS NULL OR {IN_RANGE.format('created_at')}) "
+    f"AND (username IS NULL OR {TEXT.format('username')}) AND (email IS NULL OR {TEXT.format('email')})",
+    "products": "(product_name IS NOT NULL OR price IS NOT NULL) "
+    f"AND (product_name IS NULL OR {TEXT.format('product_name')})",
+    "activities": f"user_id IS NOT NULL AND {TEXT.format('activity_type')} "
+    f"AND {IN_RANGE.format('activity_date')}",
     "orders": "(user_id IS NOT NULL OR product_id IS NOT NULL OR order_date IS NOT NULL "
     "OR quantity IS NOT NULL) "
     f"AND (order_date IS NULL OR {IN_RANGE.format('order_date')})",
@@ -42,10 +57,12 @@ CHUNK_BYTES = 1 << 19
 
 REMEDIES: Mapping[type[psycopg2.Error], str] = {
     errors.LockNotAvailable: "another session holds a lock on the table; wait for it, or end it",
+    errors.DataError: "repair that value in the source",
     errors.InsufficientPrivilege: "this user needs SELECT on the four tables, and BYPASSRLS where row "
     "security is on",
 }
 Result = TypeVar("Result")
+psycopg2.extensions.encodings["SQLASCII"] = "utf-8"  # what psycopg2 gives as text is of rows that are
 
 
 class SourceLost(HelpersError):
@@ -212,6 +229,10 @@ class Source:
             raise SourceLost(str(error)) from error
         connection.autocommit = True
         self._run(connection, lambda cursor: cursor.execute(SESSION))
+        # SQL_ASCII holds any bytes. Asked for UTF-8, PostgreSQL would stop at the first row that is none;
+        # taken as they are, such rows are rejected by name.
+        encoding = connection.info.parameter_status("server_encoding")
+        connection.set_client_encoding(encoding if encoding == "SQL_ASCII" else "UTF8")
         return connection
 
     def _begin(self, connection: Postgres, snapshot: str | None) -> None:
