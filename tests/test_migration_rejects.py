@@ -15,7 +15,7 @@ from migrating import dump, migrate, run_sql
 from helpers import connections, model, schema
 from helpers.transfer import copytext
 from helpers.transfer.rejects import Rejects
-from helpers.transfer.source import Source
+from helpers.transfer.source import KEPT, Source
 
 NASTY = st.sampled_from(
     [
@@ -173,3 +173,91 @@ def test_the_model_and_the_question_agree_on_rejects(source: str) -> None:
             snapshot.stream(f"SELECT {', '.join(model.COLUMNS[table])} FROM {table}", lines.append)
             reasons = (model.reject_reason(table, copytext.texts(line)) for line in lines)
             assert asked[table] == Counter(filter(None, reasons))
+
+
+def test_texts_that_redis_cannot_hold_are_rejected(source: str, redis_url: str, monkeypatch: Any) -> None:
+    """With a limit of few bytes for 512 MB: SQL and the model must mean the same bytes."""
+    few = {table: sql.replace(str(model.LONGEST_BYTES), "30") for table, sql in KEPT.items()}
+    assert few["users"] != KEPT["users"]
+    monkeypatch.setattr(model, "LONGEST_BYTES", 30)
+    run_sql(
+        source,
+        "INSERT INTO users VALUES (90, repeat('é', 15), ''), (91, repeat('é', 16), NULL), "
+        "(92, 'x', repeat('y', 31))",
+        "INSERT INTO products VALUES (90, repeat('z', 30)), (91, repeat('z', 31))",
+        "INSERT INTO activities VALUES (90, 1, repeat('🙂', 7), now()), (91, 1, repeat('🙂', 8), now())",
+    )
+    with Source(source) as snapshot:
+        for table in ("users", "products", "activities"):
+            columns = ", ".join(f"{name}::text" for name in model.COLUMNS[table])
+            for held, *row in snapshot.ask(f"SELECT {few[table]}, {columns} FROM {table}"):
+                assert (model.reject_reason(table, row) is None) == held
+                assert held or model.reject_reason(table, row) == "too_long"
+                assert held == (row[0] not in ("91", "92"))
+
+
+def test_numbers_at_their_edges(source: str, redis_url: str) -> None:
+    low, high = -(2**63), 2**63 - 1
+    widen = {"users": ["user_id"], "products": ["product_id"], "activities": ["activity_id", "user_id"]}
+    widen["orders"] = ["order_id", "user_id", "product_id", "quantity"]
+    run_sql(
+        source,
+        *(
+            f"ALTER TABLE {table} ALTER {name} TYPE bigint"
+            for table, names in widen.items()
+            for name in names
+        ),
+        "ALTER TABLE products ALTER price TYPE numeric",
+        "INSERT INTO products VALUES (100, 'a', 'Infinity'), (101, 'b', '-Infinity'), (102, 'c', 'NaN'), "
+        "(103, 'd', 1e-20), (104, 'e', 1e30), (105, 'f', -0.0), (106, 'g', 1.10), (107, 'h', 0.00)",
+        *(
+            statement.format(n)
+            for n in (low, -1, 0, high)
+            for statement in (
+                "INSERT INTO users VALUES ({0}, '{0}')",
+                "INSERT INTO products VALUES ({0}, '{0}')",
+                "INSERT INTO activities VALUES ({0}, {0}, 'x', '2026-01-01')",
+                "INSERT INTO orders VALUES ({0}, {0}, {0}, '2026-01-01', {0})",
+            )
+        ),
+    )
+    for options in ({}, {"replace": True, "batch_rows": 1}):
+        result = migrate(source, redis_url, **options)
+        assert (result["status"], result["rejects_by_reason"]) == ("verified", {})
+    client = connections.redis(redis_url, decode_responses=True)
+    prices = [client.hget(f"product:{number}", "price") for number in range(100, 108)]
+    assert prices == [
+        *("Infinity", "-Infinity", "NaN", "0.00000000000000000001", "1" + 30 * "0", "0.0", "1.10", "0.00")
+    ]
+    connection = connections.postgres(source)
+    with connection.cursor() as cursor:
+        for number in (low, -1, 0, high):
+            assert client.zrange(f"user:{number}:orders", 0, -1) == [str(number)]
+            assert client.zrange(f"user:{number}:activities:by_time", 0, -1) == [f"{number}:x"]
+            held = model.decode_row("orders", number, client.hgetall(f"order:{number}"))
+            cursor.execute("SELECT * FROM orders WHERE order_id = %s", (number,))
+            assert cursor.fetchall() == [held]
+        for number in range(100, 108):
+            cursor.execute("SELECT * FROM products WHERE product_id = %s", (number,))
+            (row,) = cursor.fetchall()
+            held = model.decode_row("products", number, client.hgetall(f"product:{number}"))
+            assert list(map(str, held)) == list(map(str, row))
+            assert model.encode_row("products", row) == client.hgetall(f"product:{number}")
+    connection.close()
+
+
+def test_padding_and_emptiness_are_kept(source: str, redis_url: str) -> None:
+    run_sql(
+        source,
+        "ALTER TABLE users ALTER username TYPE char(12)",
+        "ALTER TABLE activities ALTER activity_type TYPE char(8)",
+        "INSERT INTO users VALUES (90, '', ''), (91, ' a ', ' '), (92, NULL, '  ')",
+        "INSERT INTO activities VALUES (90, 6, '', '2026-01-01'), (91, 6, ' a', '2026-01-02')",
+    )
+    assert migrate(source, redis_url)["status"] == "verified"
+    client = connections.redis(redis_url, decode_responses=True)
+    assert client.hgetall("user:90") == {"username": 12 * " ", "email": ""}
+    assert client.hgetall("user:91") == {"username": " a ".ljust(12), "email": " "}
+    assert client.hgetall("user:92") == {"email": "  "}
+    elements = [model.decode_activity(element)[0] for element in client.lrange("user:6:activities", 0, -1)]
+    assert elements == [8 * " ", " a".ljust(8)]
