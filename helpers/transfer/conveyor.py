@@ -9,8 +9,12 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+class Abandoned(Exception):
+    """The conveyor takes nothing more, because something else failed."""
+
+
 class Conveyor(Generic[Item]):
-    """Calls a function in a thread with each item given to ``put``, in order; at most one item waits.
+    """Calls a function in a thread with each item given to ``put``, in order; a few items may wait.
 
     An error in the function reaches the caller at its next ``put`` or at the end of the ``with`` block.
 
@@ -19,11 +23,14 @@ class Conveyor(Generic[Item]):
         idle: called when no item came for ``idle_s`` seconds.
     """
 
+    WAITING = 4
+    """Most items that wait: enough that neither side stands still while the other has a slow moment."""
+
     def __init__(
         self, work: Callable[[Item], None], idle: Callable[[], None] = lambda: None, idle_s: float = 1.0
     ) -> None:
         self._work, self._idle, self._idle_s = work, idle, idle_s
-        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=1)
+        self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=self.WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -36,14 +43,18 @@ class Conveyor(Generic[Item]):
     ) -> None:
         self._queue.put(None)
         self._thread.join()
-        if self._error is not None and self._error is not error:
+        if self._error not in (None, error) and not isinstance(self._error, Abandoned):
             raise self._error
 
     def put(self, item: Item) -> None:
-        """Give an item; waits while one is being worked on and another waits."""
+        """Give an item; waits while too many wait already."""
         if self._error is not None:
             raise self._error
         self._queue.put(item)
+
+    def abandon(self) -> None:
+        """Take nothing more: whoever gives an item gets an error."""
+        self._error = self._error or Abandoned("the conveyor was abandoned")
 
     def _run(self) -> None:
         while True:

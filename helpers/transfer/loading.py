@@ -1,7 +1,8 @@
 """The load: parts of the source become batches, each committed with its position."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from helpers import model
@@ -9,6 +10,7 @@ from helpers.transfer import copytext
 from helpers.transfer.batches import Batch, Encoder
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.conveyor import Conveyor
+from helpers.transfer.lanes import side_by_side
 from helpers.transfer.source import PARTS, Part, Source
 
 BATCH_ROWS = 20_000
@@ -62,24 +64,13 @@ def load(
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
     """
-    for part in PARTS:
-        if part.name not in progress.done:
-            _load_part(part, source, checkpoint, progress, prefix, batch_rows, advance)
 
-
-def _load_part(
-    part: Part,
-    source: Source,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    prefix: str,
-    batch_rows: int,
-    advance: Callable[[int], object],
-) -> None:
-    position, score_order = progress.position[part.name] or (None, None)
-    encoder = Encoder(part, prefix, score_order)
-
-    def commit(batch: Batch) -> None:
+    def commit(item: tuple[Part, Batch | None]) -> None:
+        part, batch = item
+        if batch is None:
+            checkpoint.commit(state={f"done:{part.name}": "1"})
+            progress.done.add(part.name)
+            return
         rows, where = progress.rows[part.name] + batch.rows, [batch.position, batch.score_order]
         rejected = progress.rejected + batch.rejected
         state = {f"position:{part.name}": json.dumps(where), f"rows:{part.name}": rows, "rejected": rejected}
@@ -88,7 +79,9 @@ def _load_part(
         progress.rows[part.name], progress.position[part.name], progress.rejected = rows, where, rejected
         advance(batch.rows if part.name == part.table else 0)
 
-    with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
+    def read(part: Part) -> None:
+        position, score_order = progress.position[part.name] or (None, None)
+        encoder = Encoder(part, prefix, score_order)
 
         def take(rows: bytes) -> None:
             columns = copytext.columns(rows, len(part.columns))
@@ -96,8 +89,21 @@ def _load_part(
             batches = -(-number // batch_rows)
             for i in range(batches):
                 some = slice(number * i // batches, number * (i + 1) // batches)
-                conveyor.put(encoder.batch([column[some] for column in columns]))
+                conveyor.put((part, encoder.batch([column[some] for column in columns])))
 
         source.read(part, position, take)
-    checkpoint.commit(state={f"done:{part.name}": "1"})
-    progress.done.add(part.name)
+        conveyor.put((part, None))
+
+    def read_all(parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.name not in progress.done:
+                read(part)
+
+    with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
+
+        def stop() -> None:
+            conveyor.abandon()
+            source.cancel()
+
+        # While PostgreSQL puts the activities in order, the other parts go.
+        side_by_side([partial(read_all, parts) for parts in (PARTS[:-1], PARTS[-1:])], stop)

@@ -1,5 +1,6 @@
 """The source's side: one snapshot, and its tables as streams of COPY."""
 
+import contextlib
 import io
 import json
 import threading
@@ -139,13 +140,14 @@ class _Chunks(io.RawIOBase):
 class Source:
     """One repeatable-read snapshot of the four tables.
 
-    Two connections share it: one keeps the snapshot and answers questions, the other streams.
+    Its connections share it: one keeps the snapshot and answers questions, the others stream.
     """
 
     def __init__(self, url: str, snapshot: str | None = None) -> None:
         self.url = url
         self.address = settings.address(url)
-        self._stream: Postgres | None = None
+        self._idle: list[Postgres] = []
+        self._busy: list[Postgres] = []
         self._counts: dict[str, int] | None = None
         self._keeper = self._connect()
         try:
@@ -166,9 +168,9 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        """Close both connections; the snapshot ends with them."""
-        for connection in (self._stream, self._keeper):
-            if connection is not None and not connection.closed:
+        """Close all connections; the snapshot ends with them."""
+        for connection in (*self._idle, self._keeper):
+            if not connection.closed:
                 connection.close()
 
     def ask(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
@@ -215,12 +217,23 @@ class Source:
             chunks.stop()
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
-        connection, self._stream = self._stream, None
-        if connection is None:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
             connection = self._connect()
             self._begin(connection, self.exported)
-        self._run(connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file))
-        self._stream = connection
+        self._busy.append(connection)
+        try:
+            self._run(connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file))
+        finally:
+            self._busy.remove(connection)
+        self._idle.append(connection)
+
+    def cancel(self) -> None:
+        """End the streams that are under way in other threads: they fail."""
+        for connection in list(self._busy):
+            with contextlib.suppress(psycopg2.Error):
+                connection.cancel()
 
     def _connect(self) -> Postgres:
         try:
