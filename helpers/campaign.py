@@ -32,7 +32,7 @@ class Campaign:
     Args:
         source: PostgreSQL, filled with rows that the model can hold.
         target: Redis, which is emptied.
-        seed: of moments and changes.
+        seed: of moments and changes: a trial's are those of ``random.Random("<seed> <victim> <number>")``.
     """
 
     def __init__(self, source: Scratch, target: Scratch, *, seed: int) -> None:
@@ -88,7 +88,7 @@ class Campaign:
         for number in range(struck, most):
             before = look(self.client)
             with self._mover() as mover:
-                mover.sleep_until(moments.draw(chance, self.times, self.rows, before))
+                self._wait(mover, chance, before)
                 at_s = mover.age_s
                 if not mover.kill():
                     trial["too_late"] += 1
@@ -107,7 +107,7 @@ class Campaign:
         """Kill a server under a mover, start it again, and let the mover go on or another one begin."""
         before = look(self.client)
         with self._mover() as mover:
-            mover.sleep_until(moments.draw(chance, self.times, self.rows, before))
+            self._wait(mover, chance, before)
             now, at_s = look(self.client), mover.age_s
             if mover.running:
                 server.kill()
@@ -128,6 +128,11 @@ class Campaign:
         if now.phase(before) != START:
             trial["faults"].append(f"a migration under way gave up on a server that was back: {ended.said}")
         self._let_through(trial)
+
+    def _wait(self, mover: Mover, chance: random.Random, before: Standing) -> None:
+        """Wait until a random moment."""
+        at_s = moments.draw(chance, self.times, self.rows, before)
+        moments.wait(mover, self.client, before, self.times["begun_s"], at_s)
 
     def _let_through(self, trial: dict[str, Any]) -> None:
         """The same command, undisturbed, until it is done."""

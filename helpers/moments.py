@@ -9,8 +9,8 @@ from helpers import connections
 from helpers.errors import HelpersError
 from helpers.mover import DONE, LOADED, OVER, PHASES, VERIFYING, Mover, Standing, look
 
-EARLIEST = 0.95
-"""The first moment, as a part of the time until an undisturbed run touches the target: a start is dull."""
+BEFORE = 0.1
+"""This part of the moments lies before a run holds its lease: until then it has only looked."""
 
 
 def watch(start: Callable[[], Mover], client: "connections.redis_py.Redis") -> dict[str, float]:
@@ -58,10 +58,11 @@ def middle(watched: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def draw(chance: random.Random, times: Mapping[str, float], rows: int, before: Standing) -> float:
-    """A moment for a kill in seconds after the start, uniform over the time in which a run works.
+    """A moment for a kill, uniform over the time in which a run works; in seconds after it takes its lease.
 
-    A run that finds rows committed has less to load, but has to compare them, which takes about as long as
-    verifying.
+    It counts from there because the start of an interpreter takes longer one time than another; it is
+    negative for a moment before. A run that finds rows committed has less to load, but has to compare them,
+    which takes about as long as verifying.
 
     Args:
         chance: where the number comes from.
@@ -69,6 +70,27 @@ def draw(chance: random.Random, times: Mapping[str, float], rows: int, before: S
         rows: of the source.
         before: what the run finds.
     """
-    spared = min(before.rows / rows, 1) * (times["loaded_s"] - times["begun_s"])
-    more = times["verified_s"] - times["loaded_s"] if before.rows else 0
-    return chance.uniform(EARLIEST * times["begun_s"], times["verified_s"] - spared + more)
+    work = times["verified_s"] - times["begun_s"]
+    work -= min(before.rows / rows, 1) * (times["loaded_s"] - times["begun_s"])
+    if before.rows:
+        work += times["verified_s"] - times["loaded_s"]
+    return chance.uniform(-BEFORE * work / (1 - BEFORE), work)
+
+
+def wait(
+    mover: Mover, client: "connections.redis_py.Redis", before: Standing, begun_s: float, at_s: float
+) -> None:
+    """Wait until a running migration has come to a moment, or has ended.
+
+    Args:
+        mover: the migration.
+        client: of its target.
+        before: what it found.
+        begun_s: when runs usually take their lease, in seconds after their start.
+        at_s: the moment, as ``draw`` gives it.
+    """
+    if at_s >= 0:
+        while mover.running and look(client).lease in (None, before.lease):
+            time.sleep(0.001)
+        begun_s = mover.age_s
+    mover.sleep_until(begun_s + at_s)

@@ -144,12 +144,12 @@ def test_giving_up_on_a_server_that_is_back_is_a_fault(
 ) -> None:
     """A migration under way has to wait; one that has committed nothing may say so and end with 2."""
 
-    def until_there_are_rows(running: mover.Mover, age_s: float) -> None:
+    def until_there_are_rows(running: mover.Mover, *moment: Any) -> None:
         while running.running and mover.look(trials.client).rows < rows:
             time.sleep(0.001)
 
     wait, gave_up = mover.Mover.wait, [mover.Ended(2, None, "gave up")]
-    monkeypatch.setattr(mover.Mover, "sleep_until", until_there_are_rows)
+    monkeypatch.setattr(moments, "wait", until_there_are_rows)
     monkeypatch.setattr(mover.Mover, "wait", lambda self: gave_up.pop() if gave_up else wait(self))
     (trial,) = trials.trials("redis", 1)
     assert trial["said"] == ["gave up"] and trial["exits"] == [2, 0]
@@ -211,9 +211,9 @@ def test_moments_are_spread_over_the_time_in_which_a_run_works() -> None:
         return min(found), max(found)
 
     half, whole = {"status": "loading", "rows:users": "50"}, {"status": "complete", "rows:users": "100"}
-    assert drawn(NOTHING) == pytest.approx((0.95, 4.0), abs=0.02)
-    assert drawn(Standing(half, None)) == pytest.approx((0.95, 4.0), abs=0.02)
-    assert drawn(Standing(whole, None)) == pytest.approx((0.95, 3.0), abs=0.02)
+    assert drawn(NOTHING) == pytest.approx((-1 / 3, 3.0), abs=0.02)
+    assert drawn(Standing(half, None)) == pytest.approx((-1 / 3, 3.0), abs=0.02)
+    assert drawn(Standing(whole, None)) == pytest.approx((-2 / 9, 2.0), abs=0.02)
 
 
 def test_problems_of_the_verifier_are_sorted() -> None:

@@ -98,8 +98,8 @@ def moments(results: Results) -> str:
     phases = summary["mover"]["phases"]
     hit = [phase for phase, number in phases.items() if number]
     return (
-        f"Moments are drawn uniformly over the time that a run of {plural(rows, 'row')} in batches of "
-        f"{count(data['batch_rows'])} is expected to work (undisturbed ones ended after "
+        f"Moments are drawn uniformly over the time in which a run of {plural(rows, 'row')} in batches of "
+        f"{count(data['batch_rows'])} works (undisturbed ones ended after "
         f"{three(data['undisturbed']['ended_s'])} s, the median), with seed {data['seed']}; {count(late)} "
         "more came too late, when the migration had ended. The kills of the migration hit "
         f"{len(hit)} of its {len(phases)} phases."
