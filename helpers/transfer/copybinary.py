@@ -13,30 +13,76 @@ HEADER_BYTES = len(SIGNATURE) + 8
 EPOCH_US = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from which PostgreSQL counts."""
 TRAILER = b"\xff\xff"
+KEY_BYTES = 8
+"""Bytes of an int8, as the length that stands before it."""
+_BEHIND = 8
 DAY_US = 86_400_000_000
 
 
-def rows(messages: list[bytes]) -> list[bytes]:
-    """The rows in some messages of COPY: the first of all brings the header, the last of all holds no row."""
-    if messages and messages[0].startswith(SIGNATURE):
-        first = messages[0][HEADER_BYTES:]
-        messages = [first, *messages[1:]] if first else messages[1:]
-    return messages[:-1] if messages and messages[-1] == TRAILER else list(messages)
+class Reader:
+    """Cuts pieces of any length into rows whose first value is an int8 that is never NULL.
 
-
-def columns(rows: list[bytes], width: int) -> list[Strings]:
-    """The columns of some rows, undecoded.
+    Rows have no mark at their end; their fields' lengths tell where the next one begins. Instead of going
+    from row to row, all places that look like the beginning of a row are found at once, and the end of each
+    is computed; if each ends where the next begins, they are the rows.
 
     Args:
-        rows: rows as ``row`` gives them.
-        width: columns of a row.
-
-    Returns:
-        ``width`` columns; a NULL is not present.
+        width: values of a row.
     """
-    data = np.frombuffer(b"".join(rows), dtype=np.uint8)
-    sizes = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    at = np.cumsum(sizes) - sizes + 2
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._rest, self._header = b"", True
+
+    def columns(self, piece: bytes) -> list[Strings]:
+        """The columns of the rows that end in this piece, undecoded; a NULL is not present."""
+        text = self._rest + piece
+        if self._header:
+            if len(text) < HEADER_BYTES:
+                self._rest = text
+                return columns(np.empty(0, np.uint8), np.empty(0, np.int64), self._width)
+            text, self._header = text[HEADER_BYTES:], False
+        # Behind the last row there may be too little to look at a field's length: nothing is read there.
+        data = np.frombuffer(text + bytes(_BEHIND), dtype=np.uint8)
+        starts, end = self._starts(data, len(text))
+        self._rest = b"" if text[end:] == TRAILER else text[end:]
+        return columns(data, starts, self._width)
+
+    def _starts(self, data: Bytes, size: int) -> tuple[Numbers, int]:
+        """(where rows begin, where the last of them ends)."""
+        keys = np.ndarray((size,), dtype=">i4", buffer=data, offset=2, strides=(1,))
+        found = np.flatnonzero(keys == KEY_BYTES)
+        found = found[(data[found] == 0) & (data[found + 1] == self._width)]
+        ends = self._ends(data, found, size)
+        if _broken(found, ends):  # a number that ends in the width looks so: but no row ends before it
+            likely = (found == 0) | np.isin(found, ends)
+            found, ends = found[likely], ends[likely]
+        if _broken(found, ends):
+            end_of, at, rows = dict(zip(found.tolist(), ends.tolist(), strict=True)), 0, []
+            while at in end_of:
+                rows.append((at, end_of[at]))
+                at = end_of[at]
+            found, ends = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        whole = ends <= size
+        found, ends = found[whole], ends[whole]
+        return found, int(ends[-1]) if len(ends) else 0
+
+    def _ends(self, data: Bytes, starts: Numbers, size: int) -> Numbers:
+        at = starts + 2
+        for _ in range(self._width):
+            length = _integers(data, np.minimum(at, size), 4)
+            at = np.where(at + 4 > size, size + 1, at + 4 + np.maximum(length, 0))
+        return at
+
+
+def _broken(starts: Numbers, ends: Numbers) -> bool:
+    """Whether they are not the rows of a buffer, one behind the other from its beginning on."""
+    return bool(len(starts)) and bool(starts[0] or (ends[:-1] != starts[1:]).any())
+
+
+def columns(data: Bytes, starts: Numbers, width: int) -> list[Strings]:
+    """The columns of rows that begin at some places of a buffer."""
+    at = starts + 2
     found = []
     for _ in range(width):
         lengths = _integers(data, at, 4)

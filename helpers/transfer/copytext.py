@@ -4,6 +4,7 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORM
 """
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,6 +14,21 @@ ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
 DATE_WIDTH = len(FORM)
+
+
+def whole_rows(take: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """A function that takes pieces of any length, and gives them on as whole rows."""
+    rest = b""
+
+    def cut(piece: bytes) -> None:
+        nonlocal rest
+        text = rest + piece
+        end = text.rfind(b"\n") + 1
+        rest = text[end:]
+        if end:
+            take(text[:end])
+
+    return cut
 
 
 def columns(rows: bytes, width: int) -> list[Strings]:

@@ -31,12 +31,12 @@ HASH_QUERIES = {
 NUMBERS = ("user_id", "product_id", "quantity")
 
 
-def hashes(table: str, rows: list[bytes], prefix: bytes) -> Questions:
+def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:
     """HGETALL for rows of ``HASH_QUERIES``; a NULL is an absent field."""
     names = model.FIELDS[table]
-    ids, *values = copybinary.columns(rows, len(names) + 1)
+    ids, *values = columns
     pieces: list[bytes | Strings] = []
-    words = np.full(len(rows), 2 * len(names))
+    words = np.full(len(ids), 2 * len(names))
     for name, value in zip(names, values, strict=True):
         text = value
         if name in model.DATES:
@@ -51,7 +51,7 @@ def hashes(table: str, rows: list[bytes], prefix: bytes) -> Questions:
     return Questions(
         joined(weave(b"*2\r\n$7\r\nHGETALL\r\n", *key)),
         joined(weave(b"*", decimals(words), b"\r\n", *pieces)),
-        len(rows),
+        len(ids),
     )
 
 
@@ -80,9 +80,9 @@ class Collections:
         """Whether each owner has a list beside the sorted set."""
         return len(self.kinds) == 2
 
-    def window(self, rows: list[bytes]) -> Questions:
+    def window(self, columns: list[Strings]) -> Questions:
         """Ask for what the next rows should be: LRANGE and ZRANGE, LLEN and ZCARD at an owner's end."""
-        owner, moment, number, *types = copybinary.columns(rows, 4 if self.listed else 3)
+        owner, moment, number, *types = columns
         owners, moments, ids = (
             copybinary.integers(owner),
             copybinary.moments(moment),
@@ -98,7 +98,7 @@ class Collections:
             owners, moments, ids = owners[kept], moments[kept], ids[kept]
             types = [types[0][kept]]
             if not len(kept):
-                return Questions(b"", b"", len(rows))
+                return Questions(b"", b"", len(owner))
         n = len(owners)
         before = self.end() if owners[0] != self._open else Questions(b"", b"")
         first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
@@ -127,7 +127,7 @@ class Collections:
         return Questions(
             b"".join(part.commands for part in parts),
             b"".join(part.answers for part in parts),
-            len(rows) if self.listed else 0,
+            len(owner) if self.listed else 0,
         )
 
     def end(self) -> Questions:

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Postgres
 from helpers import connections, model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import COLUMNS, TABLES
-from helpers.transfer import shape
+from helpers.transfer import copytext, shape
 
 SESSION = f"""
     SET datestyle = 'ISO, YMD'; SET row_security = off;
@@ -116,20 +116,16 @@ PARTS = (
 
 
 class _Chunks(io.RawIOBase):
-    """Takes COPY's text in pieces of any size, gives it on in whole rows."""
+    """What a buffer in front of it has gathered goes to a function."""
 
     def __init__(self, take: Callable[[bytes], object]) -> None:
-        self._take, self._rest = take, b""
+        self._take = take
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        text = self._rest + bytes(data)
-        end = text.rfind(b"\n") + 1
-        self._rest = text[end:]
-        if end:
-            self._take(text[:end])
+        self._take(bytes(data))
         return len(data)
 
     def stop(self) -> None:
@@ -183,13 +179,27 @@ class Source:
             self._counts = {table: self.ask(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
         return dict(self._counts)
 
-    def stream(self, query: str, write: Callable[[bytes], object], *, binary: bool = False) -> None:
+    def stream(self, query: str, write: Callable[[bytes], object]) -> None:
         """Run a query in the snapshot and give each row's bytes, as COPY writes them, to a function.
 
         Raises:
             SourceLost: the connection broke.
         """
-        self._copy(query, SimpleNamespace(write=write), " (FORMAT binary)" if binary else "")
+        self._copy(query, SimpleNamespace(write=write))
+
+    def chunks(self, query: str, take: Callable[[bytes], object], *, binary: bool = False) -> None:
+        """Run a query in the snapshot and give what COPY writes to a function, in pieces of any length.
+
+        Raises:
+            SourceLost: the connection broke.
+        """
+        chunks = _Chunks(take)
+        buffer = io.BufferedWriter(chunks, CHUNK_BYTES)
+        try:
+            self._copy(query, buffer, " (FORMAT binary)" if binary else "")
+            buffer.flush()
+        finally:
+            chunks.stop()
 
     def read(self, part: Part, after: Iterable[str] | None, take: Callable[[bytes], object]) -> None:
         """Stream a part as COPY text in the order of its key, from behind a position on.
@@ -207,14 +217,8 @@ class Source:
         if after is not None:
             quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in after)
             where = f"({where}) AND ({key}) > ({quoted})"
-        chunks = _Chunks(take)
-        buffer = io.BufferedWriter(chunks, CHUNK_BYTES)
-        try:
-            query = f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}"
-            self._copy(query, buffer)
-            buffer.flush()
-        finally:
-            chunks.stop()
+        query = f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}"
+        self.chunks(query, copytext.whole_rows(take))
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
         try:
@@ -283,8 +287,10 @@ class Source:
         try:
             thread.join()
         except BaseException:
-            connection.cancel()
-            thread.join()
+            # psycopg2 writes an error that comes while another is raised to stderr: nobody needs it.
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(psycopg2.Error):
+                connection.cancel()
+                thread.join()
             connection.close()
             raise
         if not failed:

@@ -8,15 +8,16 @@ with a source that changed.
 from collections import Counter
 from collections.abc import Callable
 
-from helpers import resp
+from helpers import model, resp
 from helpers.transfer import copybinary, questions, strays
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Differences
 from helpers.transfer.inspector import Inspector
 from helpers.transfer.questions import Questions
 from helpers.transfer.source import HASHED, Source
+from helpers.transfer.strings import Strings
 
-WINDOW_BYTES = 1 << 19
+WINDOW_ROWS = 20_000
 
 
 class Walk:
@@ -58,40 +59,34 @@ class Walk:
         prefix = self._prefix.encode()
         for table in HASHED:
             query = questions.HASH_QUERIES[table]
-            rows = self._stream(query, lambda rows, table=table: questions.hashes(table, rows, prefix))  # type: ignore[misc]
+            rows = self._stream(
+                query,
+                len(model.COLUMNS[table]),
+                lambda columns, table=table: questions.hashes(table, columns, prefix),  # type: ignore[misc]
+            )
             self.rows[table] = self.keys[table[:-1]] = rows
         for collections in questions.collections(prefix):
-            rows = self._stream(collections.query, collections.window)
+            rows = self._stream(collections.query, 4 if collections.listed else 3, collections.window)
             self._compare(collections.end())
             self.keys.update(dict.fromkeys(collections.kinds, collections.owners))
             if collections.listed:
                 self.rows["activities"] = rows
         strays.look(self._source, self._connection, self._prefix, self.keys, self._inspector, self._idle)
 
-    def _stream(self, query: str, ask: Callable[[list[bytes]], Questions]) -> int:
+    def _stream(self, query: str, width: int, ask: Callable[[list[Strings]], Questions]) -> int:
         """Stream a query, ask about every few thousand rows in another thread; how many rows these were."""
-        messages: list[bytes] = []
-        size = total = 0
+        reader = copybinary.Reader(width)
+        total = 0
         with Conveyor(self._compare, self._idle) as conveyor:
 
-            def flush() -> None:
-                nonlocal size, total
-                found = copybinary.rows(messages)
-                if found:
-                    conveyor.put(ask(found))
-                total += len(found)
-                messages.clear()
-                size = 0
+            def take(piece: bytes) -> None:
+                nonlocal total
+                columns = reader.columns(piece)
+                for start in range(0, len(columns[0]), WINDOW_ROWS):
+                    conveyor.put(ask([column[start : start + WINDOW_ROWS] for column in columns]))
+                total += len(columns[0])
 
-            def write(message: bytes) -> None:  # once a row: as little as can be
-                nonlocal size
-                messages.append(message)
-                size += len(message)
-                if size > WINDOW_BYTES:
-                    flush()
-
-            self._source.stream(query, write, binary=True)
-            flush()
+            self._source.chunks(query, take, binary=True)
         return total
 
     def _compare(self, asked: Questions) -> None:
