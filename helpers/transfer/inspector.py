@@ -57,7 +57,8 @@ class Inspector:
         self._source, self._connection, self._prefix = source, connection, prefix
         self._differences, self._mender = differences, mender
         self._mending: list[bytes] = []
-        self._list, self._set = _Collection(), _Collection()
+        self._list = _Collection()
+        self._sets: dict[bytes, _Collection] = {}
         self.missing = 0
         self._looks = {
             b"HGETALL": self._hash,
@@ -173,7 +174,7 @@ class Inspector:
     def _members(self, words: Words, answer: list[bytes], reply: Any) -> None:
         key, start = words[1], int(words[2])
         wanted = dict(zip(answer[::2], answer[1::2], strict=True))
-        state = self._set = self._set if self._set.key == key else _Collection(key)
+        state = self._set(key)
         if not state.absent and self._wrong_type(key, "zset", reply):
             state.absent = True
         elif not state.absent and not reply and not start:
@@ -195,9 +196,16 @@ class Inspector:
         if lacking:  # as many may be there instead, so that their number shows nothing
             self._extra_members(key, state)
 
+    def _set(self, key: bytes) -> _Collection:
+        """What is known of a sorted set; of each kind, windows of one follow each other."""
+        kind = key.rpartition(b":")[2]
+        if kind not in self._sets or self._sets[kind].key != key:
+            self._sets[kind] = _Collection(key)
+        return self._sets[kind]
+
     def _cardinality(self, words: Words, wanted: int, reply: Any) -> None:
         key = words[1]
-        state = self._set if self._set.key == key else _Collection(key)
+        state = self._set(key)
         if isinstance(reply, int) and reply > wanted and not state.absent:
             self._extra_members(key, state)
 

@@ -13,7 +13,8 @@ from helpers.transfer import copybinary, questions, strays
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Differences
 from helpers.transfer.inspector import Inspector
-from helpers.transfer.questions import Questions
+from helpers.transfer.lanes import side_by_side
+from helpers.transfer.questions import Collections, Questions
 from helpers.transfer.source import HASHED, Source
 from helpers.transfer.strings import Strings
 
@@ -57,36 +58,58 @@ class Walk:
     def run(self) -> None:
         """Walk hashes, collections, and the keys that should not be there."""
         prefix = self._prefix.encode()
-        for table in HASHED:
-            query = questions.HASH_QUERIES[table]
-            rows = self._stream(
-                query,
-                len(model.COLUMNS[table]),
-                lambda columns, table=table: questions.hashes(table, columns, prefix),  # type: ignore[misc]
-            )
-            self.rows[table] = self.keys[table[:-1]] = rows
-        for collections in questions.collections(prefix):
-            rows = self._stream(collections.query, 4 if collections.listed else 3, collections.window)
-            self._compare(collections.end())
-            self.keys.update(dict.fromkeys(collections.kinds, collections.owners))
-            if collections.listed:
-                self.rows["activities"] = rows
-        strays.look(self._source, self._connection, self._prefix, self.keys, self._inspector, self._idle)
+        *references, activities = questions.collections(prefix)
 
-    def _stream(self, query: str, width: int, ask: Callable[[list[Strings]], Questions]) -> int:
-        """Stream a query, ask about every few thousand rows in another thread; how many rows these were."""
-        reader = copybinary.Reader(width)
-        total = 0
+        def first_lane() -> None:
+            for table in HASHED:
+                rows = self._stream(
+                    conveyor,
+                    questions.HASH_QUERIES[table],
+                    len(model.COLUMNS[table]),
+                    lambda columns, table=table: questions.hashes(table, columns, prefix),  # type: ignore[misc]
+                )
+                self.rows[table] = self.keys[table[:-1]] = rows
+            for collections in references:
+                self._collections(conveyor, collections)
+
+        def second_lane() -> None:
+            self.rows["activities"] = self._collections(conveyor, activities)
+
         with Conveyor(self._compare, self._idle) as conveyor:
 
-            def take(piece: bytes) -> None:
-                nonlocal total
-                columns = reader.columns(piece)
-                for start in range(0, len(columns[0]), WINDOW_ROWS):
-                    conveyor.put(ask([column[start : start + WINDOW_ROWS] for column in columns]))
-                total += len(columns[0])
+            def stop() -> None:
+                conveyor.abandon()
+                self._source.cancel()
 
-            self._source.chunks(query, take, binary=True)
+            # While PostgreSQL puts the activities in order, the others go.
+            side_by_side([first_lane, second_lane], stop)
+        strays.look(self._source, self._connection, self._prefix, self.keys, self._inspector, self._idle)
+
+    def _collections(self, conveyor: Conveyor[Questions], collections: Collections) -> int:
+        rows = self._stream(conveyor, collections.query, 4 if collections.listed else 3, collections.window)
+        conveyor.put(collections.end())
+        self.keys.update(dict.fromkeys(collections.kinds, collections.owners))
+        return rows
+
+    def _stream(
+        self,
+        conveyor: Conveyor[Questions],
+        query: str,
+        width: int,
+        ask: Callable[[list[Strings]], Questions],
+    ) -> int:
+        """Stream a query and put questions about every few thousand rows; how many rows these were."""
+        reader = copybinary.Reader(width)
+        total = 0
+
+        def take(piece: bytes) -> None:
+            nonlocal total
+            columns = reader.columns(piece)
+            for start in range(0, len(columns[0]), WINDOW_ROWS):
+                conveyor.put(ask([column[start : start + WINDOW_ROWS] for column in columns]))
+            total += len(columns[0])
+
+        self._source.chunks(query, take, binary=True)
         return total
 
     def _compare(self, asked: Questions) -> None:
