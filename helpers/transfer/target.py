@@ -8,7 +8,7 @@ from helpers import model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
 
-SCAN_COUNT = 2000
+SCAN_COUNT = 5000
 
 
 @dataclass(frozen=True)
