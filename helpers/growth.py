@@ -42,7 +42,7 @@ def measure(
     """
     client, records = connections.redis(target), []
     for rows, rounds in SIZES[profile].items():
-        population.populate_apart(source, **tables(rows), replace=True, progress=False)
+        population.populate(source, **tables(rows), replace=True, progress=False)
         for number in range(1, rounds + 1):
             client.flushall()
             result = _migrate(source, target)
