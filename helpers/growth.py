@@ -10,7 +10,7 @@ from typing import Any
 from helpers import connections, population
 from helpers.errors import HelpersError
 
-SIZES = {"quick": {2_000: 3, 20_000: 3}, "full": {100_000: 5, 1_000_000: 5, 10_000_000: 1}}
+SIZES = {"quick": {2_000: 1, 20_000: 1}, "full": {100_000: 5, 1_000_000: 5, 10_000_000: 1}}
 """Rows in all, and how often they are migrated."""
 
 

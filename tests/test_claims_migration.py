@@ -5,19 +5,18 @@ from typing import Any
 import pytest
 
 from helpers.claims import migration, modeling
-from helpers.figures import migration as migration_figures
 from helpers.figures import modeling as modeling_figures
 from helpers.results import Missing, Record, Results
 
 CLAIMS = [
     migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
     migration.again, migration.back,
-    migration.persistence, migration.ladder, migration.ladder_limit, migration.ladder_absent,
+    migration.persistence,
     modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
 ]  # fmt: skip
 NEEDING = [
-    migration.ladder_table, migration.damage_table, migration.rejects_table, modeling.thresholds_table,
-    modeling.memory_table, migration_figures.ladder, migration_figures.ladder_cpu, modeling_figures.memory,
+    migration.damage_table, migration.rejects_table, modeling.thresholds_table,
+    modeling.memory_table, modeling_figures.memory,
 ]  # fmt: skip
 
 
@@ -34,68 +33,6 @@ def test_missing(claim: Any) -> None:
 def test_tables_and_figures_without_results(function: Any) -> None:
     with pytest.raises(Missing):
         function(Results({}))
-
-
-def rung(low: float, middle: float, high: float, busy: float = 0.5) -> dict[str, float]:
-    return {
-        "min": low, "median": middle, "max": high, "ratio": middle / 10, "redis_cpu_us": 2.0,
-        "client_cpu_us": 3.0,
-        "redis_busy": busy,
-    }  # fmt: skip
-
-
-def ladder(pipeline: dict[str, float], streamed: dict[str, float]) -> Results:
-    labels = {"row": "row by row", "pipeline": "pipelined", "streamed": "streamed"}
-    summary = {"row": rung(9, 10, 11), "pipeline": pipeline, "streamed": streamed}
-    rounds = [
-        {"rung": n, "rows_per_second": s[k]} for n, s in summary.items() for k in ("min", "median", "max")
-    ]
-    return having("ladder", labels=labels, summary=summary, rounds=rounds, absent={"a tool": "not on PATH"})
-
-
-def test_ladder_win_tie_and_reverse() -> None:
-    slow, quick = rung(90, 100, 110), rung(390, 400, 410)
-    assert "400 rows/s" in migration.ladder(ladder(slow, quick))
-    assert "more than the best other rung in every round (4.00 times" in migration.ladder(ladder(slow, quick))
-    assert "less than the best other rung in every round (0.250 times" in migration.ladder(
-        ladder(quick, slow)
-    )
-    assert "no difference shown" in migration.ladder(ladder(rung(80, 100, 130), rung(110, 120, 140)))
-
-
-def test_ladder_limit_both_ways() -> None:
-    assert "its one thread is the limit" in migration.ladder_limit(
-        ladder(rung(1, 2, 3), rung(4, 5, 6, busy=0.95))
-    )
-    assert "not the limit here" in migration.ladder_limit(ladder(rung(1, 2, 3), rung(4, 5, 6, busy=0.4)))
-    assert (
-        migration.ladder_absent(ladder(rung(1, 2, 3), rung(4, 5, 6)))
-        == "`a tool` was not measured: not on PATH."
-    )
-
-
-def test_ladder_drawings_hold_every_rung() -> None:
-    results = ladder(rung(1, 2, 3), rung(4, 5, 6))
-    table = migration.ladder_table(results)
-    assert list(table["Way"]) == ["pipelined", "streamed", "row by row"]
-    labels = [text.get_text() for text in migration_figures.ladder(results).axes[0].get_yticklabels()]
-    assert labels == ["pipelined", "streamed", "row by row"]
-    assert len(migration_figures.ladder_cpu(results).axes[0].patches) == 6
-
-
-def case(differences: int, after: int, repaired: int = 0) -> dict[str, Any]:
-    return {
-        "damage": "x", "keys_before": 5, "keys_after": after, "differences": differences,
-        "found": differences > 0,
-        "problem": "p", "key": "user:1", "differences_after_repair": repaired,
-    }  # fmt: skip
-
-
-def test_damage_found_and_not_found() -> None:
-    text = migration.damage(having("migration", damage=[case(1, 5), case(2, 4)]))
-    assert "All 2 kinds" in text and "In 1 case" in text and "repaired all of them" in text
-    text = migration.damage(having("migration", damage=[case(0, 5), case(2, 4, repaired=1)]))
-    assert "Only 1 of 2" in text and "repaired 1 of 2" in text
 
 
 def test_course_and_kill_with_and_without_differences() -> None:

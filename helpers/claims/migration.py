@@ -1,14 +1,11 @@
-"""Sentences and tables on the migration, computed from the results ``migration`` and ``ladder``."""
+"""Sentences and tables on the migration, computed from the result ``migration``."""
 
 from typing import Any
 
 import pandas as pd
 
 from helpers.results import Results
-from helpers.text import count, duration_us, join, plural, size_bytes, three
-
-FULL_CORE = 0.9
-"""From this share of one core on, Redis, which executes commands in one thread, is called the limit."""
+from helpers.text import count, join, plural, size_bytes
 
 
 def _part(results: Results, kind: str, name: str) -> Any:
@@ -181,75 +178,6 @@ def persistence(results: Results) -> str:
         f"With `appendonly yes` and `appendfsync {part['appendfsync']}`, after a SIGKILL of the server "
         "and a new start, "
         f"{kept}, and the verification found {verdict}."
-    )
-
-
-def ladder(results: Results) -> str:
-    """How fast the stream was against row by row and against the quickest other rung."""
-    summary = _part(results, "ladder", "summary")
-    if not summary or "streamed" not in summary:
-        return "The ladder was not measured."
-    labels = results["ladder"].data["labels"]
-    mine = summary["streamed"]
-    others = {name: s for name, s in summary.items() if name != "streamed"}
-    best = max(others, key=lambda name: others[name]["median"])
-    times = f"{three(mine['median'] / others[best]['median'])} times"
-    if mine["min"] > others[best]["max"]:
-        verdict = f"more than the best other rung in every round ({times})"
-    elif mine["max"] < others[best]["min"]:
-        verdict = f"less than the best other rung in every round ({times})"
-    else:
-        verdict = "no difference shown to the best other rung, because their rounds overlap"
-    return (
-        f"The streamed load reached {count(mine['median'])} rows/s (median; {count(mine['min'])} to "
-        f"{count(mine['max'])}), "
-        f"{three(mine['ratio'])} times the row-by-row loop and {verdict} ({labels[best]}, "
-        f"{count(others[best]['median'])} rows/s)."
-    )
-
-
-def ladder_limit(results: Results) -> str:
-    """What limits the stream: Redis' one thread, or not."""
-    summary = _part(results, "ladder", "summary")
-    if not summary or "streamed" not in summary:
-        return "What limits the stream was not measured."
-    mine = summary["streamed"]
-    share = f"{three(100 * mine['redis_busy'])} % of one core"
-    verdict = (
-        "its one thread is the limit"
-        if mine["redis_busy"] >= FULL_CORE
-        else "it was waiting for the rest, so Redis is not the limit here"
-    )
-    return (
-        f"During the streamed load Redis used {share}: {verdict}. A row cost Redis "
-        f"{duration_us(mine['redis_cpu_us'])} "
-        f"and the client {duration_us(mine['client_cpu_us'])} of CPU."
-    )
-
-
-def ladder_absent(results: Results) -> str:
-    """Which rungs could not be measured, and why."""
-    absent = _part(results, "ladder", "absent")
-    if absent is None:
-        return "The ladder was not measured."
-    if not absent:
-        return "Every rung was measured."
-    return join([f"`{name}` was not measured: {why}" for name, why in absent.items()]) + "."
-
-
-def ladder_table(results: Results) -> pd.DataFrame:
-    """Rungs with rows/s (min, median, max), ratio to row by row, and CPU a row on both sides."""
-    data = results.require("ladder")
-    return pd.DataFrame(
-        {
-            "Way": data["labels"][name],
-            "rows/s": count(s["median"]),
-            "min to max": f"{count(s['min'])} to {count(s['max'])}",
-            "ratio": three(s["ratio"]),
-            "Redis CPU a row": duration_us(s["redis_cpu_us"]),
-            "client CPU a row": duration_us(s["client_cpu_us"]),
-        }
-        for name, s in sorted(data["summary"].items(), key=lambda item: item[1]["median"])
     )
 
 
