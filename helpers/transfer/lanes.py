@@ -23,12 +23,17 @@ def side_by_side(works: Sequence[Callable[[], object]], cancel: Callable[[], obj
             failed.append(error)
             cancel()
 
-    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works[:-1]]
-    for thread in threads:
-        thread.start()
-    for work in (works[-1], *(thread.join for thread in threads)):
+    ends = [threading.Event() for _ in works[:-1]]  # a join that was interrupted would not wait again
+
+    def lane(work: Callable[[], object], end: threading.Event) -> None:
         run(work)
-    for thread in threads:  # an interrupt may have come while one was waited for
-        thread.join()
+        end.set()
+
+    for work, end in zip(works[:-1], ends, strict=True):
+        threading.Thread(target=lane, args=(work, end), daemon=True).start()
+    for work in (works[-1], *(end.wait for end in ends)):
+        run(work)
+    for end in ends:  # an interrupt may have come while one was waited for
+        end.wait()
     if failed:
         raise failed[0]

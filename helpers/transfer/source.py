@@ -145,6 +145,7 @@ class Source:
         self._idle: list[Postgres] = []
         self._busy: list[Postgres] = []
         self._counts: dict[str, int] | None = None
+        self._ending = threading.Lock()
         self._keeper = self._connect()
         try:
             shape.check_kinds(self.ask, f"postgres at {self.address}")
@@ -236,8 +237,7 @@ class Source:
     def cancel(self) -> None:
         """End the streams that are under way in other threads: they fail."""
         for connection in list(self._busy):
-            with contextlib.suppress(psycopg2.Error):
-                connection.cancel()
+            self._cancel(connection)
 
     def _connect(self) -> Postgres:
         try:
@@ -274,6 +274,7 @@ class Source:
         """
         done: list[Result] = []
         failed: list[BaseException] = []
+        ended = threading.Event()  # a join that was interrupted would not wait again (Python 3.11)
 
         def run() -> None:
             try:
@@ -281,24 +282,31 @@ class Source:
                     done.append(work(cursor))
             except BaseException as error:
                 failed.append(error)
+            finally:
+                ended.set()
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
+        threading.Thread(target=run, daemon=True).start()
         try:
-            thread.join()
+            ended.wait()
         except BaseException:
-            # psycopg2 writes an error that comes while another is raised to stderr: nobody needs it.
-            with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(psycopg2.Error):
-                connection.cancel()
-                thread.join()
-            connection.close()
+            self._cancel(connection)
+            ended.wait()
+            self._close(connection)
             raise
         if not failed:
             return done[0]
-        connection.close()
+        self._close(connection)
         if isinstance(failed[0], psycopg2.Error):
             raise self._error(failed[0]) from failed[0]
         raise failed[0]
+
+    def _cancel(self, connection: Postgres) -> None:
+        with self._ending, contextlib.suppress(psycopg2.Error):
+            connection.cancel()
+
+    def _close(self, connection: Postgres) -> None:
+        with self._ending:  # what one thread closes, another must not be cancelling
+            connection.close()
 
     def _error(self, error: psycopg2.Error) -> HelpersError:
         text = f"postgres at {self.address}: {first_line(error)}"
