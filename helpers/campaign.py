@@ -15,6 +15,8 @@ OLDER_EVERY = 4
 """Every fourth trial begins with an older load, whose source has changed since."""
 CHANGED_OF_FIVE = (0, 3)
 """After these of each five kills of the mover the source changes before the next run."""
+LATE_EVERY = 10
+"""Every tenth kill is meant for the verification, which is short."""
 AGAIN_SHARE = 0.5
 """With this probability a run that follows a kill is killed too."""
 LONGEST_PAUSE_S = 1.0
@@ -32,22 +34,21 @@ class Campaign:
     Args:
         source: PostgreSQL, filled with rows that the model can hold.
         target: Redis, which is emptied.
+        rows: of the source.
         seed: of moments and changes: a trial's are those of ``random.Random("<seed> <victim> <number>")``.
     """
 
-    def __init__(self, source: Scratch, target: Scratch, *, seed: int) -> None:
+    def __init__(self, source: Scratch, target: Scratch, *, rows: int, seed: int) -> None:
         self.servers = {"postgres": source, "redis": target}
         self.source, self.target = source.url, target.url
-        self.seed = seed
+        self.rows, self.seed = rows, seed
         self.client = connections.redis(self.target, decode_responses=True)
         self.watched: list[dict[str, float]] = []
-        self.rows = 0
 
     def learn(self, runs: int = 1) -> None:
         """Watch migrations that nobody disturbs; from the last of them trials know how long one takes."""
         for _ in range(runs):
-            self.watched.append(moments.watch(self._mover, self.client))
-        self.rows = look(self.client).rows
+            self.watched.append(moments.watch(self._mover, self.client, self.rows))
         self.times = moments.middle(self.watched[-RECENT:])
 
     def trials(self, victim: str, kills: int) -> Iterator[dict[str, Any]]:
@@ -78,7 +79,7 @@ class Campaign:
             if victim == "mover":
                 self._kill_movers(trial, chance, struck, kills)
             else:
-                self._kill_server(trial, chance, self.servers[victim])
+                self._kill_server(trial, chance, self.servers[victim], struck)
             self._judge(trial)
             yield trial | {"seconds": time.monotonic() - began}
             struck += len(trial["kills"])
@@ -88,7 +89,7 @@ class Campaign:
         for number in range(struck, most):
             before = look(self.client)
             with self._mover() as mover:
-                self._wait(mover, chance, before)
+                self._wait(mover, chance, before, number)
                 at_s = mover.age_s
                 if not mover.kill():
                     trial["too_late"] += 1
@@ -103,11 +104,13 @@ class Campaign:
                 break
         self._let_through(trial)
 
-    def _kill_server(self, trial: dict[str, Any], chance: random.Random, server: Scratch) -> None:
+    def _kill_server(
+        self, trial: dict[str, Any], chance: random.Random, server: Scratch, struck: int
+    ) -> None:
         """Kill a server under a mover, start it again, and let the mover go on or another one begin."""
         before = look(self.client)
         with self._mover() as mover:
-            self._wait(mover, chance, before)
+            self._wait(mover, chance, before, struck)
             now, at_s = look(self.client), mover.age_s
             if mover.running:
                 server.kill()
@@ -125,14 +128,15 @@ class Campaign:
                 trial["after"] = "waited"
             return
         self._stopped(trial, ended)
-        if now.phase(before) != START:
+        if now.phase(before, self.rows) != START:
             trial["faults"].append(f"a migration under way gave up on a server that was back: {ended.said}")
         self._let_through(trial)
 
-    def _wait(self, mover: Mover, chance: random.Random, before: Standing) -> None:
-        """Wait until a random moment."""
-        at_s = moments.draw(chance, self.times, self.rows, before)
-        moments.wait(mover, self.client, before, self.times["begun_s"], at_s)
+    def _wait(self, mover: Mover, chance: random.Random, before: Standing, number: int) -> None:
+        """Wait until a random moment; ``number`` kills were made before."""
+        late = number % LATE_EVERY == LATE_EVERY - 1
+        moment = moments.draw(chance, self.times, self.rows, before, late=late)
+        moments.wait(mover, self.client, before, self.times["begun_s"], moment)
 
     def _let_through(self, trial: dict[str, Any]) -> None:
         """The same command, undisturbed, until it is done."""
@@ -164,10 +168,9 @@ class Campaign:
         if ended.code != STOPPED:
             trial["faults"].append(f"a disturbed run ended with {ended.code}: {ended.said}")
 
-    @staticmethod
-    def _struck(trial: dict[str, Any], before: Standing, at_s: float, now: Standing) -> Standing:
+    def _struck(self, trial: dict[str, Any], before: Standing, at_s: float, now: Standing) -> Standing:
         trial["kills"].append(
-            {"at_s": at_s, "phase": now.phase(before), "rows": now.rows, "changed": None}
+            {"at_s": at_s, "phase": now.phase(before, self.rows), "rows": now.rows, "changed": None}
         )  # fmt: skip
         return now
 

@@ -77,7 +77,7 @@ def run(
     trials: list[dict[str, Any]] = []
     with scratch.postgres() as source, scratch.redis(*REDIS) as target:
         population.populate(source.url, **design.rows, seed=seed, progress=False)
-        campaign = Campaign(source, target, seed=seed)
+        campaign = Campaign(source, target, rows=sum(design.rows.values()), seed=seed)
         campaign.learn(design.undisturbed)
         with bar(sum(design.kills.values()), "kills", unit="kills", enabled=progress) as shown:
             for victim in VICTIMS:

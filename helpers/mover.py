@@ -17,16 +17,15 @@ DONE, STOPPED = 0, 2
 """Exit codes of a migration that is done, and of one that could not be done."""
 PHASES = (
     "before the first batch",
-    "users, products, orders",
-    "references back",
-    "activities",
-    "between load and verification",
+    "first third of the load",
+    "second third",
+    "last third",
     "catching up",
     "verifying",
     "after the verification",
 )
 """What a migration may be doing, as its target tells it."""
-START, HASHES, REFERENCES, ACTIVITIES, LOADED, CATCHING_UP, VERIFYING, OVER = PHASES
+START, *THIRDS, CATCHING_UP, VERIFYING, OVER = PHASES
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,13 @@ class Standing:
         """``loading``, ``reconciling``, ``complete``; None when nothing was begun."""
         return self.state.get("status")
 
-    def phase(self, before: "Standing") -> str:
-        """What the run was doing that found the target as it was ``before``: one of ``PHASES``."""
+    def phase(self, before: "Standing", rows: int) -> str:
+        """What the run was doing that found the target as it was ``before``: one of ``PHASES``.
+
+        Args:
+            before: what the run found.
+            rows: of the source.
+        """
         if self == before or (self.state == before.state and self.status != "reconciling"):
             return START
         if self.status == "complete":
@@ -56,11 +60,7 @@ class Standing:
             return CATCHING_UP
         if self.rows == 0:
             return START
-        if "done:activities" in self.state:
-            return LOADED
-        if "rows:activities" in self.state:
-            return ACTIVITIES
-        return REFERENCES if "done:orders" in self.state else HASHES
+        return THIRDS[min(3 * self.rows // rows, 2)]
 
 
 def look(client: "connections.redis_py.Redis", prefix: str = "") -> Standing:

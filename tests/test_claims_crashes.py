@@ -8,7 +8,7 @@ import pytest
 from helpers.claims import crashes as claims
 from helpers.figures import crashes as figures
 from helpers.figures import style
-from helpers.mover import ACTIVITIES, CATCHING_UP, PHASES
+from helpers.mover import CATCHING_UP, PHASES, VERIFYING
 from helpers.results import Missing, Record, Results
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
@@ -30,11 +30,11 @@ def trial(victim: str, phase: str, faults: list[str]) -> dict[str, Any]:
 CLEAN: dict[str, Any] = {
     "seed": 5, "batch_rows": 5, "rows": {"users": 1_000, "orders": 500}, "wanted": {},
     "undisturbed": {"ended_s": 1.25}, "appendfsync": "always",
-    "trials": [trial("mover", ACTIVITIES, []), trial("redis", CATCHING_UP, ["gave up"])],
+    "trials": [trial("mover", VERIFYING, []), trial("redis", CATCHING_UP, ["gave up"])],
     "summary": {
-        "mover": part(20, ACTIVITIES, {"resumed": 12, "anew": 3}, changed=8, behind=6),
+        "mover": part(20, VERIFYING, {"resumed": 12, "anew": 3}, changed=8, behind=6),
         "redis": part(3, CATCHING_UP, {"waited": 2, "resumed": 1}),
-        "postgres": part(1, ACTIVITIES, {"waited": 1}),
+        "postgres": part(1, VERIFYING, {"waited": 1}),
     },
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_tables() -> None:
     assert list(table["kills"]) == [20, 3, 1] and list(table["resumed"]) == [12, 1, 0]
     assert list(table["phases hit"]) == [f"1 of {len(PHASES)}"] * 3
     phases = claims.phases_table(found()).set_index("Phase")
-    assert phases.loc[ACTIVITIES].to_dict() == {"migration": 20, "Redis": 0, "PostgreSQL": 1}
+    assert phases.loc[VERIFYING].to_dict() == {"migration": 20, "Redis": 0, "PostgreSQL": 1}
 
 
 def test_the_figure_has_a_mark_for_each_kill_and_a_ring_for_each_fault() -> None:
@@ -105,6 +105,6 @@ def test_the_figure_has_a_mark_for_each_kill_and_a_ring_for_each_fault() -> None
     assert [line.get_marker() for line in marks] == ["v", "o", "o"]
     assert marks[-1].get_fillstyle() == "none"
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert f"{ACTIVITIES} (21)" in labels and len(labels) == len(PHASES)
+    assert f"{VERIFYING} (21)" in labels and len(labels) == len(PHASES)
     assert style.svg(figures.kills(found())) == style.svg(figures.kills(found()))
     assert figure.get_figwidth() == style.WIDTH_IN

@@ -84,13 +84,12 @@ def trials() -> Iterator[Campaign]:
     """A campaign on throw-away servers with few rows, ready for trials."""
     with scratch.postgres() as source, scratch.redis("appendfsync always") as target:
         population.populate(source.url, users=20, products=5, activities=300, orders=60, progress=False)
-        ready = Campaign(source, target, seed=3)
+        ready = Campaign(source, target, rows=385, seed=3)
         ready.learn(1)
         yield ready
 
 
 def test_an_undisturbed_run_has_its_phases_in_order(trials: Campaign) -> None:
-    assert trials.rows == 385
     times = [trials.times[name] for name in ("begun_s", "loaded_s", "verified_s", "ended_s")]
     assert times == sorted(times) and times[0] > 0
 
@@ -179,6 +178,7 @@ def test_a_migration_is_killed_at_so_many_rows(trials: Campaign) -> None:
 
 
 LOADING = {"status": "loading", "rows:users": "5"}
+"""Of 20 rows."""
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ LOADING = {"status": "loading", "rows:users": "5"}
     [
         (NOTHING, {}, None, mover.START),
         (NOTHING, {"status": "loading"}, "a", mover.START),
-        (NOTHING, LOADING, "a", mover.HASHES),
-        (NOTHING, LOADING | {"done:orders": "1"}, "a", mover.REFERENCES),
-        (NOTHING, LOADING | {"done:orders": "1", "rows:activities": "5"}, "a", mover.ACTIVITIES),
-        (NOTHING, LOADING | {"rows:activities": "5", "done:activities": "1"}, "a", mover.LOADED),
+        (NOTHING, LOADING, "a", mover.THIRDS[0]),
+        (NOTHING, LOADING | {"rows:activities": "5"}, "a", mover.THIRDS[1]),
+        (NOTHING, LOADING | {"rows:activities": "12"}, "a", mover.THIRDS[2]),
+        (NOTHING, LOADING | {"rows:activities": "15"}, "a", mover.THIRDS[2]),
         (NOTHING, LOADING | {"status": "reconciling"}, "a", mover.CATCHING_UP),
         (NOTHING, LOADING | {"status": "complete"}, "a", mover.VERIFYING),
         (NOTHING, LOADING | {"status": "complete"}, None, mover.OVER),
@@ -199,21 +199,34 @@ LOADING = {"status": "loading", "rows:users": "5"}
     ],
 )
 def test_phases(before: Standing, state: dict[str, str], lease: str | None, phase: str) -> None:
-    assert Standing(state, lease).phase(before) == phase
+    assert Standing(state, lease).phase(before, 20) == phase
 
 
 def test_moments_are_spread_over_the_time_in_which_a_run_works() -> None:
     times = {"begun_s": 1.0, "loaded_s": 3.0, "verified_s": 4.0}
     chance = random.Random(0)
 
-    def drawn(before: Standing) -> tuple[float, float]:
-        found = [moments.draw(chance, times, 100, before) for _ in range(2000)]
-        return min(found), max(found)
+    def drawn(before: Standing, late: bool = False) -> tuple[float, float]:
+        found = [moments.draw(chance, times, 100, before, late=late) for _ in range(2000)]
+        assert {moment.after for moment in found} == {"load" if late else "lease"}
+        return min(moment.seconds for moment in found), max(moment.seconds for moment in found)
 
     half, whole = {"status": "loading", "rows:users": "50"}, {"status": "complete", "rows:users": "100"}
     assert drawn(NOTHING) == pytest.approx((-1 / 3, 3.0), abs=0.02)
     assert drawn(Standing(half, None)) == pytest.approx((-1 / 3, 3.0), abs=0.02)
     assert drawn(Standing(whole, None)) == pytest.approx((-2 / 9, 2.0), abs=0.02)
+    assert drawn(NOTHING, late=True) == pytest.approx((0.0, 1.0), abs=0.02)
+
+
+@pytest.mark.parametrize(("number", "phases"), [(0, mover.PHASES), (9, (mover.VERIFYING, mover.OVER))])
+def test_every_tenth_moment_is_meant_for_the_verification(
+    trials: Campaign, number: int, phases: tuple[str, ...]
+) -> None:
+    trials.client.flushall()
+    with trials._mover() as running:
+        trials._wait(running, random.Random(2), NOTHING, number)
+        running.kill()
+    assert mover.look(trials.client).phase(NOTHING, trials.rows) in phases
 
 
 def test_problems_of_the_verifier_are_sorted() -> None:

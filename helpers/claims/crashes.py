@@ -99,9 +99,9 @@ def moments(results: Results) -> str:
     hit = [phase for phase, number in phases.items() if number]
     return (
         f"Moments are drawn uniformly over the time in which a run of {plural(rows, 'row')} in batches of "
-        f"{count(data['batch_rows'])} works (undisturbed ones ended after "
-        f"{three(data['undisturbed']['ended_s'])} s, the median), with seed {data['seed']}; {count(late)} "
-        "more came too late, when the migration had ended. The kills of the migration hit "
+        f"{count(data['batch_rows'])} works, every tenth over its verification alone (undisturbed runs ended "
+        f"after {three(data['undisturbed']['ended_s'])} s, the median), with seed {data['seed']}; "
+        f"{count(late)} more came too late, when the migration had ended. The kills of the migration hit "
         f"{len(hit)} of its {len(phases)} phases."
     )
 
