@@ -4,6 +4,8 @@ Only the verifier reads this; the writer reads ``copytext``, where PostgreSQL ma
 Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY
 """
 
+import struct
+
 import numpy as np
 
 from helpers.transfer.strings import Bytes, Numbers, Strings
@@ -32,6 +34,7 @@ class Reader:
 
     def __init__(self, width: int) -> None:
         self._width = width
+        self._mark = np.frombuffer(struct.pack(">hh", width, 0), dtype=np.uint32)[0]
         self._rest, self._header = b"", True
 
     def columns(self, piece: bytes) -> list[Strings]:
@@ -50,9 +53,9 @@ class Reader:
 
     def _starts(self, data: Bytes, size: int) -> tuple[Numbers, int]:
         """(where rows begin, where the last of them ends)."""
-        keys = np.ndarray((size,), dtype=">i4", buffer=data, offset=2, strides=(1,))
-        found = np.flatnonzero(keys == KEY_BYTES)
-        found = found[(data[found] == 0) & (data[found + 1] == self._width)]
+        words = np.ndarray((size,), dtype=np.uint32, buffer=data, strides=(1,))
+        found = np.flatnonzero(words == self._mark)
+        found = found[(data[found + 4] == 0) & (data[found + 5] == KEY_BYTES)]
         ends = self._ends(data, found, size)
         if _broken(found, ends):  # a number that ends in the width looks so: but no row ends before it
             likely = (found == 0) | np.isin(found, ends)
