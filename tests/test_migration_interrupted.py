@@ -1,6 +1,8 @@
 """Whatever is killed in the middle: the same command goes on, nothing is lost or doubled."""
 
+import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -10,12 +12,14 @@ from typing import Any
 
 import pytest
 from migrating import dump, migrate, run_sql
+from proxy import proxy
 
-from helpers import connections, population
+from helpers import cli, connections, population, schema
 from helpers.errors import HelpersError
 from helpers.servers import scratch
-from helpers.transfer import loading
+from helpers.transfer import loading, patience, target
 from helpers.transfer.checkpoint import Checkpoint
+from helpers.transfer.source import Source
 
 
 class Stop(Exception):
@@ -35,31 +39,126 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     monkeypatch.setattr(Checkpoint, "commit", limited)
 
 
-@pytest.mark.parametrize("batches", [1, 3, 6, 9, 12])
-def test_a_source_that_changed_between_two_runs_is_caught_up(
-    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, batches: int
-) -> None:
-    with monkeypatch.context() as patch:
+def stopped(source: str, target: str, batches: int, **options: Any) -> None:
+    """A migration that is dead after some batches, its lease too."""
+    with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, batches)
         with pytest.raises(Stop):
-            migrate(source, redis_url, batch_rows=5)
-    connections.redis(redis_url).delete("migration:lease")
-    run_sql(
-        source,
-        "UPDATE users SET email = 'other@example.org' WHERE user_id = 1",
-        "INSERT INTO users VALUES (-5, 'early', 'early@example.org', NULL)",
-        "UPDATE activities SET user_id = 3 WHERE activity_id IN (3, 6)",
-        "DELETE FROM activities WHERE activity_id = 9",
-        "INSERT INTO activities VALUES (700, 1, 'first', '2020-01-01')",
-        "DELETE FROM orders WHERE order_id < 3",
-    )
+            migrate(source, target, batch_rows=5, **options)
+    connections.redis(target).delete("migration:lease")
+
+
+def anew(source: str, target: str) -> dict[bytes, Any]:
+    """What a migration from nothing leaves."""
+    connections.redis(target).flushdb()
+    assert migrate(source, target)["status"] == "verified"
+    return dump(target)
+
+
+CHANGES = {
+    "rows of all kinds": """
+UPDATE users SET email = 'other@example.org' WHERE user_id = 1;
+INSERT INTO users VALUES (-5, 'early', 'early@example.org', NULL);
+UPDATE activities SET user_id = 3 WHERE activity_id IN (3, 6);
+DELETE FROM activities WHERE activity_id = 9;
+INSERT INTO activities VALUES (700, 1, 'first', '2020-01-01');
+DELETE FROM orders WHERE order_id < 3""",
+    "a table emptied": "TRUNCATE activities",
+    "tables emptied but one row": "TRUNCATE activities, orders; DELETE FROM users; "
+    "DELETE FROM products WHERE product_id > 1",
+    "keys moved": "ALTER TABLE orders DROP CONSTRAINT orders_user_id_fkey; "
+    "ALTER TABLE activities DROP CONSTRAINT activities_user_id_fkey; "
+    "UPDATE users SET user_id = -user_id; UPDATE orders SET order_id = -order_id",
+    "a table made anew": f"DROP TABLE activities; {schema.DDL['activities']}; "
+    "INSERT INTO activities VALUES (1, 1, 'x', '2026-01-01'), (31, 2, 'y', '2026-01-02')",
+    "rows that cannot be held": "UPDATE activities SET activity_type = NULL WHERE activity_id < 9; "
+    "UPDATE orders SET order_date = 'infinity' WHERE order_id > 6",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("batches", [1, 3, 6, 9, 12, 100])
+def test_a_source_that_changed_between_two_runs_is_caught_up(
+    source: str, redis_url: str, batches: int, change: str
+) -> None:
+    if batches < 100:
+        stopped(source, redis_url, batches)
+    else:
+        migrate(source, redis_url)
+    run_sql(source, CHANGES[change])
+    # As if the source had been restored from a backup, whose next transactions have the numbers of others.
+    with Source(source) as snapshot:
+        connections.redis(redis_url).hset("migration:state", "snapshot", snapshot.snapshot)
     result = migrate(source, redis_url, batch_rows=5)
-    assert (result["status"], result["resumed"]) == ("verified", True)
-    assert result["rows_read"] == {"users": 7, "products": 3, "activities": 30, "orders": 10}
+    assert (result["status"], result["resumed"]) == ("verified", batches < 100)
     held = dump(redis_url)
-    connections.redis(redis_url).flushdb()
+    assert held == anew(source, redis_url)
+
+
+def test_a_schema_of_the_same_name_is_the_same_source(source: str, redis_url: str) -> None:
+    stopped(source, redis_url, 6)
+    name = source.rpartition("%3D")[2]
+    run_sql(source, f"DROP SCHEMA {name} CASCADE", f"CREATE SCHEMA {name}", *schema.DDL.values())
+    run_sql(source, "INSERT INTO users VALUES (77, 'other', NULL, NULL)")
+    assert migrate(source, redis_url)["status"] == "verified"
+    assert set(dump(redis_url)) == {b"user:77"}
+
+
+def test_a_source_that_was_emptied_is_refused(source: str, redis_url: str) -> None:
     migrate(source, redis_url)
-    assert dump(redis_url) == held
+    before = dump(redis_url, b"\0")
+    run_sql(source, "TRUNCATE users, products, activities, orders")
+    with pytest.raises(HelpersError, match="all four tables are empty"):
+        migrate(source, redis_url)
+    assert dump(redis_url, b"\0") == before
+
+
+def test_an_unfinished_load_may_be_dropped(source: str, redis_url: str) -> None:
+    stopped(source, redis_url, 6)
+    run_sql(source, "DELETE FROM users WHERE user_id = 6")
+    result = migrate(source, redis_url, restart=True)
+    assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", False, {})
+    assert result["rows_loaded_now"] == 50
+    held = dump(redis_url)
+    assert held == anew(source, redis_url)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_a_removal_that_was_interrupted_goes_on(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    monkeypatch.setattr(target, "SCAN_COUNT", 10)
+    migrate(source, redis_url)
+    client = connections.redis(redis_url)
+    keys = client.dbsize()
+    stopped(source, redis_url, batches, replace=True)
+    assert client.hget("migration:state", "status") == b"removing"
+    assert (client.dbsize() < keys - 1) == (batches > 1)
+    client.set("session:1", "theirs")
+    result = migrate(source, redis_url)
+    assert (result["status"], result["rows_loaded_now"]) == ("verified", 51)
+    assert client.get("session:1") == b"theirs"
+
+
+@pytest.mark.parametrize("option", ["replace", "restart", "flushdb"])
+def test_a_connection_lost_in_the_middle_of_a_removal_is_opened_again(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    migrate(source, redis_url)
+    client = connections.redis(redis_url)
+    client.hset("user:99", "username", "stale")
+    commit, lost = Checkpoint.commit, []
+
+    def cut(self: Checkpoint, commands: bytes = b"", *arguments: Any, **options: Any) -> Any:
+        if not lost and (b"UNLINK" in commands or b"FLUSHDB" in commands):
+            lost.append(True)
+            client.client_kill_filter(skipme=True)
+        return commit(self, commands, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoint, "commit", cut)
+    result = migrate(source, redis_url, **{option: True})
+    assert lost and (result["status"], result["rows_loaded_now"]) == ("verified", 51)
+    assert (result["resumed"], result["caught_up"]) == (False, {})
 
 
 def test_killed_at_random_moments(postgres_url: str, redis_url: str) -> None:
@@ -141,8 +240,129 @@ def test_a_key_of_another_type_in_the_middle_is_no_success(
 
     with monkeypatch.context() as patch:
         patch.setattr(loading, "load", load_with_interference)
-        with pytest.raises(HelpersError, match="WRONGTYPE"):
+        with pytest.raises(HelpersError, match=r"WRONGTYPE.*; the same command puts that right"):
             migrate(source, redis_url)
     result = migrate(source, redis_url)
     assert result["status"] == "verified"
     assert result["caught_up"]
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_an_error_whose_reply_was_never_read_is_put_right(
+    source: str, redis_url: str, in_process: bool
+) -> None:
+    """A foreign key makes one command of a transaction fail; the rest stands, and nobody hears of it."""
+    client = connections.redis(redis_url)
+    movers: list[subprocess.Popen[bytes]] = []
+    met: list[str] = []
+
+    def asked(data: bytes) -> bool:
+        if not met and b"RPUSH" in data and b"user:2:activities" in data:
+            met.append("asked")
+            client.set("user:2:activities", "theirs")
+        return True
+
+    def answered(data: bytes) -> bool:
+        if met != ["asked"]:
+            return True
+        assert b"WRONGTYPE" in data
+        met.append("answered")
+        client.delete("user:2:activities")  # and no trace of it stays
+        if in_process:
+            client.client_kill_filter(skipme=True)
+        else:
+            movers[0].kill()
+        return False
+
+    with proxy(redis_url, asked=asked, answered=answered) as port:
+        url = re.sub(r":\d+/", f":{port}/", redis_url)
+        if in_process:
+            result = migrate(source, url)
+        else:
+            command = [sys.executable, "-m", "helpers", "migrate", "--source", source, "--target", url]
+            movers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            assert movers[0].wait(60) == -signal.SIGKILL
+            result = migrate(source, redis_url)
+    assert met == ["asked", "answered"]
+    assert (result["status"], result["caught_up"]) == ("verified", {"missing key": 1})
+    held = dump(redis_url)
+    assert held == anew(source, redis_url)
+
+
+@pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_gives_the_lease_back(postgres_url: str, redis_url: str, wanted: signal.Signals) -> None:
+    population.populate(postgres_url, users=200, products=20, activities=20_000, orders=3_000, progress=False)
+    client = connections.redis(redis_url, decode_responses=True)
+    command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]
+    mover = subprocess.Popen([*command, "--batch-rows", "20"], stderr=subprocess.PIPE, text=True)
+    while not client.hget("migration:state", "rows:users"):
+        time.sleep(0.002)
+    mover.send_signal(wanted)
+    said = mover.communicate()[1]
+    assert mover.returncode == 130
+    assert re.fullmatch(
+        r"helpers migrate: interrupted; [\d,]+ of 23,220 rows are in the target, "
+        r"the same command goes on from there\n",
+        said,
+    )
+    assert client.hget("migration:state", "status") == "loading"
+    assert not client.exists("migration:lease")
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["resumed"], result["status"]) == (0, True, "verified")
+    assert 0 < result["rows_loaded_now"] < 23_220 and result["caught_up"] == {}
+
+
+@pytest.mark.parametrize("lost", ["redis", "postgres"])
+def test_a_server_that_stays_away_is_told_with_how_far_it_is(
+    postgres_url: str, redis_url: str, lost: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(patience, "BACKOFF_S", (0.01, 0.02, 0.03))
+    with getattr(scratch, lost)() as server:
+        source, target = (server.url, redis_url) if lost == "postgres" else (postgres_url, server.url)
+        population.populate(source, users=200, products=20, activities=40_000, orders=2_000, progress=False)
+        client = connections.redis(target)
+        commit, commits = Checkpoint.commit, []
+
+        def kill(self: Checkpoint, *arguments: Any, **options: Any) -> Any:
+            commits.append(1)
+            if len(commits) == 30:
+                server.kill()
+            return commit(self, *arguments, **options)
+
+        command = ["migrate", "--source", source, "--target", target, "--batch-rows", "100"]
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "commit", kill)
+            assert cli.main(command) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert re.fullmatch(
+            rf"helpers migrate: {lost} at 127.0.0.1:\d+: .*; [\d,]+ of 42,220 rows are in the target, "
+            r"the same command goes on from there",
+            told,
+        )
+        if lost == "postgres":
+            assert not client.exists("migration:lease")
+        server.start()
+        connections.redis(target).delete("migration:lease")  # of this process, which lives on
+        result = migrate(source, target)
+        assert (result["status"], result["resumed"]) == ("verified", True)
+        assert 0 < result["rows_loaded_now"] < 42_220
+
+
+def test_a_target_that_forgot_everything_is_loaded_anew(postgres_url: str) -> None:
+    population.populate(postgres_url, users=100, products=20, activities=9_000, orders=500, progress=False)
+    with scratch.redis("appendonly no") as server:
+        commit, commits = Checkpoint.commit, []
+
+        def crash(self: Checkpoint, *arguments: Any, **options: Any) -> Any:
+            commits.append(1)
+            if len(commits) == 30:
+                server.kill()
+                server.start()
+            return commit(self, *arguments, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoint, "commit", crash)
+            result = migrate(postgres_url, server.url, batch_rows=100)
+        assert (result["status"], result["differences"]) == ("verified", 0)
+        assert result["rows_loaded_now"] > 9_620
