@@ -163,6 +163,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
     )
 
+    ladder = add(
+        "ladder", _ladder, "measure ways of loading side by side, and the migration of more and more rows"
+    )
+    ladder.add_argument(
+        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
+    )
+
     crashes = add(
         "crashes", _crashes, "kill the migration and its servers at random moments, and judge the rest"
     )
@@ -293,6 +300,15 @@ def _bench(options: argparse.Namespace) -> int:
     servers.up()
     result = bench.run(profile=options.profile)
     _show(options, result, bench.describe(result))
+    return DONE
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    from helpers import ladder, servers
+
+    servers.up(["postgres"])
+    result = ladder.run(profile=options.profile)
+    _show(options, result, ladder.describe(result))
     return DONE
 
 

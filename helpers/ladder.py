@@ -22,6 +22,7 @@ from helpers.errors import HelpersError
 from helpers.progress import bar
 from helpers.rungs import Bench
 from helpers.servers import scratch
+from helpers.text import count, three
 
 SCHEMA = "ladder"
 SIZES: dict[str, dict[str, int]] = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
@@ -132,6 +133,24 @@ def _measure(bench: Bench, profile: str, progress: bool) -> dict[str, Any]:
         "absent": absent,
         "checked": checked,
     }
+
+
+def describe(data: dict[str, Any]) -> list[str]:
+    """What ``run`` measured, as lines for people."""
+    lines = ["rows/s (median, min to max), and the streamed load's rate as a multiple in the same round:"]
+    for name, label in data["labels"].items():
+        s, ratio = data["summary"][name], data["against"].get(name)
+        times = f"{three(ratio['median'])} ({three(ratio['min'])} to {three(ratio['max'])})" if ratio else ""
+        rates = f"{count(s['median'])} ({count(s['min'])} to {count(s['max'])})"
+        lines.append(f"  {label:<42} {rates:<30} {times}".rstrip())
+    lines += [f"  {label}: not measured, {why}" for label, why in data["absent"].items()]
+    lines.append("rows, seconds of load and of verification, peak memory:")
+    for record in data["growth"]:
+        lines.append(
+            f"  {count(record['rows']):>11}  {three(record['load_seconds'])} s  "
+            f"{three(record['verify_seconds'])} s  {three(record['peak_rss_mb'])} MB"
+        )
+    return lines
 
 
 def _by_rung(rounds: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -20,6 +20,7 @@ COMMANDS = (
     "verify",
     "restore",
     "bench",
+    "ladder",
     "crashes",
     "report",
 )

@@ -73,6 +73,12 @@ def test_growth_migrates_each_size_in_a_process_of_its_own(data: dict[str, list[
         assert record["load_seconds"] > 0 < record["verify_seconds"]
 
 
+def test_description_names_every_rung_and_size(data: dict[str, dict[str, str]]) -> None:
+    text = "\n".join(ladder.describe(data))
+    assert all(label in text for label in data["labels"].values())
+    assert "500" in text and "MB" in text
+
+
 def test_the_tools_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert rungs.absent() == "psql and redis-cli and cc not on PATH"
