@@ -1,15 +1,18 @@
 """What is not ours is left alone: foreign keys, other sources, other migrations under way."""
 
+import json
+import re
 import subprocess
 import sys
+import threading
 import time
 
-import psutil
 import pytest
 from migrating import dump, migrate, run_sql
 
-from helpers import connections, resp, schema, verification
+from helpers import connections, model, population, resp, schema, verification
 from helpers.errors import HelpersError
+from helpers.transfer import rehearsal
 from helpers.transfer.checkpoint import Checkpoint
 
 
@@ -22,6 +25,33 @@ def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_u
             migrate(source, redis_url, **options)
         assert dump(redis_url, b"\0") == before
     assert migrate(source, redis_url, prefix="copy:")["status"] == "verified"
+
+
+@pytest.mark.parametrize("kind", model.KINDS)
+@pytest.mark.parametrize("number", [1, 0, -5, 2**63 - 1])
+def test_a_foreign_key_of_every_kind_is_seen(source: str, redis_url: str, kind: str, number: int) -> None:
+    client = connections.redis(redis_url)
+    key = rehearsal.KEY_OF[kind](number, "a*:")
+    write = {"hash": client.hset, "list": client.rpush, "zset": client.zadd}[model.TYPES[kind]]
+    write(key, {"x": 1}) if write == client.zadd else write(key, *("x", "y"))
+    before = dump(redis_url, b"\0")
+    for options in ({}, {"replace": True}):
+        with pytest.raises(HelpersError, match=re.escape(key)):
+            migrate(source, redis_url, prefix="a*:", **options)
+    assert dump(redis_url, b"\0") == before
+    assert migrate(source, redis_url, prefix="ab:")["status"] == "verified"
+
+
+def test_bookkeeping_that_is_not_ours_is_refused(source: str, redis_url: str) -> None:
+    client = connections.redis(redis_url)
+    client.set("migration:state", "theirs")
+    with pytest.raises(HelpersError, match="migration:state is no hash, so another program wrote it"):
+        migrate(source, redis_url)
+    client.delete("migration:state")
+    client.hset("migration:state", "theirs", "1")
+    with pytest.raises(HelpersError, match="migration:state is of format None"):
+        migrate(source, redis_url, replace=True)
+    assert client.hgetall("migration:state") == {b"theirs": b"1"}
 
 
 def test_other_keys_are_left_alone(source: str, redis_url: str) -> None:
@@ -96,18 +126,77 @@ def test_a_live_migration_is_not_disturbed(source: str, redis_url: str) -> None:
 
 
 def test_a_dead_ones_lease_is_taken_over(source: str, redis_url: str) -> None:
-    connection = resp.Connection(redis_url)
-    mine = Checkpoint(connection, "")
-    mine.acquire()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    parts = mine.token.split()
-    parts[2:4] = [str(gone.pid), f"{psutil.Process(gone.pid).create_time():.2f}"]
-    gone.wait()
-    connections.redis(redis_url).set("migration:lease", " ".join(parts), px=60_000)
+    code = f"""
+from helpers import resp
+from helpers.transfer.checkpoint import Checkpoint
+Checkpoint(resp.Connection({redis_url!r}), "").acquire()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert connections.redis(redis_url).pttl("migration:lease") > 10_000
     started = time.monotonic()
     assert migrate(source, redis_url)["status"] == "verified"
-    assert time.monotonic() - started < 10
-    connection.close()
+    assert time.monotonic() - started < 8
+
+
+def test_a_lease_of_another_machine_runs_out_or_is_renewed(source: str, redis_url: str) -> None:
+    client = connections.redis(redis_url)
+    elsewhere = "0123456789abcdef ffffffffffffffff 1 1"
+    client.set("migration:lease", elsewhere, px=1500)
+    started = time.monotonic()
+    assert migrate(source, redis_url)["status"] == "verified"
+    assert 1 < time.monotonic() - started < 10
+    client.set("migration:lease", elsewhere, px=1500)
+    renewal = threading.Timer(0.5, lambda: client.pexpire("migration:lease", 15_000))
+    renewal.start()
+    with pytest.raises(HelpersError, match=r"under way \(process 1 of another machine; .* runs out in 1\d s"):
+        migrate(source, redis_url)
+    renewal.join()
+
+
+def test_of_movers_that_start_together_one_writes(postgres_url: str, redis_url: str) -> None:
+    population.populate(postgres_url, users=100, products=20, activities=6_000, orders=500, progress=False)
+    command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]
+    movers = [
+        subprocess.Popen(
+            [*command, "--batch-rows", "5", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    said = [mover.communicate() for mover in movers]
+    codes = [mover.returncode for mover in movers]
+    assert set(codes) <= {0, 2} and 0 in codes and 2 in codes
+    loaded = [json.loads(out)["rows_loaded_now"] for out, _ in said if out]
+    assert sorted(loaded)[-1] == 6_620 and sum(loaded) == 6_620  # who came later found it done
+    for (_, err), code in zip(said, codes, strict=True):
+        assert code == 0 or re.search(r"another migration is under way \(process \d+ of this machine; ", err)
+    assert verification.verify(postgres_url, redis_url, progress=False)["differences"] == 0
+
+
+def test_a_migration_of_another_source_that_was_quicker_is_not_overwritten(
+    source: str, redis_url: str, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at an empty target and the lease another migration comes and goes."""
+    acquire = Checkpoint.acquire
+    run_sql(source, "CREATE SCHEMA quicker")
+    other = connections.with_schema(postgres_server, "quicker")
+    try:
+        run_sql(other, *schema.DDL.values(), "INSERT INTO users VALUES (77, 'x', NULL, NULL)")
+
+        def late(self: Checkpoint, token: str | None = None) -> None:
+            monkeypatch.setattr(Checkpoint, "acquire", acquire)
+            migrate(other, redis_url)
+            acquire(self, token)
+
+        monkeypatch.setattr(Checkpoint, "acquire", late)
+        with pytest.raises(HelpersError, match="another source"):
+            migrate(source, redis_url)
+        assert set(dump(redis_url)) == {b"user:77"}
+        assert not connections.redis(redis_url).exists("migration:lease")
+    finally:
+        run_sql(source, "DROP SCHEMA quicker CASCADE")
 
 
 def test_a_paused_mover_cannot_write_after_its_lease_ran_out(source: str, redis_url: str) -> None:

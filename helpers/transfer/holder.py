@@ -33,7 +33,7 @@ def name(token: str) -> str:
     """The process of a token, for messages."""
     parts = token.split()
     if len(parts) != PARTS:
-        return "of another program"
+        return "another program"
     return f"process {parts[2]} of {'this' if parts[1] == _machine() else 'another'} machine"
 
 
