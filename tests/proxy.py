@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 Look = Callable[[bytes], bool]
 """Given what came; whether it is to be passed on."""
+Greet = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def through(_: bytes) -> bool:
@@ -19,7 +20,12 @@ def through(_: bytes) -> bool:
 
 @contextmanager
 def proxy(
-    url: str, *, asked: Look = through, answered: Look = through, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    asked: Look = through,
+    answered: Look = through,
+    tls: ssl.SSLContext | None = None,
+    greet: Greet | None = None,
 ) -> Iterator[int]:
     """The port of a proxy before a server.
 
@@ -28,6 +34,7 @@ def proxy(
         asked: looks at what a client sends.
         answered: looks at what the server sends.
         tls: the proxy's certificate; then it speaks TLS to its clients.
+        greet: speaks with a client first.
     """
     place = urlsplit(url)
     loop = asyncio.new_event_loop()
@@ -43,6 +50,12 @@ def proxy(
         sink.close()
 
     async def connect(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):  # of a client that does not trust the certificate
+            await _both(source, sink)
+
+    async def _both(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        if greet:
+            await greet(source, sink)
         behind, before = await asyncio.open_connection(place.hostname, place.port)
         await asyncio.gather(pump(source, before, asked), pump(behind, sink, answered))
 

@@ -29,6 +29,7 @@ shared_buffers = '256MB'
 max_wal_size = '2GB'
 timezone = 'UTC'
 log_timezone = 'UTC'
+{more}
 """
 
 
@@ -41,8 +42,8 @@ def missing() -> str | None:
     return None
 
 
-def prepare(folder: Path, port: int, password: str) -> None:
-    """Make the data folder by initdb when there is none, and write the configuration."""
+def prepare(folder: Path, port: int, password: str, *, more: str = "") -> None:
+    """Make the data folder by initdb when there is none, write the configuration; ``more`` of it wins."""
     data = folder / "data"
     if not data.exists():
         data.mkdir(mode=0o700)
@@ -67,7 +68,7 @@ def prepare(folder: Path, port: int, password: str) -> None:
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no reason given"]
             raise HelpersError(f"postgres: initdb failed: {reason[0]}; set POSTGRES_URL to a server of yours")
     with (data / "postgresql.auto.conf").open("w", encoding="utf-8") as file:
-        file.write(CONFIGURATION.format(port=port))
+        file.write(CONFIGURATION.format(port=port, more=more))
 
 
 def command(folder: Path) -> list[str]:

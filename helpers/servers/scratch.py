@@ -90,9 +90,9 @@ def redis(*configuration: str) -> Any:
     return _running("redis", redis_server, more="\n".join(configuration))
 
 
-def postgres() -> Any:
-    """A throw-away PostgreSQL as a context manager."""
-    return _running("postgres", postgres_server)
+def postgres(*configuration: str) -> Any:
+    """A throw-away PostgreSQL as a context manager; each argument is a line of postgresql.conf."""
+    return _running("postgres", postgres_server, more="\n".join(configuration))
 
 
 def mongodb() -> Any:
