@@ -26,6 +26,14 @@ REMEDIES = {
 }
 """Remedies by what a server's answer says, where the common one does not fit."""
 TIMEOUT_S = 5
+PATIENCE = {
+    "connect_timeout": TIMEOUT_S,
+    "keepalives_idle": settings.SILENCE_S // 2,
+    "keepalives_interval": settings.SILENCE_S // 6,
+    "keepalives_count": 3,
+    "tcp_user_timeout": settings.SILENCE_S * 1000,
+}
+"""Parameters of libpq by which a host that has gone is noticed; those of the URL win."""
 
 
 def _url(name: str, url: str | None) -> str:
@@ -64,9 +72,11 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
     """
     url = _url("postgres", url)
     try:
-        if not {"connect_timeout", "PGCONNECT_TIMEOUT"} & {*psycopg2.extensions.parse_dsn(url), *os.environ}:
-            options = {"connect_timeout": TIMEOUT_S, **options}
-        return psycopg2.connect(url, **options)
+        given = set(psycopg2.extensions.parse_dsn(url))
+        if "PGCONNECT_TIMEOUT" in os.environ:
+            given.add("connect_timeout")
+        ours = {name: value for name, value in PATIENCE.items() if name not in given}
+        return psycopg2.connect(url, **{**ours, **options})
     except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
         raise refused("postgres", url, error) from error
 

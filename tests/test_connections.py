@@ -53,6 +53,15 @@ def test_a_timeout_of_the_url_wins(postgres_server: str) -> None:
         connection.close()
 
 
+def test_a_host_that_has_gone_is_noticed(postgres_server: str) -> None:
+    connection = connections.postgres(f"{postgres_server}?keepalives_idle=7")
+    found = connection.get_dsn_parameters()
+    connection.close()
+    assert (found["keepalives_idle"], found["keepalives_count"], found["tcp_user_timeout"]) == (
+        *("7", "3", "60000"),
+    )
+
+
 def test_nonsense_is_refused_in_one_line() -> None:
     for name, url in {
         "postgres": "nonsense",

@@ -1,6 +1,7 @@
 """Whatever is killed in the middle: the same command goes on, nothing is lost or doubled."""
 
 import json
+import os
 import random
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from migrating import dump, migrate, run_sql
 from proxy import proxy
 
-from helpers import cli, connections, population, schema
+from helpers import cli, connections, population, schema, settings
 from helpers.errors import HelpersError
 from helpers.servers import scratch
 from helpers.transfer import loading, patience, target
@@ -289,6 +290,27 @@ def test_an_error_whose_reply_was_never_read_is_put_right(
     assert held == anew(source, redis_url)
 
 
+def test_a_batch_that_arrives_after_its_connection_was_given_up_is_not_executed(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "SILENCE_S", 0.5)
+    held, begun_again, arrived = threading.Event(), threading.Event(), threading.Event()
+
+    def asked(data: bytes) -> bool:
+        if not held.is_set() and b"RPUSH" in data and b"user:2:activities" in data:
+            held.set()
+            assert begun_again.wait(30)
+            threading.Timer(0.2, arrived.set).start()
+        elif held.is_set() and b"HGETALL" in data and b"migration:state" in data:
+            begun_again.set()  # the next attempt has the lease and asks how far it is
+            assert arrived.wait(30)
+        return True
+
+    with proxy(redis_url, asked=asked) as port:
+        result = migrate(source, re.sub(r":\d+/", f":{port}/", redis_url))
+    assert arrived.is_set() and (result["status"], result["caught_up"]) == ("verified", {})
+
+
 @pytest.mark.parametrize("wanted", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_gives_the_lease_back(postgres_url: str, redis_url: str, wanted: signal.Signals) -> None:
     population.populate(postgres_url, users=200, products=20, activities=20_000, orders=3_000, progress=False)
@@ -347,6 +369,26 @@ def test_a_server_that_stays_away_is_told_with_how_far_it_is(
         result = migrate(source, target)
         assert (result["status"], result["resumed"]) == ("verified", True)
         assert 0 < result["rows_loaded_now"] < 42_220
+
+
+def test_a_target_that_keeps_silent_counts_as_lost_and_is_waited_for(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population.populate(postgres_url, users=100, products=20, activities=9_000, orders=500, progress=False)
+    monkeypatch.setattr(settings, "SILENCE_S", 0.5)
+    with scratch.redis("appendonly no") as server:
+        commit, commits = Checkpoint.commit, []
+
+        def silence(self: Checkpoint, *arguments: Any, **options: Any) -> Any:
+            commits.append(1)
+            if len(commits) == 30:
+                os.kill(server.pid, signal.SIGSTOP)
+                threading.Timer(1.5, lambda: os.kill(server.pid, signal.SIGCONT)).start()
+            return commit(self, *arguments, **options)
+
+        monkeypatch.setattr(Checkpoint, "commit", silence)
+        result = migrate(postgres_url, server.url, batch_rows=100)
+        assert (result["status"], result["caught_up"]) == ("verified", {})
 
 
 def test_a_target_that_forgot_everything_is_loaded_anew(postgres_url: str) -> None:

@@ -185,10 +185,10 @@ def test_a_migration_of_another_source_that_was_quicker_is_not_overwritten(
     try:
         run_sql(other, *schema.DDL.values(), "INSERT INTO users VALUES (77, 'x', NULL, NULL)")
 
-        def late(self: Checkpoint, token: str | None = None) -> None:
+        def late(self: Checkpoint, run: str | None = None) -> None:
             monkeypatch.setattr(Checkpoint, "acquire", acquire)
             migrate(other, redis_url)
-            acquire(self, token)
+            acquire(self, run)
 
         monkeypatch.setattr(Checkpoint, "acquire", late)
         with pytest.raises(HelpersError, match="another source"):

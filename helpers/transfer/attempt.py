@@ -46,8 +46,8 @@ class Attempt:
         run = self.run
         if not run.begun:
             self._prepare()
-        self.checkpoint.acquire(run.token)
-        run.begun, run.token = True, self.checkpoint.token
+        self.checkpoint.acquire(run.name)
+        run.begun = True
         try:
             result = self._bring()
         except BaseException as error:

@@ -54,16 +54,19 @@ class Checkpoint:
         words = [word.decode("utf-8", "replace") for word in flat]
         return dict(zip(words[::2], words[1::2], strict=True))
 
-    def acquire(self, token: str | None = None) -> None:
+    def acquire(self, run: str | None = None) -> None:
         """Take the lease, or wait for one whose holder has gone.
 
+        It is always a new one, also after a lost connection: what is still on its way over the lost one can
+        then not be executed any more.
+
         Args:
-            token: a token of this process, whose lease it may go on with after a lost connection.
+            run: the name of a run, whose own earlier lease is replaced at once.
 
         Raises:
             HelpersError: another migration holds it and is alive.
         """
-        self.token = token or holder.token()
+        self.token = holder.token(run)
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
         deadline = time.monotonic() + 2 * LEASE_MS / 1000
         before: tuple[bytes, int] | None = None
@@ -71,10 +74,9 @@ class Checkpoint:
             if self.connection.call("SET", self.lease, self.token, "NX", "PX", LEASE_MS) is not None:
                 break
             other = self.connection.call("GET", self.lease) or b""
-            if other == self.token.encode():
-                break
+            mine = run is not None and other.startswith(run.encode())
             left_ms = self.connection.call("PTTL", self.lease)
-            alive = holder.alive(other.decode("utf-8", "replace"))
+            alive = not mine and holder.alive(other.decode("utf-8", "replace"))
             renewed = before is not None and before[0] == other and left_ms > before[1]
             if alive or renewed or time.monotonic() > deadline:
                 raise HelpersError(
@@ -90,7 +92,7 @@ class Checkpoint:
         self.renewed = time.monotonic()
 
     def _take_over(self, other: bytes) -> bool:
-        """Replace the lease of a process of this machine that no longer runs, unless it changed meanwhile."""
+        """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
         commands = encode("WATCH", self.lease), encode("GET", self.lease)
         if resp.parse(self.connection.exchange(b"".join(commands)))[1] != other:
             return False

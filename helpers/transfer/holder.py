@@ -9,9 +9,10 @@ from pathlib import Path
 PARTS = 4
 
 
-def token() -> str:
-    """A name of this process that no other has: a random number, its machine, its id, when it started."""
-    return " ".join((secrets.token_hex(8), _machine() or "-", str(os.getpid()), _started(os.getpid()) or "-"))
+def token(run: str | None = None) -> str:
+    """A name that no other holder has: a run and a random number, machine, process id, when it started."""
+    mark = f"{run or secrets.token_hex(8)}.{secrets.token_hex(4)}"
+    return " ".join((mark, _machine() or "-", str(os.getpid()), _started(os.getpid()) or "-"))
 
 
 def alive(token: str) -> bool | None:

@@ -1,5 +1,6 @@
 """One run of the migration: what was asked for, and how far it is."""
 
+import secrets
 from dataclasses import dataclass, field
 
 
@@ -8,7 +9,7 @@ class Run:
     """One call of ``migrate``, over all its attempts.
 
     Attributes:
-        token: of its lease.
+        name: random, for its lease.
         begun: it held the lease once; what is lost from then on is tried again.
         cleared: what it was to remove is gone.
         resumed: it found an unfinished load; None before it looked.
@@ -28,7 +29,7 @@ class Run:
     flushdb: bool
     verify: bool
     progress: bool
-    token: str | None = None
+    name: str = field(default_factory=lambda: secrets.token_hex(8))
     begun: bool = False
     cleared: bool = False
     resumed: bool | None = None
