@@ -40,6 +40,7 @@ def proxy(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    writers: list[asyncio.StreamWriter] = []
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, look: Look) -> None:
         with contextlib.suppress(OSError):
@@ -54,9 +55,11 @@ def proxy(
             await _both(source, sink)
 
     async def _both(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        writers.append(sink)
         if greet:
             await greet(source, sink)
         behind, before = await asyncio.open_connection(place.hostname, place.port)
+        writers.append(before)
         await asyncio.gather(pump(source, before, asked), pump(behind, sink, answered))
 
     async def serve() -> asyncio.Server:
@@ -68,6 +71,10 @@ def proxy(
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         await loop.shutdown_default_executor()
 
     server = asyncio.run_coroutine_threadsafe(serve(), loop).result()
