@@ -1,17 +1,22 @@
 """What a migration brings over, once and again."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 from migrating import dump, migrate, run_sql
 
-from helpers import connections, migration, model, schema, verification
+from helpers import connections, migration, model, population, schema, verification
 from helpers.errors import HelpersError
 from helpers.transfer import loading
 
@@ -97,6 +102,56 @@ def test_rows_committed_during_the_load_are_not_half_there(
         "missing key": 3,
     }
     assert migrate(source, redis_url)["rows_read"]["users"] == 7
+
+
+JSON = {
+    **dict.fromkeys(("rows_read", "rows_rejected", "rejects_by_reason", "caught_up"), dict),
+    **dict.fromkeys(("status", "reject_file", "snapshot", "checkpoint"), str),
+    **dict.fromkeys(("load_seconds", "verify_seconds", "rows_per_second", "peak_rss_mb"), float),
+    **dict.fromkeys(("rows_loaded_now", "differences"), int),
+    "resumed": bool,
+    "warnings": list,
+}
+
+
+def test_json_on_the_command_line(source: str, redis_url: str) -> None:
+    run_sql(source, "INSERT INTO activities VALUES (99, 1, NULL, '2026-01-01')")
+    command = [sys.executable, "-m", "helpers", "migrate", "--json"]
+    environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": redis_url}
+    for status in ("verified", "verified", "loaded, not verified"):
+        more = ["--no-verify", "--replace"] if status != "verified" else []
+        done = subprocess.run([*command, *more], capture_output=True, text=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (1, "")  # a row was rejected
+        result = json.loads(done.stdout)
+        assert result["status"] == status and result["checkpoint"] == "migration:state"
+        assert result["rows_read"] == {"users": 6, "products": 3, "activities": 31, "orders": 12}
+        assert result["rows_rejected"] == {"users": 0, "products": 0, "activities": 1, "orders": 0}
+        assert result["rejects_by_reason"] == {"null_activity_type": 1}
+        assert len(Path(result["reject_file"]).read_text().splitlines()) == 1
+        for name, kind in JSON.items():
+            if more and name in ("verify_seconds", "differences"):
+                assert result[name] is None
+            else:
+                assert isinstance(result[name], kind), name
+        assert result["load_seconds"] >= 0 and result["peak_rss_mb"] > 10
+        assert (result["rows_per_second"] > 0) == (result["rows_loaded_now"] > 0)
+
+
+def test_progress_is_shown_to_who_watches(postgres_url: str, redis_url: str) -> None:
+    population.populate(postgres_url, users=500, products=50, activities=30_000, orders=9_000, progress=False)
+    command = [sys.executable, "-m", "helpers", "migrate", "--batch-rows", "20"]
+    environment = {**os.environ, "POSTGRES_URL": postgres_url, "REDIS_URL": redis_url}
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 120))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment) as mover:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when nobody writes to it any more
+            while piece := os.read(master, 1 << 16):
+                shown += piece
+        assert mover.stdout and b"no differences" in mover.stdout.read()
+    os.close(master)
+    assert re.search(rb"migrate: +\d+%.*\[\d\d:\d\d<\d\d:\d\d, +[\d.]+k? rows/s\]", shown)
 
 
 def test_memory_stays_flat(postgres_url: str, redis_url: str) -> None:
