@@ -90,7 +90,16 @@ def test_verification_shorter_longer_and_both() -> None:
     assert "never longer" in ladder.verification(having(streamed=QUICK, growth=grown(1, 1, 1)))
     assert "always longer" in ladder.verification(having(streamed=QUICK, growth=grown(3, 1, 1)))
     both = grown(1, 1) + grown(3, 1)
-    assert "0.500 to 1.50): sometimes longer" in ladder.verification(having(streamed=QUICK, growth=both))
+    assert (
+        "1.00 (0.500 to 1.50) with 1,000 rows (medians, and the range): sometimes longer"
+        in ladder.verification(having(streamed=QUICK, growth=both))
+    )
+
+
+def test_two_hyphens_stay_two_hyphens() -> None:
+    results = having(pipeline=SLOW, streamed=QUICK)
+    results["ladder"].data["labels"]["pipeline"] = "redis-cli --pipe"
+    assert r"redis-cli \-\-pipe with" in ladder.reached(results)
 
 
 def test_absent() -> None:

@@ -33,6 +33,7 @@ def reached(results: Results) -> str:
     mine = data["summary"]["streamed"]
     others = {n: s for n, s in data["summary"].items() if n not in ("streamed", CEILING)}
     best = max(others, key=lambda name: others[name]["median"])
+    label = data["labels"][best].replace("--", r"\-\-")  # Markdown would make a dash of it
     ratio = data["against"][best]
     if ratio["min"] > 1:
         verdict = "more in every round"
@@ -43,7 +44,7 @@ def reached(results: Results) -> str:
     return (
         f"The streamed load reached {count(mine['median'])} rows/s (median of rounds; "
         f"{count(mine['min'])} to {count(mine['max'])}), {three(mine['ratio'])} times the row-by-row "
-        f"loop. Of the other ways the quickest was {data['labels'][best]} with "
+        f"loop. Of the other ways the quickest was {label} with "
         f"{count(others[best]['median'])} rows/s; in the same round "
         f"the streamed load reached {three(ratio['median'])} times its rate ({three(ratio['min'])} to "
         f"{three(ratio['max'])}): {verdict}."
@@ -110,7 +111,12 @@ def verification(results: Results) -> str:
     data = _data(results, "growth")
     if not data:
         return "How long the verification takes was not measured."
-    ratios = [r["verify_seconds"] / r["load_seconds"] for r in data["growth"]]
+    told, ratios = [], []
+    for rows, records in _by_size(data).items():
+        of_size = [r["verify_seconds"] / r["load_seconds"] for r in records]
+        ratios += of_size
+        spread = f" ({three(min(of_size))} to {three(max(of_size))})" if len(of_size) > 1 else ""
+        told.append(f"{three(median(of_size))}{spread} with {count(rows)} rows")
     if max(ratios) <= 1:
         verdict = "never longer than the load"
     elif min(ratios) > 1:
@@ -118,8 +124,8 @@ def verification(results: Results) -> str:
     else:
         verdict = "sometimes longer than the load"
     return (
-        f"Verifying every field took {three(median(ratios))} times as long as loading (median of "
-        f"{len(ratios)} migrations; {three(min(ratios))} to {three(max(ratios))}): {verdict}."
+        f"The time of verifying every field, as a multiple of the load's, was {join(told)} (medians, and the "
+        f"range): {verdict}."
     )
 
 

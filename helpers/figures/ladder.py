@@ -1,7 +1,7 @@
 """Charts of the migration's speed, from saved results only."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from helpers.figures import style
 from helpers.results import Results
@@ -83,7 +83,9 @@ def growth(results: Results) -> Figure:
     left.set_yscale("log")
     left.set_ylabel("seconds (logarithmic)")
     left.set_title("Time")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.yaxis.set_minor_formatter(NullFormatter())
     left.legend()
     right.plot(rows, [r["peak_rss_mb"] for r in records], "D", color=style.COLOURS["muted"], markersize=5)
     right.set_ylim(0, max(r["peak_rss_mb"] for r in records) * 1.3)
@@ -92,5 +94,6 @@ def growth(results: Results) -> Figure:
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xlabel("rows in all (logarithmic)")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+        axes.set_xticks(sorted(set(rows)), [count(number) for number in sorted(set(rows))])
+        axes.xaxis.set_minor_locator(NullLocator())
     return figure
