@@ -78,7 +78,7 @@ def test_a_run_that_did_not_do_what_it_should_is_a_fault() -> None:
 def test_how_it_went_on() -> None:
     text = claims.went_on(found())
     assert "Of 16 runs that followed a kill undisturbed, 13 went on" in text
-    assert "3 found nothing committed and began anew" in text and "0 found the load complete" in text
+    assert "3 found nothing committed and began anew" in text and "found the load complete" not in text
     assert "went on by itself 3 times; 1 time it ended with exit code 2" in text
 
 

@@ -60,7 +60,7 @@ def went_on(results: Results) -> str:
         "anew": "found nothing committed and began anew",
         "caught up": "found the load complete and compared it again",
     }
-    ways = join([f"{count(after[way])} {said[way]}" for way in said])
+    ways = join([f"{count(after[way])} {said[way]}" for way in said if after[way]]) or "none was needed"
     servers = (summary["redis"], summary["postgres"])
     waited = sum(part["after"].get("waited", 0) for part in servers)
     others = sum(part["kills"] for part in servers) - waited
