@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-Look = Callable[[bytes], bool]
-"""Given what came; whether it is to be passed on."""
+Look = Callable[[bytes], bytes]
+"""Given what came, it gives what is passed on."""
 Greet = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def through(_: bytes) -> bool:
+def through(data: bytes) -> bytes:
     """Passes everything on."""
-    return True
+    return data
 
 
 @contextmanager
@@ -45,9 +45,8 @@ def proxy(
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, look: Look) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 20):
-                if await asyncio.to_thread(look, data):
-                    sink.write(data)
-                    await sink.drain()
+                sink.write(await asyncio.to_thread(look, data))
+                await sink.drain()
         sink.close()
 
     async def connect(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

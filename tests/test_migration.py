@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 from migrating import dump, migrate, run_sql
+from proxy import proxy
 
 from helpers import connections, migration, model, population, schema, verification
 from helpers.errors import HelpersError
@@ -102,6 +103,55 @@ def test_rows_committed_during_the_load_are_not_half_there(
         "missing key": 3,
     }
     assert migrate(source, redis_url)["rows_read"]["users"] == 7
+
+
+REPLY = re.compile(rb"(?<=\n)[+:][^\r]*|^[+:][^\r]*")
+MAY_FAIL = (b"CLIENT", b"DEL\r\n$15\r\nmigration:lease")
+"""What a client says of itself, and giving the lease back, which runs out anyway."""
+
+
+def test_no_error_reply_passes(source: str, redis_url: str) -> None:
+    """Every other simple reply, in arrays too, becomes an error once: then a migration never succeeds."""
+    run_sql(source, "DELETE FROM activities WHERE activity_id > 4", "DELETE FROM orders WHERE order_id > 2")
+    run_sql(source, "DELETE FROM users WHERE user_id > 5", "INSERT INTO users VALUES (9, NULL, NULL, NULL)")
+    client = connections.redis(redis_url)
+    last, seen, wanted, hit = b"", 0, -1, b""
+
+    def asked(data: bytes) -> bytes:
+        nonlocal last
+        last = data
+        return data
+
+    def answered(data: bytes) -> bytes:
+        nonlocal seen, hit
+        for found in REPLY.finditer(data):
+            if not any(words in last for words in MAY_FAIL):
+                seen += 1
+                if seen - 1 == wanted:
+                    hit = last
+                    return data[: found.start()] + b"-ERR injected" + data[found.end() :]
+        return data
+
+    with proxy(redis_url, asked=asked, answered=answered) as port:
+        url = re.sub(r":\d+/", f":{port}/", redis_url)
+        for older_load in (False, True):
+            seen, wanted = 0, -1
+            client.flushdb()
+            for _ in range(1 + older_load):
+                seen = 0
+                assert migrate(source, url)["status"] == "verified"
+            total = seen
+            assert total > (25 if older_load else 100)
+            for wanted in range(older_load, total, 2):  # noqa: B007
+                if not older_load:
+                    client.flushdb()
+                client.delete("migration:lease")
+                client.hset("migration:state", "status", "complete") if older_load else None
+                seen, hit = 0, b""
+                with pytest.raises(HelpersError, match="injected"):
+                    status = migrate(source, url)["status"]
+                    pytest.fail(f"{status}, although an answer to {hit!r} was an error")
+            wanted = -1
 
 
 JSON = {

@@ -257,15 +257,15 @@ def test_an_error_whose_reply_was_never_read_is_put_right(
     movers: list[subprocess.Popen[bytes]] = []
     met: list[str] = []
 
-    def asked(data: bytes) -> bool:
+    def asked(data: bytes) -> bytes:
         if not met and b"RPUSH" in data and b"user:2:activities" in data:
             met.append("asked")
             client.set("user:2:activities", "theirs")
-        return True
+        return data
 
-    def answered(data: bytes) -> bool:
+    def answered(data: bytes) -> bytes:
         if met != ["asked"]:
-            return True
+            return data
         assert b"WRONGTYPE" in data
         met.append("answered")
         client.delete("user:2:activities")  # and no trace of it stays
@@ -273,7 +273,7 @@ def test_an_error_whose_reply_was_never_read_is_put_right(
             client.client_kill_filter(skipme=True)
         else:
             movers[0].kill()
-        return False
+        return b""
 
     with proxy(redis_url, asked=asked, answered=answered) as port:
         url = re.sub(r":\d+/", f":{port}/", redis_url)
@@ -296,7 +296,7 @@ def test_a_batch_that_arrives_after_its_connection_was_given_up_is_not_executed(
     monkeypatch.setattr(settings, "SILENCE_S", 0.5)
     held, begun_again, arrived = threading.Event(), threading.Event(), threading.Event()
 
-    def asked(data: bytes) -> bool:
+    def asked(data: bytes) -> bytes:
         if not held.is_set() and b"RPUSH" in data and b"user:2:activities" in data:
             held.set()
             assert begun_again.wait(30)
@@ -305,7 +305,7 @@ def test_a_batch_that_arrives_after_its_connection_was_given_up_is_not_executed(
             threading.Timer(0.2, begun_again.set).start()  # the next attempt knows how far it is
         elif held.is_set() and b"RPUSH" in data:
             assert arrived.wait(30)
-        return True
+        return data
 
     with proxy(redis_url, asked=asked) as port:
         result = migrate(source, re.sub(r":\d+/", f":{port}/", redis_url))

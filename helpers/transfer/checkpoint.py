@@ -93,18 +93,21 @@ class Checkpoint:
 
     def _take_over(self, other: bytes) -> bool:
         """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
-        commands = encode("WATCH", self.lease), encode("GET", self.lease)
-        if resp.parse(self.connection.exchange(b"".join(commands)))[1] != other:
+        if self._ask(encode("WATCH", self.lease), encode("GET", self.lease))[1] != other:
             return False
-        swap = encode("MULTI") + encode("SET", self.lease, self.token, "PX", LEASE_MS, "XX") + encode("EXEC")
-        return resp.parse(self.connection.exchange(swap))[-1] is not None
+        swap = encode("SET", self.lease, self.token, "PX", LEASE_MS, "XX")
+        return self._ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None
 
     def _watch(self) -> None:
-        replies = resp.parse(self.connection.exchange(self._end))
+        if self._ask(self._end)[-1] != self.token.encode():
+            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+
+    def _ask(self, *commands: bytes) -> list[Any]:
+        """The replies to some commands, none of which is an error."""
+        replies = resp.parse(self.connection.exchange(*commands))
         for error in resp.errors(replies):
             raise self.connection.refused(error)
-        if replies[-1] != self.token.encode():
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+        return replies
 
     def commit(
         self, commands: bytes = b"", count: int = 0, state: Mapping[str, Any] | None = None, doing: str = ""
@@ -136,19 +139,16 @@ class Checkpoint:
         )
         queued = OK_QUEUED[0] + OK_QUEUED[1] * (ours + 1)
         as_hoped = raw.startswith(queued)
-        replies = resp.parse(raw[len(queued) :]) if as_hoped else resp.parse(raw)[ours + 2 :]
-        if len(replies) != 3 or not isinstance(replies[0], list):
-            if replies and replies[0] is None:
-                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
-            # The reason stands at the command that was refused, not at EXEC.
-            for error in resp.errors(resp.parse(raw)):
-                raise self.connection.refused(error, doing)
+        replies = resp.parse(raw[len(queued) :] if as_hoped else raw)
+        # The error of a command that was not queued comes before that of EXEC, and is the reason. Where one
+        # failed in EXEC, the others stand: a load that goes on is compared as a whole.
+        for error in resp.errors(replies):
+            raise self.connection.refused(error, doing)
+        if not as_hoped or len(replies) != 3:
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
         results, _, other = replies
-        for error in resp.errors(results):  # the rest stands; a load that goes on is compared as a whole
-            raise self.connection.refused(error, doing)
-        if other != self.token.encode():
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+        if results is None or other != self.token.encode():
+            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
         self.renewed = time.monotonic()
         return results[:count]
 

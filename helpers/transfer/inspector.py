@@ -78,6 +78,8 @@ class Inspector:
         """
         asked, wanted, came = resp.parse(commands), resp.parse(answers), resp.parse(replies)
         for words, answer, reply in zip(asked, wanted, came, strict=True):
+            if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
+                raise self._connection.refused(reply, "verify")
             if reply != answer:
                 self._looks[words[0]](words, answer, reply)
         self.mend()
@@ -101,8 +103,6 @@ class Inspector:
         """Whether the reply says that the key is of another type; notes it."""
         if not isinstance(reply, hiredis.ReplyError):
             return False
-        if not str(reply).startswith("WRONGTYPE"):
-            raise self._connection.refused(reply, "verify")
         self.note(key, None, expected, self._connection.call("TYPE", key), "wrong type", encode("DEL", key))
         return True
 
