@@ -17,7 +17,8 @@ from helpers import connections, migration, model
 from helpers.errors import HelpersError
 from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
-from helpers.transfer.source import PARTS, Part, Source
+from helpers.transfer.parts import PARTS, Part
+from helpers.transfer.source import Source
 
 PIPELINE_ROWS = 1000
 ENCODER = Path(__file__).with_name("encoder.c")

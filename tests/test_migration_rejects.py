@@ -14,8 +14,9 @@ from migrating import dump, migrate, run_sql
 
 from helpers import connections, model, schema
 from helpers.transfer import copytext
+from helpers.transfer.parts import KEPT
 from helpers.transfer.rejects import Rejects
-from helpers.transfer.source import KEPT, Source
+from helpers.transfer.source import Source
 
 NASTY = st.sampled_from(
     [

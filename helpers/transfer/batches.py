@@ -10,7 +10,7 @@ import numpy as np
 
 from helpers import model
 from helpers.transfer import copytext
-from helpers.transfer.source import Part
+from helpers.transfer.parts import Part
 from helpers.transfer.strings import Numbers, Strings, bulk, decimals, joined, numbers, spread, weave
 
 

@@ -10,7 +10,8 @@ from helpers import resp, text
 from helpers.resp import encode
 from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
-from helpers.transfer.source import PARTS, Part, Source
+from helpers.transfer.parts import PARTS, Part
+from helpers.transfer.source import Source
 from helpers.transfer.target import Fitness
 
 SAMPLE_ROWS = 2000

@@ -9,7 +9,8 @@ import hiredis
 from helpers import model, resp
 from helpers.resp import encode
 from helpers.transfer.differences import Differences
-from helpers.transfer.source import KEPT, Source
+from helpers.transfer.parts import KEPT
+from helpers.transfer.source import Source
 
 FAR = 50
 """How many elements further on a list is searched for the one that should stand here."""

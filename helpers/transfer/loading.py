@@ -11,7 +11,8 @@ from helpers.transfer.batches import Batch, Encoder
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.lanes import side_by_side
-from helpers.transfer.source import PARTS, Part, Source
+from helpers.transfer.parts import PARTS, Part
+from helpers.transfer.source import Source
 
 BATCH_ROWS = 20_000
 

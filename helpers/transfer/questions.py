@@ -9,7 +9,7 @@ import numpy as np
 
 from helpers import model
 from helpers.transfer import copybinary
-from helpers.transfer.source import IN_RANGE, KEPT
+from helpers.transfer.parts import IN_RANGE, KEPT
 from helpers.transfer.strings import Mask, Numbers, Strings, bulk, decimals, joined, spread, weave
 
 

@@ -12,7 +12,8 @@ from helpers import model
 from helpers.transfer import copytext
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Log
-from helpers.transfer.source import KEPT, Source
+from helpers.transfer.parts import KEPT
+from helpers.transfer.source import Source
 
 FAR = "activity_date >= '2255-06-05' OR activity_date < '1684-07-29'"
 """Dates near or beyond the limit where a score is no longer exact to the microsecond."""

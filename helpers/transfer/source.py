@@ -5,7 +5,6 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -14,45 +13,17 @@ import psycopg2.extensions
 from psycopg2 import errors
 from psycopg2.extensions import connection as Postgres
 
-from helpers import connections, model, settings
+from helpers import connections, settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import COLUMNS, TABLES
+from helpers.model import TABLES
 from helpers.transfer import copytext, shape
+from helpers.transfer.parts import Part
 
 SESSION = f"""
     SET datestyle = 'ISO, YMD'; SET row_security = off;
     SET lock_timeout = '{settings.SILENCE_S}s';
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET work_mem = '64MB';
 """
-IN_RANGE = "isfinite({0}) AND {0} >= '0001-01-01' AND {0} < '10000-01-01'"
-UTF8 = (
-    r"^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]"
-    r"|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]"
-    r"|\u00F0[\u0090-\u00BF][\u0080-\u00BF]{2}|[\u00F1-\u00F3][\u0080-\u00BF]{3}"
-    r"|\u00F4[\u0080-\u008F][\u0080-\u00BF]{2})*$"
-)
-"""Well-formed UTF-8 where a character is a byte (Unicode 16.0, table 3-7)."""
-TEXT = (
-    f"octet_length({{0}}) <= {model.LONGEST_BYTES} AND ((SELECT getdatabaseencoding() <> 'SQL_ASCII') "
-    f"OR {{0}} ~ '{UTF8.replace('{', '{{').replace('}', '}}')}')"
-)
-KEPT: Mapping[str, str] = {
-    "users": "(username IS NOT NULL OR email IS NOT NULL OR created_at IS NOT NULL) "
-    f"AND (created_at IS NULL OR {IN_RANGE.format('created_at')}) "
-    f"AND (username IS NULL OR {TEXT.format('username')}) AND (email IS NULL OR {TEXT.format('email')})",
-    "products": "(product_name IS NOT NULL OR price IS NOT NULL) "
-    f"AND (product_name IS NULL OR {TEXT.format('product_name')})",
-    "activities": f"user_id IS NOT NULL AND {TEXT.format('activity_type')} "
-    f"AND {IN_RANGE.format('activity_date')}",
-    "orders": "(user_id IS NOT NULL OR product_id IS NOT NULL OR order_date IS NOT NULL "
-    "OR quantity IS NOT NULL) "
-    f"AND (order_date IS NULL OR {IN_RANGE.format('order_date')})",
-}
-"""Rows that the model can hold, as SQL (``model.reject_reason`` says the same of one row; a test compares
-them)."""
-
-HASHED = ("users", "products", "orders")
-"""Tables whose rows become hashes."""
 CHUNK_BYTES = 1 << 19
 """How much of COPY's text is taken at once."""
 
@@ -68,51 +39,6 @@ psycopg2.extensions.encodings["SQLASCII"] = "utf-8"  # what psycopg2 gives as te
 
 class SourceLost(HelpersError):
     """PostgreSQL went away; trying again later may help."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stream of the load.
-
-    Attributes:
-        name: its name in the checkpoint.
-        table: the table it reads.
-        columns: the columns it is read with.
-        key: the columns that order it and mark a position.
-        where: which rows the model holds in this part, as SQL.
-        holds: ``hash``, ``references`` or ``activities``.
-        owner: whose collection its rows go to, ``user`` or ``product``; empty for a hash.
-    """
-
-    name: str
-    table: str
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-    where: str
-    holds: str = "hash"
-    owner: str = ""
-
-
-def _references(owner: str) -> Part:
-    key = (f"{owner}_id", "order_date", "order_id")
-    where = f"{owner}_id IS NOT NULL AND order_date IS NOT NULL AND {IN_RANGE.format('order_date')}"
-    return Part(f"{owner}_orders", "orders", key, key, where, "references", owner)
-
-
-PARTS = (
-    *(Part(table, table, COLUMNS[table], COLUMNS[table][:1], KEPT[table]) for table in HASHED),
-    _references("user"),
-    _references("product"),
-    Part(
-        "activities",
-        "activities",
-        ("user_id", "activity_date", "activity_id", "activity_type"),
-        ("user_id", "activity_date", "activity_id"),
-        KEPT["activities"],
-        "activities",
-        "user",
-    ),
-)
 
 
 class _Chunks(io.RawIOBase):

@@ -6,7 +6,8 @@ from helpers import model, resp
 from helpers.resp import encode
 from helpers.transfer import target
 from helpers.transfer.inspector import Inspector
-from helpers.transfer.source import KEPT, Source
+from helpers.transfer.parts import KEPT
+from helpers.transfer.source import Source
 
 ASKS = {
     "user": ("users", "user_id", ""),

@@ -14,8 +14,9 @@ from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Differences
 from helpers.transfer.inspector import Inspector
 from helpers.transfer.lanes import side_by_side
+from helpers.transfer.parts import HASHED
 from helpers.transfer.questions import Collections, Questions
-from helpers.transfer.source import HASHED, Source
+from helpers.transfer.source import Source
 from helpers.transfer.strings import Strings
 
 WINDOW_ROWS = 20_000
