@@ -46,6 +46,9 @@ def _url(name: str, url: str | None) -> str:
 
 def refused(name: str, url: str, error: BaseException) -> HelpersError:
     """The error to raise when a server cannot be had: one line that says where, why, and the remedy."""
+    if name != "postgres" and "://" not in url:
+        starts = " or ".join(f"{scheme}://" for scheme in settings.SCHEMES[name])
+        return HelpersError(f"{name}: the URL is malformed, it starts with {starts}")
     try:
         whole = "://" not in url or ("@" in url.split("?")[0]) == ("@" in urlsplit(url).netloc)
     except ValueError:

@@ -57,9 +57,9 @@ def migrate(
         ``status`` (``verified``, ``different``, ``loaded, not verified``, or ``dry run``), ``rows_read`` and
         ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
-        ``caught_up`` (corrections by problem), ``snapshot``, ``checkpoint``, ``warnings``,
-        ``peak_rss_mb``, and those of ``verification.verify`` (``verify_seconds`` and ``differences`` are
-        None when it was left out). Where catching up found nothing to correct, that was the verification.
+        ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
+        ``snapshot``, ``checkpoint``, ``warnings``, ``peak_rss_mb``, and those of ``verification.verify``
+        (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found nothing to correct, that was the verification.
 
         A dry run has instead of the last two lines ``would`` (``load``, ``resume``, ``catch up``),
         ``would_remove`` (keys), ``memory_bytes`` and ``load_seconds_estimated`` of what is still to be
@@ -111,25 +111,26 @@ def describe(result: dict[str, Any]) -> list[str]:
     rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_read"].items()])
     lines = []
     if result["status"] == "dry run":
-        memory = result["memory_bytes"]
+        memory, seconds = result["memory_bytes"], result["load_seconds_estimated"]
         lines += [f"warning: {warning}" for warning in result["warnings"]]
         if result["would_remove"]:
             lines.append(f"would remove {text.plural(result['would_remove'], 'key')}")
-        lines += [
-            f"would {result['would']}: {rows}",
-            f"estimated: {text.size_bytes(memory) if memory else 'unknown'} in Redis, "
-            f"{text.duration_us(result['load_seconds_estimated'] * 1e6)}",
-        ]
-    else:
+        lines.append(f"would {result['would']}: {rows}")
+        if result["would"] != "catch up":
+            size = "unknown" if memory is None else text.size_bytes(memory)
+            lines.append(f"estimated: {size} in Redis, {text.duration_us(seconds * 1e6)}")
+    elif result["rows_loaded_now"]:
         lines.append(
             f"{'resumed, ' if result['resumed'] else ''}read: {rows}; "
             f"{text.count(result['rows_loaded_now'])} rows loaded now in "
             f"{text.duration_us(result['load_seconds'] * 1e6)} ({text.count(result['rows_per_second'])} "
             "rows/s)"
         )
+    else:
+        lines.append(f"read: {rows}; an earlier load was compared with them")
     if result.get("caught_up"):
         found = text.join([f"{text.count(n)} × {problem}" for problem, n in result["caught_up"].items()])
-        lines.append(f"caught up: {found}")
+        lines.append(f"caught up: {found}, all in {result['caught_up_file']}")
     rejected = sum(result["rows_rejected"].values())
     if rejected:
         reasons = text.join([f"{text.count(n)} × {name}" for name, n in result["rejects_by_reason"].items()])

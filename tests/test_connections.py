@@ -69,8 +69,11 @@ def test_nonsense_is_refused_in_one_line() -> None:
         "mongodb": "mongodb://[",
         "cassandra": "cassandra://h:x",
     }.items():
-        with pytest.raises(HelpersError):
+        with pytest.raises(HelpersError) as caught:
             getattr(connections, name)(url)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(HelpersError, match="redis: the URL is malformed, it starts with redis:// or"):
+        connections.redis("nonsense")
 
 
 @pytest.mark.parametrize("style", ["url", "words"])

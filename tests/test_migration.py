@@ -44,6 +44,28 @@ def test_what_the_seed_asks_for(source: str, redis_url: str) -> None:
     assert "no differences" in lines
 
 
+def test_what_it_says(source: str, redis_url: str) -> None:
+    def said(**options: Any) -> list[str]:
+        return migration.describe(migrate(source, redis_url, **options))
+
+    rows = "6 users, 3 products, 30 activities and 12 orders"
+    load, needs = said(dry_run=True)
+    assert load == f"would load: {rows}" and re.match(r"estimated: [\d.]+ KiB in Redis, [\d.]+ [mµ]s$", needs)
+    assert said()[0].startswith(f"read: {rows}; 51 rows loaded now in ")
+    assert said(dry_run=True) == [f"would catch up: {rows}"]
+    assert said(dry_run=True, replace=True)[0] == "would remove 34 keys"
+    again, checked, differences = said()
+    assert again == f"read: {rows}; an earlier load was compared with them"
+    assert checked.startswith(f"checked: {rows} in ") and differences == "no differences"
+    connections.redis(redis_url).hset("user:1", "email", "x")
+    result = migrate(source, redis_url, verify=False)
+    caught, end = migration.describe(result)[1:]
+    assert caught == f"caught up: 1 × altered field, all in {result['caught_up_file']}"
+    assert end == "loaded, not verified"
+    (found,) = [json.loads(line) for line in Path(result["caught_up_file"]).read_text().splitlines()]
+    assert (found["key"], found["expected"], found["actual"]) == ("user:1", "u1@example.org", "x")
+
+
 def test_batches_of_any_size_give_the_same(source: str, redis_url: str) -> None:
     migrate(source, redis_url)
     whole = dump(redis_url)

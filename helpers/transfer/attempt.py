@@ -115,6 +115,7 @@ class Attempt:
         )
         run.load_seconds += time.perf_counter() - started
         caught_up = checked["by_problem"] if checked else {}
+        mended = checked["difference_file"] if checked else None
         if checked and not caught_up:  # that was a verification
             run.load_seconds -= checked["verify_seconds"]
         elif run.verify:
@@ -128,6 +129,7 @@ class Attempt:
             "load_seconds": run.load_seconds,
             "rows_per_second": run.rows_now / run.load_seconds if run.rows_now else 0.0,
             "caught_up": caught_up,
+            "caught_up_file": mended,
             "snapshot": source.snapshot,
             "checkpoint": checkpoint.key.decode(),
             "warnings": run.warnings,
