@@ -59,9 +59,10 @@ def migrate(
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
         ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
         ``snapshot``, ``checkpoint``, ``warnings``, ``peak_rss_mb``, and those of ``verification.verify``
-        (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found nothing to correct, that was the verification.
+        (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found
+        nothing to correct, that was the verification.
 
-        A dry run has instead of the last two lines ``would`` (``load``, ``resume``, ``catch up``),
+        A dry run tells of what it did not do: ``would`` (``load``, ``resume``, ``catch up``),
         ``would_remove`` (keys), ``memory_bytes`` and ``load_seconds_estimated`` of what is still to be
         loaded, ``bytes_per_row``, ``sample_rows``.
 
