@@ -13,7 +13,7 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import Cluster, NoHostAvailable, Session
 
 from helpers import settings
-from helpers.errors import HelpersError, first_line
+from helpers.errors import HelpersError, brief, first_line
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
 REMEDIES = {
@@ -56,7 +56,7 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
     if not whole:  # its parts are not where they should be: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed (a / or @ in a password is written %2F or %40)")
     reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
-    reason = reason.split(". Commands that")[0].rstrip(".")
+    reason = brief(reason)
     for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)

@@ -1,5 +1,8 @@
 """The one error a user is meant to read."""
 
+LONG = 200
+"""Characters beyond which a server's answer is cut to its first sentence."""
+
 
 class HelpersError(Exception):
     """Something could not be done.
@@ -8,6 +11,11 @@ class HelpersError(Exception):
     prints it without a traceback and exits with 2; in a notebook it stops the cell. The cause stays in
     ``__cause__``.
     """
+
+
+def brief(text: str) -> str:
+    """The text, or its first sentence where it is long, without a full stop."""
+    return (text.split(". ")[0] if len(text) > LONG else text).rstrip(".")
 
 
 def first_line(error: BaseException) -> str:

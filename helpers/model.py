@@ -132,11 +132,6 @@ def lease_key(prefix: str = "") -> str:
     return f"{prefix}migration:lease"
 
 
-def rejects_key(prefix: str = "") -> str:
-    """The list of rejected rows of a load under way, as JSON."""
-    return f"{prefix}migration:rejects"
-
-
 def glob(prefix: str = "") -> str:
     """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)

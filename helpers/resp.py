@@ -13,7 +13,7 @@ import hiredis
 import redis as redis_py
 
 from helpers import connections, settings
-from helpers.errors import HelpersError, first_line
+from helpers.errors import HelpersError, brief, first_line
 
 RECEIVE_BYTES = 1 << 18
 
@@ -138,7 +138,7 @@ class Connection:
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy."""
-        text = first_line(error).split(". Commands that")[0].rstrip(".")
+        text = brief(first_line(error))
         code = text.removeprefix("EXECABORT Transaction discarded because of: ").split(" ", 1)[0]
         where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"
         if code in NOT_READY:

@@ -19,6 +19,7 @@ from psycopg2 import errors
 from helpers import connections, schema
 from helpers.errors import HelpersError
 from helpers.servers import postgres, process, scratch
+from helpers.transfer import source as source_module
 from helpers.transfer.source import Source
 
 
@@ -114,6 +115,14 @@ def test_what_the_model_cannot_hold_is_named_before_anything_is_written(
         with pytest.raises(HelpersError, match=said):
             migrate(source, redis_url, **options)
     assert dump(redis_url, b"\0") == {}
+
+
+def test_a_server_that_is_too_old_is_named(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "OLDEST", 99)
+    with pytest.raises(HelpersError, match=r"PostgreSQL \d\d has no .*; 99 or newer is needed"):
+        migrate(source, redis_url)
 
 
 def test_nobody_can_empty_a_table_under_the_snapshot(source: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from helpers import progress, resp, verification
+from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
 from helpers.transfer import estimation, loading, record, rehearsal, target
 from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
@@ -203,9 +204,11 @@ class Attempt:
         run = self.run
         if not run.bytes_per_row:
             return ""
-        loaded = loading.Progress(self.checkpoint.read())
-        needed = estimation.memory(run.bytes_per_row, self.source.counts(), loaded.table_rows())
-        return f", {estimation.too_much(needed, target.inspect(self.connection))}"
+        with contextlib.suppress(HelpersError):  # what stopped the load matters more
+            loaded = loading.Progress(self.checkpoint.read())
+            needed = estimation.memory(run.bytes_per_row, self.source.counts(), loaded.table_rows())
+            return f", {estimation.too_much(needed, target.inspect(self.connection))}"
+        return ""
 
 
 def _now() -> str:

@@ -33,6 +33,8 @@ REMEDIES: Mapping[type[psycopg2.Error], str] = {
     errors.InsufficientPrivilege: "this user needs SELECT on the four tables, and BYPASSRLS where row "
     "security is on",
 }
+OLDEST = 13
+"""The oldest major version of PostgreSQL that has what is asked of it."""
 Result = TypeVar("Result")
 psycopg2.extensions.encodings["SQLASCII"] = "utf-8"  # what psycopg2 gives as text is of rows that are
 
@@ -74,6 +76,12 @@ class Source:
         self._ending = threading.Lock()
         self._keeper = self._connect()
         try:
+            major = self._keeper.server_version // 10_000
+            if major < OLDEST:
+                raise HelpersError(
+                    f"postgres at {self.address}: PostgreSQL {major} has no pg_current_snapshot; {OLDEST} or "
+                    "newer is needed"
+                )
             shape.check_kinds(self.ask, f"postgres at {self.address}")
             self._begin(self._keeper, snapshot)
             shape.check_columns(self.ask, f"postgres at {self.address}")
