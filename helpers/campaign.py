@@ -183,7 +183,10 @@ class Campaign:
             )
 
     def _judge(self, trial: dict[str, Any]) -> None:
-        """Two judges compare every value."""
+        """Two judges compare every value; what a run had to put right is judged too."""
+        changed = trial["older_load"] or any(kill["changed"] for kill in trial["kills"])
+        if trial["caught_up"] and not changed:
+            trial["faults"].append(f"the load was not exactly once, and was put right: {trial['caught_up']}")
         seen = verification.verify(self.source, self.target, progress=False)
         trial["verify"] = judge.sort(seen["by_problem"])
         trial["judge"] = judge.compare(self.source, self.target)

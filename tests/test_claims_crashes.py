@@ -12,7 +12,7 @@ from helpers.mover import CATCHING_UP, PHASES, VERIFYING
 from helpers.results import Missing, Record, Results
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
-SENTENCES = [claims.kills, claims.went_on, claims.changed, claims.moments]
+SENTENCES = [claims.kills, claims.went_on, claims.corrected, claims.changed, claims.moments]
 
 
 def part(kills: int, phase: str, after: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -24,7 +24,10 @@ def part(kills: int, phase: str, after: dict[str, int], **more: Any) -> dict[str
 
 def trial(victim: str, phase: str, faults: list[str]) -> dict[str, Any]:
     kill = {"at_s": 0.5, "phase": phase, "rows": 7, "changed": None}
-    return {"victim": victim, "kills": [kill], "faults": faults, "verify": NONE, "judge": NONE}
+    return {
+        "victim": victim, "kills": [kill], "faults": faults, "verify": NONE, "judge": NONE,
+        "older_load": False, "caught_up": {},
+    }  # fmt: skip
 
 
 CLEAN: dict[str, Any] = {
@@ -58,6 +61,17 @@ def test_clean() -> None:
     text = claims.kills(found())
     assert "SIGKILL struck the migration 20 times, Redis 3 times and PostgreSQL 1 time;" in text
     assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+
+
+def test_what_had_to_be_put_right_counts_where_the_source_had_not_changed() -> None:
+    assert "In the 2 trials whose source had not changed there was nothing" in claims.corrected(found())
+    data = copy.deepcopy(CLEAN)
+    data["trials"][0]["caught_up"] = {"missing key": 1}
+    assert "something to put right 1 time: that is a fault" in claims.corrected(found(data))
+    data["trials"][0]["kills"][0]["changed"] = "behind"
+    assert "In the 1 trial whose source had not changed there was nothing" in claims.corrected(found(data))
+    data["trials"][1]["older_load"] = True
+    assert "In the 0 trials" in claims.corrected(found(data))
 
 
 @pytest.mark.parametrize("judge", ["verify", "judge"])

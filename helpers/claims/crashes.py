@@ -71,7 +71,29 @@ def went_on(results: Results) -> str:
     )
     return (
         f"Of {plural(sum(after.values()), 'run')} that followed a kill undisturbed, {ways}. When a server "
-        f"was killed under it, the migration waited and went on by itself {_times(waited)}{stopped}."
+        f"was killed under it, the migration waited and went on by itself {_times(waited)}{stopped}. "
+        f"{corrected(results)}"
+    )
+
+
+def corrected(results: Results) -> str:
+    """Whether runs that went on had anything to put right where the source had not changed."""
+    if not _summary(results):
+        return "Whether loads that went on had to be corrected was not measured."
+    same = [
+        trial
+        for trial in results["crashes"].data["trials"]
+        if trial["kills"] and not trial["older_load"] and not any(k["changed"] for k in trial["kills"])
+    ]
+    wrong = sum(bool(trial["caught_up"]) for trial in same)
+    found = (
+        "there was nothing to put right, so it is the checkpoint that makes it exactly once"
+        if not wrong
+        else f"there was something to put right {_times(wrong)}: that is a fault"
+    )
+    return (
+        "A migration that goes on compares the whole load at its end and puts right what differs. In the "
+        f"{plural(len(same), 'trial')} whose source had not changed {found}."
     )
 
 
