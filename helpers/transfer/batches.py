@@ -11,7 +11,7 @@ import numpy as np
 from helpers import model
 from helpers.transfer import copytext
 from helpers.transfer.parts import Part
-from helpers.transfer.strings import Numbers, Strings, bulk, decimals, joined, numbers, spread, weave
+from helpers.transfer.strings import Numbers, Strings, bulk, decimals, joined, numbers, spread, told, weave
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,23 @@ class Encoder:
         owners, dates, ids = columns[:3]
         text, moments = copytext.dates(dates)
         if self.part.holds == "references":
+            first, sizes = _runs(owners)
             members = bulk(decimals(moments)) + bulk(ids)
-            commands, count = self._collections(b"ZADD", owners, b":orders", members)
-            return Batch(rows, position, commands, count)
+            commands = joined(self._collections(b"ZADD", owners, first, sizes, b":orders", members))
+            return Batch(rows, position, commands, len(first))
         types, rejected = columns[3], 0
         if len(moments) and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
             kept = self._in_order(owners, moments, ids)
             rejected = rows - len(kept)
             owners, ids, types, text, moments = (x[kept] for x in (owners, ids, types, text, moments))
-        listed, lists = self._collections(b"RPUSH", owners, b":activities", bulk(types, b":", text))
-        members = bulk(decimals(moments)) + bulk(ids, b":", types)
-        scored, sets = self._collections(b"ZADD", owners, b":activities:by_time", members)
         order = (self._order.user_id, self._order.score, self._order.highest)
-        return Batch(rows, position, listed + scored, lists + sets, rejected, order)
+        if rejected == rows:
+            return Batch(rows, position, b"", 0, rejected, order)
+        first, sizes = _runs(owners)
+        members = bulk(decimals(moments)) + bulk(ids, b":", types)
+        listed = self._collections(b"RPUSH", owners, first, sizes, b":activities", bulk(types, b":", text))
+        scored = self._collections(b"ZADD", owners, first, sizes, b":activities:by_time", members)
+        return Batch(rows, position, joined(listed, scored), 2 * len(first), rejected, order)
 
     def _hashes(self, columns: list[Strings]) -> bytes:
         """HSET for each row; a NULL is an absent field."""
@@ -90,31 +94,40 @@ class Encoder:
                 field = [weave(*field).only(column.present)]
             pieces += field
         key = bulk(self.prefix + self.part.table[:-1].encode() + b":", columns[0])
-        return joined(weave(b"*", decimals(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces))
+        return joined(weave(b"*", told(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces))
 
     def _collections(
-        self, command: bytes, owners: Strings, name: bytes, items: list[bytes | Strings]
-    ) -> tuple[bytes, int]:
-        """(one command for each run of rows of the same owner, how many these are).
+        self,
+        command: bytes,
+        owners: Strings,
+        first: Numbers,
+        sizes: Numbers,
+        name: bytes,
+        items: list[bytes | Strings],
+    ) -> Strings:
+        """One command for each run of rows of the same owner.
 
         Args:
             command: ``RPUSH`` or ``ZADD``.
             owners: the owner of each row.
+            first: the first row of each run.
+            sizes: how many rows each has.
             name: what stands behind the owner's number in the key.
             items: pieces of what each row adds.
         """
-        n = len(owners)
-        if not n:
-            return b"", 0
-        of = numbers(owners)
-        first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
-        sizes = np.diff(np.append(first, n))
         words = 2 + sizes * (2 if command == b"ZADD" else 1)
         key = bulk(self.prefix + self.part.owner.encode() + b":", owners[first], name)
-        heads = weave(b"*", decimals(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
-        return joined(weave(spread(heads, first, n), *items)), len(first)
+        heads = weave(b"*", told(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
+        return weave(spread(heads, first, len(owners)), *items)
 
     def _in_order(self, owners: Strings, moments: Numbers, ids: Strings) -> Numbers:
         """The rows that list and sorted set can give back."""
         rows = zip(numbers(owners).tolist(), moments.tolist(), numbers(ids).tolist(), strict=True)
         return np.flatnonzero([self._order.keeps(*row) for row in rows])
+
+
+def _runs(owners: Strings) -> tuple[Numbers, Numbers]:
+    """(first row, number of rows) of each run of the same owner; there is at least one row."""
+    of = numbers(owners)
+    first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
+    return first, np.diff(np.append(first, len(of)))

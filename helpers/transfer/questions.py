@@ -10,7 +10,7 @@ import numpy as np
 from helpers import model
 from helpers.transfer import copybinary
 from helpers.transfer.parts import IN_RANGE, KEPT
-from helpers.transfer.strings import Mask, Numbers, Strings, bulk, decimals, joined, spread, weave
+from helpers.transfer.strings import Mask, Numbers, Strings, bulk, decimals, joined, spread, told, weave
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,15 @@ def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:
             text = copybinary.iso(copybinary.moments(value))
         elif name in NUMBERS:
             text = decimals(copybinary.integers(value))
-        answer = weave(b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk(text)).only(value.present)
-        pieces.append(answer)
+        answer = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk(text)]
         if value.present is not None:
             words -= 2 * ~value.present
+            answer = [weave(*answer).only(value.present)]
+        pieces += answer
     key = bulk(prefix + table[:-1].encode() + b":", decimals(copybinary.integers(ids)))
     return Questions(
         joined(weave(b"*2\r\n$7\r\nHGETALL\r\n", *key)),
-        joined(weave(b"*", decimals(words), b"\r\n", *pieces)),
+        joined(weave(b"*", told(words), b"\r\n", *pieces)),
         len(ids),
     )
 

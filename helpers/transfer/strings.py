@@ -150,16 +150,23 @@ def _merged(pieces: "Iterable[bytes | Strings]") -> "tuple[bytes | Strings, ...]
     return tuple(found)
 
 
+def told(numbers: Numbers) -> bytes | Strings:
+    """Whole numbers as a piece: plain bytes when all are the same, as lengths often are."""
+    if len(numbers) and numbers.min() == numbers.max():
+        return b"%d" % numbers[0]
+    return decimals(numbers)
+
+
 def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
     """Pieces that make a bulk string of RESP, which holds the parts one after the other."""
     known = sum(len(part) for part in parts if isinstance(part, bytes))
     lengths = sum(part.lengths for part in parts if isinstance(part, Strings)) + known
-    return [b"$", decimals(lengths), b"\r\n", *parts, b"\r\n"]
+    return [b"$", told(lengths), b"\r\n", *parts, b"\r\n"]
 
 
-def joined(strings: Strings) -> bytes:
-    """All strings of a woven column, one after the other."""
-    return strings.data.tobytes()
+def joined(*columns: Strings) -> bytes:
+    """All strings of woven columns, one after the other."""
+    return b"".join(column.data for column in columns)  # type: ignore[misc]
 
 
 def column(values: Sequence[bytes | None]) -> Strings:
