@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg2
 import pytest
 from migrating import ROWS
@@ -15,6 +16,9 @@ from psycopg2 import sql
 from helpers import connections, schema, servers, settings
 
 _numbers = itertools.count()
+# A machine that is slow for a moment is no fault of the code.
+hypothesis.settings.register_profile("course", deadline=None)
+hypothesis.settings.load_profile("course")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -59,7 +59,7 @@ DATES = st.sampled_from(
 PRICES = st.sampled_from(["NaN", "0.00", "-0.01", "99999999.99", "-99999999.99", "19.9"])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.none() | NASTY, st.none() | NASTY, st.none() | DATES, st.none() | PRICES),

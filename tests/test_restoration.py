@@ -172,7 +172,7 @@ def test_the_four_tables_come_back_from_redis_alone(postgres_url: str, redis_url
     assert "3,000 activities" in "\n".join(restoration.describe(result))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

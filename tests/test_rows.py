@@ -14,7 +14,7 @@ SEEDS = st.integers(-(2**70), 2**70)
 
 
 @given(users=COUNTS, products=COUNTS, activities=COUNTS, orders=COUNTS, seed=SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_population_makes_sense(users, products, activities, orders, seed):
     made = Rows(users=users, products=products, activities=activities, orders=orders, seed=seed)
     people = list(made.users())

@@ -191,7 +191,7 @@ def dump(client: Redis) -> dict[bytes, Any]:
     }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(DAMAGES, st.integers(0, 99), st.integers(0, 30)), min_size=1, max_size=4),
     st.sampled_from([1, 3, 20_000]),
