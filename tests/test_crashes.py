@@ -128,6 +128,15 @@ def test_a_position_that_goes_back_is_a_fault(trials: Campaign) -> None:
     assert not crashes.clean({"summary": {"redis": {"faults": 1, "verify": CLEAN, "judge": CLEAN}}})
 
 
+@pytest.mark.parametrize(("changed", "faults"), [(None, 1), ("behind", 0)])
+def test_what_had_to_be_put_right_is_a_fault_unless_the_source_changed(
+    trials: Campaign, changed: str | None, faults: int
+) -> None:
+    trial: dict[str, Any] = {"older_load": False, "kills": [{"changed": changed}], "faults": []}
+    trials._judge(trial | {"caught_up": {"missing key": 1}})
+    assert len(trial["faults"]) == faults
+
+
 def test_a_migration_that_cannot_come_to_its_end_is_a_fault(trials: Campaign) -> None:
     trials.client.flushall()
     trials.client.set("user:1", "somebody else's")
