@@ -5,10 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.transfer import copytext
-from helpers.transfer.strings import column, decimals, joined, numbers, spread, weave, whole
+from helpers.transfer.strings import Strings, decimals, joined, numbers, spread, weave, whole
 
 VALUES = st.lists(st.none() | st.binary(max_size=300), min_size=1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+def column(values: list[bytes | None]) -> Strings:
+    """A column of some values."""
+    lengths = np.array([len(value or b"") for value in values], dtype=np.int64)
+    data = np.frombuffer(b"".join(value or b"" for value in values), dtype=np.uint8)
+    present = np.array([value is not None for value in values], dtype=bool)
+    return Strings(data, np.cumsum(lengths) - lengths, lengths, None if present.all() else present)
 
 
 @given(VALUES)

@@ -8,7 +8,8 @@ import struct
 
 import numpy as np
 
-from helpers.transfer.strings import Bytes, Numbers, Strings
+from helpers.model import DATE_WIDTH
+from helpers.transfer.strings import Bytes, Numbers, Strings, whole
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 HEADER_BYTES = len(SIGNATURE) + 8
@@ -119,11 +120,10 @@ def moments(column: Strings) -> Numbers:
 
 def iso(microseconds: Numbers) -> Strings:
     """ISO 8601 of fixed width, for moments of the years 1 to 9999 in microseconds since 1970."""
-    n = len(microseconds)
     days, rest = np.divmod(microseconds, DAY_US)
     known, which = np.unique(days, return_inverse=True)
     text = np.datetime_as_string(known.astype("datetime64[D]")).astype("S10")
-    matrix = np.empty((n, 26), dtype=np.uint8)
+    matrix = np.empty((len(microseconds), DATE_WIDTH), dtype=np.uint8)
     matrix[:, :10] = text.view(np.uint8).reshape(-1, 10)[which]
     matrix[:, [10, 13, 16, 19]] = np.frombuffer(b"T::.", dtype=np.uint8)
     seconds, below = np.divmod(rest, 1_000_000)
@@ -134,4 +134,4 @@ def iso(microseconds: Numbers) -> Strings:
             tenth = number // np.uint32(10)
             matrix[:, place] = number - tenth * np.uint32(10) + ord("0")
             number = tenth
-    return Strings(matrix.ravel(), np.arange(n) * 26, np.full(n, 26))
+    return whole(matrix)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from helpers.model import DATE_WIDTH
 from helpers.transfer.strings import Bytes, Mask, Numbers, Strings, place, whole
 
 ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
-DATE_WIDTH = len(FORM)
 
 
 def whole_rows(take: Callable[[bytes], object]) -> Callable[[bytes], None]:

@@ -107,6 +107,17 @@ class Inspector:
         self.note(key, None, expected, self._connection.call("TYPE", key), "wrong type", encode("DEL", key))
         return True
 
+    def _absent(self, state: _Collection, expected: str, start: int, reply: Any) -> bool:
+        """Whether a list or sorted set is only to be written; notes why, the first time."""
+        if state.absent:
+            return True
+        state.absent = self._wrong_type(state.key, expected, reply)
+        if not state.absent and not reply and not start:
+            self.missing += 1
+            state.absent = True
+            self.note(state.key, None, expected, None, "missing key")
+        return state.absent
+
     # -- hashes
 
     def _hash(self, words: Words, answer: list[bytes], reply: Any) -> None:
@@ -133,13 +144,7 @@ class Inspector:
     def _elements(self, words: Words, wanted: Words, reply: Any) -> None:
         key, start = words[1], int(words[2])
         state = self._list = self._list if self._list.key == key else _Collection(key)
-        if not state.absent and self._wrong_type(key, "list", reply):
-            state.absent = True
-        elif not state.absent and not reply and not start:
-            self.missing += 1
-            state.absent = True
-            self.note(key, None, "list", None, "missing key")
-        if state.absent:
+        if self._absent(state, "list", start, reply):
             self._repair(encode("RPUSH", key, *wanted))
             return
         first = start + state.shift
@@ -176,13 +181,7 @@ class Inspector:
         key, start = words[1], int(words[2])
         wanted = dict(zip(answer[::2], answer[1::2], strict=True))
         state = self._set(key)
-        if not state.absent and self._wrong_type(key, "zset", reply):
-            state.absent = True
-        elif not state.absent and not reply and not start:
-            self.missing += 1
-            state.absent = True
-            self.note(key, None, "zset", None, "missing key")
-        if state.absent:
+        if self._absent(state, "zset", start, reply):
             self._repair(_zadd(key, wanted))
             return
         wrong, lacking = {}, False

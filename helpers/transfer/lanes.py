@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Sequence
 
 
-def side_by_side(works: Sequence[Callable[[], object]], cancel: Callable[[], object]) -> None:
+def side_by_side(works: Sequence[Callable[[], object]], *cancels: Callable[[], object]) -> None:
     """Run some functions at the same time, the last of them in this thread; come back when all have ended.
 
     Args:
         works: what to run.
-        cancel: called when one of them fails or this thread is interrupted, so that the others end soon.
+        cancels: called when one of them fails or this thread is interrupted, so that the others end soon.
 
     Raises:
         BaseException: the first failure.
@@ -21,7 +21,8 @@ def side_by_side(works: Sequence[Callable[[], object]], cancel: Callable[[], obj
             work()
         except BaseException as error:
             failed.append(error)
-            cancel()
+            for cancel in cancels:
+                cancel()
 
     ends = [threading.Event() for _ in works[:-1]]  # a join that was interrupted would not wait again
 

@@ -101,10 +101,6 @@ def load(
                 read(part)
 
     with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
-
-        def stop() -> None:
-            conveyor.abandon()
-            source.cancel()
-
         # While PostgreSQL puts the activities in order, the other parts go.
-        side_by_side([partial(read_all, parts) for parts in (PARTS[:-1], PARTS[-1:])], stop)
+        lanes = [partial(read_all, parts) for parts in (PARTS[:-1], PARTS[-1:])]
+        side_by_side(lanes, conveyor.abandon, source.cancel)

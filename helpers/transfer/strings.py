@@ -5,7 +5,7 @@ variable-size binary: https://arrow.apache.org/docs/format/Columnar.html). Rows 
 length are copied by one numpy assignment; lengths are few, so a batch of any size costs a few dozen of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,14 +167,6 @@ def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
 def joined(*columns: Strings) -> bytes:
     """All strings of woven columns, one after the other."""
     return b"".join(column.data for column in columns)  # type: ignore[misc]
-
-
-def column(values: Sequence[bytes | None]) -> Strings:
-    """A column of some values."""
-    lengths = np.array([len(value or b"") for value in values], dtype=np.int64)
-    data = np.frombuffer(b"".join(value or b"" for value in values), dtype=np.uint8)
-    present = np.array([value is not None for value in values], dtype=bool)
-    return Strings(data, np.cumsum(lengths) - lengths, lengths, None if present.all() else present)
 
 
 def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:

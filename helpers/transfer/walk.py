@@ -77,13 +77,8 @@ class Walk:
             self.rows["activities"] = self._collections(conveyor, activities)
 
         with Conveyor(self._compare, self._idle) as conveyor:
-
-            def stop() -> None:
-                conveyor.abandon()
-                self._source.cancel()
-
             # While PostgreSQL puts the activities in order, the others go.
-            side_by_side([first_lane, second_lane], stop)
+            side_by_side([first_lane, second_lane], conveyor.abandon, self._source.cancel)
         strays.look(self._source, self._connection, self._prefix, self.keys, self._inspector, self._idle)
 
     def _collections(self, conveyor: Conveyor[Questions], collections: Collections) -> int:
