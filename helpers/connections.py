@@ -2,18 +2,19 @@
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import psycopg2
 import psycopg2.extensions
-import pymongo
 import redis as redis_py
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import Cluster, NoHostAvailable, Session
 
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
+
+if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
+    import pymongo
+    from cassandra.cluster import Session
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
 REMEDIES = {
@@ -126,6 +127,9 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
+    import pymongo
+    import pymongo.errors
+
     url = _url("mongodb", url)
     try:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
@@ -141,7 +145,7 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
     return client
 
 
-def cassandra(url: str | None = None, **options: Any) -> Session:
+def cassandra(url: str | None = None, **options: Any) -> "Session":
     """A session of the DataStax driver; close it with ``session.cluster.shutdown()``.
 
     Args:
@@ -151,6 +155,9 @@ def cassandra(url: str | None = None, **options: Any) -> Session:
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import Cluster, NoHostAvailable
+
     url = _url("cassandra", url)
     parts = urlsplit(url)
     try:

@@ -93,11 +93,12 @@ class Connection:
         mark = secrets.token_hex(12).encode()
         self._last = encode(b"ECHO", mark)
         self._last_reply = bulk(mark)
+        self._buffer = bytearray(RECEIVE_BYTES)
         self._socket.sendall(self._last)
         answer = self._receive(until=b"\r\n")
         if answer.startswith(b"-"):
-            raise self.refused(parse(answer)[0])
-        if not answer.endswith(self._last_reply):
+            raise self.refused(parse(answer + b"\r\n")[0])
+        if not answer.endswith(mark):
             self._receive(until=mark + b"\r\n")
 
     @property
@@ -122,7 +123,7 @@ class Connection:
             self._socket.sendall(b"".join((*commands, self._last)))
         except OSError as error:
             raise self._lost(error) from error
-        return self._receive(until=self._last_reply)[: -len(self._last_reply)]
+        return self._receive(until=self._last_reply)
 
     def call(self, *words: bytes | str | int) -> Any:
         """The reply to one command.
@@ -150,16 +151,21 @@ class Connection:
         return refused
 
     def _receive(self, until: bytes) -> bytes:
-        received = bytearray()
+        """What comes before some bytes, behind which nothing comes."""
+        size = 0
         try:
-            while not received.endswith(until):
-                data = self._socket.recv(RECEIVE_BYTES)
-                if not data:
+            while not self._buffer.endswith(until, 0, size):
+                if len(self._buffer) - size < RECEIVE_BYTES:
+                    self._buffer += bytes(len(self._buffer))
+                with memoryview(self._buffer) as whole, whole[size:] as room:
+                    got = self._socket.recv_into(room)
+                if not got:
                     raise ConnectionResetError("connection closed by the server")
-                received += data
+                size += got
         except OSError as error:
             raise self._lost(error) from error
-        return bytes(received)
+        with memoryview(self._buffer) as whole:
+            return whole[: size - len(until)].tobytes()
 
     def _lost(self, error: OSError) -> Lost:
         self.close()

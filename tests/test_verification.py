@@ -261,3 +261,27 @@ def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis], monkeypatch
         ("missing member", "9001:view"),
     }
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
+
+
+@pytest.mark.parametrize("beside", [{}, {"another:program": "x"}])
+def test_extra_keys_are_found_where_the_number_of_keys_is_right(
+    filled: tuple[str, str, Redis], beside: dict[str, str]
+) -> None:
+    source, url, client = filled
+    for key, value in beside.items():
+        client.set(key, value)
+    assert not verification.verify(source, url, progress=False)["differences"]
+    client.rename("user:1:orders", "user:99:orders")
+    found = {(d["key"], d["problem"]) for d in verification.verify(source, url, progress=False)["examples"]}
+    assert found == {("user:1:orders", "missing key"), ("user:99:orders", "extra key")}
+    client.rename("user:99:orders", "user:1:orders")
+    client.set("user:99:orders", "x")
+    (extra,) = verification.verify(source, url, progress=False)["examples"]
+    assert (extra["key"], extra["problem"]) == ("user:99:orders", "extra key")
+
+
+def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, str, Redis]) -> None:
+    source, url, client = filled
+    calls = client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
+    verification.verify(source, url, progress=False)
+    assert client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"] == calls

@@ -60,10 +60,10 @@ class Encoder:
         owners, dates, ids = columns[:3]
         text, moments = copytext.dates(dates)
         if self.part.holds == "references":
-            first, sizes = _runs(owners)
-            members = bulk(decimals(moments)) + bulk(ids)
-            commands = joined(self._collections(b"ZADD", owners, first, sizes, b":orders", members))
-            return Batch(rows, position, commands, len(first))
+            runs = _Runs.of(owners)
+            members = bulk(decimals(moments[::-1])) + bulk(ids[::-1])
+            commands = joined(self._collections(b"ZADD", runs.reversed(), b":orders", members))
+            return Batch(rows, position, commands, len(runs.first))
         types, rejected = columns[3], 0
         if len(moments) and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
             kept = self._in_order(owners, moments, ids)
@@ -72,11 +72,11 @@ class Encoder:
         order = (self._order.user_id, self._order.score, self._order.highest)
         if rejected == rows:
             return Batch(rows, position, b"", 0, rejected, order)
-        first, sizes = _runs(owners)
-        members = bulk(decimals(moments)) + bulk(ids, b":", types)
-        listed = self._collections(b"RPUSH", owners, first, sizes, b":activities", bulk(types, b":", text))
-        scored = self._collections(b"ZADD", owners, first, sizes, b":activities:by_time", members)
-        return Batch(rows, position, joined(listed, scored), 2 * len(first), rejected, order)
+        runs = _Runs.of(owners)
+        listed = self._collections(b"RPUSH", runs, b":activities", bulk(types, b":", text))
+        members = bulk(decimals(moments[::-1])) + bulk(ids[::-1], b":", types[::-1])
+        scored = self._collections(b"ZADD", runs.reversed(), b":activities:by_time", members)
+        return Batch(rows, position, joined(listed, scored), 2 * len(runs.first), rejected, order)
 
     def _hashes(self, columns: list[Strings]) -> bytes:
         """HSET for each row; a NULL is an absent field."""
@@ -97,28 +97,20 @@ class Encoder:
         return joined(weave(b"*", told(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces))
 
     def _collections(
-        self,
-        command: bytes,
-        owners: Strings,
-        first: Numbers,
-        sizes: Numbers,
-        name: bytes,
-        items: list[bytes | Strings],
+        self, command: bytes, runs: "_Runs", name: bytes, items: list[bytes | Strings]
     ) -> Strings:
         """One command for each run of rows of the same owner.
 
         Args:
             command: ``RPUSH`` or ``ZADD``.
-            owners: the owner of each row.
-            first: the first row of each run.
-            sizes: how many rows each has.
+            runs: the rows.
             name: what stands behind the owner's number in the key.
             items: pieces of what each row adds.
         """
-        words = 2 + sizes * (2 if command == b"ZADD" else 1)
-        key = bulk(self.prefix + self.part.owner.encode() + b":", owners[first], name)
+        words = 2 + runs.sizes * (2 if command == b"ZADD" else 1)
+        key = bulk(self.prefix + self.part.owner.encode() + b":", runs.owners, name)
         heads = weave(b"*", told(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
-        return weave(spread(heads, first, len(owners)), *items)
+        return weave(spread(heads, runs.first, runs.rows), *items)
 
     def _in_order(self, owners: Strings, moments: Numbers, ids: Strings) -> Numbers:
         """The rows that list and sorted set can give back."""
@@ -126,8 +118,34 @@ class Encoder:
         return np.flatnonzero([self._order.keeps(*row) for row in rows])
 
 
-def _runs(owners: Strings) -> tuple[Numbers, Numbers]:
-    """(first row, number of rows) of each run of the same owner; there is at least one row."""
-    of = numbers(owners)
-    first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
-    return first, np.diff(np.append(first, len(of)))
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of rows of the same owner.
+
+    Attributes:
+        rows: how many rows there are, at least one.
+        owners: the owner of each run.
+        first: the first row of each run.
+        sizes: how many rows each has.
+    """
+
+    rows: int
+    owners: Strings
+    first: Numbers
+    sizes: Numbers
+
+    @classmethod
+    def of(cls, owners: Strings) -> "_Runs":
+        """The runs of a column of owners."""
+        of = numbers(owners)
+        first = np.flatnonzero(np.concatenate(([True], of[1:] != of[:-1])))
+        return cls(len(of), owners[first], first, np.diff(np.append(first, len(of))))
+
+    def reversed(self) -> "_Runs":
+        """The runs of the same rows from the last to the first.
+
+        Redis searches a small sorted set from its lowest score on for the place of a new member (ZADD of
+        what is encoded as a listpack). From the highest score down, that is the first place it looks at.
+        """
+        first = self.rows - self.first - self.sizes
+        return _Runs(self.rows, self.owners[::-1], first[::-1], self.sizes[::-1])

@@ -4,8 +4,6 @@ Only the verifier reads this; the writer reads ``copytext``, where PostgreSQL ma
 Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY
 """
 
-import struct
-
 import numpy as np
 
 from helpers.model import DATE_WIDTH
@@ -35,66 +33,74 @@ class Reader:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._mark = np.frombuffer(struct.pack(">hh", width, 0), dtype=np.uint32)[0]
         self._rest, self._header = b"", True
 
     def columns(self, piece: bytes) -> list[Strings]:
         """The columns of the rows that end in this piece, undecoded; a NULL is not present."""
         text = self._rest + piece
-        if self._header:
-            if len(text) < HEADER_BYTES:
-                self._rest = text
-                return columns(np.empty(0, np.uint8), np.empty(0, np.int64), self._width)
+        if self._header and len(text) >= HEADER_BYTES:
             text, self._header = text[HEADER_BYTES:], False
+        size = 0 if self._header else len(text)
         # Behind the last row there may be too little to look at a field's length: nothing is read there.
         data = np.frombuffer(text + bytes(_BEHIND), dtype=np.uint8)
-        starts, end = self._starts(data, len(text))
+        begins = self._likely(data, size)
+        starts, lengths, ends = _fields(data, begins, size, self._width)
+        rows = _rows(begins, ends, size)
+        end = int(ends[rows[-1]]) if len(rows) else 0
         self._rest = b"" if text[end:] == TRAILER else text[end:]
-        return columns(data, starts, self._width)
+        return [
+            _column(data, start[rows], length[rows]) for start, length in zip(starts, lengths, strict=True)
+        ]
 
-    def _starts(self, data: Bytes, size: int) -> tuple[Numbers, int]:
-        """(where rows begin, where the last of them ends)."""
-        words = np.ndarray((size,), dtype=np.uint32, buffer=data, strides=(1,))
-        found = np.flatnonzero(words == self._mark)
-        found = found[(data[found + 4] == 0) & (data[found + 5] == KEY_BYTES)]
-        ends = self._ends(data, found, size)
-        if _broken(found, ends):  # a number that ends in the width looks so: but no row ends before it
-            likely = (found == 0) | np.isin(found, ends)
-            found, ends = found[likely], ends[likely]
-        if _broken(found, ends):
-            end_of, at, rows = dict(zip(found.tolist(), ends.tolist(), strict=True)), 0, []
-            while at in end_of:
-                rows.append((at, end_of[at]))
-                at = end_of[at]
-            found, ends = np.array(rows, dtype=np.int64).reshape(-1, 2).T
-        whole = ends <= size
-        found, ends = found[whole], ends[whole]
-        return found, int(ends[-1]) if len(ends) else 0
-
-    def _ends(self, data: Bytes, starts: Numbers, size: int) -> Numbers:
-        at = starts + 2
-        for _ in range(self._width):
-            length = _integers(data, np.minimum(at, size), 4)
-            at = np.where(at + 4 > size, size + 1, at + 4 + np.maximum(length, 0))
-        return at
+    def _likely(self, data: Bytes, size: int) -> Numbers:
+        """All places that look like the beginning of a row: how many values, and the length of the first."""
+        found = np.flatnonzero((data[1 : size + 1] == self._width) & (data[5 : size + 5] == KEY_BYTES))
+        for zero in (0, 2, 3, 4):
+            found = found[data[found + zero] == 0]
+        return found
 
 
-def _broken(starts: Numbers, ends: Numbers) -> bool:
-    """Whether they are not the rows of a buffer, one behind the other from its beginning on."""
-    return bool(len(starts)) and bool(starts[0] or (ends[:-1] != starts[1:]).any())
-
-
-def columns(data: Bytes, starts: Numbers, width: int) -> list[Strings]:
-    """The columns of rows that begin at some places of a buffer."""
-    at = starts + 2
-    found = []
+def _fields(
+    data: Bytes, begins: Numbers, size: int, width: int
+) -> tuple[list[Numbers], list[Numbers], Numbers]:
+    """(starts, lengths) of each column if rows begin at these places, and where they end; a NULL's length
+    is negative.
+    """
+    starts, lengths, at = [], [], begins + 2
     for _ in range(width):
-        lengths = _integers(data, at, 4)
-        present = lengths >= 0
-        lengths = np.maximum(lengths, 0)
-        found.append(Strings(data, at + 4, lengths, None if present.all() else present))
-        at = at + 4 + lengths
-    return found
+        length = _integers(data, np.minimum(at, size), 4)
+        starts.append(at + 4)
+        lengths.append(length)
+        at = at + 4 + np.maximum(length, 0)
+    return starts, lengths, at
+
+
+def _rows(begins: Numbers, ends: Numbers, size: int) -> Numbers:
+    """Which of these are the rows that end in the buffer: they follow one another from its beginning on."""
+    rows = np.arange(len(begins))
+    if _broken(begins, ends):  # a number that ends in the width looks so: but no row ends before it
+        ended = np.zeros(size + 2, dtype=bool)
+        ended[np.minimum(ends, size + 1)] = ended[0] = True
+        rows = np.flatnonzero(ended[begins])
+    if _broken(begins[rows], ends[rows]):
+        row_at, at, found = {begin: row for row, begin in enumerate(begins.tolist())}, 0, []
+        while at in row_at:
+            found.append(row_at[at])
+            at = int(ends[found[-1]])
+        rows = np.array(found, dtype=np.int64)
+    return rows[ends[rows] <= size]
+
+
+def _broken(begins: Numbers, ends: Numbers) -> bool:
+    """Whether they are not the rows of a buffer, one behind the other from its beginning on."""
+    return bool(len(begins)) and bool(begins[0] or (ends[:-1] != begins[1:]).any())
+
+
+def _column(data: Bytes, starts: Numbers, lengths: Numbers) -> Strings:
+    present = lengths >= 0
+    if present.all():
+        return Strings(data, starts, lengths)
+    return Strings(data, starts, np.maximum(lengths, 0), present)
 
 
 def integers(column: Strings) -> Numbers:
@@ -119,12 +125,16 @@ def moments(column: Strings) -> Numbers:
 
 
 def iso(microseconds: Numbers) -> Strings:
-    """ISO 8601 of fixed width, for moments of the years 1 to 9999 in microseconds since 1970."""
+    """ISO 8601 of fixed width, for at least one moment of the years 1 to 9999 in microseconds since 1970."""
     days, rest = np.divmod(microseconds, DAY_US)
-    known, which = np.unique(days, return_inverse=True)
+    first, last = int(days.min()), int(days.max())
+    if last - first < len(days):
+        known, which = np.arange(first, last + 1), days - first
+    else:
+        known, which = np.unique(days, return_inverse=True)
     text = np.datetime_as_string(known.astype("datetime64[D]")).astype("S10")
     matrix = np.empty((len(microseconds), DATE_WIDTH), dtype=np.uint8)
-    matrix[:, :10] = text.view(np.uint8).reshape(-1, 10)[which]
+    matrix[:, :10] = text.view("V10")[which].view(np.uint8).reshape(-1, 10)
     matrix[:, [10, 13, 16, 19]] = np.frombuffer(b"T::.", dtype=np.uint8)
     seconds, below = np.divmod(rest, 1_000_000)
     clock = (seconds // 3600 * 100 + seconds // 60 % 60) * 100 + seconds % 60

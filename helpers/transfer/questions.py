@@ -112,19 +112,16 @@ class Collections:
         ended = np.arange(len(first)) < len(first) - 1
         runs = _Runs(n, first, sizes, begin, ended, decimals(owners[first]))
         parts = [before]
-        text = copybinary.iso(moments)
         if self.listed:
-            parts.append(
-                runs.ask(self._key(b"activities"), b"LRANGE", b"LLEN", bulk(types[0], b":", text), 1)
-            )
-            members = weave(decimals(ids), b":", types[0])
-        else:
-            members = weave(decimals(ids))
-        scores = decimals(moments)
+            elements = bulk(types[0], b":", copybinary.iso(moments))
+            parts.append(runs.ask(self._key(b"activities"), b"LRANGE", b"LLEN", elements, 1))
+        members, scores = [decimals(ids), *types], decimals(moments)
         rank = _ranks(owners, moments, members)
-        members, scores = members[rank], scores[rank]
+        if rank is not None:
+            members, scores = [piece[rank] for piece in members], scores[rank]
+        scored = [*bulk(*_colons(members)), *bulk(scores)]
         name = b"activities:by_time" if self.listed else b"orders"
-        parts.append(runs.ask(self._key(name), b"ZRANGE", b"ZCARD", [*bulk(members), *bulk(scores)], 2))
+        parts.append(runs.ask(self._key(name), b"ZRANGE", b"ZCARD", scored, 2))
         return Questions(
             b"".join(part.commands for part in parts),
             b"".join(part.answers for part in parts),
@@ -189,16 +186,28 @@ class _Runs:
         )
 
 
-def _ranks(owners: Numbers, moments: Numbers, members: Strings) -> "Numbers | slice":
-    """The order of a sorted set: members of the same score stand in the order of their bytes."""
+def _colons(pieces: list[Strings]) -> list[bytes | Strings]:
+    """The pieces of a member, with a colon between them."""
+    found: list[bytes | Strings] = [pieces[0]]
+    for piece in pieces[1:]:
+        found += [b":", piece]
+    return found
+
+
+def _ranks(owners: Numbers, moments: Numbers, members: list[Strings]) -> Numbers | None:
+    """The order of a sorted set, where members of the same score stand in the order of their bytes; None
+    when that is the order of the rows.
+    """
     scores = moments.astype(np.float64)
     same = (owners[1:] == owners[:-1]) & (scores[1:] == scores[:-1])
     if not same.any():
-        return slice(None)
+        return None
     rank = np.arange(len(owners))
     edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
     for start, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        rank[start : last + 1] = sorted(range(start, last + 1), key=members.at)
+        rank[start : last + 1] = sorted(
+            range(start, last + 1), key=lambda row: b":".join(piece.at(row) or b"" for piece in members)
+        )
     return rank
 
 

@@ -29,13 +29,14 @@ ON_TYPE: Mapping[str, tuple[Command, ...]] = {
     ),
 }
 ON_ANY: tuple[Command, ...] = (("DEL", "{}"), ("UNLINK", "{}"), ("TYPE", "{}"))
-ON_STATE: tuple[Command, ...] = (*ON_TYPE["hash"], ("DEL", "{}"))
+ON_STATE: tuple[Command, ...] = (*ON_TYPE["hash"], ("DEL", "{}"), ("EXISTS", "{}"))
 ON_LEASE: tuple[Command, ...] = (
     ("SET", "{}", "v", "NX", "PX", 1),
     ("GET", "{}"),
     ("PTTL", "{}"),
     ("PEXPIRE", "{}", 1),
     ("DEL", "{}"),
+    ("EXISTS", "{}"),
 )
 KEY_OF: Mapping[str, Callable[[int, str], str]] = {
     "user": model.user_key,
@@ -55,7 +56,7 @@ def commands(prefix: str, *, flushdb: bool = False) -> list[Command]:
     found = [(model.state_key(prefix), ON_STATE), (model.lease_key(prefix), ON_LEASE)]
     found += [(KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY)) for kind in model.KINDS]
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
-    return [("SCAN", 0), *on_keys, *([("FLUSHDB",)] if flushdb else [])]
+    return [("SCAN", 0), ("DBSIZE",), *on_keys, *([("FLUSHDB",)] if flushdb else [])]
 
 
 def rehearse(connection: resp.Connection, prefix: str, *, flushdb: bool = False) -> None:

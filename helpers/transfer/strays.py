@@ -29,7 +29,11 @@ def look(
     inspector: Inspector,
     idle: Callable[[], None],
 ) -> None:
-    """Count the keys by kind; where counts do not agree or keys were missing, find those too many.
+    """Find the keys that are too many, after each that there should be was looked at.
+
+    Where none was missing and the database holds as many keys as it should, there can be no other. Where it
+    holds more, they may be another program's: then the model's keys are counted by kind, and where that does
+    not agree, or keys were missing, those too many are found.
 
     Args:
         source: the snapshot.
@@ -39,9 +43,12 @@ def look(
         inspector: notes and mends.
         idle: called now and then.
     """
-    found = target.count(connection, prefix)
-    if not inspector.missing and all(found[kind] == wanted[kind] for kind in model.KINDS):
-        return
+    if not inspector.missing:
+        if target.holds_only(connection, prefix, sum(wanted.values())):
+            return
+        found = target.count(connection, prefix)
+        if all(found[kind] == wanted[kind] for kind in model.KINDS):
+            return
     seen: set[bytes] = set()
     for keys in target.scan(connection, prefix):
         idle()

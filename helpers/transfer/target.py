@@ -97,6 +97,12 @@ def count(connection: resp.Connection, prefix: str) -> Counter[str]:
     return kinds
 
 
+def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
+    """Whether so many keys, and those of the bookkeeping, are all that the database holds."""
+    own = connection.call("EXISTS", model.state_key(prefix), model.lease_key(prefix))
+    return bool(connection.call("DBSIZE") == keys + own)
+
+
 def remove(connection: resp.Connection, prefix: str, commit: Callable[[bytes, int], object]) -> int:
     """Remove every key of the model under the prefix, in batches; how many keys that were.
 
