@@ -1,0 +1,354 @@
+"""Sentences and tables on several nodes, computed from the result ``nodes``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+
+from helpers.nodes_schema import NOT_MEASURED, PARTS
+from helpers.results import Results
+from helpers.text import count, duration_us, join, plural
+
+Claim = Callable[[Results], str]
+Found = Callable[[Mapping[str, Any]], str]
+
+
+def _claim(part: str, topic: str) -> Callable[[Found], Claim]:
+    """Make a claim of a function of one part's data: without it, it says "... not measured", and why."""
+
+    def make(found: Found) -> Claim:
+        @wraps(found)
+        def claim(results: Results) -> str:
+            data = results["nodes"].data.get(part, {}) if "nodes" in results else {}
+            if NOT_MEASURED in data:
+                return f"{topic} not measured: {data[NOT_MEASURED]}."
+            try:
+                return found(data)
+            except LookupError:
+                return f"{topic} not measured."
+
+        return claim
+
+    return make
+
+
+def _parts(results: Results) -> dict[str, dict[str, Any]]:
+    """The parts that were measured."""
+    data = results["nodes"].data if "nodes" in results else {}
+    return {part: data[part] for part in PARTS if part in data and NOT_MEASURED not in data[part]}
+
+
+def _lost(found: Mapping[str, Any]) -> str:
+    """How many acknowledged writes were lost: ``none of 12 acknowledged writes was lost``."""
+    whole, lost = found["acknowledged"], found["lost"]
+    if not whole:
+        return "no write was acknowledged"
+    if not lost:
+        return f"none of {plural(whole, 'acknowledged write')} was lost"
+    return f"{count(lost)} of {plural(whole, 'acknowledged write')} {'was' if lost == 1 else 'were'} lost"
+
+
+def _seconds(seconds: float) -> str:
+    return duration_us(seconds * 1e6)
+
+
+def _range(seconds: Sequence[float]) -> str:
+    """``1.20 s``, or ``1.20 s to 3.40 s`` where they differ."""
+    low, high = _seconds(min(seconds)), _seconds(max(seconds))
+    return low if low == high else f"{low} to {high}"
+
+
+def _refused(found: Mapping[str, Any]) -> str:
+    """Errors by kind: ``12 by NOREPLICAS and 3 by ConnectionError``."""
+    errors = sorted(found["errors"].items(), key=lambda one: -one[1])
+    return join([f"{count(number)} by {kind}" for kind, number in errors])
+
+
+def summary(results: Results) -> str:
+    """Which settings lost acknowledged writes, over all parts, and which parts are not there."""
+    parts = _parts(results)
+    if not parts:
+        return "Several nodes were not measured."
+    settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
+    losing = {name: found for name, found in settings.items() if found["lost"]}
+    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {join(_names(parts))}. "
+    if not losing:
+        whole = sum(found["acknowledged"] for found in settings.values())
+        told = f"None of {plural(whole, 'acknowledged write')} was lost"
+    else:
+        named = [f"{name} {count(found['lost'])}" for name, found in losing.items()]
+        kept = len(settings) - len(losing)
+        rest = f"; the other {plural(kept, 'setting')} lost none" if kept else ""
+        told = f"Acknowledged writes were lost with {join(named)}{rest}"
+    absent = [name for part, name in PARTS.items() if part not in parts]
+    return f"{opening}{told}.{f' Not measured: {join(absent)}.' if absent else ''}"
+
+
+def _names(parts: Mapping[str, Any]) -> list[str]:
+    return [PARTS[part] for part in parts]
+
+
+@_claim("redis_replica", "Redis with a replica was")
+def replica_killed(data: Mapping[str, Any]) -> str:
+    """What the death of a primary costs while its replica keeps up: loss and outage in each tier."""
+    cases, outages = data["found"]["cases"]["killed"], data["found"]["outages_s"]
+    told = [f"{tier}: {_lost(found)}, {_range(outages[tier])} without one" for tier, found in cases.items()]
+    kills = len(next(iter(outages.values())))
+    return (
+        f"The primary was killed {plural(kills, 'time')} while its replica kept up, and the replica promoted "
+        f"by a command at once. {'; '.join(told)}."
+    )
+
+
+@_claim("redis_replica", "Redis with a replica that was cut off was")
+def replica_cut_off(data: Mapping[str, Any]) -> str:
+    """What is lost when the primary dies some time after the link to its replica was cut."""
+    found, cases = data["found"], data["found"]["cases"]["cut off"]
+    told = []
+    for tier, one in cases.items():
+        failed = f" ({count(one['writes'] - one['acknowledged'])} more were not)" if one["errors"] else ""
+        told.append(f"{tier}: {_lost(one)}{failed}")
+    held = {tier: n for tier, n in found["only_on_old_primary"]["cut off"].items() if cases[tier]["lost"]}
+    where = (
+        " When the killed primary was back, it alone still held "
+        f"{join([f'{count(number)} writes ({tier})' for tier, number in held.items()])}, and gave them up to "
+        "become the replica."
+        if any(held.values())
+        else ""
+    )
+    return (
+        f"With the link to the replica cut for {_seconds(found['cut_s'])} before the primary was killed: "
+        f"{'; '.join(told)}.{where}"
+    )
+
+
+@_claim("redis_replica", "The lag of Redis's replica was")
+def replica_lag(data: Mapping[str, Any]) -> str:
+    """How far the replica is behind, and what waiting for it adds, while nothing happens."""
+    lag, latency = data["found"]["lag_bytes"], data["found"]["latency_ms"]
+    medians = [f"{duration_us(1000 * took['median'])} ({tier})" for tier, took in latency.items()]
+    return (
+        f"While nothing happened, the replica was at most {plural(round(lag['max']), 'byte')} behind "
+        f"(median {count(lag['median'])}); the median write took {join(medians)}."
+    )
+
+
+@_claim("redis_replica", "min-replicas-to-write was")
+def replicas_wanted(data: Mapping[str, Any]) -> str:
+    """What a primary that wants a replica answers when it has none."""
+    words = data["found"]["refused_alone"]
+    if not words:
+        return "With min-replicas-to-write 1 and its replica dead, the primary still took writes."
+    return (
+        f"With min-replicas-to-write 1 and its replica dead, the primary refuses writes: {words.rstrip('.')}."
+    )
+
+
+@_claim("redis_cluster", "Moving slots of a Redis Cluster was")
+def slots_moved(data: Mapping[str, Any]) -> str:
+    """What a client meets while slots move to another master, and whether keys were lost."""
+    move, before = data["found"]["move"], data["found"]["keys_before"]
+    case = next(iter(data["found"]["cases"]["slots moved"].values()))
+    gone, failed = data["found"]["keys_before_lost"], case["writes"] - case["acknowledged"]
+    met = join([f"{word} {plural(move[word], 'time')}" for word in ("MOVED", "ASK", "TRYAGAIN")])
+    errors = f"; {plural(failed, 'write')} failed ({_refused(case)})" if failed else "; no write failed"
+    earlier = (
+        f"none of the {count(before)} keys from before was lost"
+        if not gone
+        else f"{count(gone)} of the {count(before)} keys from before were lost"
+    )
+    return (
+        f"{plural(move['slots'], 'slot')} with {plural(move['keys'], 'key')} moved in "
+        f"{_seconds(move['seconds'])} while a client wrote. The nodes answered {met}, which the driver "
+        f"follows{errors}; {_lost(case)}, and {earlier}. The longest time without an acknowledgement was "
+        f"{_seconds(case['outage_s'])}."
+    )
+
+
+@_claim("redis_cluster", "The failover of a Redis Cluster was")
+def cluster_failover(data: Mapping[str, Any]) -> str:
+    """How long a replica takes to step in, what that means for its keys and for the others', and loss."""
+    kills = data["found"]["kills"]
+    timeout = data["settings"].get("cluster-node-timeout", "?")
+    told = []
+    for tier in dict.fromkeys(kill["tier"] for kill in kills):
+        of_tier = [kill for kill in kills if kill["tier"] == tier]
+        failed, others = (sum(kill[name] for kill in of_tier) for name in ("others_failed", "others"))
+        none = f"none of {plural(others, 'write')} to other masters failed"
+        some = f"{count(failed)} of {plural(others, 'write')} to other masters failed"
+        told.append(
+            f"with {tier}, keys of the killed master could not be written for "
+            f"{_range([kill['outage_s'] for kill in of_tier])}, {some if failed else none} (longest time "
+            f"without one {_range([kill['others_outage_s'] for kill in of_tier])}), and "
+            f"{_lost(data['tiers'][tier])}"
+        )
+    return (
+        f"A master was killed {plural(len(kills), 'time')} and its replica took over by itself after "
+        f"{_range([kill['took_over_s'] for kill in kills])} (cluster-node-timeout {timeout} ms): "
+        f"{'; '.join(told)}."
+    )
+
+
+@_claim("redis_cluster", "The model's order in a Redis Cluster was")
+def order_in_cluster(data: Mapping[str, Any]) -> str:
+    """Whether the model's order transaction is taken by a cluster, and which names of keys change that."""
+    ways = data["found"]["order"]
+    taken = [way["way"] for way in ways if not way["driver"] and not way["server"]]
+    refused = {way["way"]: way["server"] or way["driver"] for way in ways if way["way"] not in taken}
+    words = join(list(dict.fromkeys(refused.values())), "or")
+    first = f"The order's transaction is refused with keys named {join(list(refused))} ({words})"
+    second = f"it is taken with keys named {join(taken)}"
+    if not refused:
+        return f"The order's transaction is taken with keys named {join(taken)}: none is refused."
+    return f"{first}; {second if taken else 'no way of naming them is taken'}."
+
+
+CASES = {
+    "killed": "the primary was killed",
+    "stepdown": "the primary stepped down when asked",
+    "behind": "the primary was killed some time after the secondaries",
+}
+
+
+@_claim("mongodb_set", "MongoDB's replica set was")
+def mongodb(data: Mapping[str, Any]) -> str:
+    """Outage and loss in each case, by write concern; and what was rolled back."""
+    told = []
+    for case, concerns in data["found"]["cases"].items():
+        of_case = [
+            f"{concern} {_seconds(one['outage_s'])} without an acknowledgement, {_lost(one)}"
+            for concern, one in concerns.items()
+        ]
+        told.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
+    back = data["found"]["rolled_back"]
+    rolled = (
+        f"Members that came back laid {plural(back, 'document')} aside (rollback)."
+        if back
+        else "No member that came back had a document to lay aside (rollback)."
+    )
+    return " ".join([*told, rolled])
+
+
+@_claim("cassandra_ring", "Cassandra's ring was")
+def cassandra(data: Mapping[str, Any]) -> str:
+    """What each consistency level acknowledged and lost while nodes died, and when a quorum was refused."""
+    told = [
+        f"At {level} {count(found['writes'] - found['acknowledged'])} of {plural(found['writes'], 'write')} "
+        f"failed{f' ({_refused(found)})' if found['errors'] else ''}, the longest time without an "
+        f"acknowledgement was {_seconds(found['outage_s'])}, and {_lost(found)}."
+        for level, found in data["tiers"].items()
+    ]
+    after = data["found"]["refused_after_s"]
+    told.append(
+        "No write was refused as Unavailable."
+        if after is None
+        else f"Writes at QUORUM were refused as Unavailable {_seconds(after)} after too few nodes were left."
+    )
+    return " ".join(told)
+
+
+@_claim("cassandra_ring", "What comes back to Cassandra's nodes was")
+def cassandra_returned(data: Mapping[str, Any]) -> str:
+    """What nodes that were away had missed, and how much of it was handed over by itself."""
+    told = [
+        f"node {one['node']} was away for {_seconds(one['away_s'])} and had missed "
+        f"{plural(one['missed'], 'write')}, of which {count(one['missed'] - one['still_missed'])} came by "
+        f"themselves{_within(one)}"
+        for one in data["found"]["returned"]
+    ]
+    if not told:
+        return "No node of Cassandra's ring came back."
+    lacking = data["found"]["lacking"]
+    before, after = (sum(lacking[when]) for when in ("before_reading_at_all", "after_reading_at_all"))
+    return (
+        f"Started again, {'; '.join(told)}. Before all rows were read at ALL, the nodes lacked "
+        f"{count(before)} acknowledged writes by themselves, and {count(after)} afterwards."
+    )
+
+
+def _within(one: Mapping[str, Any]) -> str:
+    came = one["missed"] > one["still_missed"]
+    return f" within {_seconds(one['handed_over_s'])}" if came else ""
+
+
+def not_told(results: Results) -> str:
+    """What one machine cannot tell."""
+    if "nodes" not in results:
+        return "Several nodes were not measured."
+    return f"These measurements do not tell {'; '.join(results['nodes'].data['not_told'])}."
+
+
+def table(results: Results) -> pd.DataFrame:
+    """A row for each part and setting: writes, acknowledged, lost, kept without promise, outage."""
+    results.require("nodes")
+    return pd.DataFrame(
+        {
+            "Nodes": f"{PARTS[part]} ({data['nodes']})",
+            "setting": tier,
+            "writes": count(found["writes"]),
+            "acknowledged": count(found["acknowledged"]),
+            "lost": count(found["lost"]),
+            "kept, not acknowledged": count(found["unasked"]),
+            "longest time without one": _seconds(found["outage_s"]),
+        }
+        for part, data in _parts(results).items()
+        for tier, found in data["tiers"].items()
+    )
+
+
+def cases_table(results: Results) -> pd.DataFrame:
+    """A row for each case of Redis and MongoDB and each setting: acknowledged, lost, outage."""
+    results.require("nodes")
+    rows = []
+    for part, data in _parts(results).items():
+        cases = data["found"].get("cases")
+        for case, tiers in cases.items() if isinstance(cases, dict) else ():
+            rows += [
+                {
+                    "Nodes": PARTS[part],
+                    "case": CASES.get(case, case) if part == "mongodb_set" else case,
+                    "setting": tier,
+                    "acknowledged": count(found["acknowledged"]),
+                    "lost": count(found["lost"]),
+                    "longest time without one": _seconds(found["outage_s"]),
+                    "errors": _refused(found),
+                }
+                for tier, found in tiers.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def order_table(results: Results) -> pd.DataFrame:
+    """A row for each way of naming the keys of an order: slots, nodes, and what is answered."""
+    ways = _parts(results).get("redis_cluster", {}).get("found", {}).get("order", [])
+    results.require("nodes")
+    return pd.DataFrame(
+        {
+            "Names": way["way"],
+            "keys (slot)": ", ".join(f"{key} ({slot})" for key, slot in way["keys"].items()),
+            "nodes": way["nodes"],
+            "redis-py, MULTI": way["driver"] or "taken",
+            "server, script": way["server"] or "taken",
+        }
+        for way in ways
+    )
+
+
+__all__ = [
+    "cases_table",
+    "cassandra",
+    "cassandra_returned",
+    "cluster_failover",
+    "mongodb",
+    "not_told",
+    "order_in_cluster",
+    "order_table",
+    "replica_cut_off",
+    "replica_killed",
+    "replica_lag",
+    "replicas_wanted",
+    "slots_moved",
+    "summary",
+    "table",
+]

@@ -1,0 +1,1 @@
+"""More than one node: what each store does when its data are spread or copied, and when a node dies."""

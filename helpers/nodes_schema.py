@@ -1,0 +1,106 @@
+"""What the data of a saved measurement of several nodes must look like, as JSON Schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NOT_MEASURED = "not measured"
+PARTS: Mapping[str, str] = {
+    "redis_replica": "Redis, primary and replica",
+    "redis_cluster": "Redis Cluster",
+    "mongodb_set": "MongoDB, replica set",
+    "cassandra_ring": "Cassandra, ring",
+}
+"""The parts of the data, and what they are called."""
+
+COUNT = {"type": "integer", "minimum": 0}
+SECONDS = {"type": "number", "minimum": 0}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def _object(properties: Mapping[str, Any], *, more: bool = False) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": list(properties),
+        "properties": dict(properties),
+        "additionalProperties": more,
+    }
+
+
+COUNTS = {
+    "writes": COUNT,
+    "acknowledged": COUNT,
+    "lost": COUNT,
+    "unasked": COUNT,
+    "outage_s": SECONDS,
+}
+TIER = _object(COUNTS | {"errors": {"type": "object", "additionalProperties": COUNT}})
+POINT = {
+    "type": "array",
+    "prefixItems": [SECONDS, SECONDS, {"enum": [0, 1]}],
+    "minItems": 3,
+    "maxItems": 3,
+}
+POINTS = {"type": "array", "items": POINT, "maxItems": 1500}
+EVENT = {
+    "type": "array",
+    "prefixItems": [SECONDS, {"type": "string"}],
+    "minItems": 2,
+    "maxItems": 2,
+}
+MEASURED = {"nodes": {"type": "integer", "minimum": 2}, "version": {"type": "string"}} | COUNTS | {
+    "timeline": POINTS,
+    "events": {"type": "array", "items": EVENT},
+    "settings": TEXTS,
+    "tiers": {"type": "object", "additionalProperties": TIER, "minProperties": 1},
+    "found": {"type": "object"},
+}  # fmt: skip
+BY_TIER = {"type": "object", "additionalProperties": TIER, "minProperties": 1}
+LARGEST = _object({"median": SECONDS, "max": SECONDS})
+
+
+def _part(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A part: not measured, or with at least these findings."""
+    whole = _object({**MEASURED, "found": _object(found, more=True)})
+    missing = _object({NOT_MEASURED: {"type": "string", "minLength": 1}})
+    return {"if": {"required": [NOT_MEASURED]}, "then": missing, "else": whole}
+
+
+REPLICA = {
+    "cases": _object({"killed": BY_TIER, "cut off": BY_TIER}),
+    "outages_s": {"type": "object", "additionalProperties": {"type": "array", "items": SECONDS}},
+    "lost_at": POINTS,
+    "only_on_old_primary": {"type": "object"},
+    "lag_bytes": LARGEST,
+    "latency_ms": {"type": "object", "additionalProperties": LARGEST},
+    "cut_s": SECONDS,
+    "refused_alone": {"type": "string"},
+}
+KILL = _object(
+    {"tier": {"type": "string"}, "took_over_s": SECONDS, "outage_s": SECONDS}
+    | {"others": COUNT, "others_failed": COUNT, "others_outage_s": SECONDS}
+)
+ORDER = _object(
+    {"way": {"type": "string"}, "keys": {"type": "object", "additionalProperties": COUNT}}
+    | {"nodes": COUNT, "driver": {"type": "string"}, "server": {"type": "string"}}
+)
+CLUSTER = {
+    "cases": _object({"slots moved": BY_TIER, "master killed": BY_TIER}),
+    "move": _object(
+        {"slots": COUNT, "keys": COUNT, "seconds": SECONDS}
+        | dict.fromkeys(("MOVED", "ASK", "TRYAGAIN"), COUNT)
+    ),
+    "kills": {"type": "array", "items": KILL, "minItems": 1},
+    "keys_before": COUNT,
+    "keys_before_lost": COUNT,
+    "lost_at": POINTS,
+    "order": {"type": "array", "items": ORDER, "minItems": 1},
+}
+SCHEMA: Mapping[str, Any] = _object(
+    {
+        "redis_replica": _part(REPLICA),
+        "redis_cluster": _part(CLUSTER),
+        "mongodb_set": _part({}),
+        "cassandra_ring": _part({}),
+        "not_told": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    }
+)
