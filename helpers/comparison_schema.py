@@ -24,11 +24,13 @@ PERCENTILES = {
 }
 
 
-def _object(properties: Mapping[str, Any], *, more: bool = False) -> dict[str, Any]:
+def _object(
+    properties: Mapping[str, Any], *, more: bool = False, optional: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     return {
         "type": "object",
         "required": list(properties),
-        "properties": dict(properties),
+        "properties": dict(properties) | dict(optional or {}),
         "additionalProperties": more,
     }
 
@@ -43,6 +45,7 @@ def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
 
 WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}
 QUANTILES = {"type": "array"}  # of numbers; checking thousands one by one takes seconds
+HISTOGRAM = {"type": ["string", "null"], "minLength": 1}  # of helpers.histograms; null without its library
 OPTIONAL = {"type": ["number", "null"]}
 TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
@@ -71,7 +74,8 @@ THROUGHPUT = _object(
 OPEN_LOOP = _object(
     {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
     | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
-    | {"latency_quantiles_us": QUANTILES, "service_quantiles_us": QUANTILES, "client_busy_share": NUMBER}
+    | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
+    | {"client_busy_share": NUMBER}
 )
 COUNTS = _object(
     {
@@ -90,6 +94,22 @@ COUNTS = _object(
         ),
     }
 )
+SIDES = _object(
+    {"ours_us": _object(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"theirs_us": _object(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
+    more=True,
+)
+CROSS_CHECK = {
+    "oneOf": [
+        _object({"not measured": {"type": "string"}}),
+        _object(
+            {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
+            | {"one_client": SIDES, "many_clients": SIDES},
+            more=True,
+        ),
+    ]
+}
 
 SCHEMA: Mapping[str, Any] = _object(
     {
@@ -111,5 +131,6 @@ SCHEMA: Mapping[str, Any] = _object(
         "warm_up": _by_store(QUANTILES),
         "errors": _by_store(COUNT),
         "operations": _by_store(COUNT),
-    }
+    },
+    optional={"cross_check": _by_store(CROSS_CHECK)},
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers import statistics
+from helpers import histograms, statistics
 from helpers.samples import Record
 from helpers.workload import OPERATIONS
 
@@ -145,7 +145,9 @@ def throughput(records: Sequence[Record], stores: Sequence[str]) -> list[dict[st
 
 
 def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
-    """Latency from when operations were due, service time and send lag, at each offered rate."""
+    """Latency from when operations were due, service time and send lag, at each offered rate; both
+    distributions whole, as HDR histograms.
+    """
     rows = []
     for (rate, mix), group in _groups(records, "open", lambda r: (r.rate_per_s, r.mix)):
         for store in stores:
@@ -166,7 +168,8 @@ def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str
                     "service_us": _rounded(statistics.describe(service, SHARES)),
                     "lag_us": _rounded(statistics.describe(due - service, SHARES)),
                     "latency_quantiles_us": [_round(q) for q in np.quantile(due, GRID)],
-                    "service_quantiles_us": [_round(q) for q in np.quantile(service, GRID)],
+                    "latency_hdr": histograms.encoded(due),
+                    "service_hdr": histograms.encoded(service),
                     "client_busy_share": round(busy, 3),
                 }
             )

@@ -58,3 +58,25 @@ def test_the_stack_adds_up_to_the_median():
 def test_a_tier_that_was_not_measured_is_missing():
     with pytest.raises(Missing, match="strict"):
         comparison.ecdf(results(data(US)), tier="strict")
+
+
+def test_the_percentile_curve_reaches_the_slowest_operation():
+    found = data(US)
+    figure = comparison.percentile_curve(results(found))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Redis", "MongoDB", "Cassandra"]
+    for axis, us in zip(figure.axes, US.values(), strict=True):
+        due, corrected, sent = (line for line in axis.lines if len(line.get_xdata()) > 1)
+        assert [max(line.get_xdata()) for line in (due, sent)] == [400, 400]
+        assert max(due.get_ydata()) == pytest.approx(2 * us * 1.0923 / 1000, rel=0.01)
+        assert max(sent.get_ydata()) == pytest.approx(2 * us * 0.9 / 1000, rel=0.01)
+        assert max(corrected.get_ydata()) == max(sent.get_ydata())
+
+
+def test_results_without_histograms_have_no_percentile_curve():
+    found = data(US)
+    for damage in (lambda row: row.pop("latency_hdr"), lambda row: row.update(latency_hdr=None)):
+        for row in found["open_loop"]:
+            damage(row)
+        with pytest.raises(Missing, match="histogram"):
+            comparison.percentile_curve(results(found))
+        found = data(US)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator
 
+from helpers import histograms
 from helpers.figures.comparison_decision import LOOK, decision, sensitivity
 from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, new_figure
 from helpers.results import Missing, Results
@@ -134,42 +135,48 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
 
 @rc_context(LOOK)
 def percentile_curve(results: Results) -> Figure:
-    """Latency against percentile at the highest offered rate: from when operations were due, and from
-    the send.
+    """Latency against percentile up to the slowest operation, at the highest offered rate: from when
+    operations were due, from the send, and that corrected for the interval of a client.
     """
     rows = _part(results, "open_loop")
     rate = max(row["offered_per_s"] for row in rows)
-    figure, axis = new_figure(3.2)
-    for row in rows:
-        if row["offered_per_s"] != rate:
-            continue
-        # the axis counts nines; the last points kept have too few samples behind them to be drawn
-        drawn = [i for i, share in enumerate(GRID) if share < 1 and (1 - share) * row["n"] >= 5]
-        nines = [1 / (1 - GRID[i]) for i in drawn]
-        for part, style, alpha in (("latency", LINES[row["store"]], 1.0), ("service", ":", 0.9)):
-            values = np.array(row[f"{part}_quantiles_us"])[drawn] / 1000
-            shown = f"{LABELS[row['store']]}, {'from due' if part == 'latency' else 'from send'}"
-            axis.plot(
-                nines,
-                values,
-                color=COLOURS[row["store"]],
-                linestyle=style,
-                alpha=alpha,
-                marker=MARKERS[row["store"]] if part == "latency" else None,
-                markevery=10,
-                label=shown,
-            )
-    axis.set_xscale("log")
-    ticks = {"p0": 1, "p50": 2, "p90": 10, "p99": 100, "p99.9": 1000}
-    axis.set_xticks(list(ticks.values()), list(ticks))
-    axis.set_xticks([], minor=True)
-    _log_ms(axis, "y")
-    axis.set_xlabel("percentile")
-    axis.set_ylabel("latency (ms)")
-    axis.set_title(f"Open loop at {rate:,.0f} operations per second")
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    clients = _part(results, "design")["connections"]
+    shown = [row for row in rows if row["offered_per_s"] == rate]
+    figure, axes = new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
+    for axis, row in zip(axes[0], shown, strict=True):
+        store = row["store"]
+        due, sent = (histograms.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
+        curves = (
+            (due, "from when it was due", "-", 1.6),
+            (histograms.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
+            (sent, "from the send", ":", 1.6),
+        )
+        for histogram, label, style, width in curves:
+            reach, latency_us = histograms.percentiles(histogram)
+            look = {"color": COLOURS[store], "linestyle": style, "linewidth": width}
+            axis.plot(reach, np.array(latency_us) / 1000, label=label, **look)
+            axis.plot(reach[-1:], [latency_us[-1] / 1000], marker=MARKERS[store], color=COLOURS[store])
+        axis.set_title(LABELS[store])
+        axis.set_xlabel("percentile")
+    _nines(axes[0][0], max(row["n"] for row in shown))
+    _log_ms(axes[0][0], "y")
+    axes[0][0].set_ylabel("latency (ms)")
+    title = f"Open loop at {rate:,.0f} operations per second"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    legend = figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for line in legend.get_lines():
+        line.set_color("black")
     return figure
+
+
+def _nines(axis: Any, count: int) -> None:
+    """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
+    axis.set_xscale("log")
+    axis.set_xlim(1, count * 1.3)
+    ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
+    named = {tick: name for tick, name in ticks.items() if tick <= count}
+    axis.set_xticks(list(named), list(named.values()))
+    axis.set_xticks([], minor=True)
 
 
 @rc_context(LOOK)
