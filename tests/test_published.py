@@ -1,0 +1,298 @@
+"""Published figures are well formed, and sentences beside them turn with our results."""
+
+import copy
+import json
+
+import jsonschema
+import pytest
+from comparison_records import data, interval, percentiles, results
+
+from helpers import published
+from helpers.claims import published as claims
+from helpers.errors import HelpersError
+from helpers.results import Missing
+
+MONGODB_FAST = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
+CASSANDRA_FAST = {"redis": 100.0, "mongodb": 900.0, "cassandra": 300.0}
+CLAIMS = ("directions", "durability", "redis", "network", "crosscheck")
+SOURCE = {
+    "key": "one", "author": "A", "title": "T", "url": "https://example.org/", "read": "2026-01-01",
+    "measured": "once", "versions": {"mongodb": "1"}, "workload": "reads", "durability": {"mongodb": "none"},
+    "differs": ["in all"],
+}  # fmt: skip
+
+
+def document(*settings):
+    """Settings as {figure: (MongoDB's mean, Cassandra's mean)}."""
+    return {
+        "sources": [
+            SOURCE
+            | {
+                "settings": [
+                    {
+                        "name": f"setting {number}",
+                        "nodes": 1,
+                        "clients": 50,
+                        "files": {},
+                        "figures": [
+                            {
+                                "store": store,
+                                "figure": figure,
+                                "statistic": "mean",
+                                "value": value,
+                                "unit": "µs",
+                            }
+                            for figure, pair in setting.items()
+                            for store, value in zip(("mongodb", "cassandra"), pair, strict=True)
+                        ],
+                    }
+                    for number, setting in enumerate(settings)
+                ]
+            }
+        ]
+    }
+
+
+@pytest.fixture
+def theirs(monkeypatch, tmp_path):
+    """A way to replace what was published."""
+
+    def write(*settings):
+        path = tmp_path / "published.json"
+        path.write_text(json.dumps(document(*settings)))
+        monkeypatch.setattr(published, "default_path", lambda: path)
+
+    return write
+
+
+def cross_check(*, ours=90.0, theirs=30.0, echo=20.0, ours_per_s=8000.0, theirs_per_s=32000.0, spread=0.1):
+    def around(value):
+        return {"value": value, "low": value * (1 - spread), "high": value * (1 + spread), "p": 0.01}
+
+    rates = {"ours_per_s": around(ours_per_s), "theirs_per_s": around(theirs_per_s)}
+    redis = {
+        "tool": "redis-benchmark", "tool_version": "7.0.15", "rounds": 10,
+        "one_client": {
+            "ours_us": {"p50": around(ours)}, "theirs_us": {"p50": around(theirs)},
+            "ratio": {"p50": around(ours / theirs)}, "theirs_to_echo": around(theirs / echo),
+        },
+        "many_clients": {"clients": 16, "ratio": {"per_s": around(ours_per_s / theirs_per_s)}, **rates},
+    }  # fmt: skip
+    absent = {"mongodb": {"not measured": "no mongoperf"}, "cassandra": {"not measured": "no stress"}}
+    return {"redis": redis, **absent}
+
+
+def test_the_file_of_the_project_is_whole():
+    whole = json.loads(published.default_path().read_text(encoding="utf-8"))
+    published.check(whole)
+    assert published.load() == whole["sources"]
+    assert {"benchant2022", "redis-benchmark"} <= {source["key"] for source in whole["sources"]}
+    for source in whole["sources"]:
+        for setting in source["settings"]:
+            measured = {one["store"] for one in setting["figures"]}
+            assert measured == set(setting["files"])
+            assert measured <= set(source["durability"])
+    by_unit = {one.figure: one.unit for one in published.figures(whole["sources"])}
+    assert by_unit == {"throughput": "1/s", "read": "µs", "insert": "µs", "round trip": "µs"}
+
+
+def test_percentiles_of_a_published_distribution_rise():
+    for source in published.load():
+        for setting in source["settings"]:
+            for store in published.STORES:
+                for figure in ("read", "insert"):
+                    found = {
+                        one["statistic"]: one["value"]
+                        for one in setting["figures"]
+                        if (one["store"], one["figure"]) == (store, figure)
+                    }
+                    ordered = [found[name] for name in ("p50", "p95", "p99") if name in found]
+                    assert ordered == sorted(ordered)
+                    assert not found or found["mean"] < found["p99"]
+
+
+def test_what_does_not_fit_is_refused():
+    whole = document({"read": (1.0, 2.0)})
+    published.check(whole)
+    damages = (
+        lambda source: source.pop("read"),
+        lambda source: source.update(url="http://example.org"),
+        lambda source: source["settings"][0]["figures"][0].update(value=0),
+        lambda source: source["settings"][0]["figures"][0].update(unit="ms"),
+        lambda source: source["settings"][0]["figures"][0].update(store="oracle"),
+    )
+    for damage in damages:
+        damaged = copy.deepcopy(whole)
+        damage(damaged["sources"][0])
+        with pytest.raises(jsonschema.ValidationError):
+            published.check(damaged)
+    twice = copy.deepcopy(whole)
+    twice["sources"].append(twice["sources"][0])
+    with pytest.raises(ValueError, match="there twice: \\['one'\\]"):
+        published.check(twice)
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    path = tmp_path / "published.json"
+    for text in (None, "{", "[]", '{"sources": []}', '{"sources": [{}]}'):
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(HelpersError, match=r"published\.json: not readable as published results"):
+            published.load(path)
+
+
+def test_ratios_are_of_settings_that_have_both_stores():
+    whole = document({"read": (1.0, 2.0)}, {"read": (3.0, 1.0)})
+    del whole["sources"][0]["settings"][1]["figures"][1]
+    assert published.ratios(whole["sources"], "read", "mongodb", "cassandra") == [0.5]
+    assert published.ratios(whole["sources"], "read", "cassandra", "mongodb") == [2.0]
+
+
+BOTH = {"read": (1.0, 2.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)}
+
+
+def test_the_same_and_the_opposite_direction_are_told(theirs):
+    theirs(BOTH)
+    text = claims.directions(results(data(MONGODB_FAST)))
+    assert "in 1 pair of runs by benchANT" in text
+    assert "a read takes 0.500 times as long as on Cassandra there and 0.333 (0.333 to 0.333) here" in text
+    assert text.count("(the same direction)") == 1  # read; inserts and throughput are turned round there
+    assert text.count("(the opposite direction)") == 2
+    text = claims.directions(results(data(CASSANDRA_FAST)))
+    assert "there and 3.00 (3.00 to 3.00) here (the opposite direction); an insert" in text
+    assert text.count("(the same direction)") == 2
+
+
+def test_a_tie_here_or_no_one_direction_there(theirs):
+    theirs(BOTH)
+    text = claims.directions(results(data(dict.fromkeys(MONGODB_FAST, 100.0))))
+    assert text.count("(no difference shown here)") == 3
+    theirs(BOTH, {"read": (2.0, 1.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)})
+    text = claims.directions(results(data(MONGODB_FAST)))
+    assert "a read takes 0.500 to 2.00 times" in text
+    assert text.count("(no one direction there)") == 1
+
+
+def test_the_interval_of_a_turned_test_is_turned_too(theirs):
+    theirs(BOTH)
+    found = data(MONGODB_FAST)
+    straight = claims.directions(results(found))
+    for row in found["ratios"]:
+        row["low"], row["high"] = row["ratio"] * 0.5, row["ratio"] * 4
+    assert "0.333 (0.167 to 1.33) here (no difference" in claims.directions(results(found))
+    for row in found["ratios"]:
+        if {row["store"], row["against"]} == {"mongodb", "cassandra"}:
+            row["store"], row["against"] = row["against"], row["store"]
+            row["ratio"], row["low"], row["high"] = 1 / row["ratio"], 1 / row["high"], 1 / row["low"]
+    assert "0.333 (0.167 to 1.33) here (no difference" in claims.directions(results(found))
+    assert "0.333 (0.333 to 0.333)" in straight
+
+
+def strict(found, value):
+    """MongoDB's appends in the strict tier."""
+    row = next(
+        row
+        for row in found["latency"]
+        if (row["store"], row["mix"], row["operation"]) == ("mongodb", "50/50", "append_activity")
+    )
+    found["latency"].append({**row, "tier": "strict", "percentiles_us": {"p50": interval(value)}})
+    return found
+
+
+def test_durability_as_uneven_as_theirs(theirs):
+    theirs(BOTH)
+    text = claims.durability(results(data(MONGODB_FAST)))
+    assert "MongoDB's took 4.00 times as long" in text
+    assert text.endswith("MongoDB's strict tier was not measured in this run.")
+    found = data(MONGODB_FAST)
+    other = next(
+        row["percentiles_us"]["p50"]["value"]
+        for row in found["latency"]
+        if (row["store"], row["mix"], row["operation"]) == ("cassandra", "50/50", "append_activity")
+    )
+    text = claims.durability(results(strict(data(MONGODB_FAST), other * 3)))
+    assert "it takes 0.333 (0.333 to 0.333) times as long; with MongoDB in the strict tier" in text
+    assert "nearest to theirs, 3.00 (" in text and text.endswith("times (the same direction).")
+    assert "(the opposite direction)" in claims.durability(results(strict(data(MONGODB_FAST), other / 3)))
+    assert "(no difference shown here)" in claims.durability(results(strict(data(MONGODB_FAST), other)))
+
+
+def test_redis_beside_its_documentation():
+    found = data(MONGODB_FAST)
+    for row in found["throughput"]:
+        row["per_s"] = 72144.87 / 2
+    text = claims.redis(results(found))
+    assert "at 72,145 SET per second with 50 clients; the same program was not run here (no cross" in text
+    assert "Our client does 36,072 operations of the 50/50 mix with 16 clients, 0.500 times as many" in text
+    found["cross_check"] = cross_check(theirs_per_s=2 * 72144.87)
+    assert "sends 144,290 PING per second here with 16 clients, 2.00 times as many" in claims.redis(
+        results(found)
+    )
+    found["cross_check"] = {"redis": {"not measured": "it is not on PATH"}}
+    assert "was not run here (it is not on PATH)" in claims.redis(results(found))
+
+
+def test_the_network_is_counted_in_our_round_trips():
+    found = data(MONGODB_FAST)
+    found["floors"]["echo_us"] = percentiles(20.0)
+    text = claims.network(results(found))
+    assert text.startswith("A bare round trip by TCP on this machine takes 20.0 µs;")
+    assert "200 µs for a network of 1 Gbit/s (10.0 times ours)" in text
+
+
+def test_the_cross_check_tells_win_tie_and_reverse():
+    found = data(MONGODB_FAST)
+    found["cross_check"] = cross_check()
+    text = claims.crosscheck(results(found))
+    assert "PING from Redis in 30.0 µs (median), 1.50 (1.35 to 1.65) times a bare TCP round trip; our" in text
+    assert "takes 90.0 µs, 3.00 (2.70 to 3.30) times as long. With 16 clients" in text
+    assert (
+        "sends 32,000 per second, our threads 8,000, 0.250 (0.225 to 0.275) times as many (10 rounds" in text
+    )
+    assert text.endswith("compared on MongoDB (no mongoperf) and Cassandra (no stress).")
+    assert "no difference" not in text
+    found["cross_check"] = cross_check(ours=30.0, ours_per_s=32000.0, echo=30.0)
+    assert claims.crosscheck(results(found)).count(", no difference shown") == 3
+    found["cross_check"] = cross_check(ours=15.0, ours_per_s=64000.0)
+    text = claims.crosscheck(results(found))
+    assert "0.500 (0.450 to 0.550) times as long. " in text and "2.00 (1.80 to 2.20) times as many (" in text
+    found["cross_check"] = {"redis": {"not measured": "it is not on PATH"}}
+    assert claims.crosscheck(results(found)) == (
+        "No other program was compared on Redis (it is not on PATH)."
+    )
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_says_that_it_was_not_measured(name):
+    claim = getattr(claims, name)
+    assert claim(results(None)).endswith(": not measured.")
+    assert claim(results({})).endswith(": not measured.")
+    if name != "crosscheck":
+        assert not claim(results(data(MONGODB_FAST))).endswith(": not measured.")
+
+
+def test_the_table_puts_our_row_under_theirs():
+    frame = claims.beside_table(results(data(MONGODB_FAST)))
+    assert list(frame.columns) == ["figure", "source", "setting", "Redis", "MongoDB", "Cassandra"]
+    assert list(dict.fromkeys(frame["figure"])) == ["throughput", "read", "insert"]
+    for _, rows in frame.groupby("figure"):
+        assert list(rows["source"])[-1] == "this run"
+        assert list(rows["source"]).count("this run") == 1
+    assert not frame.isna().any().any()
+    first = frame.iloc[0]
+    assert (first["source"], first["Redis"], first["MongoDB"]) == ("benchant2022", "n/a", "7,564 /s")
+    own = frame[(frame["source"] == "this run") & (frame["figure"] == "read")].iloc[0]
+    assert own["setting"] == "one machine, 1 client, read profile"
+    assert own["MongoDB"].endswith(" µs")
+    with pytest.raises(Missing):
+        claims.beside_table(results(None))
+    with pytest.raises(Missing):
+        claims.beside_table(results({}))
+
+
+def test_the_table_of_sources_says_what_differs():
+    frame = claims.sources_table(results(None))
+    assert list(frame["source"]) == [source["key"] for source in published.load()]
+    assert all(frame["differs from ours"].str.len() > 20)
+    assert frame.iloc[0]["versions"] == "MongoDB 5.0.0 and Cassandra 4.0.0"
+    assert frame.iloc[-1]["versions"] == "not stated"
