@@ -157,10 +157,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     bench = add(
-        "bench", _bench, "measure the comparison of Redis, MongoDB and Cassandra, and save the raw samples"
+        "bench",
+        _bench,
+        "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
+        "and save the raw samples",
     )
     bench.add_argument(
         "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
+    )
+    bench.add_argument(
+        "--cross-check",
+        action="store_true",
+        help="let redis-benchmark, where it is installed, measure the same server, and report the ratio",
     )
 
     ladder = add(
@@ -295,11 +303,19 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from helpers import bench, servers
+    from helpers import bench, crosscheck, results, scale, servers
+    from helpers.nodes import measurement
 
     servers.up()
-    result = bench.run(profile=options.profile)
-    _show(options, result, bench.describe(result))
+    found = {"comparison": bench.run(profile=options.profile)}
+    lines = bench.describe(found["comparison"])
+    if options.cross_check:
+        found["comparison"]["cross_check"] = crosscheck.run(folder=results.current_folder())
+        lines += crosscheck.describe(found["comparison"]["cross_check"])
+    for kind, of in (("scale", scale), ("nodes", measurement)):
+        found[kind] = of.run(profile=options.profile)
+        lines += of.describe(found[kind])
+    _show(options, found, lines)
     return DONE
 
 

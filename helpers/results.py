@@ -22,7 +22,17 @@ from helpers.settings import project_root
 
 FORMAT = "user-activity-results"
 VERSION = 1
-KINDS = ("schema", "population", "comparison", "modeling", "migration", "crashes", "ladder")
+KINDS = (
+    "schema",
+    "population",
+    "comparison",
+    "scale",
+    "nodes",
+    "modeling",
+    "migration",
+    "crashes",
+    "ladder",
+)
 PROFILES = ("quick", "full")
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
