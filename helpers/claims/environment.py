@@ -13,6 +13,8 @@ TITLES: Mapping[str, str] = {
     "schema": "Relational schema",
     "population": "Population",
     "comparison": "Comparison of the stores",
+    "scale": "Growing data",
+    "nodes": "More than one node",
     "modeling": "Redis model",
     "migration": "Migration",
     "crashes": "Kill campaign",

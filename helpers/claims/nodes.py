@@ -59,6 +59,11 @@ def _range(seconds: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _times(number: int) -> str:
+    """``once``, ``twice``, ``5 times``; ``never`` for 0."""
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{count(number)} times")
+
+
 def _refused(found: Mapping[str, Any]) -> str:
     """Errors by kind: ``12 by NOREPLICAS and 3 by ConnectionError``."""
     errors = sorted(found["errors"].items(), key=lambda one: -one[1])
@@ -93,11 +98,14 @@ def _names(parts: Mapping[str, Any]) -> list[str]:
 def replica_killed(data: Mapping[str, Any]) -> str:
     """What the death of a primary costs while its replica keeps up: loss and outage in each tier."""
     cases, outages = data["found"]["cases"]["killed"], data["found"]["outages_s"]
-    told = [f"{tier}: {_lost(found)}, {_range(outages[tier])} without one" for tier, found in cases.items()]
+    told = [
+        f"with {tier}, {_lost(found)}, and nothing was acknowledged for {_range(outages[tier])}"
+        for tier, found in cases.items()
+    ]
     kills = len(next(iter(outages.values())))
     return (
-        f"The primary was killed {plural(kills, 'time')} while its replica kept up, and the replica promoted "
-        f"by a command at once. {'; '.join(told)}."
+        f"The primary was killed {_times(kills)} while its replica kept up, and the replica was promoted by "
+        f"a command at once: {'; '.join(told)}."
     )
 
 
@@ -107,16 +115,16 @@ def replica_cut_off(data: Mapping[str, Any]) -> str:
     found, cases = data["found"], data["found"]["cases"]["cut off"]
     told = []
     for tier, one in cases.items():
-        failed = f" ({count(one['writes'] - one['acknowledged'])} more were not)" if one["errors"] else ""
-        told.append(f"{tier}: {_lost(one)}{failed}")
-    held = {tier: n for tier, n in found["only_on_old_primary"]["cut off"].items() if cases[tier]["lost"]}
-    where = (
-        " When the killed primary was back, it alone still held "
-        f"{join([f'{count(number)} writes ({tier})' for tier, number in held.items()])}, and gave them up to "
-        "become the replica."
-        if any(held.values())
-        else ""
-    )
+        failed = one["writes"] - one["acknowledged"]
+        was = "was" if failed == 1 else "were"
+        more = f" ({plural(failed, 'write')} {was} not acknowledged)" if failed else ""
+        told.append(f"with {tier}, {_lost(one)}{more}")
+    alone = found["only_on_old_primary"]["cut off"]
+    held = [
+        f"{plural(alone[tier], 'write')} ({tier})" for tier in cases if cases[tier]["lost"] and alone[tier]
+    ]
+    back = f" When the killed primary was back, it alone still held {join(held)}, and gave them up to become "
+    where = f"{back}the replica." if held else ""
     return (
         f"With the link to the replica cut for {_seconds(found['cut_s'])} before the primary was killed: "
         f"{'; '.join(told)}.{where}"
@@ -151,7 +159,7 @@ def slots_moved(data: Mapping[str, Any]) -> str:
     move, before = data["found"]["move"], data["found"]["keys_before"]
     case = next(iter(data["found"]["cases"]["slots moved"].values()))
     gone, failed = data["found"]["keys_before_lost"], case["writes"] - case["acknowledged"]
-    met = join([f"{word} {plural(move[word], 'time')}" for word in ("MOVED", "ASK", "TRYAGAIN")])
+    met = join([f"{word} {_times(move[word])}" for word in ("MOVED", "ASK", "TRYAGAIN")])
     errors = f"; {plural(failed, 'write')} failed ({_refused(case)})" if failed else "; no write failed"
     earlier = (
         f"none of the {count(before)} keys from before was lost"
@@ -175,16 +183,15 @@ def cluster_failover(data: Mapping[str, Any]) -> str:
     for tier in dict.fromkeys(kill["tier"] for kill in kills):
         of_tier = [kill for kill in kills if kill["tier"] == tier]
         failed, others = (sum(kill[name] for kill in of_tier) for name in ("others_failed", "others"))
-        none = f"none of {plural(others, 'write')} to other masters failed"
-        some = f"{count(failed)} of {plural(others, 'write')} to other masters failed"
+        outages = _range([kill["outage_s"] for kill in of_tier])
+        longest = max(kill["others_outage_s"] for kill in of_tier)
         told.append(
-            f"with {tier}, keys of the killed master could not be written for "
-            f"{_range([kill['outage_s'] for kill in of_tier])}, {some if failed else none} (longest time "
-            f"without one {_range([kill['others_outage_s'] for kill in of_tier])}), and "
-            f"{_lost(data['tiers'][tier])}"
+            f"with {tier}, keys of the killed master could not be written for {outages}, "
+            f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
+            f"most {_seconds(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
         )
     return (
-        f"A master was killed {plural(len(kills), 'time')} and its replica took over by itself after "
+        f"A master was killed {_times(len(kills))} and its replica took over by itself after "
         f"{_range([kill['took_over_s'] for kill in kills])} (cluster-node-timeout {timeout} ms): "
         f"{'; '.join(told)}."
     )

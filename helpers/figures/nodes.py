@@ -37,7 +37,7 @@ def timelines(results: Results) -> Figure:
     for axis, (part, found) in zip(axes[:, 0], parts.items(), strict=True):
         _panel(axis, part.split("_")[0], found)
         shown = found["settings"].get("shown")
-        axis.set_title(f"{PARTS[part]}{f', {shown}' if shown else ''}")
+        axis.set_title(f"{PARTS[part]}{f', {shown}' if shown else ''}", pad=11)
         axis.set_ylabel("write took (ms)")
     marks = [
         axes[0, 0].plot([], [], "o", color=style.COLOURS["muted"], markersize=2.5, label="acknowledged")[0],
