@@ -165,7 +165,6 @@ class Cluster:
             startup_nodes=places,
             password=secret,
             decode_responses=True,
-            cluster_error_retry_attempts=0,
             **PLAIN,
         )
 
