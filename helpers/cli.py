@@ -268,8 +268,9 @@ def _populate(options: argparse.Namespace) -> int:
 
 
 def _migrate(options: argparse.Namespace) -> int:
-    from helpers import migration
+    from helpers import migration, rss
 
+    rss.one_arena()
     result = migration.migrate(
         options.source,
         options.target,
@@ -287,8 +288,9 @@ def _migrate(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from helpers import verification
+    from helpers import rss, verification
 
+    rss.one_arena()
     result = verification.verify(options.source, options.target, prefix=options.prefix)
     _show(options, result, verification.describe(result))
     return DIFFERENT if result["differences"] else DONE

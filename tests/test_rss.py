@@ -1,0 +1,47 @@
+"""Memory of a process: asked of a process of its own, so that nothing here changes that of the tests."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+GROWN = """
+from helpers import rss
+before = rss.peak_rss_mb()
+held = b"x" * 80_000_000
+peak = rss.peak_rss_mb()
+del held
+print(before, peak, rss.peak_rss_mb())
+"""
+THREADS = """
+import threading
+from helpers import rss
+{before}
+def work():
+    kept = [bytes(1000) for _ in range(20_000)]
+for _ in range(3):
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print(rss.peak_rss_mb(), *[line for line in open("/proc/self/maps") if " ---p " in line], sep="")
+"""
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_peak_is_in_megabytes_and_stays():
+    before, peak, after = map(float, run(GROWN).split())
+    assert 5 < before < 200
+    assert 75 < peak - before < 90
+    assert after == pytest.approx(peak, abs=1)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
+def test_threads_share_one_arena():
+    each, one = (run(THREADS.format(before=line)).count("\n") for line in ("", "assert rss.one_arena()"))
+    assert one < each
