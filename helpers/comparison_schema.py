@@ -15,7 +15,7 @@ INTERVAL = {
     "type": ["object", "null"],
     "required": ["value", "low", "high"],
     "additionalProperties": False,
-    "properties": dict.fromkeys(("value", "low", "high", "block_low", "block_high"), NUMBER),
+    "properties": dict.fromkeys(("value", "low", "high"), NUMBER),
 }
 PERCENTILES = {
     "type": "object",

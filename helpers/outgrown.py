@@ -368,7 +368,7 @@ class _Reader:
         disk = [part for _, part in moved]
         return {
             "n": len(samples),
-            "percentiles_us": statistics.describe(samples, SHARES),
+            "percentiles_us": statistics.describe(self._times[name], SHARES),
             "into_cache_bytes": sum(part for part, _ in moved),
             "from_disk_bytes": None if None in disk else sum(part or 0 for part in disk),
         }

@@ -160,4 +160,4 @@ class Session:
 
 
 def _described(rounds: Sequence[np.ndarray]) -> dict[str, Any]:
-    return statistics.describe(np.concatenate(rounds), summary.SHARES)
+    return statistics.describe(rounds, summary.SHARES)

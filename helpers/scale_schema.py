@@ -37,7 +37,7 @@ INTERVAL = {
     "type": ["object", "null"],
     "required": ["value", "low", "high"],
     "additionalProperties": False,
-    "properties": dict.fromkeys(("value", "low", "high", "block_low", "block_high", "p"), NUMBER),
+    "properties": dict.fromkeys(("value", "low", "high", "p"), NUMBER),
 }
 PERCENTILES = {"type": "object", "required": ["p50", "p90", "p99"], "additionalProperties": INTERVAL}
 LATENCY = _object(

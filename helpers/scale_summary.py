@@ -11,8 +11,6 @@ from helpers import statistics
 from helpers.workload import OPERATIONS
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-BETWEEN_BLOCKS = ("p50", "p99")
-"""Percentiles that also get an interval from drawing whole blocks."""
 ALPHA = 0.05
 
 
@@ -51,11 +49,10 @@ def latency(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, An
                 found = _of(blocks, store, operation, activities)
                 if not found:
                     continue
-                samples = np.concatenate(found)
                 rows.append(
                     {"activities": activities, "operation": operation, "store": store}
-                    | {"n": len(samples), "blocks": len(found)}
-                    | {"percentiles_us": _percentiles(samples, found)}
+                    | {"n": sum(map(len, found)), "blocks": len(found)}
+                    | {"percentiles_us": _percentiles(found)}
                 )
     return rows
 
@@ -132,16 +129,8 @@ def _of(blocks: Sequence[Block], store: str, operation: str, activities: int) ->
     ]
 
 
-def _percentiles(samples: np.ndarray, blocks: Sequence[np.ndarray]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, interval in statistics.describe(samples, SHARES).items():
-        found[name] = None if interval is None else {end: round(us, 2) for end, us in interval.items()}
-        if interval is None or name not in BETWEEN_BLOCKS:
-            continue
-        share = SHARES[name]
-        between = statistics.bootstrap_blocks(
-            blocks, lambda drawn, share=share: float(np.quantile(drawn, share)), resamples=200
-        )
-        if between is not None:
-            found[name] |= {"block_low": round(between.low, 2), "block_high": round(between.high, 2)}
-    return found
+def _percentiles(blocks: Sequence[np.ndarray]) -> dict[str, Any]:
+    return {
+        name: None if one is None else {end: round(us, 2) for end, us in one.items()}
+        for name, one in statistics.describe(blocks, SHARES).items()
+    }

@@ -1,8 +1,9 @@
 """Intervals for what was measured: percentiles, ratios between stores, many tests at once.
 
-Two units of replication are kept apart. Within a run, samples follow each other and are not independent,
-so an interval from them is the narrowest one can claim; between blocks, everything that drifts (caches,
-compaction, neighbours) has had a chance to change, so differences between stores rest on blocks only.
+The unit of replication is the block. Within one, samples follow each other and are not independent, so an
+interval from them is the narrowest one can claim; between blocks, everything that drifts (caches, compaction,
+neighbours) has had a chance to change. So intervals come from blocks wherever there are enough of them, and
+differences between stores rest on blocks only.
 """
 
 import math
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 CONFIDENCE = 0.95
+ENOUGH_BLOCKS = 3
+"""With fewer there is nothing to draw again."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,26 @@ def bootstrap_blocks(
     Percentile bootstrap over clusters (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
     section 3.8): a block is kept together, so what makes its samples alike widens the interval as it should.
     """
-    if len(blocks) < 3:
+    if len(blocks) < ENOUGH_BLOCKS:
         return None
+    drawn = _drawn(blocks, statistic, resamples, seed)
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(statistic(np.concatenate(blocks))), float(low), float(high))
+
+
+def _drawn(
+    blocks: Sequence[Sequence[float] | np.ndarray],
+    statistic: Callable[[np.ndarray], Any],
+    resamples: int,
+    seed: int,
+) -> list[Any]:
+    """A statistic of as many whole blocks as there are, drawn with replacement, so many times."""
     arrays = [np.asarray(block, dtype=float) for block in blocks]
     random = np.random.default_rng(seed)
-    drawn = [
+    return [
         statistic(np.concatenate([arrays[i] for i in random.integers(0, len(arrays), len(arrays))]))
         for _ in range(resamples)
     ]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(statistic(np.concatenate(arrays))), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -149,7 +162,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def describe(samples: Sequence[float] | np.ndarray, shares: Mapping[str, float]) -> dict[str, Any]:
-    """Each percentile by its name as ``{value, low, high}``, or None where the samples are too few."""
+def describe(
+    blocks: Sequence[Sequence[float] | np.ndarray], shares: Mapping[str, float], *, resamples: int = 200
+) -> dict[str, Any]:
+    """Each percentile of all samples by its name as ``{value, low, high}``, or None where they are too few.
+
+    The interval comes from drawing whole blocks again; with fewer than three blocks from order statistics.
+
+    Args:
+        blocks: samples of each block; an empty one counts for nothing.
+        shares: by name, 0.5 for the median.
+        resamples: how often blocks are drawn.
+    """
+    filled = [np.asarray(block, dtype=float) for block in blocks if len(block)]
+    samples = np.concatenate(filled) if filled else np.empty(0)
     found = {name: percentile(samples, share) for name, share in shares.items()}
-    return {name: None if interval is None else interval.as_dict() for name, interval in found.items()}
+    if len(filled) >= ENOUGH_BLOCKS:
+        wanted = [shares[name] for name, one in found.items() if one is not None]
+        drawn = _drawn(filled, lambda some: np.quantile(some, wanted), resamples, seed=1)
+        ends = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0).T
+        known = [(name, one) for name, one in found.items() if one is not None]
+        for (name, one), (low, high) in zip(known, ends, strict=True):
+            found[name] = Interval(one.value, float(min(low, one.value)), float(max(high, one.value)))
+    return {name: None if one is None else one.as_dict() for name, one in found.items()}

@@ -14,9 +14,6 @@ SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 GRID = (0.0, *np.round(np.linspace(0.01, 0.99, 99), 2).tolist(), 0.995, 0.999, 0.9995, 0.9999, 1.0)
 """Shares at which each distribution is kept for drawing."""
 
-BETWEEN_BLOCKS = ("p50", "p99")
-"""Percentiles that also get an interval from drawing whole blocks; it takes a while."""
-
 ALPHA = 0.05
 WARM_UP_WINDOW = 25
 CLIENT_BOUND_SHARE = 0.85
@@ -41,11 +38,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
-    """Closed loop, one client: percentiles of each operation with intervals, and points of its distribution.
-
-    ``low`` and ``high`` treat samples as independent; ``block_low`` and ``block_high`` come from drawing
-    whole blocks.
-    """
+    """Closed loop, one client: percentiles of each operation with intervals, points of its distribution."""
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
         for verb in OPERATIONS:
@@ -57,30 +50,10 @@ def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, 
                 row: dict[str, Any] = {"tier": tier, "mix": mix, "operation": verb, "store": store}
                 row |= {"n": len(samples), "blocks": len(blocks)}
                 row["mean_us"] = _round(samples.mean()) if len(samples) else None
-                row["percentiles_us"] = {
-                    name: _with_blocks(found, blocks, SHARES[name] if name in BETWEEN_BLOCKS else None)
-                    for name, found in statistics.describe(samples, SHARES).items()
-                }
+                row["percentiles_us"] = _rounded(statistics.describe(blocks, SHARES))
                 row["quantiles_us"] = [_round(q) for q in np.quantile(samples, GRID)] if len(samples) else []
                 rows.append(row)
     return rows
-
-
-def _with_blocks(
-    found: dict[str, float] | None, blocks: list[np.ndarray], share: float | None
-) -> dict[str, float] | None:
-    if found is None:
-        return None
-    kept = {name: _round(value) for name, value in found.items()}
-    if share is None:
-        return kept
-    filled = [block for block in blocks if len(block)]
-    between = statistics.bootstrap_blocks(
-        filled, lambda drawn: float(np.quantile(drawn, share)), resamples=200
-    )
-    if between is not None:
-        kept |= {"block_low": _round(between.low), "block_high": _round(between.high)}
-    return kept
 
 
 def ratios(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
@@ -125,7 +98,6 @@ def throughput(records: Sequence[Record], stores: Sequence[str]) -> list[dict[st
             rates = [len(r.verbs) / r.wall_s for r in runs]
             mean = statistics.geometric_mean(rates)
             busy = sum(r.client_cpu_s for r in runs) / sum(r.wall_s for r in runs)
-            samples = np.concatenate([np.asarray(r.latency_us) for r in runs])
             rows.append(
                 {
                     "store": store,
@@ -135,7 +107,7 @@ def throughput(records: Sequence[Record], stores: Sequence[str]) -> list[dict[st
                     "per_s": _round(mean.value if mean else rates[0]),
                     "low": _round(mean.low) if mean else None,
                     "high": _round(mean.high) if mean else None,
-                    "percentiles_us": _rounded(statistics.describe(samples, SHARES)),
+                    "percentiles_us": _rounded(statistics.describe([r.latency_us for r in runs], SHARES)),
                     "client_busy_share": round(busy, 3),
                     "client_bound": busy >= CLIENT_BOUND_SHARE,
                     **_cpu(runs),
@@ -154,8 +126,10 @@ def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str
             runs = [r for r in group if r.store == store]
             if not runs:
                 continue
-            due = np.concatenate([np.asarray(r.latency_us) for r in runs])
-            service = np.concatenate([np.asarray(r.service_us) for r in runs])
+            latencies = [np.asarray(r.latency_us) for r in runs]
+            services = [np.asarray(r.service_us) for r in runs]
+            lags = [due - service for due, service in zip(latencies, services, strict=True)]
+            due, service = np.concatenate(latencies), np.concatenate(services)
             busy = sum(r.client_cpu_s for r in runs) / sum(r.wall_s for r in runs)
             rows.append(
                 {
@@ -164,9 +138,9 @@ def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str
                     "achieved_per_s": _round(sum(len(r.verbs) for r in runs) / sum(r.wall_s for r in runs)),
                     "mix": mix,
                     "n": len(due),
-                    "latency_us": _rounded(statistics.describe(due, SHARES)),
-                    "service_us": _rounded(statistics.describe(service, SHARES)),
-                    "lag_us": _rounded(statistics.describe(due - service, SHARES)),
+                    "latency_us": _rounded(statistics.describe(latencies, SHARES)),
+                    "service_us": _rounded(statistics.describe(services, SHARES)),
+                    "lag_us": _rounded(statistics.describe(lags, SHARES)),
                     "latency_quantiles_us": [_round(q) for q in np.quantile(due, GRID)],
                     "latency_hdr": histograms.encoded(due),
                     "service_hdr": histograms.encoded(service),

@@ -1,5 +1,7 @@
 """Sentences turn with the results: win, tie, reverse, missing."""
 
+import re
+
 import pytest
 from comparison_records import data, interval, results
 
@@ -69,8 +71,8 @@ def test_driver_share_is_null_operation_over_operation():
     text = comparison.driver_share(
         results(data(FAST_REDIS))
     )  # null operations take half of each store's latency
-    assert "Redis's null operation takes 50.0 µs, which is 4" in text
-    assert "Cassandra's null operation takes 450 µs" in text
+    assert re.search(r"Redis's null operation takes 50\.0 µs \(\S+ µs to \S+ µs\), which is 4", text)
+    assert "Cassandra's null operation takes 450 µs (" in text
 
 
 def test_cost_says_when_the_server_is_unknown():

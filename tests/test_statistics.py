@@ -90,6 +90,20 @@ def test_holm_never_makes_a_p_value_smaller_nor_changes_the_order(p_values):
 
 
 def test_describe_names_what_is_there_and_what_is_not():
-    found = statistics.describe(range(400), {"p50": 0.5, "p99.9": 0.999})
+    found = statistics.describe([range(400)], {"p50": 0.5, "p99.9": 0.999})
     assert found["p50"]["value"] == 199
     assert found["p99.9"] is None
+    assert statistics.describe([[], []], {"p50": 0.5}) == {"p50": None}
+
+
+def test_describe_takes_its_interval_from_blocks_where_there_are_enough():
+    apart = [np.linspace(level, level + 1, 200) for level in (1, 5, 9, 13)]
+    (pooled,) = statistics.describe([np.concatenate(apart)], {"p50": 0.5}).values()
+    (blocked,) = statistics.describe([*apart, []], {"p50": 0.5}).values()
+    assert blocked["value"] == pooled["value"]
+    assert blocked["low"] < pooled["low"] < pooled["high"] < blocked["high"]
+    (two,) = statistics.describe(
+        [np.concatenate(apart[:2]), np.concatenate(apart[2:])], {"p50": 0.5}
+    ).values()
+    assert two == pooled
+    assert statistics.describe(apart, {"p50": 0.5})["p50"] == blocked

@@ -155,15 +155,21 @@ def tails(data: Mapping[str, Any]) -> str:
 @_claim("Share of the driver")
 def driver_share(data: Mapping[str, Any]) -> str:
     """Which part of an operation's median the driver's null operation takes by itself."""
-    echo = data["floors"]["echo_us"]["p50"]["value"]
+    echo = _with_ends(data["floors"]["echo_us"]["p50"])
     sentences = []
     for store, null in data["floors"]["null_op_us"].items():
         shares = [null["p50"]["value"] / _values(data, operation, "p50")[store] for operation in OPERATIONS]
         sentences.append(
-            f"{LABELS[store]}'s null operation takes {duration_us(null['p50']['value'])}, which is "
+            f"{LABELS[store]}'s null operation takes {_with_ends(null['p50'])}, which is "
             f"{_range([100 * share for share in shares])} % of its four operations"
         )
-    return f"A bare TCP round trip takes {duration_us(echo)}; {join(sentences)}."
+    return f"A bare TCP round trip takes {echo}; {join(sentences)}."
+
+
+def _with_ends(interval: Mapping[str, float]) -> str:
+    """``123 µs (120 µs to 130 µs)``."""
+    value, low, high = (duration_us(interval[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 @_claim("Processor time")

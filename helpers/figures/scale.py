@@ -75,8 +75,8 @@ def latency(results: Results) -> Figure:
                 values = [one["value"] / 1000 for _, one in found]
                 look = {"color": COLOURS[store], "linestyle": LINES[store], "linewidth": width}
                 reach = [
-                    [(one["value"] - one.get("block_low", one["low"])) / 1000 for _, one in found],
-                    [(one.get("block_high", one["high"]) - one["value"]) / 1000 for _, one in found],
+                    [(one["value"] - one["low"]) / 1000 for _, one in found],
+                    [(one["high"] - one["value"]) / 1000 for _, one in found],
                 ]
                 axis.errorbar(
                     [activities for activities, _ in found],
