@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil
 from pathlib import Path
@@ -37,10 +37,7 @@ def er_svg(catalogue: Mapping[str, Any]) -> str:
     Args:
         catalogue: what ``helpers.catalogue.read`` gives. Views are left out.
     """
-    svg: str = render(er_dot(catalogue), "svg").decode("utf-8")
-    # No comments or doctype (some viewers refuse it), and a name for those who cannot see it.
-    svg = re.sub(r"<!DOCTYPE.*?>\s*|<!--.*?-->\s*", "", svg, flags=re.S)
-    return svg.replace("<title>er</title>", f"<title>{escape(describe(catalogue))}</title>", 1)
+    return drawn(er_dot(catalogue), describe(catalogue))
 
 
 def describe(catalogue: Mapping[str, Any]) -> str:
@@ -69,19 +66,18 @@ def er_dot(catalogue: Mapping[str, Any]) -> str:
         f'edge [dir=both, color="{HEAD}", arrowsize=0.9];',
     ]
     outside = sorted({key["references"] for table in tables for key in table["foreign_keys"]} - known)
-    lines += [f"{_quoted(name)} [label=<{_box(name, '')}>];" for name in outside]
-    lines += [f"{_quoted(table['name'])} [label=<{_box(table['name'], _rows(table))}>];" for table in tables]
+    lines += [f"{quoted(name)} [label=<{box(name, '')}>];" for name in outside]
+    lines += [f"{quoted(table['name'])} [label=<{box(table['name'], _rows(table))}>];" for table in tables]
     for table in tables:
         for key in table["foreign_keys"]:
             ends = f"arrowtail={parent_end(table, key)}, arrowhead={child_end(table, key)}"
             tail, head = key["references"], table["name"]
             if tail not in known:
-                lines.append(f"{_quoted(tail)} -> {_quoted(head)}:{_left(key['columns'][0])}:w [{ends}];")
+                lines.append(f"{quoted(tail)} -> {quoted(head)}:{_left(key['columns'][0])}:w [{ends}];")
                 continue
             child = f"{_right(key['columns'][0])}:e" if tail == head else f"{_left(key['columns'][0])}:w"
             lines.append(
-                f"{_quoted(tail)}:{_right(key['referenced_columns'][0])}:e -> "
-                f"{_quoted(head)}:{child} [{ends}];"
+                f"{quoted(tail)}:{_right(key['referenced_columns'][0])}:e -> {quoted(head)}:{child} [{ends}];"
             )
     return "\n".join([*lines, "}"])
 
@@ -98,6 +94,13 @@ def child_end(table: Mapping[str, Any], key: Mapping[str, Any]) -> str:
     return ZERO_OR_ONE if any(set(unique) <= set(key["columns"]) for unique in keys) else ZERO_OR_MANY
 
 
+def drawn(dot: str, title: str) -> str:
+    """A graph as SVG text, with a title for those who cannot see it."""
+    svg: str = render(dot, "svg").decode("utf-8")
+    svg = re.sub(r"<!DOCTYPE.*?>\s*|<!--.*?-->\s*", "", svg, flags=re.S)  # some viewers refuse a doctype
+    return re.sub(r"<title>\w+</title>", lambda _: f"<title>{escape(title)}</title>", svg, count=1)
+
+
 def render(dot: str, format_: str) -> bytes:
     """A drawing of a graph by Graphviz's ``dot``: ``svg`` or ``png``.
 
@@ -106,17 +109,17 @@ def render(dot: str, format_: str) -> bytes:
     """
     program = Path(sysconfig.get_path("scripts")) / PROGRAM
     try:
-        drawn = subprocess.run([program, f"-T{format_}"], input=dot.encode("utf-8"), capture_output=True)
+        done = subprocess.run([program, f"-T{format_}"], input=dot.encode("utf-8"), capture_output=True)
     except OSError as error:
         raise HelpersError(
             f"diagram: {PROGRAM} cannot be run ({error.strerror}); `pip install -r requirements.txt` has it"
         ) from error
-    if drawn.returncode != 0 or not drawn.stdout:
-        reason = drawn.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode != 0 or not done.stdout:
+        reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise HelpersError(
-            f"diagram: Graphviz could not draw it ({reason[-1] if reason else drawn.returncode})"
+            f"diagram: Graphviz could not draw it ({reason[-1] if reason else done.returncode})"
         )
-    return drawn.stdout
+    return done.stdout
 
 
 def _tables(catalogue: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -141,35 +144,45 @@ def _rows(table: Mapping[str, Any]) -> str:
         mark = ",".join(marks) or " "
         cells = (
             (
-                _width(mark, SMALL, bold=True),
+                width(mark, SMALL, bold=True),
                 f'<b><font color="{HEAD}" point-size="{SMALL}">{mark}</font></b>',
             ),
-            (_width(name), f"<u>{escape(name)}</u>" if name in primary else escape(name)),
-            (_width(kind), f'<font color="{GREY}">{escape(kind)}</font>'),
-            (_width(null, SMALL), f'<font color="{GREY}" point-size="{SMALL}">{null}</font>'),
+            (width(name), f"<u>{escape(name)}</u>" if name in primary else escape(name)),
+            (width(kind), f'<font color="{GREY}">{escape(kind)}</font>'),
+            (width(null, SMALL), f'<font color="{GREY}" point-size="{SMALL}">{null}</font>'),
         )
-        ports = (f" port={_left(name)}", "", "", f" port={_right(name)}")
-        rows.append(
-            "<tr>"
-            + "".join(
-                f'<td align="left" width="{width}"{port}{shade}>{cell}</td>'
-                for (width, cell), port in zip(cells, ports, strict=True)
-            )
-            + "</tr>"
-        )
+        rows.append(row(cells, (_left(name), "", "", _right(name)), shade))
     return "".join(rows)
 
 
-def _width(text: str, size: float = SIZE, *, bold: bool = False) -> int:
+def row(cells: Sequence[tuple[int, str]], ports: Sequence[str], shade: str = "") -> str:
+    """A row of a box, in Graphviz's HTML.
+
+    Args:
+        cells: points of width and content of each.
+        ports: of each cell, the quoted name that an edge can end at; empty for none.
+        shade: attributes of each cell.
+    """
+    made = (
+        f'<td align="left" width="{points}"{f" port={port}" if port else ""}{shade}>{cell}</td>'
+        for (points, cell), port in zip(cells, ports, strict=True)
+    )
+    return f"<tr>{''.join(made)}</tr>"
+
+
+def width(text: str, size: float = SIZE, *, bold: bool = False) -> int:
     """Points that a cell needs for a text in the font that will show it, which Graphviz does not have."""
     font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
     return ceil(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) + 2 * PADDING
 
 
-def _box(name: str, rows: str) -> str:
+def box(name: str, rows: str, *, kind: str = "") -> str:
+    """A box with a name, what kind of thing it is, and rows of four cells, in Graphviz's HTML."""
+    said = f'  <font color="white" point-size="{SMALL}">{escape(kind)}</font>' if kind else ""
+    points = width(name, bold=True) + (width(f"  {kind}", SMALL) if kind else 0)
     title = (
-        f'<tr><td colspan="4" align="left" width="{_width(name, bold=True)}" bgcolor="{HEAD}">'
-        f'<font color="white"><b>{escape(name)}</b></font></td></tr>'
+        f'<tr><td colspan="4" align="left" width="{points}" bgcolor="{HEAD}">'
+        f'<font color="white"><b>{escape(name)}</b></font>{said}</td></tr>'
     )
     return (
         f'<table border="1" color="{HEAD}" cellborder="0" cellspacing="0" cellpadding="{PADDING}" '
@@ -194,5 +207,6 @@ def _right(column: str) -> str:
     return f'"r{column.encode().hex()}"'
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as a string of Graphviz's language."""
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
