@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from helpers.errors import HelpersError
 
 HIDDEN = {"remove-cell", "notebook-only"}
 HIDDEN_INPUT = {"remove-input", "hide-input"}
+HEADINGS = {"unnumbered", "appendix"}
+"""Tags of a cell that say how its first heading counts: not at all, or by letters from there on."""
 LONG_ROWS = 24
 """A table of more rows may break across pages."""
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -37,7 +39,8 @@ def from_notebook(notebook: Mapping[str, Any]) -> Document:
     """The report that an executed notebook holds.
 
     Cells tagged ``remove-cell`` or ``notebook-only`` are left out, of those tagged ``remove-input`` the code;
-    cells tagged ``abstract`` go to the title page.
+    cells tagged ``abstract`` go to the title page; the heading of one tagged ``unnumbered`` has no number,
+    that of one tagged ``appendix`` begins lettered ones.
 
     Args:
         notebook: as ``nbformat.read`` gives it.
@@ -53,7 +56,7 @@ def from_notebook(notebook: Mapping[str, Any]) -> Document:
             continue
         blocks = abstract if "abstract" in tags else body
         if cell["cell_type"] == "markdown":
-            blocks.append(cell["source"])
+            blocks.append(_headed(cell["source"], sorted(tags & HEADINGS)))
         elif cell["cell_type"] == "code":
             if not tags & HIDDEN_INPUT and cell["source"].strip():
                 blocks.append(_fence(cell["source"].strip("\n"), "python"))
@@ -64,6 +67,14 @@ def from_notebook(notebook: Mapping[str, Any]) -> Document:
     document.abstract = "\n\n".join(filter(None, abstract))
     document.body = "\n\n".join(filter(None, body)) + "\n"
     return document
+
+
+def _headed(text: str, classes: Sequence[str]) -> str:
+    """The text with pandoc's classes at its first heading."""
+    if not classes:
+        return text
+    marks = " ".join(f".{name}" for name in classes)
+    return re.sub(r"^(#+ .*)$", rf"\1 {{{marks}}}", text, count=1, flags=re.M)
 
 
 def _output(output: Mapping[str, Any], document: Document) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from helpers.errors import HelpersError, first_line
 from helpers.markdown import Document
@@ -43,7 +44,8 @@ def write(document: Document, path: Path) -> Path:
             (folder / name).write_bytes((template / name).read_bytes())
         (folder / "report.typ").write_text(_typst(document, template), encoding="utf-8")
         created = document.title.get("created")
-        pdf = _compile(folder, datetime.fromisoformat(created) if created else NO_DATE)
+        when = datetime.fromisoformat(created) if created else NO_DATE
+        pdf = compiled(folder / "report.typ", pdf_standards=STANDARD, timestamp=when)
     draft = path.with_suffix(".pdf.tmp")
     draft.write_bytes(pdf)
     draft.replace(path)
@@ -71,7 +73,16 @@ def _typst(document: Document, template: Path) -> str:
     return f"#let about = json(bytes({json.dumps(title, ensure_ascii=False)}))\n{done.stdout}"
 
 
-def _compile(folder: Path, created: datetime) -> bytes:
+def compiled(main: Path, **options: Any) -> bytes:
+    """A Typst file, with what lies beside it, as PDF.
+
+    Args:
+        main: the file.
+        options: passed to Typst (pdf_standards, timestamp).
+
+    Raises:
+        HelpersError: Typst refuses it, or warns of something.
+    """
     import matplotlib
     import typst
 
@@ -80,13 +91,11 @@ def _compile(folder: Path, created: datetime) -> bytes:
         include_embedded_fonts=True,
         font_paths=[Path(matplotlib.get_data_path()) / "fonts" / "ttf"],
     )
-    compiler = typst.Compiler(folder / "report.typ", root=folder, font_paths=fonts)
+    compiler = typst.Compiler(main, root=main.parent, font_paths=fonts)
     try:
-        pdf, warnings = compiler.compile_with_warnings(
-            format="pdf", pdf_standards=STANDARD, timestamp=created
-        )
+        pdf, warnings = compiler.compile_with_warnings(format="pdf", **options)
     except typst.TypstError as error:
-        raise HelpersError(f"Typst refuses the report: {first_line(error)}") from error
+        raise HelpersError(f"Typst refuses {main.stem}: {first_line(error)}") from error
     if warnings:
-        raise HelpersError(f"Typst warns about the report: {warnings[0].message}")
+        raise HelpersError(f"Typst warns about {main.stem}: {warnings[0].message}")
     return bytes(pdf)

@@ -137,7 +137,12 @@ def table(
         "align": align,
         "wide": wide,
     }
-    _display({"text/html": _html(label, caption, columns, rows, align)}, part="table", **about)
+    data = {
+        "text/html": _html(label, caption, columns, rows, align),
+        "text/markdown": _pipes(caption, columns, rows, align),
+        "text/plain": caption,
+    }
+    _display(data, part="table", **about)
 
 
 def listing(code: str, *, label: str, caption: str, language: str = "python") -> None:
@@ -245,6 +250,16 @@ def _html(label: str, caption: str, columns: list[str], rows: list[list[str]], a
         f'<table id="{label}"><caption style="text-align:left"><em>Table: {_code(caption)}</em></caption>\n'
         f"<thead>{row('th', columns)}</thead>\n<tbody>\n{body}\n</tbody></table>"
     )
+
+
+def _pipes(caption: str, columns: list[str], rows: list[list[str]], align: list[str]) -> str:
+    """The table in Markdown, for what shows no HTML: LaTeX."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+
+    rule = ["--:" if side == "right" else ":--" for side in align]
+    return "\n".join([f"*Table: {caption}*", "", line(columns), line(rule), *map(line, rows)])
 
 
 def _display(data: dict[str, str], **about: Any) -> None:

@@ -1,0 +1,18 @@
+"""Settings for `jupyter nbconvert`, installed with the requirements: cells hidden by tag, no Inkscape."""
+
+import os
+import sys
+from pathlib import Path
+
+from pypandoc import get_pandoc_path
+
+c = get_config()  # noqa: F821
+c.TagRemovePreprocessor.enabled = True
+c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
+c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
+c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
+c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
+# LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
+c.SVG2PDFPreprocessor.inkscape = sys.executable
+c.SVG2PDFPreprocessor.command = [sys.executable, "-m", "helpers.svg", "{from_filename}", "{to_filename}"]
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(get_pandoc_path()).parent)])

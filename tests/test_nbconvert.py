@@ -1,0 +1,99 @@
+"""The published report by ``jupyter nbconvert``: code hidden by tag, figures and tables there."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from helpers import notebooks, svg
+from helpers.errors import HelpersError
+
+NAME = "06_report"
+DRAWING = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><text x="2" y="20">seen</text></svg>'
+)
+
+
+def converted(form: str, folder: Path, *options: str) -> Path:
+    shutil.copy(notebooks.folder() / f"{NAME}.ipynb", folder)
+    command = [sys.executable, "-m", "nbconvert", "--to", form, *options, f"{NAME}.ipynb"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / f"{NAME}.{form.removeprefix('web')}"
+
+
+def check(text: str) -> None:
+    assert "Relational database design" in text
+    assert "The columns of the four tables" in text
+    for code in ("show.claim(", "show.figure(", "import "):
+        assert code not in text, code
+    assert "Change the parameters, run all cells" not in text, "the cell for the notebook alone is there"
+
+
+def test_html_has_figures_and_tables_and_no_code(tmp_path: Path) -> None:
+    html = converted("html", tmp_path).read_text(encoding="utf-8")
+    body = html[html.index("<body") :]
+    text = re.sub(r"<[^>]+>", "", re.sub(r"<style.*?</style>|<script.*?</script>", "", body, flags=re.S))
+    check(text)
+    assert "In&nbsp;[" not in body and "{.unnumbered" not in text
+    assert body.count("data:image/svg+xml") + body.count("<svg") >= 15
+    assert body.count("<table") >= 15
+
+
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="xelatex is not on PATH")
+def test_latex_makes_a_pdf_without_inkscape(tmp_path: Path) -> None:
+    pages = PdfReader(converted("pdf", tmp_path)).pages
+    text = re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pages))
+    check(text)
+    assert "<td" not in text
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("playwright") is None or shutil.which("chromium") is None,
+    reason="playwright or chromium is not installed",
+)
+def test_a_browser_makes_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(browsers(tmp_path / "browsers")))
+    pages = PdfReader(converted("webpdf", tmp_path, "--disable-chromium-sandbox")).pages
+    check(re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pages)))
+
+
+def browsers(folder: Path) -> Path:
+    """A folder in which Playwright finds the system's Chromium."""
+    import playwright
+
+    listed = Path(playwright.__file__).parent / "driver" / "package" / "browsers.json"
+    known = {one["name"]: one["revision"] for one in json.loads(listed.read_text())["browsers"]}
+    number = known["chromium"]
+    for inside in (
+        f"chromium-{number}/chrome-linux/chrome",
+        f"chromium-{number}/chrome-linux64/chrome",
+        f"chromium_headless_shell-{number}/chrome-linux/headless_shell",
+        f"chromium_headless_shell-{number}/chrome-headless-shell-linux64/chrome-headless-shell",
+    ):
+        (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+        (folder / inside).symlink_to(shutil.which("chromium") or "")
+    return folder
+
+
+def test_a_drawing_becomes_a_page_of_its_size_with_its_text(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(svg.to_pdf(DRAWING.encode()))
+    (page,) = PdfReader(tmp_path / "a.pdf").pages
+    assert "seen" in page.extract_text()
+    assert 20 <= float(page.mediabox.width) <= 45
+
+
+def test_what_is_no_drawing_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(HelpersError, match="Typst refuses drawing"):
+        svg.to_pdf(b"not svg")
+    (tmp_path / "a.svg").write_text("nothing")
+    command = [sys.executable, "-m", "helpers.svg", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("svg: Typst refuses drawing") and done.stderr.count("\n") == 1
