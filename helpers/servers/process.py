@@ -160,9 +160,9 @@ def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.
     """
     if not record.alive():
         return
-    process = psutil.Process(record.pid)
-    family = [process]
     try:
+        process = psutil.Process(record.pid)  # it may have ended since it was asked
+        family = [process]
         family += process.children(recursive=True)
         process.send_signal(how)
     except psutil.NoSuchProcess:
