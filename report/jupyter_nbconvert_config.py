@@ -4,7 +4,19 @@ import os
 import sys
 from pathlib import Path
 
+from nbconvert.preprocessors import Preprocessor
+from nbformat.v4 import new_raw_cell
 from pypandoc import get_pandoc_path
+
+
+class TableCounter(Preprocessor):
+    """Tables of pandoc 3.7 and later name a counter that nbconvert's own LaTeX template does not have."""
+
+    def preprocess(self, nb, resources):
+        """Define it before the first cell."""
+        nb.cells.insert(0, new_raw_cell(r"\newcounter{none}"))
+        return nb, resources
+
 
 c = get_config()  # noqa: F821
 c.TagRemovePreprocessor.enabled = True
@@ -12,6 +24,7 @@ c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
 c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
 c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
 c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
+c.LatexExporter.preprocessors = [TableCounter]
 # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
 c.SVG2PDFPreprocessor.inkscape = sys.executable
 c.SVG2PDFPreprocessor.command = [sys.executable, "-m", "helpers.svg", "{from_filename}", "{to_filename}"]
