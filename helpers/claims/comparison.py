@@ -2,11 +2,11 @@
 ``comparison_tables``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers import decision
+from helpers.claims import claim
 from helpers.claims.comparison_tables import (
     answers_table,
     cost_table,
@@ -22,7 +22,6 @@ from helpers.claims.comparison_tables import (
     throughput_table,
 )
 from helpers.figures.style import LABELS
-from helpers.results import Missing, Results
 from helpers.text import count, duration_us, join, plural, three
 from helpers.workload import OPERATIONS
 
@@ -49,26 +48,7 @@ TITLES: Mapping[str, str] = {
 }
 MIX = "50/50"
 
-Claim = Callable[[Results], str]
-Found = Callable[[Mapping[str, Any]], str]
-
-
-def _claim(topic: str) -> Callable[[Found], Claim]:
-    """Make a claim of a function of the data: without a comparison, or the part it needs, it says "not
-    measured".
-    """
-
-    def make(found: Found) -> Claim:
-        @wraps(found)
-        def claim(results: Results) -> str:
-            try:
-                return found(results.require("comparison"))
-            except (Missing, LookupError):
-                return f"{topic}: not measured."
-
-        return claim
-
-    return make
+_claim = claim.of("comparison", "{}: not measured.")
 
 
 @_claim("Equal answers")

@@ -1,12 +1,12 @@
 """Our measurements beside those of others: published results, and another program on the same server."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from helpers import published
+from helpers.claims import claim
 from helpers.figures.style import LABELS
 from helpers.results import Missing, Results
 from helpers.text import count, duration_us, join, plural, three
@@ -24,22 +24,7 @@ Interval = tuple[float, float, float]
 """A value with the ends of its interval."""
 
 
-def _claim(
-    topic: str,
-) -> Callable[[Callable[[Mapping[str, Any]], str]], Callable[[Results], str]]:
-    """Make a claim of a function of a comparison's data: without what it needs, it says "not measured"."""
-
-    def make(found: Callable[[Mapping[str, Any]], str]) -> Callable[[Results], str]:
-        @wraps(found)
-        def claim(results: Results) -> str:
-            try:
-                return found(results.require("comparison"))
-            except (Missing, LookupError, TypeError):
-                return f"{topic}: not measured."
-
-        return claim
-
-    return make
+_claim = claim.of("comparison", "{}: not measured.", TypeError)
 
 
 @_claim("Published results beside ours")

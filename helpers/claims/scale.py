@@ -1,11 +1,11 @@
 """Sentences and tables on the growth of the data: latency, space, and what happens beyond memory."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from helpers.claims import claim
 from helpers.claims.comparison import TITLES
 from helpers.figures.style import LABELS
 from helpers.results import Missing, Results
@@ -22,24 +22,7 @@ PARTS: Mapping[str, Mapping[str, str]] = {
 }
 """What the parts of the reads beyond memory are called."""
 
-Claim = Callable[[Results], str]
-Found = Callable[[Mapping[str, Any]], str]
-
-
-def _claim(topic: str) -> Callable[[Found], Claim]:
-    """Make a claim of a function of the data; without the data it says that the topic was not measured."""
-
-    def make(found: Found) -> Claim:
-        @wraps(found)
-        def claim(results: Results) -> str:
-            try:
-                return found(results.require("scale"))
-            except (Missing, LookupError):
-                return f"{topic} was not measured."
-
-        return claim
-
-    return make
+_claim = claim.of("scale", "{} was not measured.")
 
 
 @_claim("How latency grows with the data")

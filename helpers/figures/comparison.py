@@ -7,11 +7,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator
 
 from helpers import histograms
 from helpers.figures.comparison_decision import LOOK, decision, sensitivity
-from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, new_figure
+from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.summary import GRID, WARM_UP_WINDOW
 from helpers.workload import OPERATIONS
@@ -58,13 +57,8 @@ def _shared_legend(figure: Figure, axis: Any) -> None:
 
 
 def _log_ms(axis: Any, which: str = "x") -> None:
-    """A logarithmic axis in milliseconds whose ticks are plain numbers."""
-    getattr(axis, f"set_{which}scale")("log")
-    scale = axis.xaxis if which == "x" else axis.yaxis
-    low, high = scale.get_view_interval()
-    scale.set_major_locator(LogLocator(subs=(1,) if high / low > 50 else (1, 2, 5)))
-    scale.set_major_formatter(lambda value, _: f"{value:g}")
-    scale.set_minor_formatter(lambda value, _: "")
+    """A logarithmic axis in milliseconds."""
+    plain_log(axis, which, sparse_over=50)
 
 
 @rc_context(LOOK)

@@ -6,9 +6,9 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
-from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure
+from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.workload import OPERATIONS
 
@@ -48,12 +48,8 @@ def _sizes(axis: Any, sizes: list[int]) -> None:
 
 
 def _log_plain(axis: Any) -> None:
-    """A logarithmic y axis whose ticks are plain numbers."""
-    axis.set_yscale("log")
-    low, high = axis.yaxis.get_view_interval()
-    axis.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 200 else (1, 2, 5)))
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(lambda value, _: "")
+    """A logarithmic y axis."""
+    plain_log(axis, "y", sparse_over=200)
 
 
 @rc_context(LOOK)

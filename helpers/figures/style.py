@@ -68,6 +68,24 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
         return figure, figure.subplots(**subplots)
 
 
+def plain_log(axis: Any, which: str, *, sparse_over: float) -> None:
+    """A logarithmic axis whose ticks are plain numbers: at 1, 2 and 5, or powers of ten alone.
+
+    Args:
+        axis: of matplotlib, with its data drawn.
+        which: ``x`` or ``y``.
+        sparse_over: largest over smallest value beyond which powers of ten are enough.
+    """
+    from matplotlib.ticker import LogLocator
+
+    getattr(axis, f"set_{which}scale")("log")
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    low, high = scale.get_view_interval()
+    scale.set_major_locator(LogLocator(subs=(1,) if high / low > sparse_over else (1, 2, 5)))
+    scale.set_major_formatter(lambda value, _: f"{value:g}")
+    scale.set_minor_formatter(lambda value, _: "")
+
+
 def svg(figure: Figure) -> str:
     """The figure as SVG text, the same bytes for the same data: text stays text, no date inside."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
