@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from helpers.errors import brief, first_line
@@ -42,6 +43,16 @@ def counts(writes: Sequence[Write], kept: Collection[int]) -> dict[str, Any]:
         "outage_s": outage_s(writes),
         "errors": dict(failed),
     }
+
+
+def whole(tier: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part tells of the tier that stands for the whole: its counts without the errors by kind."""
+    return {name: value for name, value in tier.items() if name != "errors"}
+
+
+def middle_and_most(values: Sequence[float]) -> dict[str, float]:
+    """Median and maximum."""
+    return {"median": median(values), "max": max(values)}
 
 
 def between(writes: Sequence[Write], from_s: float, to_s: float) -> list[Write]:

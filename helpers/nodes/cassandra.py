@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from statistics import median
 from threading import Event
 from typing import Any
 
@@ -22,7 +21,7 @@ from cassandra.query import SimpleStatement, tuple_factory
 
 from helpers import connections
 from helpers.errors import HelpersError, brief, first_line
-from helpers.nodes.account import Failed, between, case, counts, thinned, timeline
+from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Writer
 from helpers.servers import cassandra_nodes as servers
 from helpers.servers.cassandra_nodes import Node, Ring, ownership
@@ -336,7 +335,6 @@ class _Measurement:
         writes = {level: writer.writes for level, writer in self._writers.items()}
         kept = {level: {number for of, number in held if of == level} for level in LEVELS}
         tiers = {level: counts(writes[level], kept[level]) for level in LEVELS}
-        common = {name: value for name, value in tiers[SHOWN].items() if name != "errors"}
         ends = [second for second, _ in self._events[1:]] + [writes[SHOWN][-1].ended_s]
         cases = [
             {
@@ -352,7 +350,7 @@ class _Measurement:
         return {
             "nodes": self._design.nodes,
             "version": self._ring.version,
-            **common,
+            **whole(tiers[SHOWN]),
             "timeline": timeline(writes[SHOWN]),
             "events": self._events,
             "settings": {"shown": SHOWN, "timeline": thinned(writes[SHOWN]), **self._settings()},
@@ -361,9 +359,7 @@ class _Measurement:
                 **self._found,
                 "cases": cases,
                 "lacking": lacking,
-                "latency_ms": {
-                    level: {"median": median(times), "max": max(times)} for level, times in latency.items()
-                },
+                "latency_ms": {level: middle_and_most(times) for level, times in latency.items()},
             },
         }
 

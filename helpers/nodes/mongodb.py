@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import pymongo
@@ -18,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from helpers.errors import HelpersError, first_line
-from helpers.nodes.account import Failed, between, case, counts, thinned, timeline
+from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer
 from helpers.servers import mongodb as server
 from helpers.servers.mongodb_nodes import ReplicaSet, lags_ms, replica_set
@@ -218,11 +217,10 @@ class _Measurement:
             name: {concern: case(writes[concern], *window, kept[concern]) for concern in CONCERNS}
             for name, window in self._windows.items()
         }
-        common = {name: value for name, value in tiers[SHOWN].items() if name != "errors"}
         return {
             "nodes": MEMBERS,
             "version": self._set.version,
-            **common,
+            **whole(tiers[SHOWN]),
             "timeline": timeline(writes[SHOWN]),
             "events": self._events,
             "settings": {"shown": SHOWN, "timeline": thinned(writes[SHOWN]), **self._settings()},
@@ -231,9 +229,9 @@ class _Measurement:
                 "cases": cases,
                 "election_reason": self._reasons,
                 "rolled_back": sum(member.rolled_back() for member in self._set.members),
-                "lag_ms": _middle_and_most(lags),
+                "lag_ms": middle_and_most(lags),
                 "latency_ms": {
-                    concern: _middle_and_most(
+                    concern: middle_and_most(
                         [(w.ended_s - w.sent_s) * 1000 for w in between(writes[concern], 0, steady_to)]
                     )
                     for concern in CONCERNS
@@ -268,7 +266,3 @@ def _kind(error: pymongo.errors.PyMongoError) -> str:
     """The error's type, or the server's own name for it."""
     details = getattr(error, "details", None)
     return str((details or {}).get("codeName") or type(error).__name__)
-
-
-def _middle_and_most(values: Sequence[float]) -> dict[str, float]:
-    return {"median": median(values), "max": max(values)}

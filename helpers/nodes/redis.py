@@ -10,13 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import redis as redis_py
 
 from helpers.errors import HelpersError, first_line
-from helpers.nodes.account import Failed, between, case, counts, thinned, timeline
+from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer, lost
 from helpers.servers import redis as server
 from helpers.servers.link import link
@@ -237,7 +236,7 @@ def _result(nodes: Pair, passes: Sequence[_Pass], design: Design) -> dict[str, A
     return {
         "nodes": len(nodes.nodes),
         "version": nodes.primary.version,
-        **{name: value for name, value in tiers[SHOWN].items() if name != "errors"},
+        **whole(tiers[SHOWN]),
         "timeline": timeline(writes),
         "events": first.events,
         "settings": {"shown": SHOWN, "timeline": thinned(writes), **_settings(nodes)},
@@ -247,9 +246,9 @@ def _result(nodes: Pair, passes: Sequence[_Pass], design: Design) -> dict[str, A
             "outages_s": outages,
             "lost_at": timeline([write for write in writes if write.number in gone]),
             "only_on_old_primary": old,
-            "lag_bytes": {"median": median(first.lags), "max": max(first.lags)},
+            "lag_bytes": middle_and_most(first.lags),
             "latency_ms": {
-                tier: {"median": median(took), "max": max(took)}
+                tier: middle_and_most(took)
                 for tier, done in undisturbed.items()
                 if (took := [(w.ended_s - w.sent_s) * 1000 for w in done if w.acknowledged])
             },

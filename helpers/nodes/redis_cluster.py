@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisClusterException
 
 from helpers.errors import HelpersError, first_line
-from helpers.nodes.account import Failed, case, counts, thinned, timeline
+from helpers.nodes.account import Failed, case, counts, thinned, timeline, whole
 from helpers.nodes.cross_slots import order_transactions
 from helpers.nodes.redis import over
 from helpers.nodes.writer import Write, Writer, lost
@@ -194,7 +194,7 @@ class _Measurement:
         return {
             "nodes": len(self._cluster.nodes),
             "version": self._cluster.nodes[0].version,
-            **{name: value for name, value in counts(writes, kept).items() if name != "errors"},
+            **whole(counts(writes, kept)),
             "timeline": timeline(writes),
             "events": self._events,
             "settings": {"timeline": thinned(writes), **self._settings()},
