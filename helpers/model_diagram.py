@@ -1,8 +1,8 @@
 """The models of the three stores as diagrams in one style: keys of Redis, documents of MongoDB, tables of
 Cassandra.
 
-What is drawn comes from the modules that own it: keys and fields from ``helpers.model``, indexes and table
-definitions from ``helpers.stores``.
+What is drawn comes from the modules that own it: keys and fields from ``helpers.model``, documents, indexes
+and tables from ``helpers.layout``.
 """
 
 import re
@@ -11,26 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 from helpers import diagram, model
+from helpers.layout import DOCUMENTS, INDEXES, TABLES
 from helpers.text import join
 
-DOCUMENTS = {
-    "users": (("_id", "int"), ("username", "string"), ("email", "string"), ("created_at", "long, µs")),
-    "products": (("_id", "int"), ("product_name", "string"), ("price", "decimal")),
-    "activities": (
-        ("_id", "int"),
-        ("user_id", "int"),
-        ("activity_type", "string"),
-        ("at", "long, µs"),
-    ),
-    "orders": (
-        ("_id", "int"),
-        ("user_id", "int"),
-        ("product_id", "int"),
-        ("at", "long, µs"),
-        ("quantity", "int"),
-    ),
-}
-"""Fields of MongoDB's documents and what they hold: numbers of rows, and moments as microseconds."""
 TABLE = re.compile(
     r"CREATE TABLE (?P<name>\w+) \((?P<columns>.*?)(?:, PRIMARY KEY \((?P<key>[^)]*)\))?\)"
     r"(?: WITH CLUSTERING ORDER BY \((?P<order>[^)]*)\))?$"
@@ -102,8 +85,6 @@ def _key(make: Callable[[int], str], column: str) -> str:
 
 def mongodb() -> Model:
     """The collections of MongoDB, with the fields of their documents and their indexes."""
-    from helpers.stores.mongodb import INDEXES
-
     boxes = []
     for name, fields in DOCUMENTS.items():
         lines = [("PK" if field == "_id" else "", field, kind) for field, kind in fields]
@@ -122,9 +103,7 @@ def mongodb() -> Model:
 
 def cassandra() -> Model:
     """The tables of Cassandra, with partition key and clustering order."""
-    from helpers.stores.cassandra import DEFINITIONS
-
-    boxes = tuple(_table(found) for found in map(TABLE.match, DEFINITIONS) if found)
+    boxes = tuple(_table(found) for found in map(TABLE.match, TABLES) if found)
     marks = "K partition key, C clustering column (↓ newest first)."
     names = [box.name for box in boxes]
     wide = [name for name in names if "_by_" in name]

@@ -19,6 +19,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_
 
 from helpers import connections
 from helpers.errors import HelpersError
+from helpers.layout import TABLES
 from helpers.stores import processes
 from helpers.stores.base import NAMESPACE, TIMEOUT_S, Idiom, Size, Store, Traffic
 from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User, from_us, to_us
@@ -29,17 +30,7 @@ BATCH_STATEMENTS = 50
 
 DEFINITIONS = (
     f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
-    "CREATE TABLE users (user_id int PRIMARY KEY, username text, email text, created_at_us bigint)",
-    "CREATE TABLE products (product_id int PRIMARY KEY, product_name text, price decimal)",
-    "CREATE TABLE activities_by_user (user_id int, at_us bigint, activity_id bigint, activity_type text, "
-    "PRIMARY KEY (user_id, at_us, activity_id)) WITH CLUSTERING ORDER BY (at_us DESC, activity_id DESC)",
-    "CREATE TABLE orders (order_id bigint PRIMARY KEY, user_id int, product_id int, at_us bigint, "
-    "quantity int)",
-    "CREATE TABLE orders_by_user (user_id int, at_us bigint, order_id bigint, product_id int, quantity int, "
-    "PRIMARY KEY (user_id, at_us, order_id)) WITH CLUSTERING ORDER BY (at_us DESC, order_id DESC)",
-    "CREATE TABLE orders_by_product (product_id int, at_us bigint, order_id bigint, user_id int, quantity "
-    "int, "
-    "PRIMARY KEY (product_id, at_us, order_id)) WITH CLUSTERING ORDER BY (at_us DESC, order_id DESC)",
+    *TABLES,
 )
 STATEMENTS = {
     "profile": "SELECT username, email, created_at_us FROM users WHERE user_id = ?",

@@ -12,14 +12,11 @@ from pymongo.collection import Collection
 
 from helpers import connections
 from helpers.errors import HelpersError
+from helpers.layout import INDEXES
 from helpers.stores.base import BATCH_ROWS, CLIENTS, NAMESPACE, TIERS, TIMEOUT_S, Idiom, Size, Store, Traffic
 from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User, from_us, to_us
 
 DATABASE = f"user_activity_{NAMESPACE}"
-INDEXES = {
-    "activities": (("user_id", "at", "_id"),),
-    "orders": (("user_id", "at", "_id"), ("product_id", "at", "_id")),
-}
 
 
 class MongoStore(Store):
