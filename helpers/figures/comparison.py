@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from helpers import histograms
 from helpers.figures.comparison_decision import LOOK, decision, sensitivity
-from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, new_figure, plain_log
+from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, log_at, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.summary import GRID, WARM_UP_WINDOW
 from helpers.workload import OPERATIONS
@@ -56,11 +56,6 @@ def _shared_legend(figure: Figure, axis: Any) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
-def _log_ms(axis: Any, which: str = "x") -> None:
-    """A logarithmic axis in milliseconds."""
-    plain_log(axis, which, sparse_over=50)
-
-
 @rc_context(LOOK)
 def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
@@ -79,7 +74,7 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figu
                     label=LABELS[row["store"]],
                 )
         axis.set_title(TITLES[operation])
-        _log_ms(axis)
+        plain_log(axis, "x")
     for axis in axes[1]:
         axis.set_xlabel("latency (ms)")
     for axis in axes[:, 0]:
@@ -120,7 +115,7 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
         axis.set_title(TITLES[operation])
         axis.set_xticks(range(len(points)), points)
         axis.set_xlim(-0.5, len(points) - 0.5)
-        _log_ms(axis, "y")
+        plain_log(axis, "y")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
     _shared_legend(figure, axes[0][0])
@@ -153,7 +148,7 @@ def percentile_curve(results: Results) -> Figure:
         axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
     _nines(axes[0][0], max(row["n"] for row in shown))
-    _log_ms(axes[0][0], "y")
+    plain_log(axes[0][0], "y")
     axes[0][0].set_ylabel("latency (ms)")
     title = f"Open loop at {rate:,.0f} operations per second"
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
@@ -165,12 +160,10 @@ def percentile_curve(results: Results) -> Figure:
 
 def _nines(axis: Any, count: int) -> None:
     """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
-    axis.set_xscale("log")
-    axis.set_xlim(1, count * 1.3)
     ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
     named = {tick: name for tick, name in ticks.items() if tick <= count}
-    axis.set_xticks(list(named), list(named.values()))
-    axis.set_xticks([], minor=True)
+    log_at(axis, "x", named)
+    axis.set_xlim(1, count * 1.3)
 
 
 @rc_context(LOOK)
@@ -198,12 +191,11 @@ def throughput(results: Results) -> Figure:
             left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
-    left.set_xscale("log", base=2)
-    left.set_xticks(ticks, [str(tick) for tick in ticks])
+    log_at(left, "x", {tick: str(tick) for tick in ticks})
     left.set_ylim(bottom=0)
     left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     left.set(xlabel="clients (threads)", ylabel="operations per second", title="Throughput against clients")
-    _log_ms(right, "y")
+    plain_log(right, "y")
     right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     right.set(
         xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
@@ -230,10 +222,13 @@ def open_loop(results: Results) -> Figure:
             )
         axis.set(xlabel="offered operations per second", title=f"Open loop, {name}")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        _log_ms(axis, "y")
+        plain_log(axis, "y")
     axes[0].set_ylabel("latency from due (ms)")
     _shared_legend(figure, axes[0])
     return figure
+
+
+RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 @rc_context(LOOK)
@@ -255,16 +250,10 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Fi
     axis.axvline(1, color=COLOURS["muted"], linestyle="--", linewidth=1)
     axis.set_yticks([y for y, _ in names], [name for _, name in names])
     axis.grid(axis="y", visible=False)
-    _log_ms(axis)
     ends = [end for row in rows for end in (row["low"], row["high"], 1)]
-    axis.set_xlim(min(ends) / 1.15, max(ends) * 1.15)
-    axis.set_xticks(
-        [
-            tick
-            for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
-            if min(ends) / 1.15 <= tick <= max(ends) * 1.15
-        ]
-    )
+    low, high = min(ends) / 1.15, max(ends) * 1.15
+    log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
+    axis.set_xlim(low, high)
     axis.set_xlabel("ratio of medians (below 1: the first is faster)")
     axis.set_title("Ratios between stores")
     return figure
@@ -326,7 +315,7 @@ def warm_up(results: Results) -> Figure:
         every = max(1, len(values) // 20)
         axis.plot(operations, np.array(values) / 1000, label=LABELS[store], markevery=every, **look)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    _log_ms(axis, "y")
+    plain_log(axis, "y")
     axis.set(xlabel="operations since loading", ylabel=f"median of {WARM_UP_WINDOW} (ms)", title="Warm-up")
     _shared_legend(figure, axis)
     return figure

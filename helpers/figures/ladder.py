@@ -1,7 +1,6 @@
 """Charts of the migration's speed, from saved results only."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from helpers.figures import style
 from helpers.results import Results
@@ -29,11 +28,10 @@ def rates(results: Results) -> Figure:
             va="center",
             fontsize=8,
         )
-    axes.set_xscale("log")
+    style.plain_log(axes, "x", tick=count)
     axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * 2.5)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("rows per second (logarithmic), each round a point")
     axes.set_title(f"Load into Redis, {len(names)} ways")
@@ -58,9 +56,8 @@ def cpu(results: Results) -> Figure:
             hatch=hatch,
             label=label,
         )
-    axes.set_xscale("log")
+    style.plain_log(axes, "x")
     axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("CPU time a row (µs, logarithmic)")
     axes.set_title("What a row costs on either side")
@@ -80,20 +77,15 @@ def growth(results: Results) -> Figure:
         left.plot(
             rows, [r[key] for r in records], marker, color=style.COLOURS[colour], label=label, markersize=5
         )
-    left.set_yscale("log")
+    style.plain_log(left, "y", sparse_over=1000)
     left.set_ylabel("seconds (logarithmic)")
     left.set_title("Time")
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    left.yaxis.set_minor_formatter(NullFormatter())
     left.legend()
     right.plot(rows, [r["peak_rss_mb"] for r in records], "D", color=style.COLOURS["muted"], markersize=5)
     right.set_ylim(0, max(r["peak_rss_mb"] for r in records) * 1.3)
     right.set_ylabel("peak resident memory (MB)")
     right.set_title("Memory of the mover")
     for axes in (left, right):
-        axes.set_xscale("log")
+        style.log_at(axes, "x", {number: count(number) for number in sorted(set(rows))})
         axes.set_xlabel("rows in all (logarithmic)")
-        axes.set_xticks(sorted(set(rows)), [count(number) for number in sorted(set(rows))])
-        axes.xaxis.set_minor_locator(NullLocator())
     return figure

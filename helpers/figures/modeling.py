@@ -1,7 +1,6 @@
 """Charts of the Redis model, from saved results only."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from helpers.figures import style
 from helpers.results import Results
@@ -19,8 +18,7 @@ def memory(results: Results) -> Figure:
     ):
         each = [record[name]["bytes"] / record["length"] for record in records]
         axes.plot(lengths, each, marker=marker, linestyle=line, color=colour, label=label)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    style.plain_log(axes, "x", tick=count)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("activities of one user (logarithmic)")
     axes.set_ylabel("bytes an activity")

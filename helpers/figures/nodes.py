@@ -60,9 +60,6 @@ LOST: Mapping[str, Any] = {
 
 def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
     points, lost = found["timeline"], found["found"].get("lost_at", [])
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(lambda value, _: "")
     done = [point for point in points if point[2]]
     _dots(axis, done, style.COLOURS[store])
     for some, look in (
@@ -76,6 +73,7 @@ def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
         axis.plot([point[0] for point in chosen], [point[1] for point in chosen], **look)
     last = max([point[0] for point in points] + [second for second, _ in found["events"]], default=1.0)
     axis.set_xlim(-0.01 * last, 1.01 * last)
+    style.plain_log(axis, "y")
     _events(axis, found["events"], last)
 
 

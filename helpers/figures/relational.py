@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.dates import DateFormatter, MonthLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from helpers import diagram
-from helpers.figures.style import COLOURS, RC, new_figure
+from helpers.figures.style import COLOURS, RC, log_at, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.settings import ACTIVITY_TYPES
 from helpers.text import count
@@ -53,10 +53,7 @@ def index_times(results: Results) -> Figure:
         axes.plot([np.median(times)] * 2, [place - 0.36, place + 0.36], color="black")
     axes.set_yticks([0, 1], ["without\nindex", "with\nindex"])
     axes.set_ylim(1.6, -0.6)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes, "x", sparse_over=1000)
     axes.set_xlabel("execution time (ms, logarithmic); one mark a run, the bar is the median")
     axes.set_title(f"Last 20 activities of a user, in {count(index['rows'])} activities")
     return figure
@@ -132,11 +129,8 @@ def activity_ranks(results: Results) -> Figure:
     figure, axes = new_figure(2.6)
     ranks, numbers = [r["rank"] for r in skew["ranks"]], [r["activities"] for r in skew["ranks"]]
     axes.plot(ranks, numbers, color=COLOURS["postgres"], marker="D", markersize=3)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-        axis.set_minor_formatter(NullFormatter())
+    for which in ("x", "y"):
+        plain_log(axes, which, tick=count)
     axes.set_xlabel("user, by rank (logarithmic)")
     axes.set_ylabel("activities (logarithmic)")
     axes.set_title(f"Activities of each of {count(skew['users'])} users")
@@ -156,10 +150,8 @@ def scale(results: Results) -> Figure:
     right.set_ylabel("peak RSS (MB)")
     right.set_title("Memory of the loading process")
     for axes in (left, right):
-        axes.set_xscale("log")
         axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
-        axes.set_xticks(rows, [count(number) for number in rows])
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_at(axes, "x", {number: count(number) for number in rows})
         axes.set_xlabel("rows (logarithmic)")
     return figure
 

@@ -6,9 +6,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
-from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure, plain_log
+from helpers.figures.style import COLOURS, LABELS, LINES, MARKERS, RC, log_at, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.workload import OPERATIONS
 
@@ -41,9 +40,7 @@ def _part(results: Results, part: str) -> Any:
 
 def _sizes(axis: Any, sizes: list[int]) -> None:
     """A logarithmic axis of numbers of activities, a tick at each measured one."""
-    axis.set_xscale("log")
-    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axis.xaxis.set_minor_locator(NullLocator())
+    log_at(axis, "x", {size: f"{size:,}" for size in sizes})
     axis.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
 
 

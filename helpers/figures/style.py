@@ -2,11 +2,12 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
 COLOURS: Mapping[str, str] = {
@@ -68,22 +69,40 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
         return figure, figure.subplots(**subplots)
 
 
-def plain_log(axis: Any, which: str, *, sparse_over: float) -> None:
+def plain_log(
+    axis: Any, which: str, *, sparse_over: float = 50, tick: Callable[[float], str] = "{:g}".format
+) -> None:
     """A logarithmic axis whose ticks are plain numbers: at 1, 2 and 5, or powers of ten alone.
 
     Args:
         axis: of matplotlib, with its data drawn.
         which: ``x`` or ``y``.
         sparse_over: largest over smallest value beyond which powers of ten are enough.
+        tick: writes a number.
     """
-    from matplotlib.ticker import LogLocator
-
-    getattr(axis, f"set_{which}scale")("log")
-    scale = axis.xaxis if which == "x" else axis.yaxis
+    scale = _log(axis, which)
     low, high = scale.get_view_interval()
     scale.set_major_locator(LogLocator(subs=(1,) if high / low > sparse_over else (1, 2, 5)))
-    scale.set_major_formatter(lambda value, _: f"{value:g}")
-    scale.set_minor_formatter(lambda value, _: "")
+    scale.set_major_formatter(lambda value, _: tick(value))
+
+
+def log_at(axis: Any, which: str, ticks: Mapping[float, str]) -> None:
+    """A logarithmic axis with ticks at some values only.
+
+    Args:
+        axis: of matplotlib.
+        which: ``x`` or ``y``.
+        ticks: the name of each value.
+    """
+    _log(axis, which).set_ticks(list(ticks), list(ticks.values()))
+
+
+def _log(axis: Any, which: str) -> Any:
+    """The scale of an axis, logarithmic; ticks between the named ones would take a third of the drawing."""
+    getattr(axis, f"set_{which}scale")("log")
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    scale.set_minor_locator(NullLocator())
+    return scale
 
 
 def svg(figure: Figure) -> str:
