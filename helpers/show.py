@@ -95,8 +95,9 @@ def figure(
         return
     if not isinstance(drawn, str):
         drawn = style.svg(drawn)
-    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
     words = alt if isinstance(alt, str) else alt(results)
+    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
     about = {"label": label, "caption": caption, "alt": words, "width": width}
     _display({"image/svg+xml": svg, "text/plain": words}, part="figure", **about)
     _display({"text/markdown": f"<a id='{label}'></a>*Figure: {caption}*"}, part="screen")

@@ -1,5 +1,7 @@
 """Settings for `jupyter nbconvert`, installed with the requirements: cells hidden by tag, no Inkscape."""
 
+import base64
+import html
 import os
 import sys
 from pathlib import Path
@@ -18,6 +20,20 @@ class TableCounter(Preprocessor):
         return nb, resources
 
 
+class AltText(Preprocessor):
+    """Figures with the words that stand for them; nbconvert's own template gives a drawing none."""
+
+    def preprocess_cell(self, cell, resources, index):
+        """Put an image with its text in the place of each drawing that has one."""
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("report", {}).get("alt")
+            if alt and "image/svg+xml" in output.get("data", {}):
+                drawing = base64.b64encode(output.data["image/svg+xml"].encode()).decode()
+                image = f'<img alt="{html.escape(alt)}" src="data:image/svg+xml;base64,{drawing}">'
+                output.data = {"text/html": f'<div class="jp-RenderedSVG">{image}</div>'}
+        return cell, resources
+
+
 c = get_config()  # noqa: F821
 c.TagRemovePreprocessor.enabled = True
 c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
@@ -25,6 +41,7 @@ c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
 c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
 c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
 c.LatexExporter.preprocessors = [TableCounter]
+c.HTMLExporter.preprocessors = [AltText]
 # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
 c.SVG2PDFPreprocessor.inkscape = sys.executable
 c.SVG2PDFPreprocessor.command = [sys.executable, "-m", "helpers.svg", "{from_filename}", "{to_filename}"]

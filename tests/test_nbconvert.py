@@ -42,7 +42,10 @@ def test_html_has_figures_and_tables_and_no_code(tmp_path: Path) -> None:
     text = re.sub(r"<[^>]+>", "", re.sub(r"<style.*?</style>|<script.*?</script>", "", body, flags=re.S))
     check(text)
     assert "In&nbsp;[" not in body and "{.unnumbered" not in text
-    assert body.count("data:image/svg+xml") + body.count("<svg") >= 15
+    drawings = re.findall(r"<img[^>]*data:image/svg[^>]*>", body)
+    assert len(drawings) >= 15
+    for drawing in drawings:
+        assert re.search(r'alt="[^"]{20,}"', drawing), drawing[:80]
     assert body.count("<table") >= 15
 
 
