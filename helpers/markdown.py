@@ -15,6 +15,8 @@ HEADINGS = {"unnumbered", "appendix"}
 """Tags of a cell that say how its first heading counts: not at all, or by letters from there on."""
 LONG_ROWS = 24
 """A table of more rows may break across pages."""
+QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
+"""The space between a number and its unit, where no line may end."""
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -104,7 +106,7 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "missing":
         return _float(about, "image" if about["what"] == "figure" else "table", "not-measured")
     if "text/markdown" in data:
-        return str(data["text/markdown"])
+        return QUANTITY.sub("\N{NO-BREAK SPACE}", data["text/markdown"])
     return _fence(COLOUR_CODE.sub("", data.get("text/plain", "")), "text")
 
 

@@ -77,7 +77,7 @@ def growth(results: Results) -> Figure:
         left.plot(
             rows, [r[key] for r in records], marker, color=style.COLOURS[colour], label=label, markersize=5
         )
-    style.plain_log(left, "y", sparse_over=1000)
+    style.plain_log(left, "y")
     left.set_ylabel("seconds (logarithmic)")
     left.set_title("Time")
     left.legend()

@@ -53,7 +53,7 @@ def index_times(results: Results) -> Figure:
         axes.plot([np.median(times)] * 2, [place - 0.36, place + 0.36], color="black")
     axes.set_yticks([0, 1], ["without\nindex", "with\nindex"])
     axes.set_ylim(1.6, -0.6)
-    plain_log(axes, "x", sparse_over=1000)
+    plain_log(axes, "x")
     axes.set_xlabel("execution time (ms, logarithmic); one mark a run, the bar is the median")
     axes.set_title(f"Last 20 activities of a user, in {count(index['rows'])} activities")
     return figure

@@ -44,11 +44,6 @@ def _sizes(axis: Any, sizes: list[int]) -> None:
     axis.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
 
 
-def _log_plain(axis: Any) -> None:
-    """A logarithmic y axis."""
-    plain_log(axis, "y", sparse_over=200)
-
-
 @rc_context(LOOK)
 def latency(results: Results) -> Figure:
     """Latency against activities by operation: p50 with 95 % intervals as thick lines, p99 as thin ones."""
@@ -82,7 +77,7 @@ def latency(results: Results) -> Figure:
                 )
         axis.set_title(TITLES[operation])
         _sizes(axis, sizes)
-        _log_plain(axis)
+        plain_log(axis, "y")
     for axis in axes[1]:
         axis.set_xlabel("activities stored")
     for axis in axes[:, 0]:
@@ -129,7 +124,7 @@ def space(results: Results) -> Figure:
     known = [size for size in known if size]
     if known:
         axes[0].set_ylim(min(known) / 2, max(known) * 1.6)
-    _log_plain(axes[0])
+    plain_log(axes[0], "y")
     axes[0].set_ylabel("bytes of one activity")
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -193,7 +188,7 @@ def reads(results: Results) -> Figure:
         axis.set_xticks(range(len(rows)), [PARTS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
         axis.set_title(f"{LABELS[store]} beyond its memory")
-        _log_plain(axis)
+        plain_log(axis, "y")
     axes[0][0].set_ylabel("latency of a read (ms)")
     handles = [
         Line2D([], [], color="black", marker="o", linestyle="none", label="p50"),

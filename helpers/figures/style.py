@@ -27,6 +27,8 @@ LABELS: Mapping[str, str] = {
 MARKERS: Mapping[str, str] = {"redis": "o", "mongodb": "s", "cassandra": "^", "postgres": "D"}
 LINES: Mapping[str, str] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}
 WIDTH_IN = 6.3
+SPARSE_OVER = 500
+"""Largest over smallest value of a logarithmic axis beyond which powers of ten are enough."""
 
 RC: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -69,20 +71,18 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
         return figure, figure.subplots(**subplots)
 
 
-def plain_log(
-    axis: Any, which: str, *, sparse_over: float = 50, tick: Callable[[float], str] = "{:g}".format
-) -> None:
-    """A logarithmic axis whose ticks are plain numbers: at 1, 2 and 5, or powers of ten alone.
+def plain_log(axis: Any, which: str, *, tick: Callable[[float], str] = "{:g}".format) -> None:
+    """A logarithmic axis whose ticks are plain numbers: at 1, 2 and 5, or powers of ten alone where that
+    would be too many.
 
     Args:
         axis: of matplotlib, with its data drawn.
         which: ``x`` or ``y``.
-        sparse_over: largest over smallest value beyond which powers of ten are enough.
         tick: writes a number.
     """
     scale = _log(axis, which)
     low, high = scale.get_view_interval()
-    scale.set_major_locator(LogLocator(subs=(1,) if high / low > sparse_over else (1, 2, 5)))
+    scale.set_major_locator(LogLocator(subs=(1,) if high / low > SPARSE_OVER else (1, 2, 5)))
     scale.set_major_formatter(lambda value, _: tick(value))
 
 
