@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -171,19 +170,11 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         report.build(results=tmp_path / "none", out=tmp_path)
 
 
-def test_the_command_takes_less_than_five_seconds(tmp_path: Path) -> None:
-    published = report.published_folder()
-    command = [sys.executable, "-m", "helpers", "report", "--results", published, "--out", tmp_path]
-    taken = []
-    for _ in range(3):  # the shortest says what the command takes; longer ones, what else the machine did
-        began = time.monotonic()
-        done = subprocess.run(
-            command, cwd=settings.project_root(), capture_output=True, text=True, check=True
-        )
-        taken.append(time.monotonic() - began)
-        if taken[-1] < 5:
-            break
-    assert min(taken) < 5
+def test_the_command_prints_where_the_report_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "helpers", "report", "--results", report.published_folder()]
+    done = subprocess.run(
+        [*command, "--out", tmp_path], cwd=settings.project_root(), capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str(tmp_path / "report.pdf")
 
 
