@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nbconvert.preprocessors import Preprocessor
-from nbformat.v4 import new_raw_cell
+from nbformat.v4 import new_markdown_cell, new_raw_cell
 from pypandoc import get_pandoc_path
 
 
@@ -21,7 +21,16 @@ class TableCounter(Preprocessor):
 
 
 class AltText(Preprocessor):
-    """Figures with the words that stand for them; nbconvert's own template gives a drawing none."""
+    """Figures with the words that stand for them, and listings in letters of one width: nbconvert's own
+    template has neither.
+    """
+
+    def preprocess(self, nb, resources):
+        """Change each cell, and put the style before the first."""
+        nb, resources = super().preprocess(nb, resources)
+        style = "<style>.jp-RenderedMarkdown .highlight pre { font-family: monospace }</style>"
+        nb.cells.insert(0, new_markdown_cell(style))
+        return nb, resources
 
     def preprocess_cell(self, cell, resources, index):
         """Put an image with its text in the place of each drawing that has one."""

@@ -4,10 +4,11 @@ local function typst(blocks)
   return (pandoc.write(pandoc.Pandoc(blocks), "typst"):gsub("%s+$", ""))
 end
 
--- [the diagram](#fig-er) becomes a live "Figure 1"; a link elsewhere stays a link.
+-- [the diagram](#fig-er) becomes a live "Figure 1", [the section](#Its-title) "Section 2", as notebooks name headings; a
+-- link elsewhere stays a link.
 local function Link(link)
   local id = link.target:match("^#(.+)$")
-  if id then return pandoc.RawInline("typst", "#ref(<" .. id .. ">)") end
+  if id then return pandoc.RawInline("typst", "#ref(<" .. id:lower() .. ">)") end
 end
 
 local function Cite(cite)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,15 @@ def test_html_has_figures_and_tables_and_no_code(tmp_path: Path) -> None:
     assert "In&nbsp;[" not in body and "{.unnumbered" not in text
     drawings = re.findall(r"<img[^>]*data:image/svg[^>]*>", body)
     assert len(drawings) >= 15
-    for drawing in drawings:
-        assert re.search(r'alt="[^"]{20,}"', drawing), drawing[:80]
+    notebook = json.loads((notebooks.folder() / f"{NAME}.ipynb").read_text(encoding="utf-8"))
+    displays = [one for cell in notebook["cells"] for one in cell.get("outputs", ())]
+    words = [one["metadata"]["report"]["alt"] for one in displays if "image/svg+xml" in one.get("data", ())]
+    assert [unescape(re.search(r'alt="([^"]*)"', drawing)[1]) for drawing in drawings] == words
+    assert "<style>.jp-RenderedMarkdown .highlight pre { font-family: monospace }</style>" in body
     assert body.count("<table") >= 15
+    anchors = set(re.findall(r"id=[\"']([^\"']+)", body))
+    links = set(re.findall(r'href="#([^"]+)"', body))
+    assert len(links) > 20 and links <= anchors, links - anchors
 
 
 @pytest.mark.skipif(shutil.which("xelatex") is None, reason="xelatex is not on PATH")
