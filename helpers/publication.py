@@ -1,4 +1,4 @@
-"""Publish a full run: its outputs in the committed notebooks, its results, its report."""
+"""Publish a full run: its outputs in the committed notebooks, its results, its report and a picture of it."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from helpers import notebooks, report, results, servers, settings
+from helpers import notebooks, picture, report, results, servers, settings
 from helpers.errors import HelpersError
 
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}
@@ -42,6 +42,8 @@ def publish(run: Path) -> None:
         cleaned = clean(_read(run / "notebooks" / f"{name}.ipynb"), _read(committed), committed.name)
         texts[committed] = json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n"
         refuse(texts[committed], committed.name, forbidden)
+    texts[picture.path()] = picture.drawn(run / "figures")
+    refuse(texts[picture.path()], picture.NAME, forbidden)
     for path in sorted((run / "results").rglob("*")):
         if path.is_file():
             refuse(_text(path), path.name, forbidden)

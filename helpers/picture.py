@@ -1,0 +1,40 @@
+"""The picture at the head of the README: a figure of the published report.
+
+``python -m helpers.picture`` makes it again from the published results; publishing a run replaces it.
+"""
+
+import tempfile
+from pathlib import Path
+
+from helpers import report, settings
+
+NAME = "fig-cost.svg"
+FONT, FALLBACK = "'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif"
+
+
+def path() -> Path:
+    """Where the committed picture is."""
+    return settings.project_root() / "report" / NAME
+
+
+def drawn(figures: Path) -> str:
+    """The picture as SVG text.
+
+    Its background is white, in dark surroundings too; its text falls back to fonts that a reader without
+    the report's has, because a page that shows it as an image loads none.
+
+    Args:
+        figures: folder of a report's figures.
+    """
+    return (figures / NAME).read_text(encoding="utf-8").replace(f"{FONT};", f"{FALLBACK};")
+
+
+def published() -> str:
+    """The picture that the published results give."""
+    with tempfile.TemporaryDirectory() as folder:
+        report.build(results=report.published_folder(), out=folder)
+        return drawn(Path(folder) / "figures")
+
+
+if __name__ == "__main__":
+    path().write_text(published(), encoding="utf-8")
