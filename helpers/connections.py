@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
     from cassandra.cluster import Session
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
+ESCAPES = "in a user or password, / @ : ? # and % are written %2F %40 %3A %3F %23 and %25"
 REMEDIES = {
+    "RFC 3986": ESCAPES,
+    "percent-encoded": ESCAPES,
     "CERTIFICATE_VERIFY_FAILED": "give the file of its authority: `?ssl_ca_certs=FILE` (verification of the "
     "host's name is part of it)",
     "max number of clients": "raise maxclients, or close other connections",
@@ -51,11 +54,13 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
         starts = " or ".join(f"{scheme}://" for scheme in settings.SCHEMES[name])
         return HelpersError(f"{name}: the URL is malformed, it starts with {starts}")
     try:
-        whole = "://" not in url or ("@" in url.split("?")[0]) == ("@" in urlsplit(url).netloc)
+        place = urlsplit(url).netloc
+        whole = "://" not in url or ("@" in settings.before_query(url.partition("://")[2])) == ("@" in place)
+        whole = whole and (name != "postgres" or place.count("@") < 2)  # libpq takes the first for the end
     except ValueError:
         whole = False
     if not whole:  # its parts are not where they should be: repeat nothing of it
-        return HelpersError(f"{name}: the URL is malformed (a / or @ in a password is written %2F or %40)")
+        return HelpersError(f"{name}: the URL is malformed ({ESCAPES})")
     reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
     reason = brief(reason)
     for secret in settings.secrets(url):

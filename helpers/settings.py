@@ -19,6 +19,8 @@ SCHEMES = {
     "mongodb": ("mongodb", "mongodb+srv"),
     "cassandra": ("cassandra",),
 }
+HOSTS = re.compile(r"(?:(?:\[[^\]]*\]|[^:,/@\[\]]*)(?::\d*)?(?:,|(?=/)|$))*(?:/.*)?")
+"""Hosts with or without ports, and a path: what a URL without a user begins with."""
 DATABASE = "user_activity"
 SILENCE_S = 60
 """A server from which nothing came for so long, while an answer was due, counts as lost."""
@@ -92,21 +94,28 @@ def _passwords(url: str) -> Iterator[tuple[str, int, int]]:
             yield found[1], *found.span(1)
         return
     start = url.index("://") + 3
-    user, at, _ = url[start:].split("?")[0].rpartition("@")  # a password may hold a slash by mistake
+    user, at, _ = before_query(url[start:]).rpartition("@")  # a password may hold a slash by mistake
     if at and ":" in user:
         yield user.split(":", 1)[1], start + user.index(":") + 1, start + len(user)
     for found in re.finditer(r"[?&](?:ssl_?)?password=([^&#]*)", url):
         yield found[1], *found.span(1)
 
 
+def before_query(rest: str) -> str:
+    """What stands before the query in a URL without its scheme; all of it where a password holds the ?."""
+    head, _, query = rest.partition("?")
+    stray = "@" not in head and "@" in query
+    return rest if stray and ("=" not in query.partition("@")[0] or not HOSTS.fullmatch(head)) else head
+
+
 def address(url: str) -> str:
     """Where a server is, for messages: ``host:port``, the path of a unix socket, or a service's name."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme not in SCHEMES["postgres"]:
-        place, _, path = rest.split("?")[0].rpartition("@")[2].partition("/")
+        place, _, path = before_query(rest).rpartition("@")[2].partition("/")
         return place or f"/{path}"
     if separator:
-        place = rest.split("?")[0].rpartition("@")[2].partition("/")[0]
+        place = before_query(rest).rpartition("@")[2].partition("/")[0]
         words = dict(parse_qsl(rest.partition("?")[2])) | ({"host": place, "port": ""} if place else {})
     else:
         pairs = re.findall(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\S+)", url)

@@ -6,11 +6,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from helpers import connections
+from helpers import connections, settings
 from helpers.errors import HelpersError
 from helpers.servers import process
 
 SCHEMES = {"postgres": "postgresql", "redis": "redis", "mongodb": "mongodb", "cassandra": "cassandra"}
+MARKS = ("/", "?", "#", "%zz")
+"""What a password must not hold as it is."""
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -32,12 +34,16 @@ def test_an_unreachable_server_is_one_line_with_the_remedy(name: str) -> None:
         ("postgres", "host=127.0.0.1 port=1 password=hidden"),
         ("postgres", "postgresql://u@127.0.0.1:1/d?password=hidden"),
         ("postgres", "postgresql://u:hid/den@127.0.0.1:1/d"),
+        ("postgres", "postgresql://u:hid@den@127.0.0.1:1/d"),
+        ("redis", "redis://:hid?x=den@127.0.0.1:1/0"),
+        *((name, f"{SCHEMES[name]}://u:hid{mark}den@127.0.0.1:1/d") for name in SCHEMES for mark in MARKS),
     ],
 )
 def test_no_password_is_ever_repeated(name: str, url: str) -> None:
     with pytest.raises(HelpersError) as caught:
         getattr(connections, name)(url)
     assert not {"hid", "hidden", "den"} & set(re.split(r"\W+", str(caught.value)))
+    assert not {"hid", "hidden", "den"} & set(re.split(r"\W+", settings.redact(url)))
 
 
 def test_a_service_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from helpers.errors import HelpersError
         ("redis://127.0.0.1:6/0", "redis://127.0.0.1:6/0"),
         ("redis://:se@cret@127.0.0.1:6/0", "redis://:***@127.0.0.1:6/0"),
         ("redis://:se/cret@127.0.0.1:6/0", "redis://:***@127.0.0.1:6/0"),
+        ("redis://:se?cret@127.0.0.1:6/0", "redis://:***@127.0.0.1:6/0"),
+        ("mongodb://h:1,[::1]:2/d?user=u@x", "mongodb://h:1,[::1]:2/d?user=u@x"),
         ("unix:///run/redis.sock?password=secret&db=1", "unix:///run/redis.sock?password=***&db=1"),
         ("unix://u:secret@/run/redis.sock", "unix://u:***@/run/redis.sock"),
         ("postgresql://?service=x&password=secret", "postgresql://?service=x&password=***"),
