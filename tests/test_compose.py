@@ -1,5 +1,6 @@
 """The Compose file: valid by the Compose specification, and in agreement with the embedded servers."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import servers, settings
+from helpers import connections, servers, settings
+from helpers.errors import HelpersError
 from helpers.servers import compose
 
 FILE = settings.project_root() / "docker-compose.yml"
@@ -65,6 +67,18 @@ def test_passwords_are_read_as_compose_reads_them(tmp_path: Path) -> None:
         "# a word\nREDIS_PASSWORD='a-b_c'\nPOSTGRES_PASSWORD=\"x\"\nMONGODB_PASSWORD=\n", encoding="utf-8"
     )
     assert compose.read_passwords(path) == {"redis": "a-b_c", "postgres": "x"}
+
+
+def test_a_port_that_another_program_holds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setitem(compose.PORTS, "redis", port)
+        monkeypatch.setattr(compose, "read_passwords", lambda path=None: {"redis": "a"})
+        monkeypatch.setattr(connections, "TIMEOUT_S", 0.2)
+        with pytest.raises(
+            HelpersError, match=rf"redis at 127.0.0.1:{port}: .*another program holds its port"
+        ):
+            servers.up(["redis"], progress=False)
 
 
 def test_a_running_stack_is_found_by_its_port_and_password(

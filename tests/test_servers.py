@@ -230,6 +230,41 @@ def test_a_server_that_dies_while_starting_says_why(
     assert servers.up(["redis"], progress=False)["redis"].running, "the next start recovers"
 
 
+def test_a_server_that_is_killed_while_starting_says_so(
+    fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded.redis, "CONFIGURATION", "port {port}\nno-such-setting 1\n")
+    with pytest.raises(HelpersError, match="Module Configuration"):
+        servers.up(["redis"], progress=False)
+    killed = [
+        sys.executable,
+        "-c",
+        "import os; os.kill(os.getpid(), 9)",
+    ]  # as the system does, short of memory
+    monkeypatch.setattr(embedded.redis, "command", lambda folder: killed)
+    with pytest.raises(
+        HelpersError, match=r"redis: the server was killed .* memory is short .*log: "
+    ) as caught:
+        servers.up(["redis"], progress=False)
+    assert "Module Configuration" not in str(caught.value), "the words of an earlier start are not this one's"
+
+
+def test_a_processor_without_avx_is_named_with_what_helps_there(
+    fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongodb, "PROCESSOR", tmp_path / "cpuinfo")
+    mongodb.PROCESSOR.write_text("flags\t\t: fpu sse4_2 aes\n", encoding="utf-8")
+    with pytest.raises(HelpersError, match=r"no AVX.*set MONGODB_URL") as caught:
+        servers.up(["mongodb"], progress=False)
+    assert "docker" not in str(caught.value), "the image needs AVX too"
+
+
+def test_jars_behind_a_proxy_that_refuses_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{process.free_port()}")
+    with pytest.raises(HelpersError, match=r"cannot be fetched.*set HTTPS_PROXY"):
+        jars.ensure(tmp_path)
+
+
 def test_jars_without_a_network_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAVEN_REPOSITORY_URL", f"http://127.0.0.1:{process.free_port()}/maven2")
     with pytest.raises(HelpersError, match=r"cannot be fetched.*CASSANDRA_URL"):

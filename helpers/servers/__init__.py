@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from helpers import settings
+from helpers import connections, settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
 from helpers.servers import compose, embedded
@@ -146,7 +146,13 @@ def _outside(name: str) -> tuple[str, str] | None:
 
 
 def _ask(name: str, url: str, source: str) -> Server:
-    return Server(name, url, str(embedded.MODULES[name].version(url)), source, True)
+    try:
+        version = str(embedded.MODULES[name].version(url))
+    except HelpersError as error:
+        if source != "compose":
+            raise
+        raise HelpersError(str(error).replace(connections.REMEDY, compose.REMEDY)) from error
+    return Server(name, url, version, source, True)
 
 
 def _check(names: Sequence[str]) -> None:

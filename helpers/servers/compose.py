@@ -8,6 +8,10 @@ from helpers.servers import process
 
 PORTS = {"postgres": 55432, "redis": 56379, "mongodb": 57017, "cassandra": 59042}
 VARIABLES = {name: f"{name.upper()}_PASSWORD" for name in settings.NAMES}
+REMEDY = (
+    "`docker compose ps` says whether the stack is up; where another program holds its port end that, or "
+    "remove .env to use the embedded servers"
+)
 USERS = {"postgres": "postgres", "mongodb": "course", "cassandra": "cassandra"}
 
 

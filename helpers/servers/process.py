@@ -18,6 +18,8 @@ import psutil
 from helpers.errors import HelpersError
 
 HOST = "127.0.0.1"
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""The processes that this one started, by pid: only their parent learns how they ended."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def start(
             env={**os.environ, **(variables or {})},
             start_new_session=True,
         )
+    _children[child.pid] = child
     Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before this process does
     try:
         created = psutil.Process(child.pid).create_time()
@@ -122,7 +125,7 @@ def wait(
     deadline = time.monotonic() + timeout_s
     while True:
         if not record.alive():
-            raise HelpersError(f"{name}: the server ended while starting: {last_words(folder)}")
+            raise HelpersError(f"{name}: the server {_how_it_ended(record)}: {last_words(folder)}")
         if cancel.is_set():
             raise HelpersError(f"{name}: interrupted while starting")
         try:
@@ -138,6 +141,16 @@ def wait(
         cancel.wait(0.1)
 
 
+def _how_it_ended(record: Record) -> str:
+    child = _children.get(record.pid)
+    if child is not None and child.wait() == -signal.SIGKILL:
+        return (
+            "was killed while starting, as the system does when memory is short (end programs, give the "
+            "machine or its container more, or set the URL of a server elsewhere)"
+        )
+    return "ended while starting"
+
+
 def last_words(folder: Path) -> str:
     """The last telling line of a server's log, and where the log is."""
     path = folder / "log"
@@ -148,7 +161,9 @@ def last_words(folder: Path) -> str:
     except OSError:
         lines = []
     telling = [
-        line for line in lines[-60:] if any(word in line.lower() for word in ("fatal", "error", "exception"))
+        line
+        for line in lines[-60:]
+        if any(word in line.lower() for word in ("fatal", "error", "exception", "could not"))
     ]
     return f"{(telling or lines or ['its log is empty'])[-1].strip()[:300]} (log: {path})"
 
