@@ -19,6 +19,10 @@ from helpers.transfer.patience import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
 INTERRUPTED = 130
+EPILOG = (
+    "`python -m helpers COMMAND --help` explains each. Exit codes: 0 done; 1 done, but with differences or "
+    "rejected rows; 2 it could not be done, and one line on stderr says what, where, why and the remedy."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,7 +80,9 @@ def _told_to_end() -> Iterator[None]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = Parser(prog="python -m helpers", description="The servers, steps and reports of the course.")
+    parser = Parser(
+        prog="python -m helpers", description="The servers, steps and reports of the course.", epilog=EPILOG
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     def add(name: str, run: Callable[[argparse.Namespace], int], help: str, as_json: bool = True) -> Parser:
@@ -97,22 +103,34 @@ def build_parser() -> argparse.ArgumentParser:
     status = add("status", _status, "show what runs, where, and in which version")
     status.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
 
-    down = add("down", _down, "stop the embedded servers", as_json=False)
-    down.add_argument("--delete", action="store_true", help="delete their data too")
+    down = add("down", _down, "stop the embedded servers; their data stay", as_json=False)
+    down.add_argument("--delete", action="store_true", help="delete their data too, with passwords and logs")
 
-    run = add("run", _run, "run notebooks 01 to 06 and make the report as a PDF", as_json=False)
-    run.add_argument(
-        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
+    run = add(
+        "run",
+        _run,
+        "start the servers, run all notebooks, make the report as a PDF, and print its path",
+        as_json=False,
     )
-    run.add_argument("--out", type=Path, metavar="DIR", help="where everything goes (report/build)")
     run.add_argument(
-        "--publish", action="store_true", help="replace the committed outputs (with --profile full)"
+        "--profile",
+        choices=("quick", "full"),
+        default="quick",
+        help="quick: little data and few repetitions, to try it out; full: what is published (quick)",
+    )
+    run.add_argument("--out", type=Path, metavar="DIR", help="folder of all that it makes (report/build)")
+    run.add_argument(
+        "--publish",
+        action="store_true",
+        help="then replace the committed outputs, results and report (with --profile full only)",
     )
 
     populate = add("populate", _populate, "make the four tables if they are missing, and fill them")
     _add_source(populate)
     for table, rows in {"users": 20, "products": 15, "activities": 20, "orders": 20}.items():
-        populate.add_argument(f"--{table}", type=int, default=rows, metavar="N", help=f"rows ({rows})")
+        populate.add_argument(
+            f"--{table}", type=int, default=rows, metavar="N", help=f"rows of {table} ({rows})"
+        )
     populate.add_argument(
         "--seed", type=int, default=42, metavar="N", help="the same seed gives the same rows (42)"
     )
@@ -123,7 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_source(migrate)
     _add_target(migrate)
-    migrate.add_argument("--batch-rows", type=int, default=None, metavar="N", help="most rows in a batch")
+    migrate.add_argument(
+        "--batch-rows", type=int, default=None, metavar="N", help="most rows in a batch (20000)"
+    )
     migrate.add_argument("--workers", type=int, default=1, metavar="N", help="processes that load (1)")
     migrate.add_argument(
         "--dry-run", action="store_true", help="say what would be written, and write nothing"
@@ -149,9 +169,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_target(verify)
 
     restore = add("restore", _restore, "rebuild the four tables from Redis alone, in a fresh schema")
-    restore.add_argument("--source", metavar="URL", help="Redis (REDIS_URL, Compose or embedded)")
-    restore.add_argument("--target", metavar="URL", help="PostgreSQL (POSTGRES_URL, Compose or embedded)")
-    restore.add_argument("--prefix", default="", metavar="P", help="stands before every key")
+    restore.add_argument("--source", metavar="URL", help="of Redis (REDIS_URL, Compose or embedded)")
+    restore.add_argument("--target", metavar="URL", help="of PostgreSQL (POSTGRES_URL, Compose or embedded)")
+    restore.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
     restore.add_argument(
         "--schema", required=True, metavar="NAME", help="schema to make; it must not exist, or be empty"
     )
@@ -179,7 +199,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     crashes = add(
-        "crashes", _crashes, "kill the migration and its servers at random moments, and judge the rest"
+        "crashes",
+        _crashes,
+        "kill the migration and throw-away servers at random moments, and judge what is left",
     )
     crashes.add_argument(
         "--profile", choices=("quick", "full"), default="quick", help="how many kills (quick)"
@@ -197,12 +219,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--source", metavar="URL", help="PostgreSQL (POSTGRES_URL, Compose or embedded)")
+    command.add_argument("--source", metavar="URL", help="of PostgreSQL (POSTGRES_URL, Compose or embedded)")
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--target", metavar="URL", help="Redis (REDIS_URL, Compose or embedded)")
-    command.add_argument("--prefix", default="", metavar="P", help="stands before every key")
+    command.add_argument("--target", metavar="URL", help="of Redis (REDIS_URL, Compose or embedded)")
+    command.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
 
 
 def _show(options: argparse.Namespace, data: Any, lines: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import nbformat
 import pytest
+import readme
 from pypdf import PdfReader
 
-from helpers import course, notebooks, publication, report, results, servers, settings
+from helpers import course, notebooks, picture, publication, report, results, servers, settings
 from helpers.errors import HelpersError
 
 STORES = ("redis", "mongodb", "cassandra")
@@ -38,10 +39,9 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if kept:
         return Path(kept)
     out = tmp_path_factory.mktemp("run")
-    before = os.environ["HELPERS_RESULTS"]
-    path = course.run(profile="quick", out=out, progress=False)
-    assert path == out / "report.pdf"
-    assert os.environ["HELPERS_RESULTS"] == before
+    done = readme.run(readme.line("helpers run"), "--out", str(out))  # exactly what a newcomer is told
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{out / 'report.pdf'}\n"
     return out
 
 
@@ -180,6 +180,8 @@ def test_publishing_replaces_outputs_results_and_report(full_run: Path) -> None:
     assert set(results.load(report.published_folder())) == set(results.KINDS)
     assert not (report.published_folder() / "old.json").exists()
     assert (project / "report" / "report.pdf").read_bytes() == (full_run / "report.pdf").read_bytes()
+    assert picture.path().parent == project / "report"
+    assert picture.path().read_text(encoding="utf-8") == picture.drawn(full_run / "figures")
     assert not [path for path in project.rglob(".*") if path.is_file()]
 
 
@@ -233,7 +235,9 @@ def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_old_runs_results_do_not_mix_in(small_course: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    course.run(out=out, progress=False)
+    before = os.environ["HELPERS_RESULTS"]
+    assert course.run(out=out, progress=False) == out / "report.pdf"
+    assert os.environ["HELPERS_RESULTS"] == before
     results.save("ladder", {}, profile="full", folder=out / "results")
     (out / "notebooks" / "half.ipynb").write_text("a killed run's", encoding="utf-8")
     course.run(out=out, progress=False)

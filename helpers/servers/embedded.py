@@ -44,7 +44,8 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
     if reason:
         elsewhere = "" if reason == mongodb.NO_AVX else ", or use `docker compose up`"
         raise HelpersError(
-            f"{name}: cannot be started here: {reason}; set {name.upper()}_URL to a server of yours{elsewhere}"
+            f"{name}: cannot be started here: {reason}; "
+            f"set {name.upper()}_URL to a server of yours{elsewhere}"
         )
     if name == "cassandra":
         cassandra.fetch(lambda done, total: tell(f"jars {done}/{total}"))
@@ -113,7 +114,7 @@ def stop(name: str, *, delete: bool = False) -> bool:
 
 
 def _set_log_aside(folder: Path) -> None:
-    """Set the log of the last start aside: what this one says is not mixed up with it, and logs stay small."""
+    """Set the log of the last start aside: this one's words are not mixed up with it, and logs stay small."""
     path = folder / "log"
     if path.exists():
         path.replace(folder / "log.old")

