@@ -59,6 +59,18 @@ def test_the_options_that_the_text_names_exist() -> None:
         assert name not in commands() or word in options(commands()[name]), (name, word)
 
 
+def test_commands_that_are_named_anywhere_exist() -> None:
+    """In the README, the notebooks, and the messages and docstrings of the package."""
+    files = [readme.PATH, *(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "helpers").rglob("*.py")]
+    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
+    named = {
+        (name, word)
+        for name, text in texts.items()
+        for word in re.findall(r"(?:python -m helpers|`helpers) ([a-z]+)", text)
+    }
+    assert len(named) > 20 and {word for _, word in named} <= set(commands()), named
+
+
 def test_the_table_of_commands_is_the_help() -> None:
     made = "\n".join(f"| `{name}` | {text} |" for name, text in summaries().items())
     told = readme.rows("Commands", "command")

@@ -97,8 +97,9 @@ def test_the_report_becomes_html(tmp_path: Path) -> None:
 
 
 def test_a_table_of_your_own(source: str, redis_url: str, tmp_path: Path) -> None:
-    urls, *lines = readme.block("export POSTGRES_URL").splitlines()
-    assert re.fullmatch(r"export POSTGRES_URL='postgresql://[^']+' REDIS_URL='rediss://[^']+'", urls)
+    first, second, *lines = readme.block("export POSTGRES_URL").splitlines()
+    assert re.fullmatch(r"export POSTGRES_URL='postgresql://[^']+'", first)
+    assert re.fullmatch(r"export REDIS_URL='rediss://[^']+'", second)
     own = {"POSTGRES_URL": source, "REDIS_URL": redis_url}
     for line in lines:
         done = readme.run(line, variables=own)

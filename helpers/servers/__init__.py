@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
 from helpers.servers import compose, embedded
@@ -151,7 +151,7 @@ def _ask(name: str, url: str, source: str) -> Server:
     except HelpersError as error:
         if source != "compose":
             raise
-        raise HelpersError(str(error).replace(connections.REMEDY, compose.REMEDY)) from error
+        raise HelpersError(f"{str(error).partition('; ')[0]}; {compose.REMEDY}") from error
     return Server(name, url, version, source, True)
 
 
