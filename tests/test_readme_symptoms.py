@@ -136,7 +136,8 @@ def test_what_is_written_for_a_password_is_understood(redis_server: str) -> None
 
 def test_other_programs_say_what_is_quoted(tmp_path: Path) -> None:
     for package, symptom in ((pip, THEIRS[0]), (jupyter_server, THEIRS[2])):
-        texts = (path.read_text(encoding="utf-8") for path in Path(package.__file__).parent.rglob("*.py"))
+        (folder,) = map(Path, package.__path__)
+        texts = (path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
         assert any(symptom in text for text in texts), package.__name__
     elsewhere = [sys.executable, "-I", "-S", "-c", "import helpers"]  # as from a Python without the package
     done = subprocess.run(elsewhere, cwd=tmp_path, capture_output=True, text=True, check=False)
