@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -85,9 +86,10 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
         if "PGCONNECT_TIMEOUT" in os.environ:
             given.add("connect_timeout")
         ours = {name: value for name, value in PATIENCE.items() if name not in given}
-        return psycopg2.connect(url, **{**ours, **options})
+        connection: psycopg2.extensions.connection = psycopg2.connect(url, **{**ours, **options})
     except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
         raise refused("postgres", url, error) from error
+    return connection
 
 
 def with_schema(url: str | None, schema: str) -> str:
@@ -120,6 +122,18 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
         client.close()
         raise refused("redis", url, error) from error
     return client
+
+
+def redis_socket(client: "redis_py.Redis") -> socket.socket:
+    """The socket of a further connection of a client, past AUTH and SELECT, for bytes that redis-py does not
+    make or read.
+
+    Raises:
+        redis.RedisError, OSError: it cannot be had.
+    """
+    connection: Any = client.connection_pool.get_connection()
+    taken: socket.socket = connection._sock
+    return taken
 
 
 def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict[str, Any]]":

@@ -33,7 +33,7 @@ class Design:
     """How many kills of each, on how many rows, and how many undisturbed runs to learn the moments from."""
 
     kills: Mapping[str, int]
-    rows: Mapping[str, int]
+    rows: Mapping[str, Any]
     undisturbed: int
 
 

@@ -63,7 +63,8 @@ def made(
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            if not cursor.fetchone()[0]:
+            [(ours,)] = cursor.fetchall()
+            if not ours:
                 raise HelpersError(
                     "postgres: another comparison is under way on this server; wait for it to end, then "
                     "try again"
@@ -83,7 +84,7 @@ def made(
                 "activities), "
                 "(SELECT max(order_date) FROM orders))"
             )
-            latest = cursor.fetchone()[0]
+            [(latest,)] = cursor.fetchall()
         try:
             yield Dataset(connection, Population(**counts, latest=latest))
         finally:

@@ -14,7 +14,7 @@ SIZES = {"quick": {2_000: 1, 20_000: 1}, "full": {100_000: 5, 1_000_000: 5, 10_0
 """Rows in all, and how often they are migrated."""
 
 
-def tables(rows: int) -> dict[str, int]:
+def tables(rows: int) -> dict[str, Any]:
     """Rows of each table, so that they are about so many in all."""
     users = max(rows // 50, 1)
     return {

@@ -25,7 +25,7 @@ from helpers.servers import scratch
 from helpers.text import count, three
 
 SCHEMA = "ladder"
-SIZES: dict[str, dict[str, int]] = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
+SIZES = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
 SAMPLE_ROWS = {"quick": 1_500, "full": 20_000}
 ROUNDS = {"quick": 3, "full": 7}
 SLOW = ("row", "pipeline", "pipeline_hiredis")

@@ -51,7 +51,8 @@ def from_notebook(notebook: Mapping[str, Any]) -> Document:
         HelpersError: a cell ended with an error.
     """
     document = Document()
-    abstract, body = [], []
+    abstract: list[str] = []
+    body: list[str] = []
     for number, cell in enumerate(notebook["cells"], start=1):
         tags = set(cell["metadata"].get("tags", []))
         if tags & HIDDEN:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from helpers import connections
+from redis import Redis
+
 from helpers.errors import HelpersError
 from helpers.mover import DONE, OVER, PHASES, VERIFYING, Mover, Standing, look
 
@@ -14,7 +15,7 @@ BEFORE = 0.1
 """This part of the moments lies before a run holds its lease: until then it has only looked."""
 
 
-def watch(start: Callable[[], Mover], client: "connections.redis_py.Redis", rows: int) -> dict[str, float]:
+def watch(start: Callable[[], Mover], client: Redis, rows: int) -> dict[str, float]:
     """When a migration that nobody disturbs begins and ends what it does, in seconds after its start.
 
     Args:
@@ -91,9 +92,7 @@ def draw(
     return Moment(chance.uniform(-BEFORE * work / (1 - BEFORE), work))
 
 
-def wait(
-    mover: Mover, client: "connections.redis_py.Redis", before: Standing, begun_s: float, moment: Moment
-) -> None:
+def wait(mover: Mover, client: Redis, before: Standing, begun_s: float, moment: Moment) -> None:
     """Wait until a running migration has come to a moment, or has ended.
 
     Args:

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from redis import Redis
+
 from helpers import connections, model
 from helpers.errors import HelpersError
 
@@ -63,7 +65,7 @@ class Standing:
         return THIRDS[min(3 * self.rows // rows, 2)]
 
 
-def look(client: "connections.redis_py.Redis", prefix: str = "") -> Standing:
+def look(client: Redis, prefix: str = "") -> Standing:
     """How far the migration of a target is; the client decodes responses."""
     with client.pipeline(transaction=True) as both:
         both.hgetall(model.state_key(prefix)).get(model.lease_key(prefix))

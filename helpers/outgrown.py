@@ -23,12 +23,12 @@ from helpers import connections, loops, model, settings, statistics, stores, tex
 from helpers.errors import HelpersError, first_line
 from helpers.rows import REFERENCE
 from helpers.scale_summary import SHARES
+from helpers.schema import Activity
 from helpers.servers import cassandra as cassandra_server
 from helpers.servers import scratch
 from helpers.stores.base import Store
 from helpers.stores.cassandra import CassandraStore
 from helpers.stores.mongodb import MongoStore
-from helpers.stores.rows import Activity
 from helpers.workload import Operation
 
 NOT_MEASURED = "not measured"

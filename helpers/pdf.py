@@ -98,4 +98,5 @@ def compiled(main: Path, **options: Any) -> bytes:
         raise HelpersError(f"Typst refuses {main.stem}: {first_line(error)}") from error
     if warnings:
         raise HelpersError(f"Typst warns about {main.stem}: {warnings[0].message}")
-    return bytes(pdf)
+    assert isinstance(pdf, bytes)  # of one document in this format
+    return pdf

@@ -15,7 +15,7 @@ def explain(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> dict[str,
         nodes, from the top) and ``indexes`` (names of those used).
     """
     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", values)
-    document = (cursor.fetchone() or [[{}]])[0][0]
+    [([document],)] = cursor.fetchall()
     nodes = list(_nodes(document["Plan"]))
     return {
         "cost": float(document["Plan"]["Total Cost"]),

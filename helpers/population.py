@@ -108,7 +108,7 @@ def _fill(connection: Connection, rows: Rows, replace: bool, progress: bool) -> 
         for table in schema.TABLES:
             started = time.perf_counter()
             with bar(rows.counts[table], table, enabled=progress) as shown:
-                stream = RowStream(rows.table(table), shown.update)
+                stream: Any = RowStream(rows.table(table), shown.update)  # COPY calls nothing but `read`
                 cursor.copy_expert(f"COPY {table} FROM STDIN", stream, size=1 << 16)
             _set_sequence(connection, table)
             comment = f"{MARK}, seed {rows.seed}, rows {rows.counts[table]}"

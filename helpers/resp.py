@@ -5,7 +5,6 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2).
 
 import re
 import secrets
-import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -85,7 +84,7 @@ class Connection:
         self.address = settings.address(url)
         try:
             self._client = connections.redis(url, protocol=2, socket_timeout=settings.SILENCE_S)
-            self._socket: socket.socket = self._client.connection_pool.get_connection()._sock
+            self._socket = connections.redis_socket(self._client)
         except HelpersError as error:
             raise Lost(str(error)) from error
         except (redis_py.RedisError, OSError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 from faker import Faker
 
 from helpers.errors import HelpersError
+from helpers.schema import Activity, Order, Product, User
 from helpers.settings import ACTIVITY_TYPES
 
 REFERENCE = datetime(2026, 1, 1)
@@ -34,11 +35,6 @@ POOL = 1_000  # Faker takes microseconds to milliseconds a call: rows draw from 
 LARGEST_ID = 2**31 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
-
-User = tuple[int, str, str, datetime]
-Product = tuple[int, str, Decimal]
-Activity = tuple[int, int, str, datetime]
-Order = tuple[int, int, int, datetime, int]
 
 
 class Rows:

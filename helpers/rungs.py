@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -72,7 +72,8 @@ def put(client: "redis_py.Redis", table: str, row: tuple[Any, ...]) -> None:
             model.activities_by_time_key(user), {model.encode_member(number, kind): model.microseconds(date)}
         )
         return
-    client.hset(f"{table[:-1]}:{row[0]}", mapping=model.encode_row(table, row))
+    fields: Mapping[Any, Any] = model.encode_row(table, row)  # redis-py takes no mapping of str alone
+    client.hset(f"{table[:-1]}:{row[0]}", mapping=fields)
     if table == "orders":
         number, user, product, date, _ = row
         client.zadd(model.user_orders_key(user), {str(number): model.microseconds(date)})
@@ -190,7 +191,7 @@ def _rows(source: str, limit: int | None = None) -> Iterator[tuple[str, tuple[An
         with connection.cursor() as cursor:
             for table in model.TABLES:
                 cursor.execute(f"SELECT count(*) FROM {table}")
-                sizes[table] = cursor.fetchone()[0]
+                [(sizes[table],)] = cursor.fetchall()
         share = 1.0 if limit is None else limit / sum(sizes.values())
         for table in model.TABLES:
             with connection.cursor(name=f"ladder_{table}") as cursor:

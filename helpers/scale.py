@@ -198,8 +198,10 @@ class Session:
         return runs
 
     def _compare(self, made: Dataset) -> None:
-        asked = {"users": ASKED_USERS, "orders": ASKED_ORDERS}
-        for kind, number in answers.compare(list(self.opened.values()), made.population, **asked).items():
+        asked = answers.compare(
+            list(self.opened.values()), made.population, users=ASKED_USERS, orders=ASKED_ORDERS
+        )
+        for kind, number in asked.items():
             self.asked[kind] = self.asked.get(kind, 0) + number
 
 

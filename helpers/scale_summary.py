@@ -64,7 +64,7 @@ def growth(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any
     correction over all rows.
     """
     sizes = sorted({block.activities for block in blocks})
-    rows = []
+    rows: list[dict[str, Any]] = []
     for operation in OPERATIONS:
         for store in stores:
             few, many = (

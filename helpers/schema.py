@@ -1,6 +1,8 @@
 """The four tables of the course in PostgreSQL, their indexes, and schemas of their own for experiments."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from psycopg2 import sql
@@ -20,6 +22,15 @@ KEYS: Mapping[str, str] = {
     "orders": "order_id",
 }
 """The primary key of each table; its values come from the sequence ``<table>_<key>_seq``."""
+
+User = tuple[int, str, str, datetime]
+"""A row of ``users``: user_id, username, email, created_at."""
+Product = tuple[int, str, Decimal]
+"""A row of ``products``: product_id, product_name, price."""
+Activity = tuple[int, int, str, datetime]
+"""A row of ``activities``: activity_id, user_id, activity_type, activity_date."""
+Order = tuple[int, int, int, datetime, int]
+"""A row of ``orders``: order_id, user_id, product_id, order_date, quantity."""
 
 DDL: Mapping[str, str] = {
     "users": """\

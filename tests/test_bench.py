@@ -54,7 +54,7 @@ def test_the_summary_follows_from_the_raw_samples(measured):
 
 def test_every_store_got_the_same_operations(measured):
     _, folder = measured
-    by_run = {}
+    by_run: dict[tuple[object, ...], dict[str, list[str]]] = {}
     for run in samples.read(folder):
         key = (run.phase, run.mix, run.clients, run.rate_per_s, run.block)
         by_run.setdefault(key, {})[run.store] = sorted(run.verbs)

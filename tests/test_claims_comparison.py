@@ -202,7 +202,7 @@ def test_tables_show_numbers_and_what_is_not_available():
     found = results(data(FAST_REDIS))
     percentiles = comparison.percentile_table(found)
     assert percentiles.loc[0, "p99.9"] == "n/a"
-    assert percentiles.loc[0, "p50"].startswith("1")
+    assert str(percentiles.loc[0, "p50"]).startswith("1")
     decision = comparison.decision_table(found, weights={"performance": 1})
     assert list(decision["weight"]) == ["0 %", "100 %", "0 %", "0 %", "0 %", "100 %"]
     assert decision.iloc[-1]["Redis"] == "1.00"

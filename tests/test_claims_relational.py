@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ RECORD = {
     "message": "duplicate key",
     "statement": "INSERT",
 }
-INDEX = {
+INDEX: dict[str, Any] = {
     "name": "by_date",
     "rows": 20_000,
     "users": 200,
@@ -48,7 +49,7 @@ def size(activities, rows_per_second, peak_rss_mb):
 
 
 SUMS = {"users": "a", "orders": "b"}
-POPULATION = {
+POPULATION: dict[str, Any] = {
     "seed": 42,
     "reference": "2026-01-01T00:00:00",
     "rows": {"users": 20, "products": 1, "activities": 20, "orders": 20},

@@ -67,7 +67,8 @@ def test_nothing_is_left_behind(campaign: dict[str, Any]) -> None:
 
 def test_the_record_is_checked(campaign: dict[str, Any]) -> None:
     jsonschema.validate(campaign, SCHEMA)
-    for damage in ({"seed": "x"}, {"appendfsync": "everysec"}, {"trials": [{}]}):
+    damages: tuple[dict[str, Any], ...] = ({"seed": "x"}, {"appendfsync": "everysec"}, {"trials": [{}]})
+    for damage in damages:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**campaign, **damage}, SCHEMA)
     with pytest.raises(ValueError, match="data without seed"):
@@ -169,7 +170,7 @@ def test_a_change_of_the_source_keeps_the_number_of_orders(trials: Campaign) -> 
     source = connections.postgres(trials.source)
     with source, source.cursor() as cursor:
         cursor.execute("SELECT count(*), min(order_id) FROM orders")
-        number, lowest = cursor.fetchone()
+        [(number, lowest)] = cursor.fetchall()
     trials.client.flushall()
     assert trials._change(random.Random(1)) == "ahead"
     with source, source.cursor() as cursor:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from typing import Any
 
 import jsonschema
 import pytest
@@ -19,7 +20,7 @@ HEADER = (
     '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms",'
     '"max_latency_ms"\n'
 )
-SMALL = {"rounds": 3, "requests": 160}
+SMALL: dict[str, Any] = {"rounds": 3, "requests": 160}
 there = pytest.mark.skipif(shutil.which(crosscheck.TOOL) is None, reason="redis-benchmark is not installed")
 
 

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 from test_claims_relational import POPULATION, SCHEMA, found
@@ -44,7 +45,8 @@ def test_a_chart_is_the_same_for_the_same_results_and_as_wide_as_the_report(figu
 
 @pytest.mark.parametrize("figure", [*CHARTS, figures.er])
 def test_a_figure_without_its_results_is_missing(figure):
-    for empty in (None, {}):
+    nothing: tuple[dict[str, Any] | None, ...] = (None, {})
+    for empty in nothing:
         with pytest.raises(Missing):
             figure(found(schema=empty, population=empty))
 

@@ -1,6 +1,7 @@
 """The ladder: every rung does the same work, and the summary says what the rounds say."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return measured
 
 
-def test_every_rung_is_measured_in_every_round(data: dict[str, list[dict[str, object]]]) -> None:
+def test_every_rung_is_measured_in_every_round(data: dict[str, Any]) -> None:
     rungs = set(data["labels"])
     assert rungs >= {"row", "pipeline", "pipeline_hiredis", "streamed"}
     assert ("redis_cli" in rungs) != (ladder.LABELS["redis_cli"] in data["absent"])

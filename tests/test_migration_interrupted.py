@@ -148,7 +148,8 @@ def test_a_connection_lost_in_the_middle_of_a_removal_is_opened_again(
     migrate(source, redis_url)
     client = connections.redis(redis_url)
     client.hset("user:99", "username", "stale")
-    commit, lost = Checkpoint.commit, []
+    commit = Checkpoint.commit
+    lost: list[Any] = []
 
     def cut(self: Checkpoint, commands: bytes = b"", *arguments: Any, **options: Any) -> Any:
         if not lost and (b"UNLINK" in commands or b"FLUSHDB" in commands):

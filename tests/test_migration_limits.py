@@ -31,7 +31,7 @@ def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> 
         assert client.dbsize() == 0
         with pytest.raises(HelpersError, match=r"OOM.*; [\d,]+ of 44,350 rows are in the target") as caught:
             migrate(postgres_url, server.url, batch_rows=500)
-        done = int(client.hget("migration:state", "rows:orders"))
+        done = int(client.hget("migration:state", "rows:orders") or 0)
         assert done > 0
         needed = re.search(r"about ([\d.]+) MiB are needed .* set it to (\d+) or more$", str(caught.value))
         assert needed and 0 < float(needed[1]) * 2**20 < plan["memory_bytes"]
@@ -49,7 +49,8 @@ def test_the_sample_is_seen_by_nobody(source: str, redis_url: str) -> None:
     with client.monitor() as monitor:
         assert migrate(source, redis_url, dry_run=True)["memory_bytes"] > 1000
         client.ping()
-        inside, outside = False, set()
+        inside = False
+        outside: set[str] = set()
         for line in monitor.listen():
             name = line["command"].split()[0].upper()
             if name == "PING" and outside:

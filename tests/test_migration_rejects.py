@@ -91,7 +91,7 @@ def test_hostile_values(postgres_url: str, redis_url: str, values: list[tuple[An
     assert result["status"] == "verified"
     # An independent count: what the model calls unheld, from the rows as PostgreSQL writes them.
     connection = connections.postgres(postgres_url)
-    client = connections.redis(redis_url, decode_responses=True)
+    client: Any = connections.redis(redis_url, decode_responses=True)
     for table in model.TABLES:
         with connection.cursor() as cursor:
             columns = ", ".join(f"{name}::text" for name in model.COLUMNS[table])
@@ -225,7 +225,7 @@ def test_numbers_at_their_edges(source: str, redis_url: str) -> None:
     for options in ({}, {"replace": True, "batch_rows": 1}):
         result = migrate(source, redis_url, **options)
         assert (result["status"], result["rejects_by_reason"]) == ("verified", {})
-    client = connections.redis(redis_url, decode_responses=True)
+    client: Any = connections.redis(redis_url, decode_responses=True)
     prices = [client.hget(f"product:{number}", "price") for number in range(100, 108)]
     assert prices == [
         *("Infinity", "-Infinity", "NaN", "0.00000000000000000001", "1" + 30 * "0", "0.0", "1.10", "0.00")
@@ -256,7 +256,7 @@ def test_padding_and_emptiness_are_kept(source: str, redis_url: str) -> None:
         "INSERT INTO activities VALUES (90, 6, '', '2026-01-01'), (91, 6, ' a', '2026-01-02')",
     )
     assert migrate(source, redis_url)["status"] == "verified"
-    client = connections.redis(redis_url, decode_responses=True)
+    client: Any = connections.redis(redis_url, decode_responses=True)
     assert client.hgetall("user:90") == {"username": 12 * " ", "email": ""}
     assert client.hgetall("user:91") == {"username": " a ".ljust(12), "email": " "}
     assert client.hgetall("user:92") == {"email": "  "}

@@ -142,8 +142,10 @@ def test_a_locked_table_is_waited_for_and_an_interrupt_is_heard(source: str, red
         mover = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         cursor = connections.postgres(source).cursor()
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'products'::regclass"
-        while cursor.execute(waits) or not cursor.fetchone()[0]:
+        cursor.execute(waits)
+        while not cursor.fetchone()[0]:
             time.sleep(0.02)
+            cursor.execute(waits)
         started = time.monotonic()
         mover.send_signal(wanted)
         assert mover.communicate()[1] == (

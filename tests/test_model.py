@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,11 +60,12 @@ def test_activities_come_back(kind: str, moment: datetime, number: int) -> None:
 def test_rows_come_back(
     a: str | None, b: str | None, moment: datetime | None, price: Decimal | None, n: int | None
 ) -> None:
-    for table, row in {
+    rows: dict[str, tuple[Any, ...]] = {
         "users": (1, a, b, moment),
         "products": (2, a, price),
         "orders": (3, n, n, moment, n),
-    }.items():
+    }
+    for table, row in rows.items():
         again = model.decode_row(table, row[0], model.encode_row(table, row))
         assert again == row
         assert [str(v) for v in again] == [str(v) for v in row]  # 1.0 and 1.00 are equal, but not the same

@@ -1,6 +1,7 @@
 """A replica set of real servers: members come back, acknowledged writes stay where a majority has them."""
 
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pymongo
@@ -71,7 +72,9 @@ def test_a_set_of_one_is_private_and_asks_for_its_password_and_goes_when_interru
         assert (member.folder / "key").stat().st_mode & 0o777 == 0o600
         command = psutil.Process(process.read_record(member.folder).pid).cmdline()
         assert one._password not in " ".join(command)
-        stranger = pymongo.MongoClient(process.HOST, member.port, directConnection=True)
+        stranger: pymongo.MongoClient[Any] = pymongo.MongoClient(
+            process.HOST, member.port, directConnection=True
+        )
         with pytest.raises(pymongo.errors.OperationFailure, match="requires authentication"):
             stranger.admin.command("replSetGetStatus")
         stranger.close()
@@ -113,7 +116,7 @@ def test_lag_of_a_secondary_that_applied_nothing_is_no_number() -> None:
     from datetime import datetime, timedelta
 
     now = datetime(2026, 3, 1)
-    members = [
+    members: list[dict[str, Any]] = [
         {"stateStr": "SECONDARY", "lastAppliedWallTime": now - timedelta(milliseconds=30)},
         {"stateStr": "PRIMARY", "lastAppliedWallTime": now},
         {"stateStr": "SECONDARY", "lastAppliedWallTime": now + timedelta(milliseconds=1)},

@@ -15,7 +15,7 @@ from helpers.servers import scratch
 
 @pytest.fixture(scope="module")
 def full_redis():
-    done = []
+    done: list[str] = []
     return outgrown.redis(done.append), done
 
 
@@ -44,7 +44,7 @@ def test_redis_drops_acknowledged_activities_the_oldest_first(full_redis):
 
 
 def test_the_quick_profile_is_redis_alone():
-    done = []
+    done: list[str] = []
     found = outgrown.measure("quick", done.append)
     assert len(done) == outgrown.STEPS["quick"]
     assert set(found) == {*stores.NAMES, "not_shown"}

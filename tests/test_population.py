@@ -5,6 +5,7 @@ import sys
 import textwrap
 import time
 from decimal import Decimal
+from typing import Any
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ from helpers import catalogue, connections, population, schema
 from helpers.errors import HelpersError
 from helpers.rows import Rows
 
-SMALL = {"users": 7, "products": 3, "activities": 40, "orders": 11, "progress": False}
+SMALL: dict[str, Any] = {"users": 7, "products": 3, "activities": 40, "orders": 11, "progress": False}
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_memory_does_not_grow_with_the_rows(postgres_url):
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**62), 2**62),
-    st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",))),
+    st.text(st.characters(exclude_characters="\0", codec="utf-8")),
     st.datetimes(),
     st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9).map(
         Decimal
@@ -188,7 +189,7 @@ VALUES = st.one_of(
 
 @given(rows=st.lists(st.tuples(VALUES, VALUES), max_size=30), size=st.integers(1, 50))
 def test_a_stream_gives_every_row_in_pieces_no_longer_than_asked(rows, size):
-    seen = []
+    seen: list[int] = []
     stream = population.RowStream(iter(rows), seen.append)
     pieces = list(iter(lambda: stream.read(size), b""))
     assert all(len(piece) <= size for piece in pieces)
@@ -203,6 +204,7 @@ def test_odd_text_arrives_as_it_was(postgres_url, ask):
     ask("CREATE TABLE odd (id integer, a text, b text)")
     connection = psycopg2.connect(postgres_url)
     with connection, connection.cursor() as cursor:
-        cursor.copy_expert("COPY odd FROM STDIN", population.RowStream(iter(odd), lambda number: None))
+        stream: Any = population.RowStream(iter(odd), lambda number: None)
+        cursor.copy_expert("COPY odd FROM STDIN", stream)
     connection.close()
     assert ask("SELECT * FROM odd ORDER BY id") == odd

@@ -93,7 +93,8 @@ def test_a_validator_finds_nothing_that_pdf_ua_forbids(empty_report: Path, tmp_p
     writer = PdfWriter()
     writer.add_page(PdfReader(empty_report).pages[0])
     writer.write(untagged)
-    empty = shutil.copy(empty_report, tmp_path / "empty.pdf")
+    empty = tmp_path / "empty.pdf"
+    shutil.copy(empty_report, empty)
     found = pdf_ua.violations(published, empty, untagged)
     assert found["report.pdf"] == found["empty.pdf"] == []
     assert any(rule.startswith("7.1-") for rule in found["untagged.pdf"]), "the validator finds what is wrong"

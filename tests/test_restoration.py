@@ -142,9 +142,10 @@ def form(url: str, name: str | None = None) -> list[Any]:
     with session(url) as connection:
         found = catalogue.read(connection, name)
     text = json.dumps([{**table, "comment": None} for table in found["tables"]])
-    return json.loads(
+    tables: list[Any] = json.loads(
         text.replace(json.dumps(quoted(found["schema"]))[1:-1] + ".", "").replace(f"{found['schema']}.", "")
     )
+    return tables
 
 
 # -- what comes back
@@ -201,8 +202,8 @@ def test_hostile_values_come_back(
             for more in range(3):  # several in the same microsecond
                 row = (n ^ more << 8, user, a if more else b, date)
                 cursor.execute("INSERT INTO activities VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING", row)
-            row = (n, user, n if b else None, date, n)
-            cursor.execute("INSERT INTO orders VALUES (%s, %s, %s, %s, %s)", row)
+            order = (n, user, n if b else None, date, n)
+            cursor.execute("INSERT INTO orders VALUES (%s, %s, %s, %s, %s)", order)
     apart = rejects(migrate(postgres_url, redis_url, flushdb=True))
     drop(postgres_url, back)
     with pytest.MonkeyPatch.context() as patch:
@@ -429,17 +430,17 @@ DAMAGE: dict[str, tuple[Callable[[redis.Redis], Any], str]] = {
 }
 
 
-def _swap(r: redis.Redis, key: str) -> None:
+def _swap(r: Any, key: str) -> None:
     first, second = r.lrange(key, 0, 1)
     r.lset(key, 0, second)
     r.lset(key, 1, first)
 
 
-def _change(r: redis.Redis, key: str, place: int, kind: bytes) -> None:
+def _change(r: Any, key: str, place: int, kind: bytes) -> None:
     r.lset(key, place, kind + r.lindex(key, place)[-26:])
 
 
-def _rename(r: redis.Redis, member: bytes) -> None:
+def _rename(r: Any, member: bytes) -> None:
     score = r.zscore("user:1:activities:by_time", "3:a:b")
     r.zrem("user:1:activities:by_time", "3:a:b")
     r.zadd("user:1:activities:by_time", {member: score})

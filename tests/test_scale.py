@@ -65,7 +65,7 @@ def test_every_store_did_the_same_operations_and_none_failed(measured):
     assert data["operations"] == dict.fromkeys(STORES, 8 * 60)
     assert set(data["errors"].values()) == {0}
     assert data["answers"]["while timing"] > 0
-    counts = {}
+    counts: dict[tuple[int, str], set[int]] = {}
     for row in data["latency"]:
         counts.setdefault((row["activities"], row["operation"]), set()).add(row["n"])
         assert row["percentiles_us"]["p50"]["low"] <= row["percentiles_us"]["p50"]["value"]

@@ -1,5 +1,7 @@
 """Columns of byte strings: any values go in and come out joined as they should."""
 
+from datetime import datetime
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,8 +68,10 @@ def test_copy_text_is_read_as_it_was_meant(rows: list[tuple[bytes | None, ...]])
 
 
 @given(st.lists(st.datetimes(), min_size=1))
-def test_dates_of_any_length(moments: list) -> None:
-    values = [moment.isoformat(" ").rstrip("0" if moment.microsecond else "").encode() for moment in moments]
+def test_dates_of_any_length(moments: list[datetime]) -> None:
+    values: list[bytes | None] = [
+        moment.isoformat(" ").rstrip("0" if moment.microsecond else "").encode() for moment in moments
+    ]
     text, since = copytext.dates(column(values))
     assert [text.at(i) for i in range(len(values))] == [
         moment.isoformat(timespec="microseconds").encode() for moment in moments

@@ -16,7 +16,7 @@ from helpers.transfer import walk
 
 Redis = redis.Redis
 
-DAMAGE: dict[str, tuple[Callable[[Redis], Any], str, str]] = {
+DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "missing hash": (lambda r: r.delete("user:5"), "user:5", "missing key"),
     "missing list": (lambda r: r.delete("user:1:activities"), "user:1:activities", "missing key"),
     "missing order reference": (lambda r: r.zrem("user:2:orders", "1"), "user:2:orders", "missing member"),
@@ -76,7 +76,7 @@ DAMAGE: dict[str, tuple[Callable[[Redis], Any], str, str]] = {
 }
 
 
-def _swap(r: Redis, key: str) -> None:
+def _swap(r: Any, key: str) -> None:
     first, second = r.lrange(key, 0, 1)
     r.lset(key, 0, second)
     r.lset(key, 1, first)

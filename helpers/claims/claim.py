@@ -22,6 +22,7 @@ def of(kind: str, missing: str, *lacking: type[Exception]) -> Callable[[str], Ca
     Returns:
         A decorator that takes the topic.
     """
+    lacks: tuple[type[Exception], ...] = (Missing, LookupError, *lacking)
 
     def about(topic: str) -> Callable[[Found], Claim]:
         def make(found: Found) -> Claim:
@@ -29,7 +30,7 @@ def of(kind: str, missing: str, *lacking: type[Exception]) -> Callable[[str], Ca
             def claim(results: Results) -> str:
                 try:
                     return found(results.require(kind))
-                except (Missing, LookupError, *lacking):
+                except lacks:
                     return missing.format(topic)
 
             return claim

@@ -165,7 +165,7 @@ def beside_table(results: Results) -> pd.DataFrame:
     data = results.require("comparison")
     if not data.get("throughput") or not data.get("latency"):
         raise Missing("comparison: throughput or latency not measured")
-    rows: list[dict[str, str]] = []
+    rows: list[dict[str, Any]] = []
     by_place: dict[tuple[str, str, int, str], dict[str, published.Figure]] = {}
     for one in published.figures(published.load()):
         if one.statistic == "mean":
@@ -182,7 +182,8 @@ def beside_table(results: Results) -> pd.DataFrame:
     for figure in ("throughput", "read", "insert"):
         rows.append({"figure": figure, "source": "this run", **_own(data, figure)})
     order = ("throughput", "read", "insert")
-    return pd.DataFrame(sorted(rows, key=lambda row: order.index(row["figure"])))
+    rows.sort(key=lambda row: order.index(row["figure"]))
+    return pd.DataFrame(rows)
 
 
 def sources_table(_results: Results) -> pd.DataFrame:

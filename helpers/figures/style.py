@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.typing import LineStyleType, RcKeyType
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
 COLOURS: Mapping[str, str] = {
@@ -25,12 +26,12 @@ LABELS: Mapping[str, str] = {
     "postgres": "PostgreSQL",
 }
 MARKERS: Mapping[str, str] = {"redis": "o", "mongodb": "s", "cassandra": "^", "postgres": "D"}
-LINES: Mapping[str, str] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}
+LINES: Mapping[str, LineStyleType] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}
 WIDTH_IN = 6.3
 SPARSE_OVER = 500
 """Largest over smallest value of a logarithmic axis beyond which powers of ten are enough."""
 
-RC: Mapping[str, Any] = {
+RC: Mapping[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
     "axes.titlesize": 9.5,

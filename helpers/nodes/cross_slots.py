@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,8 +49,8 @@ def order_transactions(nodes: Cluster, client: RedisCluster) -> list[dict[str, A
                 "way": way,
                 "keys": slots,
                 "nodes": len(owners),
-                "driver": _refusal(lambda keys=keys: _transaction(client, keys)),
-                "server": _refusal(lambda url=node.url, keys=keys: _script(url, keys)),
+                "driver": _refusal(partial(_transaction, client, keys)),
+                "server": _refusal(partial(_script, node.url, keys)),
             }
         )
         for key in keys:

@@ -157,7 +157,8 @@ class _Pass:
                     self._clients[tier].sadd(_key(tier), number)
                     return
                 with self._clients[tier].pipeline(transaction=False) as pipe:  # WAIT is of its connection
-                    pipe.sadd(_key(tier), number).execute_command("WAIT", 1, WAIT_MS)
+                    pipe.sadd(_key(tier), number)
+                    pipe.execute_command("WAIT", 1, WAIT_MS)
                     copies = pipe.execute()[1]
             except CAUGHT as error:
                 raise Failed(error, _kind(error)) from error

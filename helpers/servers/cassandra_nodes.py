@@ -174,7 +174,7 @@ class Ring:
             node.kill()
 
 
-def ownership(tokens: dict[str, Sequence[int]]) -> dict[str, float]:
+def ownership(tokens: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """The share of the range of tokens of which each node is the first replica.
 
     A node owns what lies after the token before its own, up to and with its own, around the ring.

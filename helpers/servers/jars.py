@@ -60,7 +60,7 @@ def ensure(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
 
 def _is(path: Path, jar: dict[str, Any]) -> bool:
     try:
-        return path.stat().st_size == jar["bytes"] and _sha256(path.read_bytes()) == jar["sha256"]
+        return bool(path.stat().st_size == jar["bytes"] and _sha256(path.read_bytes()) == jar["sha256"])
     except OSError:
         return False
 

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -95,7 +95,7 @@ class Member:
         finally:
             client.close()
 
-    def ask(self, command: str | Mapping[str, Any]) -> dict[str, Any]:
+    def ask(self, command: str | dict[str, Any]) -> dict[str, Any]:
         """The answer to a command of the database ``admin``.
 
         Asked again for a few seconds where the connection is one of before a restart, or the error passes.
@@ -156,7 +156,7 @@ class ReplicaSet:
         """
         for member in self.members:
             member.start()
-        first = pymongo.MongoClient(  # the server lets in whoever is on its machine until there is a user
+        first: Client = pymongo.MongoClient(  # lets in whoever is on its machine until there is a user
             process.HOST, self.members[0].port, directConnection=True, serverSelectionTimeoutMS=5000
         )
         configuration = {

@@ -105,7 +105,8 @@ def version(url: str) -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SHOW server_version")
-            return str(cursor.fetchone()[0]).split()[0]
+            [(answer,)] = cursor.fetchall()
+            return str(answer).split()[0]
     finally:
         connection.close()
 

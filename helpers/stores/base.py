@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Self
 
-from helpers import settings
-from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User
+from helpers import schema, settings
+from helpers.stores.answers import Order, Profile, Seen
 
 NAMESPACE = "comparison"
 """What the stores call their own keys, database and keyspace; nothing outside is touched."""
@@ -57,7 +57,7 @@ class Idiom:
 class Store(ABC):
     """A connection to one server with the verbs under comparison; usable from ``CLIENTS`` threads at once.
 
-    Answers are the tuples of ``helpers.stores.rows``, equal between stores for equal data: dates to the
+    Answers are the tuples of ``helpers.stores.answers``, equal between stores for equal data: dates to the
     microsecond, activities newest first (equal dates: highest id first), None for a user who does not exist.
     """
 
@@ -97,10 +97,10 @@ class Store(ABC):
     def load(
         self,
         *,
-        users: Iterable[User],
-        products: Iterable[Product],
-        activities: Iterable[Activity],
-        orders: Iterable[Order],
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
     ) -> None:
         """Store rows; activities come sorted by user, date and id."""
 

@@ -17,12 +17,12 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
 
-from helpers import connections
+from helpers import connections, model, schema
 from helpers.errors import HelpersError
 from helpers.layout import TABLES
 from helpers.stores import processes
+from helpers.stores.answers import Order, Profile, Seen
 from helpers.stores.base import NAMESPACE, TIMEOUT_S, Idiom, Size, Store, Traffic
-from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User, from_us, to_us
 
 KEYSPACE = f"user_activity_{NAMESPACE}"
 BATCH_STATEMENTS = 50
@@ -103,13 +103,13 @@ class CassandraStore(Store):
     def load(
         self,
         *,
-        users: Iterable[User],
-        products: Iterable[Product],
-        activities: Iterable[Activity],
-        orders: Iterable[Order],
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
     ) -> None:
         """Send the rows of a partition in unlogged batches, many batches at once."""
-        self._send((self._prepared["user"], (u, n, e, to_us(c))) for u, n, e, c in users)
+        self._send((self._prepared["user"], (u, n, e, model.microseconds(c))) for u, n, e, c in users)
         self._send((self._prepared["product"], tuple(row)) for row in products)
         self._send(self._activity_batches(activities))
         self._send((self._order_batch(order, BatchType.UNLOGGED), ()) for order in orders)
@@ -118,18 +118,22 @@ class CassandraStore(Store):
         for _ in execute_concurrent(self.session, statements, concurrency=64, results_generator=True):
             pass  # an error is raised by the iteration
 
-    def _activity_batches(self, activities: Iterable[Activity]) -> Iterator[tuple[BatchStatement, tuple[()]]]:
+    def _activity_batches(
+        self, activities: Iterable[schema.Activity]
+    ) -> Iterator[tuple[BatchStatement, tuple[()]]]:
         insert = self._prepared["activity"]
         for _, rows in groupby(activities, key=lambda row: row[1]):
             while chunk := list(islice(rows, BATCH_STATEMENTS)):
                 batch = BatchStatement(BatchType.UNLOGGED)
                 for activity_id, user_id, activity_type, activity_date in chunk:
-                    batch.add(insert, (activity_id, user_id, activity_type, to_us(activity_date)))
+                    batch.add(
+                        insert, (activity_id, user_id, activity_type, model.microseconds(activity_date))
+                    )
                 yield batch, ()
 
     def _order_batch(self, order: Iterable[Any], batch_type: BatchType) -> BatchStatement:
         order_id, user_id, product_id, order_date, quantity = order
-        values = (order_id, user_id, product_id, to_us(order_date), quantity)
+        values = (order_id, user_id, product_id, model.microseconds(order_date), quantity)
         batch = BatchStatement(batch_type)
         for table in ORDER_TABLES:
             batch.add(self._prepared[table], values)
@@ -138,19 +142,20 @@ class CassandraStore(Store):
     def read_profile(self, user_id: int) -> Profile | None:
         """Read one row by its partition key."""
         found = self.session.execute(self._prepared["profile"], (user_id,)).one()
-        return None if found is None else Profile(found[0], found[1], from_us(found[2]))
+        return None if found is None else Profile(found[0], found[1], model.from_microseconds(found[2]))
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
         """Read the first rows of one partition, which is kept newest first."""
         found = self.session.execute(self._prepared["last"], (user_id, limit))
-        return [Seen(activity_type, from_us(at)) for activity_type, at in found]
+        return [Seen(activity_type, model.from_microseconds(at)) for activity_type, at in found]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
         """Insert one row; where it belongs in its partition is settled by the clustering order."""
         self.session.execute(
-            self._prepared["activity"], (activity_id, user_id, activity_type, to_us(activity_date))
+            self._prepared["activity"],
+            (activity_id, user_id, activity_type, model.microseconds(activity_date)),
         )
 
     def place_order(
@@ -163,7 +168,11 @@ class CassandraStore(Store):
     def read_order(self, order_id: int) -> Order | None:
         """Read one row by its partition key."""
         found = self.session.execute(self._prepared["order"], (order_id,)).one()
-        return None if found is None else Order(order_id, found[0], found[1], from_us(found[2]), found[3])
+        return (
+            None
+            if found is None
+            else Order(order_id, found[0], found[1], model.from_microseconds(found[2]), found[3])
+        )
 
     def orders_of_user(self, user_id: int) -> list[int]:
         """Read one partition of ``orders_by_user``."""

@@ -10,11 +10,11 @@ from bson.decimal128 import Decimal128
 from pymongo import DESCENDING, IndexModel, WriteConcern
 from pymongo.collection import Collection
 
-from helpers import connections
+from helpers import connections, model, schema
 from helpers.errors import HelpersError
 from helpers.layout import INDEXES
+from helpers.stores.answers import Order, Profile, Seen
 from helpers.stores.base import BATCH_ROWS, CLIENTS, NAMESPACE, TIERS, TIMEOUT_S, Idiom, Size, Store, Traffic
-from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User, from_us, to_us
 
 DATABASE = f"user_activity_{NAMESPACE}"
 
@@ -68,15 +68,18 @@ class MongoStore(Store):
     def load(
         self,
         *,
-        users: Iterable[User],
-        products: Iterable[Product],
-        activities: Iterable[Activity],
-        orders: Iterable[Order],
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
     ) -> None:
         """Insert documents in unordered batches."""
         _insert(
             self.users,
-            ({"_id": u, "username": n, "email": e, "created_at": to_us(c)} for u, n, e, c in users),
+            (
+                {"_id": u, "username": n, "email": e, "created_at": model.microseconds(c)}
+                for u, n, e, c in users
+            ),
         )
         _insert(
             self.database.products,
@@ -91,7 +94,7 @@ class MongoStore(Store):
         return (
             None
             if found is None
-            else Profile(found["username"], found["email"], from_us(found["created_at"]))
+            else Profile(found["username"], found["email"], model.from_microseconds(found["created_at"]))
         )
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
@@ -99,7 +102,7 @@ class MongoStore(Store):
         # The first batch holds the whole answer, so that the cursor needs no second trip.
         newest = {"sort": [("at", DESCENDING), ("_id", DESCENDING)], "limit": limit, "batch_size": limit + 1}
         found = self.activities.find({"user_id": user_id}, {"activity_type": 1, "at": 1, "_id": 0}, **newest)
-        return [Seen(row["activity_type"], from_us(row["at"])) for row in found]
+        return [Seen(row["activity_type"], model.from_microseconds(row["at"])) for row in found]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
@@ -118,7 +121,13 @@ class MongoStore(Store):
         found = self.orders.find_one({"_id": order_id})
         if found is None:
             return None
-        return Order(order_id, found["user_id"], found["product_id"], from_us(found["at"]), found["quantity"])
+        return Order(
+            order_id,
+            found["user_id"],
+            found["product_id"],
+            model.from_microseconds(found["at"]),
+            found["quantity"],
+        )
 
     def orders_of_user(self, user_id: int) -> list[int]:
         """Find by user in the order of the index."""
@@ -241,7 +250,7 @@ def _activity(activity_id: int, user_id: int, activity_type: str, activity_date:
         "_id": activity_id,
         "user_id": user_id,
         "activity_type": activity_type,
-        "at": to_us(activity_date),
+        "at": model.microseconds(activity_date),
     }
 
 
@@ -252,7 +261,7 @@ def _order(
         "_id": order_id,
         "user_id": user_id,
         "product_id": product_id,
-        "at": to_us(order_date),
+        "at": model.microseconds(order_date),
         "quantity": quantity,
     }
 

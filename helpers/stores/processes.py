@@ -13,8 +13,8 @@ def listening(address: str, name: str) -> psutil.Process | None:
         return None
     try:
         for connection in psutil.net_connections("tcp"):
-            at_port = connection.status == psutil.CONN_LISTEN and connection.laddr.port == int(port)
-            if at_port and connection.pid is not None:
+            bound = connection.laddr if connection.status == psutil.CONN_LISTEN else ()
+            if bound and bound.port == int(port) and connection.pid is not None:
                 process = psutil.Process(connection.pid)
                 return process if process.name().startswith(name) else None
     except (psutil.Error, OSError):

@@ -10,10 +10,10 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from helpers import connections, model
+from helpers import connections, model, schema
 from helpers.errors import HelpersError, first_line
+from helpers.stores.answers import Order, Profile, Seen
 from helpers.stores.base import BATCH_ROWS, CLIENTS, NAMESPACE, TIERS, TIMEOUT_S, Idiom, Size, Store, Traffic
-from helpers.stores.rows import Activity, Order, Product, Profile, Seen, User
 
 PREFIX = f"{NAMESPACE}:"
 TIER_SETTINGS = {
@@ -62,10 +62,10 @@ class RedisStore(Store):
     def load(
         self,
         *,
-        users: Iterable[User],
-        products: Iterable[Product],
-        activities: Iterable[Activity],
-        orders: Iterable[Order],
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
     ) -> None:
         """Send the commands of the model in pipelines."""
         for table, key, rows in (

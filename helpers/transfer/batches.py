@@ -68,7 +68,8 @@ class Encoder:
         if len(moments) and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
             kept = self._in_order(owners, moments, ids)
             rejected = rows - len(kept)
-            owners, ids, types, text, moments = (x[kept] for x in (owners, ids, types, text, moments))
+            owners, ids, types, text = (x[kept] for x in (owners, ids, types, text))
+            moments = moments[kept]
         order = (self._order.user_id, self._order.score, self._order.highest)
         if rejected == rows:
             return Batch(rows, position, b"", 0, rejected, order)

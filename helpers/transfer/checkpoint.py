@@ -150,7 +150,8 @@ class Checkpoint:
         if results is None or other != self.token.encode():
             raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
         self.renewed = time.monotonic()
-        return results[:count]
+        answers: list[Any] = results[:count]
+        return answers
 
     def renew_when_due(self) -> None:
         """Renew the lease if a third of its time has gone since it was renewed."""

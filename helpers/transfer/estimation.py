@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ def sample(source: Source, connection: resp.Connection, prefix: str) -> Sample:
     """
     under = f"{prefix}migration:sample:{secrets.token_hex(6)}:"
     rows: Counter[str] = Counter()
-    per_row: Counter[str] = Counter()
+    per_row: defaultdict[str, float] = defaultdict(float)
     seconds, known = 0.0, True
     for part in PARTS:
         lines: list[bytes] = []
@@ -87,7 +87,7 @@ def _measure(connection: resp.Connection, commands: bytes, more: int) -> int | N
         if str(error).startswith("NOPERM"):
             return None
         raise connection.refused(error, "sample")
-    sizes = replies[-1][len(words) : len(words) + len(keys)]
+    sizes: list[int] = replies[-1][len(words) : len(words) + len(keys)]
     return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
 
 

@@ -61,7 +61,7 @@ class Inspector:
         self._list = _Collection()
         self._sets: dict[bytes, _Collection] = {}
         self.missing = 0
-        self._looks = {
+        self._looks: dict[bytes, Callable[..., None]] = {
             b"HGETALL": self._hash,
             b"LRANGE": self._elements,
             b"LLEN": self._length,

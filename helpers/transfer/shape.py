@@ -63,7 +63,7 @@ def check_kinds(ask: Ask, where: str) -> None:
 def check_columns(ask: Ask, where: str) -> None:
     """Refuse tables whose columns the model does not hold, or that have no unique key of one column."""
     for table in TABLES:
-        types = dict(
+        types: dict[str, str] = dict(
             ask(
                 "SELECT attname, typname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid "
                 "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",

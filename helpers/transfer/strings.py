@@ -7,6 +7,7 @@ length are copied by one numpy assignment; lengths are few, so a batch of any si
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +161,7 @@ def told(numbers: Numbers) -> bytes | Strings:
 def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
     """Pieces that make a bulk string of RESP, which holds the parts one after the other."""
     known = sum(len(part) for part in parts if isinstance(part, bytes))
-    lengths = sum(part.lengths for part in parts if isinstance(part, Strings)) + known
+    lengths: Numbers = reduce(np.add, [part.lengths for part in parts if isinstance(part, Strings)]) + known
     return [b"$", told(lengths), b"\r\n", *parts, b"\r\n"]
 
 

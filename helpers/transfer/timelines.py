@@ -134,8 +134,8 @@ class Timelines:
             raise self.holdings.damaged(key, fault[1], columns[3][fault[0]], f"element {i}")
         numbers = forms.microseconds(columns[3]).astype("float64")
         for at in np.flatnonzero(numbers != np.array(scores)):
-            number, _, kind, date = rows[at]
-            raise self._apart(places[at], kind + b":" + date, scores[at], int(number), kind)
+            activity, _, kind, date = rows[at]
+            raise self._apart(places[at], kind + b":" + date, scores[at], int(activity), kind)
         return Piece("activities", columns, [key for key, _ in places])
 
     def _apart(

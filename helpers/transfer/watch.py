@@ -3,7 +3,6 @@
 Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (broadcasting mode).
 """
 
-import socket
 from typing import Any
 
 import hiredis
@@ -32,7 +31,7 @@ class Watch:
         self._reader = hiredis.Reader()
         self._client = connections.redis(url, protocol=3, socket_timeout=settings.SILENCE_S)
         try:
-            self._socket: socket.socket = self._client.connection_pool.get_connection()._sock
+            self._socket = connections.redis_socket(self._client)
         except (redis_py.RedisError, OSError) as error:
             raise connections.refused("redis", url, error) from error
         words = [
