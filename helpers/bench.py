@@ -8,17 +8,17 @@ from typing import Any
 
 import jsonschema
 
-from helpers import dataset, decision, results, samples, stores, summary, text
+from helpers import dataset, decision, results, samples, settings, stores, summary, text
 from helpers.comparison_schema import SCHEMA
 from helpers.decision import EQUAL_WEIGHTS
 from helpers.design import DESIGNS, Design, steps
 from helpers.errors import HelpersError
 from helpers.phases import Session
 from helpers.progress import bar as bar_of
+from helpers.results import NOT_MEASURED
 from helpers.stores.base import CLIENTS, Store
 from helpers.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT
 
-NOT_MEASURED = "not measured"
 CONSTANTS = {
     "zipf_exponent": ZIPF_EXPONENT,
     "miss_share": MISS_SHARE,
@@ -49,9 +49,13 @@ def run(
         HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
             then nothing is saved.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r}: no such profile; choose from {', '.join(DESIGNS)}")
-    return measure(DESIGNS[profile], profile=profile, folder=folder, progress=progress, weights=weights)
+    return measure(
+        settings.of_profile(DESIGNS, profile),
+        profile=profile,
+        folder=folder,
+        progress=progress,
+        weights=weights,
+    )
 
 
 def measure(

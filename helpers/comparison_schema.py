@@ -3,20 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
 from helpers.stores import NAMES
 from helpers.stores.base import TIERS
 from helpers.workload import MIXES, OPERATIONS
 
-NUMBER = {"type": "number"}
-POSITIVE = {"type": "number", "exclusiveMinimum": 0}
-COUNT = {"type": "integer", "minimum": 0}
 STORE = {"enum": list(NAMES)}
-INTERVAL = {
-    "type": ["object", "null"],
-    "required": ["value", "low", "high"],
-    "additionalProperties": False,
-    "properties": dict.fromkeys(("value", "low", "high"), NUMBER),
-}
+INTERVAL = interval()
 PERCENTILES = {
     "type": "object",
     "required": ["p50", "p90", "p99", "p99.9"],
@@ -24,37 +17,25 @@ PERCENTILES = {
 }
 
 
-def _object(
-    properties: Mapping[str, Any], *, more: bool = False, optional: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": dict(properties) | dict(optional or {}),
-        "additionalProperties": more,
-    }
-
-
 def _by_store(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(NAMES), "properties": {name: dict(value) for name in NAMES}}
 
 
 def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
-    return _object({verb: dict(value) for verb in OPERATIONS})
+    return record({verb: dict(value) for verb in OPERATIONS})
 
 
 WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}
 QUANTILES = {"type": "array"}  # of numbers; checking thousands one by one takes seconds
 HISTOGRAM = {"type": ["string", "null"], "minLength": 1}  # of helpers.histograms; null without its library
-OPTIONAL = {"type": ["number", "null"]}
-TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+TEXTS = mapping(TEXT)
 
-LATENCY = _object(
+LATENCY = record(
     WHERE
     | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
     | {"quantiles_us": QUANTILES}
 )
-RATIO = _object(
+RATIO = record(
     WHERE
     | {
         "store": STORE,
@@ -66,26 +47,26 @@ RATIO = _object(
     }
     | {"p": NUMBER, "p_holm": NUMBER, "shown": {"type": "boolean"}}
 )
-THROUGHPUT = _object(
+THROUGHPUT = record(
     {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
     | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
     | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
 )
-OPEN_LOOP = _object(
+OPEN_LOOP = record(
     {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
     | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
     | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
     | {"client_busy_share": NUMBER}
 )
-COUNTS = _object(
+COUNTS = record(
     {
         "idle_rss_mb": OPTIONAL,
         "definitions": COUNT,
-        "sent": _by_verb(_object({"round_trips": COUNT, "statements": COUNT})),
+        "sent": _by_verb(record({"round_trips": COUNT, "statements": COUNT})),
         "records_written": _by_verb(COUNT),
         "commands": _by_verb({"type": "string"}),
         "atomic": _by_verb({"type": "string"}),
-        "size": _object(
+        "size": record(
             {
                 "memory_bytes": {"type": ["integer", "null"]},
                 "disk_bytes": {"type": ["integer", "null"]},
@@ -94,16 +75,16 @@ COUNTS = _object(
         ),
     }
 )
-SIDES = _object(
-    {"ours_us": _object(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"theirs_us": _object(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+SIDES = record(
+    {"ours_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"theirs_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
     | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
     more=True,
 )
 CROSS_CHECK = {
     "oneOf": [
-        _object({"not measured": {"type": "string"}}),
-        _object(
+        record({"not measured": {"type": "string"}}),
+        record(
             {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
             | {"one_client": SIDES, "many_clients": SIDES},
             more=True,
@@ -111,15 +92,15 @@ CROSS_CHECK = {
     ]
 }
 
-SCHEMA: Mapping[str, Any] = _object(
+SCHEMA: Mapping[str, Any] = record(
     {
-        "design": _object(
+        "design": record(
             {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True
         ),
         "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
         "tiers": {"type": "object", "required": ["relaxed"], "additionalProperties": _by_store(TEXTS)},
         "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
-        "floors": _object(
+        "floors": record(
             {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
         ),
         "counts": _by_store(COUNTS),

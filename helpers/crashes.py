@@ -15,10 +15,9 @@ from typing import Any
 
 import jsonschema
 
-from helpers import connections, moments, population, results
+from helpers import connections, moments, population, results, settings
 from helpers.campaign import BATCH_ROWS, Campaign
 from helpers.crashes_schema import SCHEMA, VICTIMS
-from helpers.errors import HelpersError
 from helpers.judge import VERDICTS
 from helpers.mover import PHASES
 from helpers.progress import bar
@@ -71,9 +70,7 @@ def run(
     Raises:
         HelpersError: no such profile, or a server cannot be started here.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(DESIGNS)}")
-    design, began = DESIGNS[profile], time.monotonic()
+    design, began = settings.of_profile(DESIGNS, profile), time.monotonic()
     trials: list[dict[str, Any]] = []
     with scratch.postgres() as source, scratch.redis(*REDIS) as target:
         population.populate(source.url, **design.rows, seed=seed, progress=False)

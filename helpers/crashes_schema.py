@@ -1,28 +1,16 @@
 """What the data of a saved kill campaign must look like, as JSON Schema."""
 
-from typing import Any
-
 from helpers.judge import VERDICTS
 from helpers.mover import PHASES
+from helpers.shapes import COUNT, SECONDS, mapping, record
 
 VICTIMS = ("mover", "redis", "postgres")
-COUNT = {"type": "integer", "minimum": 0}
-SECONDS = {"type": "number", "minimum": 0}
+COUNTS = mapping(COUNT)
 TEXTS = {"type": "array", "items": {"type": "string"}}
-COUNTS = {"type": "object", "additionalProperties": COUNT}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
-VERDICT = _object(dict.fromkeys(VERDICTS, COUNT))
-KILL = _object(
+VERDICT = record(dict.fromkeys(VERDICTS, COUNT))
+KILL = record(
     {
         "at_s": SECONDS,
         "phase": {"enum": list(PHASES)},
@@ -30,7 +18,7 @@ KILL = _object(
         "changed": {"enum": [None, "behind", "ahead"]},
     }
 )
-TRIAL = _object(
+TRIAL = record(
     {
         "victim": {"enum": list(VICTIMS)},
         "number": COUNT,
@@ -49,22 +37,22 @@ TRIAL = _object(
         "seconds": SECONDS,
     }
 )
-SUMMARY = _object(
+SUMMARY = record(
     dict.fromkeys(("kills", "trials", "too_late", "changed", "behind", "faults"), COUNT)
     | {"phases": COUNTS, "after": COUNTS, "verify": VERDICT, "judge": VERDICT}
 )
-SCHEMA = _object(
+SCHEMA = record(
     {
         "seed": {"type": "integer"},
         "batch_rows": COUNT,
         "rows": COUNTS,
-        "wanted": _object(dict.fromkeys(VICTIMS, COUNT)),
+        "wanted": record(dict.fromkeys(VICTIMS, COUNT)),
         "appendfsync": {"const": "always"},
-        "undisturbed": _object(
+        "undisturbed": record(
             dict.fromkeys(("begun_s", "loaded_s", "verified_s", "ended_s"), SECONDS) | {"runs": COUNT}
         ),
         "seconds": SECONDS,
         "trials": {"type": "array", "items": TRIAL},
-        "summary": _object(dict.fromkeys(VICTIMS, SUMMARY)),
+        "summary": record(dict.fromkeys(VICTIMS, SUMMARY)),
     }
 )

@@ -23,6 +23,7 @@ import redis as redis_py
 
 from helpers import floors, loops, results, statistics, stores, text
 from helpers.errors import HelpersError, first_line
+from helpers.results import NOT_MEASURED
 from helpers.stores.base import CLIENTS
 from helpers.stores.redis import RedisStore
 from helpers.workload import Operation
@@ -40,7 +41,6 @@ REQUESTS = 2000
 PATIENCE_S = 30
 """``redis-benchmark`` goes on asking when its server is gone; after so long it is ended."""
 NULL = Operation("null_op", ())
-NOT_MEASURED = "not measured"
 USER = "cross-check-"
 
 

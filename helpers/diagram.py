@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from helpers.catalogue import short_type
 from helpers.errors import HelpersError
 
 PROGRAM = "graphviz-pure"
@@ -21,12 +22,6 @@ PADDING = 3  # points
 HEAD = "#1F3A5F"
 KEY_ROW = "#EEF2F8"
 GREY = "#555555"
-SHORT = {
-    "character varying": "varchar",
-    "timestamp without time zone": "timestamp",
-    "timestamp with time zone": "timestamptz",
-    "double precision": "float8",
-}
 # Graphviz draws the first part of a shape nearest to the table: a bar then a circle reads "zero or one".
 EXACTLY_ONE, ZERO_OR_ONE, ZERO_OR_MANY = "teetee", "teeodot", "crowodot"
 
@@ -140,7 +135,7 @@ def _rows(table: Mapping[str, Any]) -> str:
             mark for mark, members in (("PK", primary), ("FK", foreign), ("UK", unique)) if name in members
         ]
         shade = f' bgcolor="{KEY_ROW}"' if name in primary else ""
-        kind, null = _short(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
+        kind, null = short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
         mark = ",".join(marks) or " "
         cells = (
             (
@@ -189,12 +184,6 @@ def box(name: str, rows: str, *, kind: str = "") -> str:
         f'bgcolor="white">'
         f"{title}{rows}</table>"
     )
-
-
-def _short(type_: str) -> str:
-    for long, short in SHORT.items():
-        type_ = type_.replace(long, short)
-    return type_
 
 
 def _left(column: str) -> str:

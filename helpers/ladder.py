@@ -17,7 +17,7 @@ from typing import Any
 import redis as redis_py
 from redis._parsers import _RESP2Parser
 
-from helpers import connections, growth, population, results, rungs, schema, servers, verification
+from helpers import connections, growth, population, results, rungs, schema, servers, settings, verification
 from helpers.errors import HelpersError
 from helpers.progress import bar
 from helpers.rungs import Bench
@@ -69,13 +69,12 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     Raises:
         HelpersError: no such profile, or rungs that did not do the same work.
     """
-    if profile not in SIZES:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(SIZES)}")
+    sizes = settings.of_profile(SIZES, profile)
     admin = connections.postgres()
     try:
         schema.ensure_schema(admin, SCHEMA)
         source = connections.with_schema(servers.url("postgres"), SCHEMA)
-        population.populate(source, **SIZES[profile], replace=True, progress=False)
+        population.populate(source, **sizes, replace=True, progress=False)
         with (
             scratch.redis("appendonly no", 'save ""') as server,
             tempfile.TemporaryDirectory() as directory,

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from helpers.errors import HelpersError, first_line
 from helpers.stores.base import Store
 from helpers.workload import READS, Operation
@@ -198,9 +196,3 @@ def _server_cpu_s(store: Store) -> float | None:
         return store.server_cpu_s()
     except store.ERRORS:
         return None
-
-
-def lag_us(run: Run) -> np.ndarray:
-    """Send lag of each operation of an open-loop run."""
-    lags: np.ndarray = np.asarray(run.latency_us) - np.asarray(run.service_us)
-    return lags

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-NOT_MEASURED = "not measured"
+from helpers.results import NOT_MEASURED
+from helpers.shapes import COUNT, SECONDS, TEXT, mapping, record
+
 PARTS: Mapping[str, str] = {
     "redis_replica": "Redis, primary and replica",
     "redis_cluster": "Redis Cluster",
@@ -11,19 +13,6 @@ PARTS: Mapping[str, str] = {
     "cassandra_ring": "Cassandra, ring",
 }
 """The parts of the data, and what they are called."""
-
-COUNT = {"type": "integer", "minimum": 0}
-SECONDS = {"type": "number", "minimum": 0}
-TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-
-
-def _object(properties: Mapping[str, Any], *, more: bool = False) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": dict(properties),
-        "additionalProperties": more,
-    }
 
 
 COUNTS = {
@@ -33,7 +22,7 @@ COUNTS = {
     "unasked": COUNT,
     "outage_s": SECONDS,
 }
-TIER = _object(COUNTS | {"errors": {"type": "object", "additionalProperties": COUNT}})
+TIER = record(COUNTS | {"errors": mapping(COUNT)})
 POINT = {
     "type": "array",
     "prefixItems": [SECONDS, SECONDS, {"enum": [0, 1]}],
@@ -50,23 +39,23 @@ EVENT = {
 MEASURED = {"nodes": {"type": "integer", "minimum": 2}, "version": {"type": "string"}} | COUNTS | {
     "timeline": POINTS,
     "events": {"type": "array", "items": EVENT},
-    "settings": TEXTS,
-    "tiers": {"type": "object", "additionalProperties": TIER, "minProperties": 1},
+    "settings": mapping(TEXT),
+    "tiers": mapping(TIER, least=1),
     "found": {"type": "object"},
 }  # fmt: skip
-BY_TIER = {"type": "object", "additionalProperties": TIER, "minProperties": 1}
-LARGEST = _object({"median": SECONDS, "max": SECONDS})
+BY_TIER = mapping(TIER, least=1)
+LARGEST = record({"median": SECONDS, "max": SECONDS})
 
 
 def _part(found: Mapping[str, Any]) -> dict[str, Any]:
     """A part: not measured, or with at least these findings."""
-    whole = _object({**MEASURED, "found": _object(found, more=True)})
-    missing = _object({NOT_MEASURED: {"type": "string", "minLength": 1}})
+    whole = record({**MEASURED, "found": record(found, more=True)})
+    missing = record({NOT_MEASURED: {"type": "string", "minLength": 1}})
     return {"if": {"required": [NOT_MEASURED]}, "then": missing, "else": whole}
 
 
 REPLICA = {
-    "cases": _object({"killed": BY_TIER, "cut off": BY_TIER}),
+    "cases": record({"killed": BY_TIER, "cut off": BY_TIER}),
     "outages_s": {"type": "object", "additionalProperties": {"type": "array", "items": SECONDS}},
     "lost_at": POINTS,
     "only_on_old_primary": {"type": "object"},
@@ -75,17 +64,17 @@ REPLICA = {
     "cut_s": SECONDS,
     "refused_alone": {"type": "string"},
 }
-KILL = _object(
+KILL = record(
     {"tier": {"type": "string"}, "took_over_s": SECONDS, "outage_s": SECONDS}
     | {"others": COUNT, "others_failed": COUNT, "others_outage_s": SECONDS}
 )
-ORDER = _object(
-    {"way": {"type": "string"}, "keys": {"type": "object", "additionalProperties": COUNT}}
+ORDER = record(
+    {"way": {"type": "string"}, "keys": mapping(COUNT)}
     | {"nodes": COUNT, "driver": {"type": "string"}, "server": {"type": "string"}}
 )
 CLUSTER = {
-    "cases": _object({"slots moved": BY_TIER, "master killed": BY_TIER}),
-    "move": _object(
+    "cases": record({"slots moved": BY_TIER, "master killed": BY_TIER}),
+    "move": record(
         {"slots": COUNT, "keys": COUNT, "seconds": SECONDS}
         | dict.fromkeys(("MOVED", "ASK", "TRYAGAIN"), COUNT)
     ),
@@ -95,7 +84,7 @@ CLUSTER = {
     "lost_at": POINTS,
     "order": {"type": "array", "items": ORDER, "minItems": 1},
 }
-SCHEMA: Mapping[str, Any] = _object(
+SCHEMA: Mapping[str, Any] = record(
     {
         "redis_replica": _part(REPLICA),
         "redis_cluster": _part(CLUSTER),

@@ -21,6 +21,7 @@ import redis as redis_py
 
 from helpers import connections, loops, model, settings, statistics, stores, text
 from helpers.errors import HelpersError, first_line
+from helpers.results import NOT_MEASURED
 from helpers.rows import REFERENCE
 from helpers.scale_summary import SHARES
 from helpers.schema import Activity
@@ -31,7 +32,6 @@ from helpers.stores.cassandra import CassandraStore
 from helpers.stores.mongodb import MongoStore
 from helpers.workload import Operation
 
-NOT_MEASURED = "not measured"
 STEPS = {"quick": 2, "full": 6}
 """How often ``measure`` calls ``step``."""
 SEED = 13

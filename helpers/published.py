@@ -8,6 +8,7 @@ from typing import Any
 
 from helpers.errors import HelpersError, first_line
 from helpers.settings import project_root
+from helpers.shapes import WORDS, record
 
 STORES = ("redis", "mongodb", "cassandra")
 FIGURES = ("throughput", "read", "insert", "round trip")
@@ -18,19 +19,9 @@ TEXTS = {
     "propertyNames": {"enum": list(STORES)},
     "additionalProperties": {"type": "string"},
 }
-TEXT = {"type": "string", "minLength": 1}
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": dict(properties),
-        "additionalProperties": False,
-    }
-
-
-FIGURE = _object(
+FIGURE = record(
     {
         "store": {"enum": list(STORES)},
         "figure": {"enum": list(FIGURES)},
@@ -39,31 +30,31 @@ FIGURE = _object(
         "unit": {"enum": list(UNITS)},
     }
 )
-SETTING = _object(
+SETTING = record(
     {
-        "name": TEXT,
+        "name": WORDS,
         "nodes": {"type": "integer", "minimum": 1},
         "clients": {"type": "integer", "minimum": 1},
         "files": TEXTS,
         "figures": {"type": "array", "items": FIGURE, "minItems": 1},
     }
 )
-SOURCE = _object(
+SOURCE = record(
     {
         "key": {"type": "string", "pattern": "^[a-z0-9-]+$"},
-        "author": TEXT,
-        "title": TEXT,
+        "author": WORDS,
+        "title": WORDS,
         "url": {"type": "string", "pattern": "^https://"},
         "read": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"},
-        "measured": TEXT,
+        "measured": WORDS,
         "versions": TEXTS,
-        "workload": TEXT,
+        "workload": WORDS,
         "durability": TEXTS,
-        "differs": {"type": "array", "items": TEXT, "minItems": 1},
+        "differs": {"type": "array", "items": WORDS, "minItems": 1},
         "settings": {"type": "array", "items": SETTING, "minItems": 1},
     }
 )
-SCHEMA: Mapping[str, Any] = _object({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
+SCHEMA: Mapping[str, Any] = record({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
 
 
 @dataclass(frozen=True)

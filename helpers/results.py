@@ -49,6 +49,9 @@ LIBRARIES = (
     "matplotlib",
 )
 
+NOT_MEASURED = "not measured"
+"""The key under which a part of a kind's data says why it was not measured."""
+
 ENVIRONMENT = ("processor", "cores", "memory_mb", "kernel", "python", "libraries", "servers")
 """What the environment record of every result holds."""
 
@@ -86,15 +89,31 @@ class Results(Mapping[str, Record]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def require(self, kind: str) -> dict[str, Any]:
-        """The data of a kind.
+    def require(self, kind: str, *parts: str) -> dict[str, Any]:
+        """The data of a kind, which hold these parts at least.
 
         Raises:
-            Missing: that kind was not measured.
+            Missing: that kind, or one of these parts, was not measured.
         """
         if kind not in self._records:
             raise Missing(f"{kind}: not measured; run the notebook or command that saves it")
-        return self._records[kind].data
+        data = self._records[kind].data
+        for part in parts:
+            if not data.get(part):
+                raise Missing(f"{kind}: {part.replace('_', ' ')} not measured")
+        return data
+
+    def part(self, kind: str, name: str) -> Any:
+        """A part of the data of a kind.
+
+        Raises:
+            Missing: that kind, or that part of it, was not measured.
+        """
+        return self.require(kind, name)[name]
+
+    def find(self, kind: str, name: str) -> Any:
+        """A part of the data of a kind, None where it was not measured."""
+        return self._records[kind].data.get(name) if kind in self._records else None
 
     @property
     def profile(self) -> str | None:

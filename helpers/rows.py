@@ -66,7 +66,6 @@ class Rows:
             if not 1 <= number <= LARGEST_ID:
                 raise HelpersError(f"--{table} {number}: give a whole number from 1 to {LARGEST_ID:,}")
         self.seed = seed
-        self._reference = reference
         self._start = reference - timedelta(microseconds=YEAR_US)
         digest = hashlib.sha256(f"{seed} registrations".encode()).digest()
         self._offset = int.from_bytes(digest[:8], "big")

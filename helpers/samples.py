@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
 
 FILE = "comparison-samples.jsonl.gz"
 LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
-VERBS = {letter: verb for verb, letter in LETTERS.items()}
 PHASES = ("warm-up", "closed", "concurrency", "open")
 
 

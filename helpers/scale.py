@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import psycopg2
 
-from helpers import answers, dataset, design, loops, outgrown, results, scale_summary, stores, text
+from helpers import answers, dataset, design, loops, outgrown, results, scale_summary, settings, stores, text
 from helpers.dataset import Dataset
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar as bar_of
@@ -87,9 +87,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
             then nothing is saved.
     """
-    if profile not in PLANS:
-        raise HelpersError(f"profile {profile!r}: no such profile; choose from {', '.join(PLANS)}")
-    return measure(PLANS[profile], profile=profile, folder=folder, progress=progress)
+    return measure(settings.of_profile(PLANS, profile), profile=profile, folder=folder, progress=progress)
 
 
 def measure(

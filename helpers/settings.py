@@ -2,16 +2,27 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
 from helpers.errors import HelpersError
 
+Design = TypeVar("Design")
+
 NAMES = ("postgres", "redis", "mongodb", "cassandra")
 """The four servers, in the order in which they are shown."""
+
+LABELS: Mapping[str, str] = {
+    "redis": "Redis",
+    "mongodb": "MongoDB",
+    "cassandra": "Cassandra",
+    "postgres": "PostgreSQL",
+}
+"""What they are called in sentences, tables and figures."""
 
 SCHEMES = {
     "postgres": ("postgresql", "postgres"),
@@ -127,3 +138,14 @@ def address(url: str) -> str:
     host = host or os.environ.get("PGHOST") or "local"
     port = words.get("port", os.environ.get("PGPORT", "5432"))
     return f"{host}:{port}" if port else host
+
+
+def of_profile(designs: Mapping[str, Design], profile: str) -> Design:
+    """The design of a profile.
+
+    Raises:
+        HelpersError: no such profile.
+    """
+    if profile not in designs:
+        raise HelpersError(f"profile {profile!r} is not one of {', '.join(designs)}")
+    return designs[profile]

@@ -1,6 +1,6 @@
 """The seeded stream of operations that all three stores are given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -130,11 +130,3 @@ def arrivals(random: np.random.Generator, rate_per_s: float, seconds: float) -> 
     """Times in seconds from the start at which requests of a Poisson process arrive, in order."""
     count = max(1, round(rate_per_s * seconds))
     return np.cumsum(random.exponential(1 / rate_per_s, count))
-
-
-def by_verb(operations: Sequence[Operation]) -> dict[str, int]:
-    """How many operations of each verb a stream holds."""
-    counts = dict.fromkeys(OPERATIONS, 0)
-    for operation in operations:
-        counts[operation.verb] += 1
-    return counts

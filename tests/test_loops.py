@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import datetime
 
+import numpy as np
 import pytest
 
 from helpers import floors, loops, samples, stores
@@ -43,6 +44,10 @@ class Sleeper:
         if self.fail_from <= number < self.fail_to:
             raise OSError("told to fail")
         return number
+
+
+def _lags_us(run):
+    return np.asarray(run.latency_us) - np.asarray(run.service_us)
 
 
 def test_closed_loop_times_each_operation():
@@ -85,13 +90,13 @@ def test_open_loop_counts_from_when_operations_were_due():
     run = loops.open_loop(Sleeper(0.01), [READ] * 10, [0.0] * 10, clients=1)
     assert max(run.latency_us) >= 95_000
     assert max(run.service_us) < 60_000
-    assert loops.lag_us(run).max() >= 85_000
+    assert _lags_us(run).max() >= 85_000
 
 
 def test_open_loop_does_not_send_before_the_time():
     run = loops.open_loop(Sleeper(0.0), [READ] * 5, [0.02 * n for n in range(5)], clients=4)
     assert run.wall_s >= 0.08
-    assert loops.lag_us(run).min() >= 0
+    assert _lags_us(run).min() >= 0
 
 
 def test_a_server_killed_in_a_block_ends_it_with_its_errors_counted(state_folder):

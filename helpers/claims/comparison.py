@@ -21,7 +21,7 @@ from helpers.claims.comparison_tables import (
     space_table,
     throughput_table,
 )
-from helpers.figures.style import LABELS
+from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, plural, three
 from helpers.workload import OPERATIONS
 

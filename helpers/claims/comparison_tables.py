@@ -1,24 +1,16 @@
 """Tables of the comparison, as data frames made from saved results."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from helpers import decision
-from helpers.figures.style import LABELS
 from helpers.results import Missing, Results
+from helpers.settings import LABELS
 from helpers.text import count, duration_us, size_bytes, three
 from helpers.workload import MIXES, OPERATIONS
 
 NONE = "n/a"
-
-
-def _data(results: Results, part: str) -> Mapping[str, Any]:
-    data = results.require("comparison")
-    if not data.get(part):
-        raise Missing(f"comparison: {part.replace('_', ' ')} not measured")
-    return data
 
 
 def _cell(interval: Mapping[str, float] | None) -> str:
@@ -29,9 +21,14 @@ def _cell(interval: Mapping[str, float] | None) -> str:
     return f"{duration_us(interval['value'])} ({low} to {high})"
 
 
+def short_cell(interval: Mapping[str, float] | None) -> str:
+    """``123 µs`` as a cell, or n/a where there are too few samples for an interval."""
+    return NONE if interval is None else duration_us(interval["value"])
+
+
 def idioms_table(results: Results) -> pd.DataFrame:
     """Each operation in each store: its commands, what was counted on the wire, and what is atomic."""
-    counts = _data(results, "counts")["counts"]
+    counts = results.part("comparison", "counts")
     rows = []
     for operation in OPERATIONS:
         for store, found in counts.items():
@@ -51,7 +48,7 @@ def idioms_table(results: Results) -> pd.DataFrame:
 
 def answers_table(results: Results) -> pd.DataFrame:
     """How many questions of each kind were answered alike by all stores."""
-    asked = _data(results, "answers")["answers"]
+    asked = results.part("comparison", "answers")
     names = {"misses": "of these, about something that does not exist", "while timing": "kept while timing"}
     kinds = [kind for kind in asked if kind != "misses"] + ["misses"]
     return pd.DataFrame(
@@ -63,7 +60,7 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = "50/
     """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
     interval.
     """
-    found = [row for row in _data(results, "latency")["latency"] if (row["tier"], row["mix"]) == (tier, mix)]
+    found = [row for row in results.part("comparison", "latency") if (row["tier"], row["mix"]) == (tier, mix)]
     if not found:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
     return pd.DataFrame(
@@ -93,7 +90,7 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
                 "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
                 "difference": "shown" if row["shown"] else "not shown",
             }
-            for row in _data(results, "ratios")["ratios"]
+            for row in results.part("comparison", "ratios")
             if (row["tier"], row["mix"]) == (tier, mix)
         ]
     )
@@ -108,12 +105,12 @@ def throughput_table(results: Results) -> pd.DataFrame:
                 "clients": row["clients"],
                 "operations per second": count(row["per_s"]),
                 "95 % interval": f"{count(row['low'])} to {count(row['high'])}" if row["low"] else NONE,
-                "p50": _short(row["percentiles_us"]["p50"]),
-                "p99": _short(row["percentiles_us"]["p99"]),
+                "p50": short_cell(row["percentiles_us"]["p50"]),
+                "p99": short_cell(row["percentiles_us"]["p99"]),
                 "client busy": f"{100 * row['client_busy_share']:.0f} %",
                 "limit": "client" if row["client_bound"] else "",
             }
-            for row in _data(results, "throughput")["throughput"]
+            for row in results.part("comparison", "throughput")
         ]
     )
 
@@ -126,13 +123,13 @@ def open_loop_table(results: Results) -> pd.DataFrame:
                 "store": LABELS[row["store"]],
                 "offered per second": count(row["offered_per_s"]),
                 "achieved": count(row["achieved_per_s"]),
-                "latency p50": _short(row["latency_us"]["p50"]),
-                "latency p99": _short(row["latency_us"]["p99"]),
-                "service p50": _short(row["service_us"]["p50"]),
-                "service p99": _short(row["service_us"]["p99"]),
-                "send lag p50": _short(row["lag_us"]["p50"]),
+                "latency p50": short_cell(row["latency_us"]["p50"]),
+                "latency p99": short_cell(row["latency_us"]["p99"]),
+                "service p50": short_cell(row["service_us"]["p50"]),
+                "service p99": short_cell(row["service_us"]["p99"]),
+                "send lag p50": short_cell(row["lag_us"]["p50"]),
             }
-            for row in _data(results, "open_loop")["open_loop"]
+            for row in results.part("comparison", "open_loop")
         ]
     )
 
@@ -141,7 +138,7 @@ def floors_table(results: Results) -> pd.DataFrame:
     """What no operation can be faster than: echo, null operation of each driver; and one flush to the
     disk.
     """
-    floors = _data(results, "floors")["floors"]
+    floors = results.part("comparison", "floors")
     named = {"TCP echo": floors["echo_us"]}
     named |= {f"null operation, {LABELS[store]}": found for store, found in floors["null_op_us"].items()}
     named["flush to disk (fsync)"] = floors["fsync_us"]
@@ -163,7 +160,7 @@ def cost_table(results: Results) -> pd.DataFrame:
                 "client": duration_us(found["client_cpu_us"]),
                 "server": NONE if found["server_cpu_us"] is None else duration_us(found["server_cpu_us"]),
             }
-            for store, mixes in _data(results, "cost")["cost"].items()
+            for store, mixes in results.part("comparison", "cost").items()
             for mix, found in mixes.items()
             if mix in MIXES
         ]
@@ -175,7 +172,7 @@ def settings_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
-            for tier, stores in _data(results, "tiers")["tiers"].items()
+            for tier, stores in results.part("comparison", "tiers").items()
             for store, found in stores.items()
             for setting, value in found.items()
         ]
@@ -185,7 +182,7 @@ def settings_table(results: Results) -> pd.DataFrame:
 def space_table(results: Results) -> pd.DataFrame:
     """What the stored data take in memory and on disk, as far as each server says it."""
     rows = []
-    for store, found in _data(results, "counts")["counts"].items():
+    for store, found in results.part("comparison", "counts").items():
         size = found["size"]
         rows.append(
             {
@@ -204,7 +201,7 @@ def measures_table(results: Results) -> pd.DataFrame:
     better.
     """
     rows = []
-    for measure in decision.measures(_data(results, "counts")):
+    for measure in decision.measures(results.require("comparison", "counts")):
         better = "less is better" if measure.less_is_better else "more is better"
         values = {LABELS[store]: three(value) for store, value in measure.values.items()}
         what = f"{measure.label}{', ' + measure.unit if measure.unit else ''}"
@@ -221,7 +218,7 @@ def decision_table(results: Results, weights: Mapping[str, float] | None = None)
         results: with a comparison.
         weights: by criterion; those of the run when None.
     """
-    data = _data(results, "counts")
+    data = results.require("comparison", "counts")
     chosen = data["weights"] if weights is None else weights
     scored = decision.scores(data)
     whole = sum(chosen.get(criterion, 0.0) for criterion in scored)
@@ -238,7 +235,3 @@ def decision_table(results: Results, weights: Mapping[str, float] | None = None)
         {"criterion": "Result", "weight": "100 %"} | {LABELS[s]: f"{t:.2f}" for s, t in total.items()}
     )
     return pd.DataFrame(rows)
-
-
-def _short(interval: Mapping[str, float] | None) -> str:
-    return NONE if interval is None else duration_us(interval["value"])

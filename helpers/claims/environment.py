@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from helpers.results import LIBRARIES, Missing, Record, Results
+from helpers.settings import LABELS, NAMES
 from helpers.text import join, plural
 
 TITLES: Mapping[str, str] = {
@@ -20,13 +21,6 @@ TITLES: Mapping[str, str] = {
     "crashes": "Kill campaign",
     "ladder": "Ladder of loaders",
 }
-SERVERS: Mapping[str, str] = {
-    "postgres": "PostgreSQL",
-    "redis": "Redis",
-    "mongodb": "MongoDB",
-    "cassandra": "Cassandra",
-}
-MACHINE = ("processor", "cores", "memory_mb", "system", "kernel", "machine", "python")
 
 
 def machine(results: Results) -> str:
@@ -44,7 +38,7 @@ def versions(results: Results) -> str:
     found = _server_versions(results)
     if not found:
         return "The versions of the servers are not known: nothing was measured on them."
-    named = [f"{SERVERS[name]} {' and '.join(numbers)}" for name, numbers in found.items()]
+    named = [f"{LABELS[name]} {' and '.join(numbers)}" for name, numbers in found.items()]
     return f"The servers were {join(named)}."
 
 
@@ -100,7 +94,7 @@ def versions_table(results: Results) -> pd.DataFrame:
         ("Kernel", _all(environments, "kernel")),
         ("Python", _all(environments, "python")),
     ]
-    rows += [(SERVERS.get(name, name), " and ".join(v)) for name, v in _server_versions(results).items()]
+    rows += [(LABELS.get(name, name), " and ".join(v)) for name, v in _server_versions(results).items()]
     for library in LIBRARIES:
         found = sorted({env["libraries"][library] for env in environments if library in env["libraries"]})
         rows += [(f"`{library}`", " and ".join(found))] * bool(found)
@@ -120,7 +114,7 @@ def _server_versions(results: Results) -> dict[str, list[str]]:
     for record in results.values():
         for name, version in record.environment["servers"].items():
             found.setdefault(name, set()).add(version)
-    return {name: sorted(found[name]) for name in SERVERS if name in found}
+    return {name: sorted(found[name]) for name in NAMES if name in found}
 
 
 def _all(environments: list[dict[str, Any]], key: str) -> str:

@@ -1,20 +1,14 @@
 """Sentences and tables on the migration, computed from the result ``migration``."""
 
-from typing import Any
-
 import pandas as pd
 
 from helpers.results import Results
 from helpers.text import count, join, plural, size_bytes
 
 
-def _part(results: Results, kind: str, name: str) -> Any:
-    return results[kind].data.get(name) if kind in results else None
-
-
 def course(results: Results) -> str:
     """What was migrated, and what the verification said."""
-    part = _part(results, "migration", "course")
+    part = results.find("migration", "course")
     if not part:
         return "Whether the course's data was migrated was not measured."
     rows = join([f"{count(number)} {table}" for table, number in part["rows_read"].items()])
@@ -33,7 +27,7 @@ def course(results: Results) -> str:
 
 def plan(results: Results) -> str:
     """What the dry run estimated, and what it left behind."""
-    part = _part(results, "migration", "dry_run")
+    part = results.find("migration", "dry_run")
     if not part:
         return "The dry run was not measured."
     left = part["keys_after"] - part["keys_before"]
@@ -45,7 +39,7 @@ def plan(results: Results) -> str:
 
 def refused(results: Results) -> str:
     """Whether a target with foreign keys was refused before anything was written."""
-    part = _part(results, "migration", "refused")
+    part = results.find("migration", "refused")
     if not part:
         return "The refusal was not measured."
     if part["before"] == part["after"]:
@@ -57,7 +51,7 @@ def damage(results: Results) -> str:
     """How much of the damage the verifier found, how much a count of keys would have shown, and the
     repair.
     """
-    cases = _part(results, "migration", "damage")
+    cases = results.find("migration", "damage")
     if not cases:
         return "Damage was not measured."
     found = [case for case in cases if case["found"]]
@@ -78,7 +72,7 @@ def damage(results: Results) -> str:
 
 def kill(results: Results) -> str:
     """What was there after the kill, and after the resumption."""
-    part = _part(results, "migration", "kill")
+    part = results.find("migration", "kill")
     if not part:
         return "Kill and resume was not measured."
     total = sum(part["rows_read"].values())
@@ -102,7 +96,7 @@ def kill(results: Results) -> str:
 
 def again(results: Results) -> str:
     """What a count and the verification said after the source had changed, and what was caught up."""
-    part = _part(results, "migration", "again")
+    part = results.find("migration", "again")
     if not part:
         return "Running again over an older load was not measured."
     rows = sum(part["rows"].values())
@@ -126,7 +120,7 @@ def again(results: Results) -> str:
 
 def rejects(results: Results) -> str:
     """Which rows were rejected and why, and that the rest went on."""
-    part = _part(results, "migration", "rejects")
+    part = results.find("migration", "rejects")
     if not part:
         return "Rejected rows were not measured."
     number = sum(part["rows_rejected"].values())
@@ -144,7 +138,7 @@ def rejects(results: Results) -> str:
 
 def back(results: Results) -> str:
     """Whether the tables made from Redis alone are those that were migrated, rejected rows apart."""
-    part = _part(results, "migration", "back")
+    part = results.find("migration", "back")
     if not part:
         return "The way back was not measured."
     rows, rejected = sum(part["rows"].values()), sum(part["rejected"].values())
@@ -165,7 +159,7 @@ def back(results: Results) -> str:
 
 def persistence(results: Results) -> str:
     """What was left after a kill -9 of Redis."""
-    part = _part(results, "migration", "persistence")
+    part = results.find("migration", "persistence")
     if not part:
         return "Persistence was not measured."
     kept = (

@@ -1,7 +1,5 @@
 """Sentences and tables on the Redis model, computed from the result ``modeling``."""
 
-from typing import Any
-
 import pandas as pd
 
 from helpers.results import Results
@@ -11,13 +9,9 @@ NEAR = 0.05
 """Shares that differ by less are called equal: MEMORY USAGE is exact, but the allocator rounds."""
 
 
-def _part(results: Results, name: str) -> Any:
-    return results["modeling"].data.get(name) if "modeling" in results else None
-
-
 def duplicates(results: Results) -> str:
     """How many of several events each pattern kept."""
-    part = _part(results, "duplicates")
+    part = results.find("modeling", "duplicates")
     if not part:
         return "What becomes of equal events was not measured."
     lost = part["events"] - part["set_without_id"]
@@ -31,7 +25,7 @@ def duplicates(results: Results) -> str:
 
 def thresholds(results: Results) -> str:
     """Which encodings changed, and the largest step in memory."""
-    part = {name: found for name, found in (_part(results, "thresholds") or {}).items() if found}
+    part = {name: found for name, found in (results.find("modeling", "thresholds") or {}).items() if found}
     if not part:
         return "Where encodings change was not measured."
     changes = [
@@ -49,7 +43,7 @@ def thresholds(results: Results) -> str:
 
 def memory(results: Results) -> str:
     """What list and sorted set need per activity, for the longest history."""
-    records = _part(results, "memory")
+    records = results.find("modeling", "memory")
     if not records:
         return "The memory of list and sorted set was not measured."
     longest = max(records, key=lambda record: record["length"])
@@ -71,7 +65,7 @@ def memory(results: Results) -> str:
 
 def mongodb_embedding(results: Results) -> str:
     """How many activities one document could hold."""
-    part = _part(results, "mongodb")
+    part = results.find("modeling", "mongodb")
     if not part or not part["embedded_activities"]:
         return "The size of an embedded document was not measured."
     each = part["embedded_bytes"] / part["embedded_activities"]
@@ -86,7 +80,7 @@ def mongodb_embedding(results: Results) -> str:
 
 def precision(results: Results) -> str:
     """In which stores dates came back exactly."""
-    part = _part(results, "precision")
+    part = results.find("modeling", "precision")
     if not part:
         return "Whether dates come back exactly was not measured."
     labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}

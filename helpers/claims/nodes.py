@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.nodes_schema import NOT_MEASURED, PARTS
-from helpers.results import Results
+from helpers.nodes_schema import PARTS
+from helpers.results import NOT_MEASURED, Results
 from helpers.text import count, duration_us, join, plural
 
 Claim = Callable[[Results], str]

@@ -7,8 +7,8 @@ import pandas as pd
 
 from helpers import published
 from helpers.claims import claim
-from helpers.figures.style import LABELS
-from helpers.results import Missing, Results
+from helpers.results import NOT_MEASURED, Missing, Results
+from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, plural, three
 
 MIX = "50/50"
@@ -16,10 +16,8 @@ OPERATIONS: Mapping[str, str] = {"read": "read_profile", "insert": "append_activ
 """Our operation that is nearest to a published one."""
 TIMES: Mapping[str, str] = {"read": "a read takes", "insert": "an insert takes"}
 NEAREST: Mapping[str, str] = {"read": "read profile", "insert": "append activity"}
-NOT_MEASURED = "not measured"
 NONE = "n/a"
 
-Sources = list[dict[str, Any]]
 Interval = tuple[float, float, float]
 """A value with the ends of its interval."""
 

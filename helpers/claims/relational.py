@@ -36,7 +36,7 @@ FLAT_MB = 8
 
 def constraints(results: Results) -> str:
     """How many rules were broken on purpose and what answered."""
-    records = _part(results, "schema", "constraints")
+    records = results.find("schema", "constraints")
     if not records:
         return "Whether the constraints hold was not measured."
     kinds = sorted({f"`{record['error']}`" for record in records})
@@ -49,7 +49,7 @@ def constraints(results: Results) -> str:
 
 def accepted(results: Results) -> str:
     """How many senseless rows the schema lets through."""
-    records = _part(results, "schema", "accepted")
+    records = results.find("schema", "accepted")
     if records is None:
         return "What the schema lets through was not measured."
     if not records:
@@ -60,7 +60,7 @@ def accepted(results: Results) -> str:
 
 def index_effect(results: Results) -> str:
     """Whether the index changed the time, pages and cost of its query, and by how much."""
-    index = _part(results, "schema", "index")
+    index = results.find("schema", "index")
     if not index:
         return "The effect of the index was not measured."
     without, with_ = index["without"], index["with"]
@@ -85,7 +85,7 @@ def index_effect(results: Results) -> str:
 
 def index_price(results: Results) -> str:
     """The room that the index takes beside its table."""
-    index = _part(results, "schema", "index")
+    index = results.find("schema", "index")
     if not index:
         return "The price of the index was not measured."
     share = three(100 * index["index_bytes"] / index["table_bytes"])
@@ -131,7 +131,7 @@ def sense(results: Results) -> str:
 
 def same_seed(results: Results) -> str:
     """Whether the same seed gave the same rows, and another seed others."""
-    sums = _part(results, "population", "checksums")
+    sums = results.find("population", "checksums")
     if not sums:
         return "Whether the same seed gives the same rows was not measured."
     differing = [table for table in sums["first"] if sums["first"][table] != sums["again"][table]]
@@ -148,7 +148,7 @@ def same_seed(results: Results) -> str:
 
 def skew(results: Results) -> str:
     """How unevenly activities fall on users."""
-    part = _part(results, "population", "skew")
+    part = results.find("population", "skew")
     if not part:
         return "How activities spread over users was not measured."
     share, busiest = three(100 * part["top_tenth"]), count(part["ranks"][0]["activities"])
@@ -196,13 +196,9 @@ def _data(results: Results, kind: str) -> Mapping[str, Any]:
     return results[kind].data if kind in results else {}
 
 
-def _part(results: Results, kind: str, name: str) -> Any:
-    return _data(results, kind).get(name)
-
-
 def _sizes(results: Results) -> list[dict[str, Any]]:
     """The measured sizes of the population, smallest first."""
-    return sorted(_part(results, "population", "scale") or [], key=lambda size: sum(size["rows"].values()))
+    return sorted(results.find("population", "scale") or [], key=lambda size: sum(size["rows"].values()))
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,16 +1,14 @@
 """Tables of the relational part, as data frames; each raises ``Missing`` when its part was not measured."""
 
-from collections.abc import Mapping
 from statistics import median, quantiles
 from typing import Any
 
 import pandas as pd
 
+from helpers.catalogue import short_type
 from helpers.results import Missing, Results
 from helpers.schema import TABLES
 from helpers.text import count, duration_us, join, size_bytes, three
-
-SHORT: Mapping[str, str] = {"character varying": "varchar", "timestamp without time zone": "timestamp"}
 
 
 def tables_table(results: Results) -> pd.DataFrame:
@@ -30,7 +28,7 @@ def tables_table(results: Results) -> pd.DataFrame:
                 (
                     table["name"],
                     name,
-                    _short(column["type"]),
+                    short_type(column["type"]),
                     "yes" if column["nullable"] else "no",
                     join(keys),
                 )
@@ -122,9 +120,3 @@ def _require(results: Results, kind: str, name: str) -> Any:
     if not data.get(name):
         raise Missing(f"{kind} {name}: not measured; run the notebook or command that saves it")
     return data[name]
-
-
-def _short(type_: str) -> str:
-    for long, short in SHORT.items():
-        type_ = type_.replace(long, short)
-    return type_

@@ -1,26 +1,34 @@
-"""Sentences and tables on the growth of the data: latency, space, and what happens beyond memory."""
+"""Sentences on the growth of the data: latency, space, and what happens beyond memory; its tables are
+beside, in ``scale_tables``.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
-
 from helpers.claims import claim
 from helpers.claims.comparison import TITLES
-from helpers.figures.style import LABELS
-from helpers.results import Missing, Results
+from helpers.claims.comparison_tables import NONE
+from helpers.claims.scale_tables import (
+    PARTS,
+    evictions_table,
+    growth_table,
+    how_table,
+    latency_table,
+    reads_table,
+    space_table,
+)
+from helpers.results import NOT_MEASURED
+from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, plural, size_bytes, three
 
-NONE = "n/a"
-PARTS: Mapping[str, Mapping[str, str]] = {
-    "mongodb": {
-        "inside": "in the cache",
-        "outside": "not in the cache",
-        "forgotten": "not in the cache, files dropped by the kernel",
-    },
-    "cassandra": {"inside": "written last and read before", "outside": "of any age"},
-}
-"""What the parts of the reads beyond memory are called."""
+__all__ = [
+    "evictions_table",
+    "growth_table",
+    "how_table",
+    "latency_table",
+    "reads_table",
+    "space_table",
+]
 
 _claim = claim.of("scale", "{} was not measured.")
 
@@ -158,7 +166,7 @@ def refusing(data: Mapping[str, Any]) -> str:
     rest.
     """
     part = data["outgrown"]["redis"]
-    if reason := part.get("not measured"):
+    if reason := part.get(NOT_MEASURED):
         return f"What Redis does when its memory is full was not measured: {reason}."
     row = part["policies"]["noeviction"]
     refused = (
@@ -180,7 +188,7 @@ def refusing(data: Mapping[str, Any]) -> str:
 def evicting(data: Mapping[str, Any]) -> str:
     """Redis at ``maxmemory`` under allkeys-lru: which share of what it had acknowledged is gone."""
     part = data["outgrown"]["redis"]
-    if reason := part.get("not measured"):
+    if reason := part.get(NOT_MEASURED):
         return f"What Redis drops when its memory is full was not measured: {reason}."
     row = part["policies"]["allkeys-lru"]
     opening = (
@@ -213,7 +221,7 @@ def evicting(data: Mapping[str, Any]) -> str:
 def mongodb_beyond(data: Mapping[str, Any]) -> str:
     """MongoDB with data of several times its cache: reads inside and outside, and what is lost."""
     part = data["outgrown"]["mongodb"]
-    if reason := part.get("not measured"):
+    if reason := part.get(NOT_MEASURED):
         return f"What MongoDB does when data outgrow its cache was not measured: {reason}."
     multiple = three(part["file_bytes"] / part["cache_bytes"])
     return (
@@ -227,7 +235,7 @@ def mongodb_beyond(data: Mapping[str, Any]) -> str:
 def cassandra_beyond(data: Mapping[str, Any]) -> str:
     """Cassandra with data of many times its memtables: flushes, files, reads, and what is lost."""
     part = data["outgrown"]["cassandra"]
-    if reason := part.get("not measured"):
+    if reason := part.get(NOT_MEASURED):
         return f"What Cassandra does when data outgrow its memtables was not measured: {reason}."
     resident = "" if part["rss_mb"] is None else f"; the process then had {three(part['rss_mb'])} MB resident"
     return (
@@ -277,134 +285,9 @@ def _lost(part: Mapping[str, Any]) -> str:
     return f"Of {count(part['checked'])} acknowledged activities asked for, {lost} missing or changed."
 
 
-def latency_table(results: Results) -> pd.DataFrame:
-    """Median and 99th percentile of each operation and store, a column a size."""
-    data = _data(results, "latency")
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for row in data["latency"]:
-        cell = f"{_short(row['percentiles_us']['p50'])} / {_short(row['percentiles_us']['p99'])}"
-        key = (row["operation"], row["store"])
-        rows.setdefault(key, {})[f"{count(row['activities'])} activities"] = cell
-    return pd.DataFrame(
-        {"operation": TITLES[operation], "store": LABELS[store], **cells}
-        for (operation, store), cells in sorted(rows.items(), key=lambda one: list(TITLES).index(one[0][0]))
-    )
-
-
-def growth_table(results: Results) -> pd.DataFrame:
-    """How many times longer each median takes with the most activities than with the fewest."""
-    return pd.DataFrame(
-        {
-            "operation": TITLES[row["operation"]],
-            "store": LABELS[row["store"]],
-            "largest / smallest": f"{three(row['ratio'])} ({three(row['low'])} to {three(row['high'])})",
-            "p (Holm)": f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "below 0.001",
-            "difference": "shown" if row["shown"] else "no difference shown",
-        }
-        for row in _data(results, "growth")["growth"]
-    )
-
-
-def space_table(results: Results) -> pd.DataFrame:
-    """What one activity takes, the server's resident memory, and the rate of the load, by size and store."""
-    return pd.DataFrame(
-        {
-            "activities": count(row["activities"]),
-            "store": LABELS[row["store"]],
-            "memory, each": _size(row["memory_per_activity"]),
-            "disk, each": _size(row["disk_per_activity"]),
-            "server before": _megabytes(row["rss_before_mb"]),
-            "server after": _megabytes(row["rss_after_mb"]),
-            "load, activities/s": count(row["activities"] / row["load_s"]),
-        }
-        for row in _data(results, "space")["space"]
-    )
-
-
-def how_table(results: Results) -> pd.DataFrame:
-    """How the space of the activities was obtained, by store."""
-    rows = {row["store"]: row["how"] for row in _data(results, "space")["space"]}
-    return pd.DataFrame({"store": [LABELS[store] for store in rows], "how": list(rows.values())})
-
-
-def evictions_table(results: Results) -> pd.DataFrame:
-    """What Redis took, refused and dropped at its memory's limit, by policy.
-
-    Raises:
-        Missing: it was not measured.
-    """
-    return pd.DataFrame(
-        {
-            "policy": policy,
-            "written": count(row["written"]),
-            "acknowledged": count(row["acknowledged"]),
-            "refused": count(row["refused"]),
-            "of the acknowledged gone": count(row["gone"]),
-            "keys dropped": count(row["keys_evicted"]),
-            "users with one key of two": count(row["users_torn"]),
-        }
-        for policy, row in _beyond(results, "redis")["policies"].items()
-    )
-
-
-def reads_table(results: Results) -> pd.DataFrame:
-    """Reads of MongoDB and Cassandra beyond their memory; stores that were not measured are left out.
-
-    Raises:
-        Missing: neither was measured.
-    """
-    rows = []
-    for store, names in PARTS.items():
-        try:
-            part = _beyond(results, store)
-        except Missing:
-            continue
-        for name, row in part["reads"].items():
-            disk = row["from_disk_bytes"]
-            rows.append(
-                {
-                    "store": LABELS[store],
-                    "reads": f"{count(row['n'])} {names[name]}",
-                    "p50": _short(row["percentiles_us"]["p50"]),
-                    "p99": _short(row["percentiles_us"]["p99"]),
-                    "into the cache": size_bytes(row["into_cache_bytes"]) if store == "mongodb" else NONE,
-                    "from the disk": NONE if disk is None else size_bytes(disk),
-                }
-            )
-    if not rows:
-        raise Missing("scale: reads beyond memory not measured")
-    return pd.DataFrame(rows)
-
-
-def _data(results: Results, part: str) -> Mapping[str, Any]:
-    data = results.require("scale")
-    if not data.get(part):
-        raise Missing(f"scale: {part} not measured")
-    return data
-
-
-def _beyond(results: Results, store: str) -> Mapping[str, Any]:
-    part: Mapping[str, Any] = _data(results, "outgrown")["outgrown"][store]
-    if reason := part.get("not measured"):
-        raise Missing(f"scale: {store} beyond its memory not measured: {reason}")
-    return part
-
-
 def _stores(data: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(row["store"] for row in data["space"]))
 
 
 def _at(data: Mapping[str, Any], activities: int) -> dict[str, Mapping[str, Any]]:
     return {row["store"]: row for row in data["space"] if row["activities"] == activities}
-
-
-def _short(interval: Mapping[str, float] | None) -> str:
-    return NONE if interval is None else duration_us(interval["value"])
-
-
-def _size(number: float | None) -> str:
-    return NONE if number is None else size_bytes(number)
-
-
-def _megabytes(number: float | None) -> str:
-    return NONE if number is None else f"{three(number)} MB"

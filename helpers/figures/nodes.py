@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from helpers.figures import style
-from helpers.nodes_schema import NOT_MEASURED, PARTS
-from helpers.results import Missing, Results
+from helpers.nodes_schema import PARTS
+from helpers.results import NOT_MEASURED, Missing, Results
 
 FAINT = 0.02
 """A dot is a stroke of this share of its height; on a logarithmic axis that is a dot of one size."""

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import LineStyleType, RcKeyType
 
+from helpers.settings import LABELS as LABELS
+
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
 COLOURS: Mapping[str, str] = {
     "redis": "#D55E00",
@@ -18,12 +20,6 @@ COLOURS: Mapping[str, str] = {
     "postgres": "#444444",
     "accent": "#CC79A7",
     "muted": "#999999",
-}
-LABELS: Mapping[str, str] = {
-    "redis": "Redis",
-    "mongodb": "MongoDB",
-    "cassandra": "Cassandra",
-    "postgres": "PostgreSQL",
 }
 MARKERS: Mapping[str, str] = {"redis": "o", "mongodb": "s", "cassandra": "^", "postgres": "D"}
 LINES: Mapping[str, LineStyleType] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}

@@ -19,7 +19,7 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import ConstantReconnectionPolicy, FallthroughRetryPolicy, RoundRobinPolicy
 from cassandra.query import SimpleStatement, tuple_factory
 
-from helpers import connections
+from helpers import connections, settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Writer
@@ -85,9 +85,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         HelpersError: no such profile, or a node did not come up, or did not come back.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(DESIGNS)}")
-    design = DESIGNS[profile]
+    design = settings.of_profile(DESIGNS, profile)
     reason = servers.missing(design.nodes)
     if reason:
         return {"not measured": reason}

@@ -9,8 +9,9 @@ import jsonschema
 
 from helpers import results
 from helpers.errors import HelpersError
-from helpers.nodes_schema import NOT_MEASURED, PARTS, SCHEMA
+from helpers.nodes_schema import PARTS, SCHEMA
 from helpers.progress import bar
+from helpers.results import NOT_MEASURED
 from helpers.text import plural, three
 
 MODULES: Mapping[str, str] = {

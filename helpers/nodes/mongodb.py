@@ -16,6 +16,7 @@ import pymongo.errors
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
+from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer
@@ -80,15 +81,14 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         HelpersError: no such profile, or the set did not come up, or not back.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(DESIGNS)}")
+    design = settings.of_profile(DESIGNS, profile)
     reason = server.missing()
     if reason:
         return {"not measured": reason}
     step("a replica set of three starts")
     with replica_set(MEMBERS) as members:
         try:
-            return _Measurement(members, DESIGNS[profile], step).run()
+            return _Measurement(members, design, step).run()
         except pymongo.errors.PyMongoError as error:
             raise HelpersError(f"mongodb: the replica set: {first_line(error)}") from error
         except TimeoutError as error:

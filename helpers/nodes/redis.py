@@ -14,6 +14,7 @@ from typing import Any
 
 import redis as redis_py
 
+from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer, lost
@@ -71,17 +72,16 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         HelpersError: no such profile, or a node did not come up, or not back.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(DESIGNS)}")
+    design = settings.of_profile(DESIGNS, profile)
     if reason := server.missing():
         return {"not measured": reason}
     step("a primary and its replica start")
     with pair() as nodes:
         try:
-            passes = [_Pass(nodes, DESIGNS[profile], tiers) for tiers in PASSES[: DESIGNS[profile].passes]]
+            passes = [_Pass(nodes, design, tiers) for tiers in PASSES[: design.passes]]
             for one in passes:
                 one.run(step)
-            return _result(nodes, passes, DESIGNS[profile])
+            return _result(nodes, passes, design)
         except CAUGHT as error:
             raise HelpersError(f"redis: primary and replica: {first_line(error)}") from error
         except TimeoutError as error:

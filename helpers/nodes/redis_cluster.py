@@ -13,6 +13,7 @@ import redis as redis_py
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException
 
+from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.nodes.account import Failed, case, counts, thinned, timeline, whole
 from helpers.nodes.cross_slots import order_transactions
@@ -76,14 +77,13 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     Raises:
         HelpersError: no such profile, or the cluster did not form, or did not become whole again.
     """
-    if profile not in DESIGNS:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(DESIGNS)}")
+    design = settings.of_profile(DESIGNS, profile)
     if reason := server.missing():
         return {"not measured": reason}
     step("a cluster of three masters and three replicas forms")
     with cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes:
         try:
-            return _Measurement(nodes, DESIGNS[profile], step).run()
+            return _Measurement(nodes, design, step).run()
         except CAUGHT as error:
             raise HelpersError(f"redis: the cluster: {first_line(error)}") from error
         except TimeoutError as error:
