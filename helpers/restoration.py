@@ -107,7 +107,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows"].items()])
     return [
         *(f"warning: {warning}" for warning in result["warnings"]),
-        f"restored into schema {result['schema']}: {rows} in {text.duration_us(result['seconds'] * 1e6)} "
+        f"restored into schema {result['schema']}: {rows} in {text.duration_s(result['seconds'])} "
         f"({text.count(result['rows_per_second'])} rows/s), as migrated until {result['migrated']}",
     ]
 

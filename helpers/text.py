@@ -32,6 +32,11 @@ def duration_us(microseconds: float) -> str:
     return f"{three(microseconds / 1e6)} s"
 
 
+def duration_s(seconds: float) -> str:
+    """``duration_us`` of seconds."""
+    return duration_us(seconds * 1e6)
+
+
 def size_bytes(number: float) -> str:
     """A size in B, KiB, MiB or GiB with three significant digits."""
     for unit in ("B", "KiB", "MiB"):

@@ -1,14 +1,22 @@
-"""Sentences and tables on several nodes, computed from the result ``nodes``."""
+"""Sentences on several nodes, computed from the result ``nodes``; its tables are beside, in
+``nodes_tables``.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-import pandas as pd
-
+from helpers.claims.nodes_tables import (
+    CASES,
+    cases_table,
+    errors_text,
+    measured,
+    order_table,
+    table,
+)
 from helpers.nodes_schema import PARTS
 from helpers.results import NOT_MEASURED, Results
-from helpers.text import count, duration_us, join, plural
+from helpers.text import count, duration_s, duration_us, join, plural
 
 Claim = Callable[[Results], str]
 Found = Callable[[Mapping[str, Any]], str]
@@ -33,12 +41,6 @@ def _claim(part: str, topic: str) -> Callable[[Found], Claim]:
     return make
 
 
-def _parts(results: Results) -> dict[str, dict[str, Any]]:
-    """The parts that were measured."""
-    data = results["nodes"].data if "nodes" in results else {}
-    return {part: data[part] for part in PARTS if part in data and NOT_MEASURED not in data[part]}
-
-
 def _lost(found: Mapping[str, Any]) -> str:
     """How many acknowledged writes were lost: ``none of 12 acknowledged writes was lost``."""
     whole, lost = found["acknowledged"], found["lost"]
@@ -49,13 +51,9 @@ def _lost(found: Mapping[str, Any]) -> str:
     return f"{count(lost)} of {plural(whole, 'acknowledged write')} {'was' if lost == 1 else 'were'} lost"
 
 
-def _seconds(seconds: float) -> str:
-    return duration_us(seconds * 1e6)
-
-
 def _range(seconds: Sequence[float]) -> str:
     """``1.20 s``, or ``1.20 s to 3.40 s`` where they differ."""
-    low, high = _seconds(min(seconds)), _seconds(max(seconds))
+    low, high = duration_s(min(seconds)), duration_s(max(seconds))
     return low if low == high else f"{low} to {high}"
 
 
@@ -64,15 +62,9 @@ def _times(number: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{count(number)} times")
 
 
-def _refused(found: Mapping[str, Any]) -> str:
-    """Errors by kind: ``12 by NOREPLICAS and 3 by ConnectionError``."""
-    errors = sorted(found["errors"].items(), key=lambda one: -one[1])
-    return join([f"{count(number)} by {kind}" for kind, number in errors])
-
-
 def summary(results: Results) -> str:
     """Which settings lost acknowledged writes, over all parts, and which parts are not there."""
-    parts = _parts(results)
+    parts = measured(results)
     if not parts:
         return "Several nodes were not measured."
     settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
@@ -126,7 +118,7 @@ def replica_cut_off(data: Mapping[str, Any]) -> str:
     back = f" When the killed primary was back, it alone still held {join(held)}, and gave them up to become "
     where = f"{back}the replica." if held else ""
     return (
-        f"With the link to the replica cut for {_seconds(found['cut_s'])} before the primary was killed: "
+        f"With the link to the replica cut for {duration_s(found['cut_s'])} before the primary was killed: "
         f"{'; '.join(told)}.{where}"
     )
 
@@ -160,7 +152,7 @@ def slots_moved(data: Mapping[str, Any]) -> str:
     case = next(iter(data["found"]["cases"]["slots moved"].values()))
     gone, failed = data["found"]["keys_before_lost"], case["writes"] - case["acknowledged"]
     met = join([f"{word} {_times(move[word])}" for word in ("MOVED", "ASK", "TRYAGAIN")])
-    errors = f"; {plural(failed, 'write')} failed ({_refused(case)})" if failed else "; no write failed"
+    errors = f"; {plural(failed, 'write')} failed ({errors_text(case)})" if failed else "; no write failed"
     earlier = (
         f"none of the {count(before)} keys from before was lost"
         if not gone
@@ -168,9 +160,9 @@ def slots_moved(data: Mapping[str, Any]) -> str:
     )
     return (
         f"{plural(move['slots'], 'slot')} with {plural(move['keys'], 'key')} moved in "
-        f"{_seconds(move['seconds'])} while a client wrote. The nodes answered {met}, which the driver "
+        f"{duration_s(move['seconds'])} while a client wrote. The nodes answered {met}, which the driver "
         f"follows{errors}; {_lost(case)}, and {earlier}. The longest time without an acknowledgement was "
-        f"{_seconds(case['outage_s'])}."
+        f"{duration_s(case['outage_s'])}."
     )
 
 
@@ -188,7 +180,7 @@ def cluster_failover(data: Mapping[str, Any]) -> str:
         told.append(
             f"with {tier}, keys of the killed master could not be written for {outages}, "
             f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
-            f"most {_seconds(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
+            f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
         )
     return (
         f"A master was killed {_times(len(kills))} and its replica took over by itself after "
@@ -211,20 +203,13 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
     return f"{first}; {second if taken else 'no way of naming them is taken'}."
 
 
-CASES = {
-    "killed": "the primary was killed",
-    "stepdown": "the primary stepped down when asked",
-    "behind": "the primary was killed some time after the secondaries",
-}
-
-
 @_claim("mongodb_set", "MongoDB's replica set was")
 def mongodb(data: Mapping[str, Any]) -> str:
     """Outage and loss in each case, by write concern; and what was rolled back."""
     told = []
     for case, concerns in data["found"]["cases"].items():
         of_case = [
-            f"{concern} {_seconds(one['outage_s'])} without an acknowledgement, {_lost(one)}"
+            f"{concern} {duration_s(one['outage_s'])} without an acknowledgement, {_lost(one)}"
             for concern, one in concerns.items()
         ]
         told.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
@@ -242,15 +227,16 @@ def cassandra(data: Mapping[str, Any]) -> str:
     """What each consistency level acknowledged and lost while nodes died, and when a quorum was refused."""
     told = [
         f"At {level} {count(found['writes'] - found['acknowledged'])} of {plural(found['writes'], 'write')} "
-        f"failed{f' ({_refused(found)})' if found['errors'] else ''}, the longest time without an "
-        f"acknowledgement was {_seconds(found['outage_s'])}, and {_lost(found)}."
+        f"failed{f' ({errors_text(found)})' if found['errors'] else ''}, the longest time without an "
+        f"acknowledgement was {duration_s(found['outage_s'])}, and {_lost(found)}."
         for level, found in data["tiers"].items()
     ]
     after = data["found"]["refused_after_s"]
     told.append(
         "No write was refused as Unavailable."
         if after is None
-        else f"Writes at QUORUM were refused as Unavailable {_seconds(after)} after too few nodes were left."
+        else f"Writes at QUORUM were refused as Unavailable {duration_s(after)} after too few nodes were "
+        "left."
     )
     return " ".join(told)
 
@@ -259,7 +245,7 @@ def cassandra(data: Mapping[str, Any]) -> str:
 def cassandra_returned(data: Mapping[str, Any]) -> str:
     """What nodes that were away had missed, and how much of it was handed over by itself."""
     told = [
-        f"node {one['node']} was away for {_seconds(one['away_s'])} and had missed "
+        f"node {one['node']} was away for {duration_s(one['away_s'])} and had missed "
         f"{plural(one['missed'], 'write')}, of which {count(one['missed'] - one['still_missed'])} came by "
         f"themselves{_within(one)}"
         for one in data["found"]["returned"]
@@ -276,7 +262,7 @@ def cassandra_returned(data: Mapping[str, Any]) -> str:
 
 def _within(one: Mapping[str, Any]) -> str:
     came = one["missed"] > one["still_missed"]
-    return f" within {_seconds(one['handed_over_s'])}" if came else ""
+    return f" within {duration_s(one['handed_over_s'])}" if came else ""
 
 
 def not_told(results: Results) -> str:
@@ -284,62 +270,6 @@ def not_told(results: Results) -> str:
     if "nodes" not in results:
         return "Several nodes were not measured."
     return f"These measurements do not tell {'; '.join(results['nodes'].data['not_told'])}."
-
-
-def table(results: Results) -> pd.DataFrame:
-    """A row for each part and setting: writes, acknowledged, lost, kept without promise, outage."""
-    results.require("nodes")
-    return pd.DataFrame(
-        {
-            "Nodes": f"{PARTS[part]} ({data['nodes']})",
-            "setting": tier,
-            "writes": count(found["writes"]),
-            "acknowledged": count(found["acknowledged"]),
-            "lost": count(found["lost"]),
-            "kept, not acknowledged": count(found["unasked"]),
-            "longest time without one": _seconds(found["outage_s"]),
-        }
-        for part, data in _parts(results).items()
-        for tier, found in data["tiers"].items()
-    )
-
-
-def cases_table(results: Results) -> pd.DataFrame:
-    """A row for each case of Redis and MongoDB and each setting: acknowledged, lost, outage."""
-    results.require("nodes")
-    rows = []
-    for part, data in _parts(results).items():
-        cases = data["found"].get("cases")
-        for case, tiers in cases.items() if isinstance(cases, dict) else ():
-            rows += [
-                {
-                    "Nodes": PARTS[part],
-                    "case": CASES.get(case, case) if part == "mongodb_set" else case,
-                    "setting": tier,
-                    "acknowledged": count(found["acknowledged"]),
-                    "lost": count(found["lost"]),
-                    "longest time without one": _seconds(found["outage_s"]),
-                    "errors": _refused(found),
-                }
-                for tier, found in tiers.items()
-            ]
-    return pd.DataFrame(rows)
-
-
-def order_table(results: Results) -> pd.DataFrame:
-    """A row for each way of naming the keys of an order: slots, nodes, and what is answered."""
-    ways = _parts(results).get("redis_cluster", {}).get("found", {}).get("order", [])
-    results.require("nodes")
-    return pd.DataFrame(
-        {
-            "Names": way["way"],
-            "keys (slot)": ", ".join(f"{key} ({slot})" for key, slot in way["keys"].items()),
-            "nodes": way["nodes"],
-            "redis-py, MULTI": way["driver"] or "taken",
-            "server, script": way["server"] or "taken",
-        }
-        for way in ways
-    )
 
 
 __all__ = [

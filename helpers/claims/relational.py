@@ -18,7 +18,7 @@ from helpers.claims.relational_tables import (
     tables_table,
 )
 from helpers.results import Results
-from helpers.text import count, duration_us, join, plural, size_bytes, three
+from helpers.text import count, duration_s, duration_us, join, plural, size_bytes, three
 
 __all__ = [
     "accepted_table",
@@ -166,7 +166,7 @@ def population_speed(results: Results) -> str:
     largest = sizes[-1]
     total = sum(largest["rows"].values())
     slowest = max(largest["table_seconds"], key=lambda table: largest["table_seconds"][table])
-    time, speed = duration_us(largest["seconds"] * 1e6), three(largest["rows_per_second"])
+    time, speed = duration_s(largest["seconds"]), three(largest["rows_per_second"])
     return (
         f"The largest population, {plural(total, 'row')}, was generated, loaded, checked against every "
         f"constraint and indexed in {time}: {speed} rows a second. Most of the time went into {slowest}."
