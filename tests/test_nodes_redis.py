@@ -11,7 +11,8 @@ from helpers.errors import HelpersError
 from helpers.nodes import measurement, redis, redis_cluster
 from helpers.nodes_schema import NOT_MEASURED, PARTS
 from helpers.servers import redis as server
-from helpers.servers.redis_nodes import cluster, pair
+from helpers.servers.redis_cluster import cluster
+from helpers.servers.redis_nodes import pair
 
 pytestmark = pytest.mark.skipif(server.missing() is not None, reason=str(server.missing()))
 

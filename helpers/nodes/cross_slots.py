@@ -13,7 +13,8 @@ from redis.exceptions import RedisClusterException
 
 from helpers import model
 from helpers.errors import first_line
-from helpers.servers.redis_nodes import PLAIN, Cluster
+from helpers.servers.redis_cluster import Cluster
+from helpers.servers.redis_nodes import PLAIN
 
 WAYS: dict[str, tuple[str, ...]] = {
     "as in the model": (model.order_key(1), model.user_orders_key(1), model.product_orders_key(1)),

@@ -20,7 +20,8 @@ from helpers.nodes.cross_slots import order_transactions
 from helpers.nodes.redis import over
 from helpers.nodes.writer import Write, Writer, lost
 from helpers.servers import redis as server
-from helpers.servers.redis_nodes import Cluster, Node, cluster
+from helpers.servers.redis_cluster import Cluster, cluster
+from helpers.servers.redis_nodes import Node
 
 MASTERS, REPLICAS = 3, 1
 TIMEOUT_MS = 500

@@ -1,0 +1,178 @@
+"""A throw-away Redis Cluster: formed, asked who owns what, and its slots moved."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.cluster import ClusterNode, RedisCluster
+
+from helpers.errors import HelpersError
+from helpers.servers import process
+from helpers.servers.redis_nodes import PLAIN, Node, started, until
+
+SLOTS = 16384
+"""Hash slots of every Redis Cluster."""
+MIGRATE_MS = 5000
+BATCH_KEYS = 100
+
+
+class Cluster:
+    """Nodes of one Redis Cluster, to kill and start one by one, and to move slots between."""
+
+    def __init__(self, nodes: Sequence[Node], masters: int) -> None:
+        self.nodes = list(nodes)
+        self._masters = masters
+
+    @property
+    def urls(self) -> list[str]:
+        """The URL of each node."""
+        return [node.url for node in self.nodes]
+
+    def client(self) -> RedisCluster:
+        """redis-py's client of the whole cluster: it follows MOVED and ASK, and tries nothing else twice."""
+        places = [ClusterNode(process.HOST, node.port) for node in self.nodes]
+        secret = urlsplit(self.nodes[0].url).password
+        return RedisCluster(
+            startup_nodes=places,
+            password=secret,
+            decode_responses=True,
+            **PLAIN,
+        )
+
+    def form(self) -> None:
+        """Make a cluster of nodes that do not know each other, as ``redis-cli --cluster create`` does.
+
+        Raises:
+            HelpersError: they do not agree within the time.
+        """
+        first, share = self.nodes[0], SLOTS / self._masters
+        for number, node in enumerate(self.nodes):
+            node.ask("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            if number < self._masters:
+                node.ask("CLUSTER ADDSLOTSRANGE", round(number * share), round((number + 1) * share) - 1)
+            if node is not first:
+                first.ask("CLUSTER MEET", process.HOST, node.port, _bus(node))
+        whole = len(self.nodes)
+        until(
+            lambda: all(len(_known(node)) == whole for node in self.nodes), "redis: the nodes know each other"
+        )
+        for number, node in enumerate(self.nodes[self._masters :]):
+            node.ask("CLUSTER REPLICATE", node_id(self.nodes[number % self._masters]))
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until every node says that the cluster is whole, knows all others, and replicas copy.
+
+        Raises:
+            HelpersError: they do not within the time.
+        """
+        until(lambda: all(self._settled(node) for node in self.nodes), "redis: the cluster is whole")
+
+    def _settled(self, node: Node) -> bool:
+        told = node.ask("CLUSTER INFO")
+        known = _known(node).values()
+        copies = node.ask("INFO", "replication")
+        replicas = sum("slave" in one["flags"] for one in known)
+        return (
+            told["cluster_state"] == "ok"
+            and int(told["cluster_slots_ok"]) == SLOTS
+            and not any("fail" in one["flags"] or "handshake" in one["flags"] for one in known)
+            and replicas == len(self.nodes) - self._masters
+            and (copies["role"] == "master" or copies["master_link_status"] == "up")
+        )
+
+    def masters(self) -> list[Node]:
+        """The running nodes that are masters now."""
+        return [node for node in self.nodes if node.running() and node.ask("ROLE")[0] == "master"]
+
+    def replica_of(self, master: Node) -> Node:
+        """A running replica of a master.
+
+        Raises:
+            HelpersError: it has none.
+        """
+        for node in self.nodes:
+            if node is not master and node.running():
+                role = node.ask("ROLE")
+                if role[0] == "slave" and role[2] == master.port:
+                    return node
+        raise HelpersError(f"redis at {master.address}: this master has no replica that runs")
+
+    def slots(self, node: Node) -> list[range]:
+        """The ranges of slots that a node owns, as it sees them."""
+        mine = next(one for one in _known(node).values() if "myself" in one["flags"])
+        return [range(int(found[0]), int(found[-1]) + 1) for found in mine["slots"]]
+
+    def move(self, slots: range, source: Node, target: Node, tell: Callable[[str], None]) -> int:
+        """Move slots and their keys from one master to another, while clients go on.
+
+        All slots are opened first, then the keys go, slot by slot, then the new owner is told to all: so a
+        client meets each of the three states.
+
+        Args:
+            tell: called with what begins: ``opened``, ``keys moved``, ``handed over``.
+
+        Returns:
+            How many keys went.
+
+        Raises:
+            HelpersError: a node refused, or does not answer.
+        """
+        giving, taking, keys = node_id(source), node_id(target), 0
+        # Many at once: each answer waits until the node has written its configuration to disk.
+        target.ask_all([("CLUSTER SETSLOT", slot, "IMPORTING", giving) for slot in slots])
+        source.ask_all([("CLUSTER SETSLOT", slot, "MIGRATING", taking) for slot in slots])
+        tell("opened")
+        where = (process.HOST, target.port, "", 0, MIGRATE_MS, "AUTH", urlsplit(target.url).password)
+        for slot in slots:
+            while batch := source.ask("CLUSTER GETKEYSINSLOT", slot, BATCH_KEYS):
+                source.ask("MIGRATE", *where, "KEYS", *batch)
+                keys += len(batch)
+        tell("keys moved")
+        others = [node for node in self.masters() if node not in (source, target)]
+        for node in (target, source, *others):  # the new owner first: no moment without one
+            node.ask_all([("CLUSTER SETSLOT", slot, "NODE", taking) for slot in slots])
+        tell("handed over")
+        return keys
+
+
+def node_id(node: Node) -> str:
+    """The name by which a cluster knows the node."""
+    return str(node.ask("CLUSTER MYID"))
+
+
+def _known(node: Node) -> dict[str, dict[str, Any]]:
+    return {one["node_id"]: one for one in node.ask("CLUSTER NODES").values()}
+
+
+@contextmanager
+def cluster(
+    masters: int = 3, replicas: int = 0, *configuration: str, timeout_ms: int = 1000
+) -> Iterator[Cluster]:
+    """A throw-away Redis Cluster, made and whole; all of it goes at the end.
+
+    Args:
+        masters: how many nodes share the slots, in equal parts.
+        replicas: how many replicas each master has.
+        configuration: lines of redis.conf for all.
+        timeout_ms: ``cluster-node-timeout``, after which a silent node counts as failed.
+
+    Raises:
+        HelpersError: Redis cannot run here, or the nodes do not form a cluster.
+    """
+    lines = (
+        "cluster-enabled yes",
+        f"cluster-node-timeout {timeout_ms}",
+        "repl-diskless-sync-delay 0",
+        *configuration,
+    )
+    whole = masters * (1 + replicas)
+    with started("cluster", whole, lambda number: (*lines, f"cluster-port {process.free_port()}")) as nodes:
+        made = Cluster(nodes, masters)
+        made.form()
+        yield made
+
+
+def _bus(node: Node) -> int:
+    return int(node.ask("CONFIG", "GET", "cluster-port")["cluster-port"])
