@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-TABLES = ("users", "products", "activities", "orders")
+TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "users": ("user_id", "username", "email", "created_at"),
     "products": ("product_id", "product_name", "price"),
@@ -38,7 +38,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "orders": ("user_id", "product_id", "order_date", "quantity"),
 }
 """Fields of the hash of each table, beside the table's columns after the key."""
-DATES = ("created_at", "activity_date", "order_date")
+DATES: tuple[str, ...] = ("created_at", "activity_date", "order_date")
 """Columns that hold a TIMESTAMP."""
 DATE_WIDTH = 26
 EPOCH = datetime(1970, 1, 1)
@@ -135,7 +135,8 @@ def lease_key(prefix: str = "") -> str:
 def glob(prefix: str = "") -> str:
     """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)
-    return f"{escaped}[upo][sr][eod]*:*"
+    starts = ("".join(sorted(set(letters))) for letters in zip(*(kind[:3] for kind in KINDS), strict=True))
+    return f"{escaped}{''.join(f'[{letters}]' for letters in starts)}*:*"
 
 
 def key_pattern(prefix: str = "") -> "re.Pattern[bytes]":

@@ -14,6 +14,7 @@ from helpers.rss import peak_rss_mb
 from helpers.transfer import target as redis_side
 from helpers.transfer.holdings import MEND, Holdings, Piece
 from helpers.transfer.lines import refused
+from helpers.transfer.parts import HASHED
 from helpers.transfer.record import finished, recorded
 from helpers.transfer.tables import Tables
 from helpers.transfer.timelines import Timelines
@@ -21,13 +22,8 @@ from helpers.transfer.watch import Watch
 
 USERS_AT_ONCE = 1000
 NAME_BYTES = 63
-KINDS = {
-    "users": ["user"],
-    "products": ["product"],
-    "orders": ["order"],
-    "activities": ["user_activities", "user_activities_by_time"],
-}
-"""The kinds of keys that hold each table's rows; references back hold nothing more."""
+TIMELINES = ("user_activities", "user_activities_by_time")
+"""The kinds of keys that hold activities; references back hold nothing that hashes do not."""
 
 
 def restore(
@@ -153,10 +149,10 @@ def _fill(
             shown.update(number)
 
         timelines = Timelines(holdings, tables.sort)
-        for table in ("users", "products", "orders"):
-            for numbers in tables.numbers(KINDS[table], lambda: holdings.window.rows):
+        for table in HASHED:
+            for numbers in tables.numbers([table[:-1]], lambda: holdings.window.rows):
                 bring(holdings.hashes(table, numbers))
-        for numbers in tables.numbers(KINDS["activities"], lambda: USERS_AT_ONCE):
+        for numbers in tables.numbers(TIMELINES, lambda: USERS_AT_ONCE):
             for piece in timelines.pieces(numbers):
                 bring(piece)
         watch.look()

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from helpers import catalogue
 from helpers.errors import HelpersError
 
-TABLES = ("users", "products", "activities", "orders")
+TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
 """The tables, each after those that it refers to."""
 
 KEYS: Mapping[str, str] = {

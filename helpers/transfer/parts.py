@@ -32,7 +32,7 @@ KEPT: Mapping[str, str] = {
 """Rows that the model can hold, as SQL (``model.reject_reason`` says the same of one row; a test compares
 them)."""
 
-HASHED = ("users", "products", "orders")
+HASHED: tuple[str, ...] = ("users", "products", "orders")
 """Tables whose rows become hashes."""
 
 

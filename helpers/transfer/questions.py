@@ -28,7 +28,7 @@ HASH_QUERIES = {
     "orders": "SELECT order_id::int8, user_id::int8, product_id::int8, order_date, quantity::int8 "
     f"FROM orders WHERE {KEPT['orders']}",
 }
-NUMBERS = ("user_id", "product_id", "quantity")
+NUMBERS: tuple[str, ...] = ("user_id", "product_id", "quantity")
 
 
 def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:

@@ -1,0 +1,72 @@
+"""What helpers/CONTRIBUTING.md promises: a fifth table, a fifth store, imports that point one way, paths."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fifth_store import PostgresStore
+
+from helpers import answers, connections, loops, schema, stores
+from helpers.rows import Rows
+from helpers.workload import OPERATIONS, Population, Workload
+
+TESTS = Path(__file__).parent
+
+
+def test_a_fifth_table_is_migrated_verified_and_restored(postgres_url: str, redis_url: str) -> None:
+    back = "fifth_again"
+    done = subprocess.run(
+        [sys.executable, TESTS / "fifth_table.py"],
+        input=json.dumps([postgres_url, redis_url, back]),
+        capture_output=True,
+        text=True,
+    )
+    with connections.postgres(postgres_url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {back} CASCADE")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["migrated"]["status"] == "verified"
+    assert found["migrated"]["rows_read"] == {
+        "users": 6, "products": 3, "activities": 30, "orders": 12, "reviews": 202
+    }  # fmt: skip
+    assert found["migrated"]["rows_rejected"]["reviews"] == 2
+    assert found["migrated"]["rejects_by_reason"] == {"infinite_date": 1, "no_field": 1}
+    assert found["hash"] == {
+        "user_id": "4", "stars": "3", "body": "a\tb:\u00e9", "written_at": "2026-04-01T00:00:03.000003"
+    }  # fmt: skip
+    assert found["damaged"] == {"altered field": 1, "missing key": 1, "extra key": 1} == found["caught_up"]
+    assert found["restored"]["rows"]["reviews"] == 200
+    assert found["again"] == found["rows"][:200]
+    assert "reviews" not in schema.TABLES
+
+
+def test_a_further_store_answers_as_the_others_do(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stores.STORES, "postgres", PostgresStore)
+    made = Rows(users=30, products=7, activities=400, orders=60, seed=3)
+    tables: dict[str, Any] = {table: list(made.table(table)) for table in schema.TABLES}
+    tables["activities"].sort(key=lambda row: (row[1], row[3], row[0]))
+    latest = max(row[3] for table in ("activities", "orders") for row in tables[table])
+    population = Population(**made.counts, latest=latest)
+    stream = Workload(population, seed=3).stream(300, "50/50")
+    with stores.connect("redis", redis_url) as redis, stores.connect("postgres", postgres_url) as store:
+        for one in (redis, store):
+            one.create()
+            one.load(**tables)
+        assert answers.compare([redis, store], population, users=30, orders=60)["misses"] > 0
+        runs = {one.name: loops.closed(one, [stream]) for one in (redis, store)}
+        assert [run.errors for run in runs.values()] == [0, 0]
+        assert answers.compare_runs(runs) > 0
+        assert answers.compare([redis, store], population, users=30, orders=60)["last_activities"] > 30
+        assert set(store.IDIOMS) == set(OPERATIONS)
+        store.append_activity(10**6, 1, "only here", latest)
+        with pytest.raises(
+            answers.Different, match=r"^last_activities\(1, 20\): redis answers .* and postgres"
+        ):
+            answers.compare([redis, store], population, users=30, orders=60)
+        for one in (redis, store):
+            one.drop()
