@@ -67,7 +67,19 @@ def measure(
     urls: Mapping[str, str] | None = None,
     weights: Mapping[str, float] = EQUAL_WEIGHTS,
 ) -> dict[str, Any]:
-    """As ``run``, with a design of one's own and, if given, the URLs of the servers by name."""
+    """As ``run``, with a design of one's own.
+
+    Args:
+        design: how much is measured, and in which order.
+        profile: its name, as saved.
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+        urls: of the servers, by name; the resolved ones where none is given.
+        weights: of the decision's criteria, by name.
+
+    Raises:
+        HelpersError: as ``run``, or weights that are none.
+    """
     urls = urls or {}
     decision.totals(
         {criterion: {} for criterion in decision.CRITERIA}, weights

@@ -57,6 +57,9 @@ class Campaign:
         Args:
             victim: ``mover``, ``redis`` or ``postgres``.
             kills: wanted; one that came too late, when the migration had ended, does not count.
+
+        Raises:
+            HelpersError: too many of them came too late.
         """
         struck = number = 0
         while struck < kills:

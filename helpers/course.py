@@ -77,6 +77,13 @@ def alone(target: Path, *, ours: bool) -> Iterator[None]:
     """Hold the folder's lock, which also marks the folder as one whose content a run may replace.
 
     The system releases the lock with the process, so a killed run leaves nothing to clean up.
+
+    Args:
+        target: the folder; it is made.
+        ours: it is the project's own, whatever it holds.
+
+    Raises:
+        HelpersError: it holds what no run made, cannot be written, or another run holds it.
     """
     import fcntl
 

@@ -126,7 +126,13 @@ def figures(sources: list[dict[str, Any]]) -> Iterator[Figure]:
 
 
 def ratios(sources: list[dict[str, Any]], figure: str, over: str, under: str) -> list[float]:
-    """How many times larger a mean is for one store than for another, by setting that has both."""
+    """How many times larger a mean is for one store than for another, by setting that has both.
+
+    Args:
+        sources: as ``load`` gives them.
+        figure: one of ``FIGURES``.
+        over, under: names of the stores.
+    """
     by_setting: dict[tuple[str, str], dict[str, float]] = {}
     for one in figures(sources):
         if (one.figure, one.statistic) == (figure, "mean"):

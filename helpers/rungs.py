@@ -109,7 +109,11 @@ def streamed(bench: Bench) -> int:
 
 
 def piped(bench: Bench) -> int:
-    """``psql | encoder | redis-cli --pipe``, without checkpoint, lease or rejects; rows loaded."""
+    """``psql | encoder | redis-cli --pipe``, without checkpoint, lease or rejects; rows loaded.
+
+    Raises:
+        HelpersError: one of the programs failed.
+    """
     # Passwords go by environment, because anybody on the machine may read a command line.
     named = {
         "host": "PGHOST",

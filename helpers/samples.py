@@ -57,7 +57,19 @@ def record(
     clients: int,
     rate_per_s: float | None = None,
 ) -> Record:
-    """A run as it is saved: letters for verbs, tenths of microseconds."""
+    """A run as it is saved: letters for verbs, tenths of microseconds.
+
+    Args:
+        run: what a loop gave.
+        phase: one of ``PHASES``.
+        tier: of durability.
+        mix: of operations, by name.
+        block: its number, from 1.
+        position: of the store in the block's order, from 1.
+        store: its name.
+        clients: how many worked at once.
+        rate_per_s: at which operations were due; None in a closed loop.
+    """
     return Record(
         phase=phase,
         tier=tier,

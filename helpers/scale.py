@@ -98,7 +98,18 @@ def measure(
     progress: bool = True,
     urls: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """As ``run``, with a plan of one's own and, if given, the URLs of the servers by name."""
+    """As ``run``, with a plan of one's own.
+
+    Args:
+        plan: how much is measured.
+        profile: its name, as saved.
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+        urls: of the servers, by name; the resolved ones where none is given.
+
+    Raises:
+        HelpersError: as ``run``.
+    """
     urls = urls or {}
     with ExitStack() as stack:
         steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in plan.visits()) + outgrown.STEPS[profile]

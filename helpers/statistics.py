@@ -81,6 +81,13 @@ def bootstrap_blocks(
 
     Percentile bootstrap over clusters (Davison and Hinkley, Bootstrap Methods and their Application, 1997,
     section 3.8): a block is kept together, so what makes its samples alike widens the interval as it should.
+
+    Args:
+        blocks: samples of each block, of any length.
+        statistic: of an array of samples.
+        resamples: how often blocks are drawn.
+        seed: of the drawing.
+        confidence: of the interval, between 0 and 1.
     """
     if len(blocks) < ENOUGH_BLOCKS:
         return None

@@ -59,6 +59,9 @@ def answers_table(results: Results) -> pd.DataFrame:
 def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> pd.DataFrame:
     """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
     interval.
+
+    Raises:
+        Missing: this tier with this mix was not measured.
     """
     found = [row for row in results.part("comparison", "latency") if (row["tier"], row["mix"]) == (tier, mix)]
     if not found:

@@ -159,7 +159,11 @@ def crosscheck(data: Mapping[str, Any]) -> str:
 
 
 def beside_table(results: Results) -> pd.DataFrame:
-    """Published means and ours, store by store: throughput, read and insert."""
+    """Published means and ours, store by store: throughput, read and insert.
+
+    Raises:
+        Missing: throughput or latency was not measured.
+    """
     data = results.require("comparison")
     if not data.get("throughput") or not data.get("latency"):
         raise Missing("comparison: throughput or latency not measured")

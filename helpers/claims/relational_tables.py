@@ -80,7 +80,11 @@ def plans_table(results: Results) -> pd.DataFrame:
 
 
 def population_table(results: Results) -> pd.DataFrame:
-    """One row a table: ``table rows``, and its size on disk."""
+    """One row a table: ``table rows``, and its size on disk.
+
+    Raises:
+        Missing: no population was measured.
+    """
     data = results.require("population")
     if "rows" not in data:
         raise Missing("population: not measured; run the notebook or command that saves it")

@@ -41,6 +41,11 @@ def mongodb(
 ) -> dict[str, Any]:
     """Store more than the cache holds; read what is in it, what is not, and what the kernel has
     forgotten too.
+
+    Args:
+        step: called with what was done, twice.
+        users: how many are stored, with ten long activities each.
+        rounds: of reads.
     """
     with ExitStack() as stack:
         try:
@@ -82,6 +87,11 @@ def cassandra(
 ) -> dict[str, Any]:
     """Store many times what the memtables hold; read what was written last and what was written at any
     time.
+
+    Args:
+        step: called with what was done, twice.
+        users: how many are stored, with ten long activities each.
+        rounds: of reads.
     """
     memtable = f"{MEMTABLE_MB}MiB"
     with ExitStack() as stack:

@@ -26,7 +26,16 @@ def need_disk() -> None:
 
 @contextlib.contextmanager
 def told(name: str, url: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Tell what a driver raises in one line."""
+    """Tell what a driver raises in one line.
+
+    Args:
+        name: of the store.
+        url: of the server; only its address is told.
+        errors: what the driver raises.
+
+    Raises:
+        HelpersError: in place of one of them.
+    """
     try:
         yield
     except errors as error:

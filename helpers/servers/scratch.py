@@ -35,7 +35,11 @@ class Scratch:
 
     @property
     def pid(self) -> int:
-        """The process id of the running server."""
+        """The process id of the running server.
+
+        Raises:
+            HelpersError: it was not started.
+        """
         if self._record is None:
             raise HelpersError(f"{self.name}: this throw-away server was not started")
         return self._record.pid
