@@ -69,6 +69,7 @@ def round_trip(source: str, target: str, name: str) -> dict[str, Any]:
     """Migrate, verify, damage three keys, verify, mend, and restore into a schema of that name."""
     with connections.postgres(source) as connection:
         schema.create(connection)
+        schema.create(connection)  # looks whether the tables that are there are those declared
     run_sql(source, ROWS, REVIEWS)
     found: dict[str, Any] = {"migrated": migrate(source, target)}
     client: Any = connections.redis(target, decode_responses=True)
@@ -80,6 +81,12 @@ def round_trip(source: str, target: str, name: str) -> dict[str, Any]:
     found["caught_up"] = migrate(source, target)["caught_up"]
     found["restored"] = restoration.restore(target, source, schema=name, progress=False)
     found["rows"], found["again"] = rows(source), rows(connections.with_schema(source, name))
+    with (
+        connections.postgres(connections.with_schema(source, name)) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("INSERT INTO reviews (stars) VALUES (1) RETURNING review_id")
+        [(found["next"],)] = cursor.fetchall()
     return found
 
 

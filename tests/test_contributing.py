@@ -47,6 +47,7 @@ def test_a_fifth_table_is_migrated_verified_and_restored(postgres_url: str, redi
     assert found["damaged"] == {"altered field": 1, "missing key": 1, "extra key": 1} == found["caught_up"]
     assert found["restored"]["rows"]["reviews"] == 200
     assert found["again"] == found["rows"][:200]
+    assert found["next"] == 201
     assert "reviews" not in schema.TABLES
 
 

@@ -133,7 +133,7 @@ def test_a_server_killed_on_the_way_is_told_in_one_line_and_saves_nothing(urls, 
 
 
 def test_unknown_profile_is_refused():
-    with pytest.raises(HelpersError, match="choose from quick, full"):
+    with pytest.raises(HelpersError, match="is not one of quick, full"):
         scale.run(profile="slow")
 
 
