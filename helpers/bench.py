@@ -1,7 +1,7 @@
 """Measure Redis, MongoDB and Cassandra on the same data with the same operations, and save what was found."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ def measure(
     )  # better refused now than later
     with ExitStack() as stack:
         bar = stack.enter_context(bar_of(steps(design), "comparison", unit="runs", enabled=progress))
-        opened = {
-            name: stack.enter_context(_opened(stores.connect(name, urls.get(name)))) for name in stores.NAMES
-        }
+        opened = {name: stack.enter_context(stores.opened(name, urls.get(name))) for name in stores.NAMES}
         idle = {name: {"idle_rss_mb": store.server_rss_mb()} for name, store in opened.items()}
         sizes = {table: getattr(design, table) for table in dataset.QUERIES}
         made = stack.enter_context(dataset.made(urls.get("postgres"), **sizes, seed=design.seed))
@@ -112,17 +110,6 @@ def measure(
     samples.write(session.records, target)
     results.save("comparison", data, profile=profile, servers=versions, folder=target)
     return data
-
-
-@contextmanager
-def _opened(store: Store) -> Iterator[Store]:
-    """A store whose data and settings are put back at the end, also when its server is gone by then."""
-    try:
-        yield store
-    finally:
-        with suppress(*store.ERRORS):
-            store.drop()
-        store.close()
 
 
 def _strict(session: Session, opened: Mapping[str, Store]) -> dict[str, Any]:
@@ -149,7 +136,7 @@ def _batching_cassandra(stack: ExitStack) -> Store:
     from helpers.servers import scratch
 
     server = stack.enter_context(scratch.cassandra(commitlog_sync="batch", commitlog_sync_period="0ms"))
-    return stack.enter_context(_opened(stores.connect("cassandra", server.url)))
+    return stack.enter_context(stores.opened("cassandra", server.url))
 
 
 def describe(data: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import redis as redis_py
 from psycopg2.extensions import parse_dsn
@@ -50,11 +51,11 @@ def prepare(bench: Bench) -> None:
     with Source(bench.source) as source, (bench.folder / "commands").open("wb") as file:
         for part in PARTS:
             encoder, width = Encoder(part, ""), len(part.columns)
-            source.read(
-                part,
-                None,
-                lambda rows, e=encoder, w=width: file.write(e.batch(copytext.columns(rows, w)).commands),  # type: ignore[misc]
-            )
+            source.read(part, None, partial(_send, file, encoder, width))
+
+
+def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:
+    file.write(encoder.batch(copytext.columns(rows, width)).commands)
 
 
 def absent() -> str | None:

@@ -8,7 +8,7 @@ looking like growth.
 import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ def measure(
         shown = stack.enter_context(bar_of(steps, "scale", unit="steps", enabled=progress))
         with ExitStack() as opening:
             opened = {
-                name: opening.enter_context(_opened(stores.connect(name, urls.get(name))))
-                for name in stores.NAMES
+                name: opening.enter_context(stores.opened(name, urls.get(name))) for name in stores.NAMES
             }
             session = Session(plan, opened, shown)
             with _told(opened.values()):
@@ -223,17 +222,6 @@ def _block(visit: int, activities: int, number: int, name: str, run: loops.Run) 
 
 def _each(size: int | None, activities: int) -> float | None:
     return None if size is None else round(size / activities, 2)
-
-
-@contextmanager
-def _opened(store: Store) -> Iterator[Store]:
-    """A store whose data and settings are put back at the end, also when its server is gone by then."""
-    try:
-        yield store
-    finally:
-        with suppress(*store.ERRORS):
-            store.drop()
-        store.close()
 
 
 @contextmanager

@@ -116,11 +116,3 @@ def svg(figure: Figure) -> str:
             figure.set_layout_engine("none")
         canvas.print_svg(out, metadata={"Date": None, "Creator": None})
     return re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
-
-
-def png(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as PNG bytes."""
-    out = io.BytesIO()
-    with rc_context(dict(RC)):
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
-    return out.getvalue()

@@ -197,11 +197,6 @@ class ReplicaSet:
             time.sleep(POLL_S)
         raise HelpersError(f"mongodb: no member of {self._addresses} became primary in {timeout_s:.0f} s")
 
-    def secondaries(self) -> list[Member]:
-        """The members that are not the primary."""
-        primary = self.primary()
-        return [member for member in self.members if member is not primary]
-
     def settle(self, *, timeout_s: float = 60) -> None:
         """Wait until every member is primary or secondary, and holds all that the primary holds.
 

@@ -1,6 +1,7 @@
 """The four operations on Redis, MongoDB and Cassandra: the same verbs, each in its own idiom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from helpers.errors import HelpersError
 from helpers.stores.base import Store
@@ -23,3 +24,17 @@ def connect(name: str, url: str | None = None) -> Store:
     if name not in STORES:
         raise HelpersError(f"{name}: no such store; choose from {', '.join(NAMES)}")
     return STORES[name](url)
+
+
+@contextmanager
+def opened(name: str, url: str | None = None) -> Iterator[Store]:
+    """``connect`` to a store whose data are removed and settings put back at the end, also when its server is
+    gone by then.
+    """
+    store = connect(name, url)
+    try:
+        yield store
+    finally:
+        with suppress(*store.ERRORS):
+            store.drop()
+        store.close()
