@@ -172,9 +172,13 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_where_the_report_is(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "helpers", "report", "--results", report.published_folder()]
+    command = [sys.executable, "-m", "helpers", "report", "--results", str(report.published_folder())]
     done = subprocess.run(
-        [*command, "--out", tmp_path], cwd=settings.project_root(), capture_output=True, text=True, check=True
+        [*command, "--out", str(tmp_path)],
+        cwd=settings.project_root(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == str(tmp_path / "report.pdf")
 

@@ -161,7 +161,7 @@ def percentile_curve(results: Results) -> Figure:
 def _nines(axis: Any, count: int) -> None:
     """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
     ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
-    named = {tick: name for tick, name in ticks.items() if tick <= count}
+    named: dict[float, str] = {tick: name for tick, name in ticks.items() if tick <= count}
     log_at(axis, "x", named)
     axis.set_xlim(1, count * 1.3)
 
