@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from helpers.results import NOT_MEASURED
 from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
 from helpers.stores import NAMES
 from helpers.stores.base import TIERS
@@ -83,7 +84,7 @@ SIDES = record(
 )
 CROSS_CHECK = {
     "oneOf": [
-        record({"not measured": {"type": "string"}}),
+        record({NOT_MEASURED: TEXT}),
         record(
             {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
             | {"one_client": SIDES, "many_clients": SIDES},

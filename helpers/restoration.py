@@ -100,7 +100,7 @@ def restore(
 
 def describe(result: dict[str, Any]) -> list[str]:
     """What ``restore`` did, as lines for people."""
-    rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows"].items()])
+    rows = text.rows_of(result["rows"])
     return [
         *(f"warning: {warning}" for warning in result["warnings"]),
         f"restored into schema {result['schema']}: {rows} in {text.duration_s(result['seconds'])} "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from helpers.results import NOT_MEASURED
 from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
 from helpers.stores import NAMES
 from helpers.workload import OPERATIONS
@@ -17,7 +18,7 @@ _filled = partial(mapping, least=1)
 
 
 def _measured(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"oneOf": [dict(value), record({"not measured": TEXT})]}
+    return {"oneOf": [dict(value), record({NOT_MEASURED: TEXT})]}
 
 
 INTERVAL = interval("p")

@@ -1,6 +1,6 @@
 """Numbers and lists as people read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def count(number: float) -> str:
@@ -21,6 +21,11 @@ def three(number: float) -> str:
         size *= 10
         decimals += 1
     return f"{rounded:.{decimals - (1 if size >= 10 else 0)}f}"
+
+
+def rows_of(numbers: Mapping[str, int]) -> str:
+    """How many rows of each table: ``20 users, 15 products and 1,000 orders``."""
+    return join([f"{count(number)} {table}" for table, number in numbers.items()])
 
 
 def duration_us(microseconds: float) -> str:

@@ -84,3 +84,9 @@ def test_a_parent_in_another_schema_carries_its_name(postgres_url):
     assert found["tables"][0]["foreign_keys"][0]["references"] == f"{name}.parent"
     connection.rollback()
     connection.close()
+
+
+def test_types_are_named_as_one_writes_them():
+    assert catalogue.short_type("character varying(50)") == "varchar(50)"
+    assert catalogue.short_type("timestamp without time zone") == "timestamp"
+    assert catalogue.short_type("numeric(10,2)") == "numeric(10,2)"

@@ -32,6 +32,20 @@ def test_a_missing_kind_is_said_to_be_missing(tmp_path: Path) -> None:
         loaded.require("schema")
 
 
+def test_a_missing_part_is_said_to_be_missing(tmp_path: Path) -> None:
+    results.save("ladder", {"rows": 3, "open_loop": []}, profile="quick", folder=tmp_path)
+    loaded = results.load(tmp_path)
+    assert loaded.part("ladder", "rows") == loaded.find("ladder", "rows") == 3
+    assert loaded.require("ladder", "rows")["rows"] == 3
+    assert loaded.find("ladder", "open_loop") == []
+    assert loaded.find("ladder", "none") is loaded.find("schema", "rows") is None
+    for name in ("open_loop", "none"):
+        with pytest.raises(results.Missing, match=f"^ladder: {name.replace('_', ' ')} not measured$"):
+            loaded.part("ladder", name)
+    with pytest.raises(results.Missing, match="schema: not measured"):
+        loaded.part("schema", "rows")
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(HelpersError, match="does not exist"):
         results.load(tmp_path / "none")

@@ -90,3 +90,9 @@ def test_importing_the_command_line_does_no_work(tmp_path: Path) -> None:
         env={**os.environ, "HELPERS_HOME": str(tmp_path / "none")},
     )
     assert done.stdout.strip() == "[]" and not (tmp_path / "none").exists()
+
+
+def test_a_profile_that_is_none_is_named_with_those_there_are() -> None:
+    assert settings.of_profile({"quick": 1, "full": 2}, "full") == 2
+    with pytest.raises(HelpersError, match=r"^profile 'slow' is not one of quick, full$"):
+        settings.of_profile({"quick": 1, "full": 2}, "slow")

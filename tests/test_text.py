@@ -37,3 +37,5 @@ def test_lists_and_counts() -> None:
     assert [text.join(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
     assert (text.plural(1, "row"), text.plural(1234, "row")) == ("1 row", "1,234 rows")
     assert text.plural(2, "query", "queries") == "2 queries"
+    assert text.rows_of({"users": 20, "orders": 1000}) == "20 users and 1,000 orders"
+    assert text.duration_s(0.0123) == "12.3 ms"

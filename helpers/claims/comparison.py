@@ -21,6 +21,7 @@ from helpers.claims.comparison_tables import (
     space_table,
     throughput_table,
 )
+from helpers.results import NOT_MEASURED
 from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, plural, three
 from helpers.workload import OPERATIONS
@@ -237,11 +238,11 @@ def durability(data: Mapping[str, Any]) -> str:
     """In which durability tiers each store was measured."""
     sentences = []
     for tier, stores in data["tiers"].items():
-        there = [LABELS[store] for store, found in stores.items() if "not measured" not in found]
+        there = [LABELS[store] for store, found in stores.items() if NOT_MEASURED not in found]
         absent = [
-            f"{LABELS[store]} not: {found['not measured']}"
+            f"{LABELS[store]} not: {found[NOT_MEASURED]}"
             for store, found in stores.items()
-            if "not measured" in found
+            if NOT_MEASURED in found
         ]
         sentences.append(f"{tier}: {'; '.join([join(there), *absent])}")
     missing = [] if "strict" in data["tiers"] else ["the strict tier was not measured in this run"]

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from helpers.results import Results
-from helpers.text import count, join, plural, size_bytes
+from helpers.text import count, join, plural, rows_of, size_bytes
 
 
 def course(results: Results) -> str:
@@ -11,7 +11,7 @@ def course(results: Results) -> str:
     part = results.find("migration", "course")
     if not part:
         return "Whether the course's data was migrated was not measured."
-    rows = join([f"{count(number)} {table}" for table, number in part["rows_read"].items()])
+    rows = rows_of(part["rows_read"])
     keys = sum(part["keys_checked"].values())
     verdict = (
         "found no difference"

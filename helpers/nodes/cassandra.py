@@ -23,6 +23,7 @@ from helpers import connections, settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Writer
+from helpers.results import NOT_MEASURED
 from helpers.servers import cassandra_nodes as servers
 from helpers.servers.cassandra_nodes import Node, Ring, ownership
 
@@ -88,7 +89,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     design = settings.of_profile(DESIGNS, profile)
     reason = servers.missing(design.nodes)
     if reason:
-        return {"not measured": reason}
+        return {NOT_MEASURED: reason}
     step("the first node starts")
     with servers.ring(design.nodes, phi_convict_threshold=design.phi) as ring:
         try:

@@ -20,6 +20,7 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer
+from helpers.results import NOT_MEASURED
 from helpers.servers import mongodb as server
 from helpers.servers.mongodb_nodes import ReplicaSet, lags_ms, replica_set
 
@@ -84,7 +85,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     design = settings.of_profile(DESIGNS, profile)
     reason = server.missing()
     if reason:
-        return {"not measured": reason}
+        return {NOT_MEASURED: reason}
     step("a replica set of three starts")
     with replica_set(MEMBERS) as members:
         try:

@@ -18,6 +18,7 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.nodes.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
 from helpers.nodes.writer import Write, Writer, lost
+from helpers.results import NOT_MEASURED
 from helpers.servers import redis as server
 from helpers.servers.link import link
 from helpers.servers.redis_nodes import Pair, pair
@@ -74,7 +75,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     """
     design = settings.of_profile(DESIGNS, profile)
     if reason := server.missing():
-        return {"not measured": reason}
+        return {NOT_MEASURED: reason}
     step("a primary and its replica start")
     with pair() as nodes:
         try:

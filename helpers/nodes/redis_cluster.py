@@ -19,6 +19,7 @@ from helpers.nodes.account import Failed, case, counts, thinned, timeline, whole
 from helpers.nodes.cross_slots import order_transactions
 from helpers.nodes.redis import over
 from helpers.nodes.writer import Write, Writer, lost
+from helpers.results import NOT_MEASURED
 from helpers.servers import redis as server
 from helpers.servers.redis_cluster import Cluster, cluster
 from helpers.servers.redis_nodes import Node
@@ -80,7 +81,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     """
     design = settings.of_profile(DESIGNS, profile)
     if reason := server.missing():
-        return {"not measured": reason}
+        return {NOT_MEASURED: reason}
     step("a cluster of three masters and three replicas forms")
     with cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes:
         try:
