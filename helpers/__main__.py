@@ -2,6 +2,11 @@
 
 import sys
 
-from helpers.cli import main
+try:
+    from helpers.cli import main
 
-sys.exit(main())
+    code = main()
+except KeyboardInterrupt:  # before a command had begun
+    print("helpers: interrupted; nothing had begun", file=sys.stderr)
+    code = 130
+sys.exit(code)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from helpers.errors import HelpersError, first_line
+from helpers.errors import HelpersError, refused
 from helpers.transfer.patience import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
@@ -23,6 +23,7 @@ EPILOG = (
     "`python -m helpers COMMAND --help` explains each. Exit codes: 0 done; 1 done, but with differences or "
     "rejected rows; 2 it could not be done, and one line on stderr says what, where, why and the remedy."
 )
+MEASURING = "what was being measured is not saved; the same command begins anew"
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,14 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"helpers {options.command}: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt as error:
-        how_far = str(error) or "the same command goes on or begins anew"
-        print(f"helpers {options.command}: interrupted; {how_far}", file=sys.stderr)
+        print(f"helpers {options.command}: interrupted; {options.interrupted or error}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED
     except OSError as error:  # no space, no permission
-        print(f"helpers {options.command}: {first_line(error)}", file=sys.stderr)
+        print(f"helpers {options.command}: {refused(error)}", file=sys.stderr)
         return FAILED
 
 
@@ -85,16 +85,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], help: str, as_json: bool = True) -> Parser:
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        help: str,
+        as_json: bool = True,
+        interrupted: str = "nothing was changed",
+    ) -> Parser:
         command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         if as_json:
             command.add_argument(
                 "--json", action="store_true", help="one JSON object on stdout, all else on stderr"
             )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, interrupted=interrupted)
         return command
 
-    up = add("up", _up, "start the servers that are not running, wait until each answers, print their URLs")
+    up = add(
+        "up",
+        _up,
+        "start the servers that are not running, wait until each answers, print their URLs",
+        interrupted="servers that had answered stay up; the same command starts the others",
+    )
     up.add_argument(
         "names", nargs="*", metavar="NAME", help="postgres, redis, mongodb, cassandra (default: all)"
     )
@@ -103,7 +114,13 @@ def build_parser() -> argparse.ArgumentParser:
     status = add("status", _status, "show what runs, where, and in which version")
     status.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
 
-    down = add("down", _down, "stop the embedded servers; their data stay", as_json=False)
+    down = add(
+        "down",
+        _down,
+        "stop the embedded servers; their data stay",
+        as_json=False,
+        interrupted="the same command stops the others",
+    )
     down.add_argument("--delete", action="store_true", help="delete their data too, with passwords and logs")
 
     run = add(
@@ -111,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
         _run,
         "start the servers, run all notebooks, make the report as a PDF, and print its path",
         as_json=False,
+        interrupted="the servers stay up, and the same command begins anew",
     )
     run.add_argument(
         "--profile",
@@ -125,7 +143,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="then replace the committed outputs, results and report (with --profile full only)",
     )
 
-    populate = add("populate", _populate, "make the four tables if they are missing, and fill them")
+    populate = add(
+        "populate",
+        _populate,
+        "make the four tables if they are missing, and fill them",
+        interrupted="all of it is there or nothing; the same command begins anew",
+    )
     _add_source(populate)
     for table, rows in {"users": 20, "products": 15, "activities": 20, "orders": 20}.items():
         populate.add_argument(
@@ -137,7 +160,10 @@ def build_parser() -> argparse.ArgumentParser:
     populate.add_argument("--replace", action="store_true", help="replace rows that an earlier populate made")
 
     migrate = add(
-        "migrate", _migrate, "move the four tables from PostgreSQL to Redis, and verify; resumes by itself"
+        "migrate",
+        _migrate,
+        "move the four tables from PostgreSQL to Redis, and verify; resumes by itself",
+        interrupted="",  # it says itself how far it is
     )
     _add_source(migrate)
     _add_target(migrate)
@@ -168,7 +194,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(verify)
     _add_target(verify)
 
-    restore = add("restore", _restore, "rebuild the four tables from Redis alone, in a fresh schema")
+    restore = add(
+        "restore",
+        _restore,
+        "rebuild the four tables from Redis alone, in a fresh schema",
+        interrupted="the schema is there whole or not at all; the same command begins anew",
+    )
     restore.add_argument("--source", metavar="URL", help="of Redis (REDIS_URL, Compose or embedded)")
     restore.add_argument("--target", metavar="URL", help="of PostgreSQL (POSTGRES_URL, Compose or embedded)")
     restore.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
@@ -181,6 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
         _bench,
         "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
         "and save the raw samples",
+        interrupted=MEASURING,
     )
     bench.add_argument(
         "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
@@ -192,7 +224,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     ladder = add(
-        "ladder", _ladder, "measure ways of loading side by side, and the migration of more and more rows"
+        "ladder",
+        _ladder,
+        "measure ways of loading side by side, and the migration of more and more rows",
+        interrupted=MEASURING,
     )
     ladder.add_argument(
         "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
@@ -202,6 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
         "crashes",
         _crashes,
         "kill the migration and throw-away servers at random moments, and judge what is left",
+        interrupted=MEASURING,
     )
     crashes.add_argument(
         "--profile", choices=("quick", "full"), default="quick", help="how many kills (quick)"
@@ -209,7 +245,11 @@ def build_parser() -> argparse.ArgumentParser:
     crashes.add_argument("--seed", type=int, default=42, metavar="N", help="of moments and changes (42)")
 
     report = add(
-        "report", _report, "make the report again from saved results; no server is needed", as_json=False
+        "report",
+        _report,
+        "make the report again from saved results; no server is needed",
+        as_json=False,
+        interrupted="the same command begins anew",
     )
     report.add_argument("--results", type=Path, metavar="DIR", help="saved results (those of the last run)")
     report.add_argument(
@@ -330,6 +370,7 @@ def _bench(options: argparse.Namespace) -> int:
     from helpers import bench, crosscheck, results, scale, servers
     from helpers.nodes import measurement
 
+    results.ready()
     servers.up()
     found = {"comparison": bench.run(profile=options.profile)}
     lines = bench.describe(found["comparison"])
@@ -344,8 +385,9 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _ladder(options: argparse.Namespace) -> int:
-    from helpers import ladder, servers
+    from helpers import ladder, results, servers
 
+    results.ready()
     servers.up(["postgres"])
     result = ladder.run(profile=options.profile)
     _show(options, result, ladder.describe(result))
@@ -353,8 +395,9 @@ def _ladder(options: argparse.Namespace) -> int:
 
 
 def _crashes(options: argparse.Namespace) -> int:
-    from helpers import crashes
+    from helpers import crashes, results
 
+    results.ready()
     result = crashes.run(profile=options.profile, seed=options.seed)
     _show(options, result, crashes.describe(result))
     return DONE if crashes.clean(result) else DIFFERENT

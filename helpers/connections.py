@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
 ESCAPES = "in a user or password, / @ : ? # and % are written %2F %40 %3A %3F %23 and %25"
+STRANGER = "what answers there is another program, or another version: check host and port of the URL"
+SILENT = (
+    "check host and port of the URL, and whether that server hangs or is asleep; an embedded one is ended by "
+    "`python -m helpers down` and started by `python -m helpers up`"
+)
+NOT_YET = "wait a moment, then run the same command again"
 REMEDIES = {
     "RFC 3986": ESCAPES,
     "percent-encoded": ESCAPES,
@@ -28,6 +36,18 @@ REMEDIES = {
     "loading the dataset": "wait until it has read its data",
     "permissions to run the": "give this user the right (`ACL SETUSER`)",
     "MISCONF": "repair that",
+    "the database system is": NOT_YET,
+    "Protocol error": STRANGER,
+    "Got response id": STRANGER,
+    "codec can't decode": STRANGER,
+    "wrong version number": STRANGER,
+    "record layer failure": STRANGER,
+    "Connection closed by server": STRANGER,
+    "timeout expired": SILENT,
+    "Timed out creating connection": SILENT,
+    "No servers found yet": SILENT,
+    "Timeout reading from": SILENT,
+    "timed out": SILENT,
 }
 """Remedies by what a server's answer says, where the common one does not fit."""
 TIMEOUT_S = 5
@@ -63,7 +83,7 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
     if not whole:  # its parts are not where they should be: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed ({ESCAPES})")
     reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
-    reason = brief(reason)
+    reason = brief(re.sub(r"^errors=(.*), last_host=.*$", r"\1", reason))  # so says Cassandra's driver
     for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)
@@ -87,9 +107,52 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
             given.add("connect_timeout")
         ours = {name: value for name, value in PATIENCE.items() if name not in given}
         connection: psycopg2.extensions.connection = psycopg2.connect(url, **{**ours, **options})
-    except (psycopg2.OperationalError, psycopg2.ProgrammingError) as error:
+    except (psycopg2.OperationalError, psycopg2.ProgrammingError, UnicodeDecodeError) as error:
         raise refused("postgres", url, error) from error
     return connection
+
+
+def copy_in(cursor: psycopg2.extensions.cursor, statement: str, file: Any) -> None:
+    """``COPY ... FROM STDIN`` from a file; what is raised is what went wrong first.
+
+    psycopg2 itself makes an error of its own out of whatever reading the file raises, an interrupt too. And
+    where the server ends the connection in the middle, it prints the server's last words as a traceback,
+    and raises only that the connection is closed.
+
+    Args:
+        file: ``read(size)`` gives bytes, none at the end.
+
+    Raises:
+        psycopg2.Error: the server refused or went away.
+    """
+    told: list[BaseException] = []
+
+    def read(size: int) -> bytes:
+        try:
+            return bytes(file.read(size))
+        except BaseException as error:
+            told.append(error)
+            raise
+
+    def overheard(_: object, error: BaseException, __: object) -> None:
+        told.append(error.__cause__ or error)
+
+    before, sys.excepthook = sys.excepthook, overheard
+    try:
+        cursor.copy_expert(statement, SimpleNamespace(read=read), size=1 << 16)
+    except psycopg2.Error as error:
+        if told:
+            raise told[0] from error
+        raise
+    finally:
+        sys.excepthook = before
+
+
+def first_cause(error: psycopg2.Error) -> psycopg2.Error:
+    """What PostgreSQL said before its connection was found closed."""
+    while isinstance(error, psycopg2.InterfaceError) and isinstance(error.__context__, psycopg2.Error):
+        error = error.__context__
+    return error
 
 
 def with_schema(url: str | None, schema: str) -> str:

@@ -47,8 +47,11 @@ def write(document: Document, path: Path) -> Path:
         when = datetime.fromisoformat(created) if created else NO_DATE
         pdf = compiled(folder / "report.typ", pdf_standards=STANDARD, timestamp=when)
     draft = path.with_suffix(".pdf.tmp")
-    draft.write_bytes(pdf)
-    draft.replace(path)
+    try:
+        draft.write_bytes(pdf)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path
 
 

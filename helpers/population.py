@@ -73,8 +73,10 @@ def populate(
             f"{LOCK_TIMEOUT_S} s; end its transaction and try again; nothing was written"
         ) from error
     except psycopg2.Error as error:
+        reason = first_line(connections.first_cause(error))
         raise HelpersError(
-            f"{catalogue.address(connection)}: populate stopped ({first_line(error)}); nothing was written"
+            f"{catalogue.address(connection)}: populate stopped ({reason}); nothing was written; put that right "
+            "(`python -m helpers up` starts a server that has ended), then the same command begins anew"
         ) from error
     finally:
         connection.close()
@@ -108,8 +110,8 @@ def _fill(connection: Connection, rows: Rows, replace: bool, progress: bool) -> 
         for table in schema.TABLES:
             started = time.perf_counter()
             with bar(rows.counts[table], table, enabled=progress) as shown:
-                stream: Any = RowStream(rows.table(table), shown.update)  # COPY calls nothing but `read`
-                cursor.copy_expert(f"COPY {table} FROM STDIN", stream, size=1 << 16)
+                stream = RowStream(rows.table(table), shown.update)
+                connections.copy_in(cursor, f"COPY {table} FROM STDIN", stream)
             _set_sequence(connection, table)
             comment = f"{MARK}, seed {rows.seed}, rows {rows.counts[table]}"
             cursor.execute(sql.SQL("COMMENT ON TABLE {} IS %s").format(sql.Identifier(table)), [comment])

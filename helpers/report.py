@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from helpers import markdown, notebooks, pdf, results
-from helpers.errors import HelpersError
+from helpers.errors import HelpersError, usable, writing
 from helpers.settings import project_root
 
 NAME = "report.pdf"
+ELSEWHERE = "choose another --out (its temporary files go where TMPDIR says)"
 
 
 def published_folder() -> Path:
@@ -48,7 +49,7 @@ def build(
     source = Path(results).absolute() if results is not None else saved_folder()
     if not source.is_dir():
         raise HelpersError(f"results folder {source} does not exist; `python -m helpers run` makes one")
-    target = Path(out).absolute() if out is not None else default_out()
+    target = usable(Path(out).absolute() if out is not None else default_out(), ELSEWHERE)
     with notebooks.environment(HELPERS_RESULTS=str(source)):
         executed = notebooks.run_here(notebooks.folder() / "06_report.ipynb", parameters)
     return write(executed, target)
@@ -61,9 +62,10 @@ def write(executed: Mapping[str, Any], out: Path) -> Path:
         Path of ``report.pdf``.
     """
     document = markdown.from_notebook(executed)
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    document.write_drawings(out / "figures")
-    return pdf.write(document, out / NAME)
+    with writing(out, ELSEWHERE):
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        document.write_drawings(out / "figures")
+        return pdf.write(document, out / NAME)
 
 
 def default_out() -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from helpers.errors import HelpersError, first_line
+from helpers.errors import HelpersError, first_line, refused, usable, writing
 from helpers.settings import project_root
 
 FORMAT = "user-activity-results"
@@ -34,6 +34,7 @@ KINDS = (
     "ladder",
 )
 PROFILES = ("quick", "full")
+ELSEWHERE = "set HELPERS_RESULTS to a folder you can write to"
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
 }
@@ -128,6 +129,15 @@ def current_folder() -> Path:
     return Path(chosen).absolute() if chosen else project_root() / "report" / "build" / "results"
 
 
+def ready() -> Path:
+    """The results folder of the current run, made when missing, and known to take a file.
+
+    Raises:
+        HelpersError: it cannot be written to, which a measurement would notice only at its end.
+    """
+    return usable(current_folder(), ELSEWHERE)
+
+
 def environment(servers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Where a measurement is made: processor, cores, memory, kernel, versions; no host name, user or path.
 
@@ -179,13 +189,16 @@ def save(
     }
     if complaint := fault(record):
         raise ValueError(f"{kind}: {complaint}")
-    target.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path = target / f"{kind}.json"
     draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(
-        json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    draft.replace(path)
+    with writing(path, ELSEWHERE):
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     return path
 
 
@@ -201,7 +214,13 @@ def load(folder: Path | str | None = None) -> Results:
     source = Path(folder) if folder is not None else current_folder()
     if not source.is_dir():
         raise HelpersError(f"results folder {source} does not exist; `python -m helpers run` makes one")
-    return Results({p.stem: read(p) for kind in KINDS if (p := source / f"{kind}.json").exists()}, source)
+    try:
+        names = {path.name for path in source.iterdir()}
+    except OSError as error:
+        raise HelpersError(
+            f"results folder {refused(error, source, 'name one that you can read')}"
+        ) from error
+    return Results({kind: read(source / f"{kind}.json") for kind in KINDS if f"{kind}.json" in names}, source)
 
 
 def read(path: Path) -> Record:

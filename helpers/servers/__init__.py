@@ -81,7 +81,8 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
             cancel.set()
             pool.shutdown(cancel_futures=True)
     if failures:
-        message = " | ".join(str(failures[name]) for name in names if name in failures)
+        messages = dict.fromkeys(str(failures[name]) for name in names if name in failures)
+        message = " | ".join(messages)
         raise HelpersError(message) from next(iter(failures.values()))
     return {name: ready[name] for name in names}
 

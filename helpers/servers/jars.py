@@ -13,13 +13,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from helpers.errors import HelpersError, first_line
+from helpers import settings
+from helpers.errors import HelpersError, first_line, usable, writing
 
 ENDPOINT = "org.apache.cassandra:cassandra-all:5.0.5"
 REPOSITORY = "https://repo1.maven.org/maven2"
 LOCK = Path(__file__).with_name("cassandra.lock.json")
 ATTEMPTS = 3
+ELSEWHERE = "set HELPERS_HOME to a folder you can write to"
 
 
 def read_lock() -> list[dict[str, Any]]:
@@ -42,9 +45,10 @@ def ensure(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
         HelpersError: a jar cannot be fetched (no network, proxy), or is not the file that the lock names.
     """
     jars = read_lock()
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / Path(jar["path"]).name for jar in jars]
     wanted = [(jar, path) for jar, path in zip(jars, paths, strict=True) if not _is(path, jar)]
+    if wanted:
+        usable(folder, ELSEWHERE)
     at_hand = len(jars) - len(wanted)
     progress(at_hand, len(jars))
     pool = ThreadPoolExecutor(8)
@@ -66,8 +70,9 @@ def _is(path: Path, jar: dict[str, Any]) -> bool:
 
 
 def _fetch(jar: dict[str, Any], path: Path) -> None:
-    repository = os.environ.get("MAVEN_REPOSITORY_URL", REPOSITORY).rstrip("/")
-    url = f"{repository}/{jar['path']}"
+    repository = os.environ.get("MAVEN_REPOSITORY_URL") or REPOSITORY
+    url = f"{repository.rstrip('/')}/{jar['path']}"
+    shown = settings.redact(url)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with urllib.request.urlopen(url, timeout=30) as reply:
@@ -77,18 +82,38 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
             missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
                 raise HelpersError(
-                    f"cassandra: {url} cannot be fetched ({first_line(error)}); its jars come once from "
-                    "Maven Central: connect to the network, set HTTPS_PROXY, set MAVEN_REPOSITORY_URL to a "
-                    "mirror, or set CASSANDRA_URL to a server of yours"
+                    f"cassandra: {shown} cannot be fetched{_through(url)} ({_why(error)}); its jars come once "
+                    "from Maven Central: connect to the network, set HTTPS_PROXY to your proxy, set "
+                    "MAVEN_REPOSITORY_URL to a mirror, or set CASSANDRA_URL to a server of yours"
                 ) from error
     if _sha256(content) != jar["sha256"]:
         raise HelpersError(
-            f"cassandra: {url} is not the file that the lock names (SHA-256 differs); it was not kept: "
+            f"cassandra: {shown} is not the file that the lock names (SHA-256 differs); it was not kept: "
             "try again on another network, or set CASSANDRA_URL to a server of yours"
         )
     draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    draft.write_bytes(content)
-    draft.replace(path)
+    with writing(path, ELSEWHERE):
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _through(url: str) -> str:
+    """The proxy that a URL is fetched through, in words; empty without one."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+        return ""
+    return f" through the proxy {settings.redact(proxy)}"
+
+
+def _why(error: Exception) -> str:
+    reason = error.reason if type(error) is urllib.error.URLError else error
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return settings.redact(first_line(reason)) if isinstance(reason, Exception) else str(reason)
 
 
 def _sha256(content: bytes) -> str:

@@ -173,7 +173,7 @@ class Tables:
 
     def _copy(self, into: str, lines: bytes) -> None:
         with self._connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY {into} FROM STDIN", io.BytesIO(lines), size=1 << 16)
+            connections.copy_in(cursor, f"COPY {into} FROM STDIN", io.BytesIO(lines))
 
     def _stream(
         self, name: str, query: str, values: list[Any], rows: Callable[[], int]
