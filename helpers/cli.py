@@ -18,6 +18,7 @@ from helpers.errors import HelpersError, refused
 from helpers.transfer.patience import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
+ROWS = {"users": 20, "products": 15, "activities": 20, "orders": 20, "seed": 42}
 INTERRUPTED = 130
 EPILOG = (
     "`python -m helpers COMMAND --help` explains each. Exit codes: 0 done; 1 done, but with differences or "
@@ -143,6 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="then replace the committed outputs, results and report (with --profile full only)",
     )
 
+    _add_rows(run, given=False)
+
     populate = add(
         "populate",
         _populate,
@@ -150,13 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
         interrupted="all of it is there or nothing; the same command begins anew",
     )
     _add_source(populate)
-    for table, rows in {"users": 20, "products": 15, "activities": 20, "orders": 20}.items():
-        populate.add_argument(
-            f"--{table}", type=int, default=rows, metavar="N", help=f"rows of {table} ({rows})"
-        )
-    populate.add_argument(
-        "--seed", type=int, default=42, metavar="N", help="the same seed gives the same rows (42)"
-    )
+    _add_rows(populate, given=True)
     populate.add_argument("--replace", action="store_true", help="replace rows that an earlier populate made")
 
     migrate = add(
@@ -267,6 +264,14 @@ def _add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
 
 
+def _add_rows(command: argparse.ArgumentParser, *, given: bool) -> None:
+    """How many rows the course's tables get; with ``given`` an option left out has its value, else None."""
+    for name, number in ROWS.items():
+        what = "the same seed gives the same rows" if name == "seed" else f"rows of the table {name}"
+        default = number if given else None
+        command.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what} ({number})")
+
+
 def _show(options: argparse.Namespace, data: Any, lines: Sequence[str]) -> None:
     print(json.dumps(data, ensure_ascii=False, default=str) if options.json else "\n".join(lines))
 
@@ -309,7 +314,8 @@ def _down(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from helpers import course
 
-    print(course.run(profile=options.profile, out=options.out, publish=options.publish))
+    rows = {name: getattr(options, name) for name in ROWS if getattr(options, name) is not None}
+    print(course.run(profile=options.profile, out=options.out, publish=options.publish, rows=rows))
     return DONE
 
 

@@ -9,18 +9,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers import notebooks, publication, report, results, servers
-from helpers.errors import HelpersError
+from helpers import catalogue, connections, notebooks, publication, report, results, servers
+from helpers.errors import HelpersError, writing
+from helpers.rows import Rows
 from helpers.settings import project_root
 
 LOCK = ".run.lock"
+DATABASE_LOCK = 0x636F75727365  # "course"
+POPULATED_BY = "02_population"
 MADE = ("notebooks", "results", "figures")
 WITHOUT_PROFILE = ("00_index", "06_report")
 EXTENSIONS = {"image/svg+xml": "svg", "image/png": "png"}
 
 
 def run(
-    *, profile: str = "quick", out: Path | str | None = None, publish: bool = False, progress: bool = True
+    *,
+    profile: str = "quick",
+    out: Path | str | None = None,
+    publish: bool = False,
+    rows: Mapping[str, int] | None = None,
+    progress: bool = True,
 ) -> Path:
     """Start the servers, run every notebook, and make the report from what this run measured.
 
@@ -30,26 +38,36 @@ def run(
             ``report/build`` when None. What an earlier run left there is replaced.
         publish: after everything succeeded, replace the committed outputs, ``report/results`` and
             ``report/report.pdf``; with the full profile only.
+        rows: how many ``users``, ``products``, ``activities`` and ``orders`` the course's tables get, and the
+            ``seed`` that makes them; what is not named is as in notebook 02.
         progress: show progress on stderr.
 
     Returns:
         Path of ``report.pdf``.
 
     Raises:
-        HelpersError: a server cannot be had, a cell failed, another run works in the folder, or the
-            folder is not a run's; the message names the notebook and cell, and where the executed part is.
+        HelpersError: a number out of range, a server cannot be had, a cell failed, another run works in the
+            folder or on the same database, or the folder is not a run's; the message names the notebook and
+            cell, and where the executed part is.
     """
     if profile not in results.PROFILES:
         raise HelpersError(f"no profile {profile!r}; choose {' or '.join(results.PROFILES)}")
     if publish and profile != "full":
         raise HelpersError("only a full run is published; add --profile full")
+    if publish and rows:
+        raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
+    Rows(**(rows or {}))  # better refused now than by a cell
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
     with alone(target, ours=out is None):
         servers.up(progress=progress)
-        _clear(target)
-        with notebooks.environment(HELPERS_RESULTS=str(target / "results")):
+        with alone_there(), notebooks.environment(HELPERS_RESULTS=str(target / "results")):
+            with writing(target, report.ELSEWHERE):
+                _clear(target)
             for name in notebooks.NAMES:
-                _run_one(name, target, profile, progress)
+                parameters: dict[str, Any] = {} if name in WITHOUT_PROFILE else {"profile": profile}
+                if name == POPULATED_BY:
+                    parameters |= rows or {}
+                _run_one(name, target, parameters, progress)
         path = report.write(_read(target, "06_report"), target)
         for name in notebooks.NAMES:
             if name != "06_report":  # its figures are written with the report, under their labels
@@ -59,12 +77,12 @@ def run(
     return path
 
 
-def _run_one(name: str, target: Path, profile: str, progress: bool) -> None:
+def _run_one(name: str, target: Path, parameters: Mapping[str, Any], progress: bool) -> None:
     began = time.monotonic()
     notebooks.run_kernel(
         notebooks.folder() / f"{name}.ipynb",
         target / "notebooks" / f"{name}.ipynb",
-        {} if name in WITHOUT_PROFILE else {"profile": profile},
+        parameters,
         title=f"{notebooks.NAMES.index(name) + 1}/{len(notebooks.NAMES)} {name}",
         progress=progress,
     )
@@ -107,6 +125,30 @@ def alone(target: Path, *, ours: bool) -> Iterator[None]:
                 f"another run works in {target}; wait until it is done, or choose another --out"
             ) from error
         yield
+
+
+@contextlib.contextmanager
+def alone_there() -> Iterator[None]:
+    """Hold the database of the course's tables: two runs at once would take each other's rows away.
+
+    PostgreSQL releases this lock with the connection, so a killed run leaves nothing to clean up.
+
+    Raises:
+        HelpersError: another run holds it.
+    """
+    connection = connections.postgres()
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [DATABASE_LOCK])
+            if cursor.fetchone() != (True,):
+                raise HelpersError(
+                    f"{catalogue.address(connection)}: another run uses this database; wait until it is "
+                    "done, or give this one servers of its own: another HELPERS_HOME, or other URLs"
+                )
+        yield
+    finally:
+        connection.close()
 
 
 def _clear(target: Path) -> None:

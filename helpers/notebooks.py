@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.errors import HelpersError, first_line
+from helpers.errors import HelpersError, first_line, writing
 from helpers.settings import project_root
 
 NAMES = (
@@ -52,7 +53,7 @@ def run_kernel(
     from traitlets.config import Config
 
     bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr} if progress else False
-    with this_kernel():
+    with this_kernel() as log, writing(target, "choose another --out"):
         try:
             papermill.execute_notebook(
                 source,
@@ -69,19 +70,30 @@ def run_kernel(
                 f"{source.name}, cell {_cell_number(target)}: {error.ename}: {_last_line(error.evalue)}; "
                 f"executed so far: {target}"
             ) from error
-        except RuntimeError as error:  # the kernel did not start, or died
-            raise HelpersError(f"{source.name}: {first_line(error)}; executed so far: {target}") from error
+        except RuntimeError as error:
+            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            raise HelpersError(
+                f"{source.name}: its kernel did not start, or was killed "
+                f"({': '.join([first_line(error), *last])}); see that memory is free, then run it again; "
+                f"executed so far: {target}"
+            ) from error
 
 
 @contextlib.contextmanager
-def this_kernel() -> Iterator[None]:
+def this_kernel() -> Iterator[Path]:
     """Inside, the kernel ``python3`` is this interpreter and finds ``helpers``, whatever kernels the
     user has.
+
+    Gives the file that holds what the kernel itself says on stderr: when it is ended early, tracebacks that
+    are of no use to anybody else.
     """
     with tempfile.TemporaryDirectory() as place:
+        log = Path(place) / "kernel.log"
+        log.touch()
         spec = Path(place) / "kernels" / "python3"
         spec.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = ["/bin/sh", "-c", 'exec "$@" 2>"$0"', str(log), sys.executable]
+        argv += ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
         (spec / "kernel.json").write_text(
             json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}), encoding="utf-8"
         )
@@ -92,7 +104,7 @@ def this_kernel() -> Iterator[None]:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(project_root()), before])),
         }
         with environment(**changes):
-            yield
+            yield log
 
 
 @contextlib.contextmanager
@@ -148,7 +160,8 @@ def _run_cell(code: str, namespace: dict[str, Any], where: str) -> list[Any]:
     from IPython.utils.capture import capture_output
 
     if not InteractiveShell.initialized():
-        InteractiveShell.instance()  # what `display` talks to
+        with warnings.catch_warnings(action="ignore"):  # of a home folder that cannot be written to
+            InteractiveShell.instance()  # what `display` talks to
     tree = ast.parse(code, filename=where)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     with capture_output() as captured:

@@ -75,8 +75,8 @@ def populate(
     except psycopg2.Error as error:
         reason = first_line(connections.first_cause(error))
         raise HelpersError(
-            f"{catalogue.address(connection)}: populate stopped ({reason}); nothing was written; put that right "
-            "(`python -m helpers up` starts a server that has ended), then the same command begins anew"
+            f"{catalogue.address(connection)}: populate stopped ({reason}); nothing was written; put that "
+            "right (`python -m helpers up` starts a server that has ended), and the same command begins anew"
         ) from error
     finally:
         connection.close()

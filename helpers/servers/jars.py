@@ -82,8 +82,8 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
             missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
                 raise HelpersError(
-                    f"cassandra: {shown} cannot be fetched{_through(url)} ({_why(error)}); its jars come once "
-                    "from Maven Central: connect to the network, set HTTPS_PROXY to your proxy, set "
+                    f"cassandra: {shown} cannot be fetched{_through(url)} ({_why(error)}); its jars come "
+                    "once from Maven Central: connect to the network, set HTTPS_PROXY to your proxy, set "
                     "MAVEN_REPOSITORY_URL to a mirror, or set CASSANDRA_URL to a server of yours"
                 ) from error
     if _sha256(content) != jar["sha256"]:
