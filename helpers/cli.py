@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
+        _check_text(options)
         with _told_to_end():
             return int(options.run(options))
     except HelpersError as error:
@@ -60,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # no space, no permission
         print(f"helpers {options.command}: {refused(error)}", file=sys.stderr)
         return FAILED
+
+
+def _check_text(options: argparse.Namespace) -> None:
+    """Refuse a name or URL that is no text: Python takes any bytes of a command line."""
+    for name, value in vars(options).items():
+        if isinstance(value, str) and value != value.encode("utf-8", "ignore").decode():
+            raise HelpersError(f"--{name} {value!r} is not UTF-8; give it in that encoding")
 
 
 @contextmanager

@@ -156,11 +156,14 @@ def first_cause(error: psycopg2.Error) -> psycopg2.Error:
 
 
 def with_schema(url: str | None, schema: str) -> str:
-    """The URL of the same PostgreSQL database with one schema as its whole search path."""
+    """The URL of the same PostgreSQL database with one schema, of any name, as its whole search path."""
     url = _url("postgres", url)
-    option = f"-csearch_path={schema}"
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", schema)
+    name = schema if plain else '"' + schema.replace('"', '""') + '"'
+    option = "-csearch_path=" + re.sub(r"[\\\s]", r"\\\g<0>", name)  # the server splits options at spaces
     if "://" not in url:
-        return f"{url} options='{option}'"
+        quoted = re.sub(r"[\\']", r"\\\g<0>", option)
+        return f"{url} options='{quoted}'"
     return f"{url}{'&' if urlsplit(url).query else '?'}options={quote(option, safe='')}"
 
 

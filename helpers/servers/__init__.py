@@ -12,7 +12,7 @@ from threading import Event, Lock
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
-from helpers.servers import compose, embedded
+from helpers.servers import compose, embedded, process
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,12 @@ def status(names: Sequence[str] = settings.NAMES) -> dict[str, Server]:
 def down(*, delete: bool = False) -> list[str]:
     """Stop the embedded servers of this state folder; with ``delete`` remove their data too.
 
+    Throw-away servers that a killed process has left go as well.
+
     Returns:
         The names of those that were running.
     """
+    process.sweep(settings.home())
     with ThreadPoolExecutor(len(settings.NAMES)) as pool:
         stopped = list(pool.map(lambda name: embedded.stop(name, delete=delete), settings.NAMES))
     return [name for name, was_running in zip(settings.NAMES, stopped, strict=True) if was_running]

@@ -1,9 +1,7 @@
 """A throw-away ring of Cassandra nodes on 127.0.0.1, 127.0.0.2 and so on, to kill and start again."""
 
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -239,13 +237,12 @@ def ring(nodes: int = 3, **configuration: object) -> Iterator[Ring]:
     reason = missing(nodes)
     if reason:
         raise HelpersError(f"cassandra: cannot be started here: {reason}")
-    folder = Path(tempfile.mkdtemp(prefix="scratch-cassandra-ring-", dir=settings.home()))
-    made: Ring | None = None
-    try:
-        made = Ring(folder, nodes, configuration)
-        made.start()
-        yield made
-    finally:
-        if made is not None:
-            made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with process.throw_away("cassandra-ring", settings.home()) as folder:
+        made: Ring | None = None
+        try:
+            made = Ring(folder, nodes, configuration)
+            made.start()
+            yield made
+        finally:
+            if made is not None:
+                made.stop()

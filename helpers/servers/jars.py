@@ -9,11 +9,13 @@ import json
 import os
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line, usable, writing
@@ -75,10 +77,10 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
     shown = settings.redact(url)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with urllib.request.urlopen(url, timeout=30) as reply:
+            with urllib.request.urlopen(_request(url), timeout=30) as reply:
                 content = reply.read()
             break
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (HTTPException, OSError, ValueError) as error:
             missing = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if missing or isinstance(error, ValueError) or attempt == ATTEMPTS:
                 raise HelpersError(
@@ -100,6 +102,18 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
+def _request(url: str) -> urllib.request.Request:
+    """The request for a URL, with user and password by header: urllib takes them for a part of the host."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(parts._replace(netloc=host).geturl())
+    if at:
+        request.add_unredirected_header(
+            "Authorization", f"Basic {b64encode(unquote(user).encode()).decode()}"
+        )
+    return request
+
+
 def _through(url: str) -> str:
     """The proxy that a URL is fetched through, in words; empty without one."""
     parts = urlsplit(url)
@@ -113,7 +127,7 @@ def _why(error: Exception) -> str:
     reason = error.reason if type(error) is urllib.error.URLError else error
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
-    return settings.redact(first_line(reason)) if isinstance(reason, Exception) else str(reason)
+    return first_line(reason) if isinstance(reason, Exception) else str(reason)
 
 
 def _sha256(content: bytes) -> str:

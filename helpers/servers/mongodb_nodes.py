@@ -2,9 +2,7 @@
 
 import contextlib
 import secrets
-import shutil
 import signal
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -269,13 +267,12 @@ def replica_set(members: int = 3) -> Iterator[ReplicaSet]:
     reason = server.missing()
     if reason:
         raise HelpersError(f"mongodb: cannot be started here: {reason}")
-    folder = Path(tempfile.mkdtemp(prefix="scratch-mongodb-set-", dir=settings.home()))
-    made: ReplicaSet | None = None
-    try:
-        made = ReplicaSet(folder, members)
-        made.initiate()
-        yield made
-    finally:
-        if made is not None:
-            made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with process.throw_away("mongodb-set", settings.home()) as folder:
+        made: ReplicaSet | None = None
+        try:
+            made = ReplicaSet(folder, members)
+            made.initiate()
+            yield made
+        finally:
+            if made is not None:
+                made.stop()

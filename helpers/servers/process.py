@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +22,7 @@ from helpers.errors import HelpersError
 HOST = "127.0.0.1"
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """The processes that this one started, by pid: only their parent learns how they ended."""
+SERVER, OWNER = "server.json", "owner.json"
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Record:
             return False
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Path, name: str = SERVER) -> Record | None:
     """The record in a server's folder; None when there is none or it is not readable."""
     try:
-        return Record(**json.loads((folder / "server.json").read_text(encoding="utf-8")))
+        return Record(**json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -54,6 +57,35 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(path)
+
+
+@contextlib.contextmanager
+def throw_away(name: str, home: Path) -> Iterator[Path]:
+    """A folder for throw-away servers below the state folder, removed at the end.
+
+    What a process that was killed has left of its own is removed first.
+    """
+    sweep(home)
+    folder = Path(tempfile.mkdtemp(prefix=f"scratch-{name}-", dir=home))
+    try:
+        owner = Record(os.getpid(), psutil.Process().create_time(), 0)
+        write_private(folder / OWNER, json.dumps(asdict(owner)))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(home: Path) -> None:
+    """End the throw-away servers whose owner was killed before it could, and remove their folders."""
+    for folder in home.glob("scratch-*"):
+        owner = read_record(folder, OWNER)
+        if owner is None or owner.alive():
+            continue
+        for path in (*folder.glob(SERVER), *folder.glob(f"*/{SERVER}")):
+            record = read_record(path.parent)
+            if record is not None:
+                stop(record, how=signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def password(folder: Path) -> str:
@@ -107,7 +139,7 @@ def start(
     except psutil.Error:
         created = time.time()
     record = Record(child.pid, created, port)
-    write_private(folder / "server.json", json.dumps(asdict(record)))
+    write_private(folder / SERVER, json.dumps(asdict(record)))
     return record
 
 

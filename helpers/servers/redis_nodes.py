@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -188,15 +186,14 @@ def started(name: str, number: int, configuration: Callable[[int], Sequence[str]
     reason = server.missing()
     if reason:
         raise HelpersError(f"redis: cannot be started here: {reason}")
-    folder = Path(tempfile.mkdtemp(prefix=f"scratch-redis-{name}-", dir=settings.home()))
-    nodes: list[Node] = []
-    try:
-        secret = process.password(folder)
-        nodes += [Node(folder / str(i), secret, *configuration(i)) for i in range(number)]
-        with ThreadPoolExecutor(number) as pool:
-            list(pool.map(Node.start, nodes))
-        yield nodes
-    finally:
-        for node in nodes:
-            node.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with process.throw_away(f"redis-{name}", settings.home()) as folder:
+        nodes: list[Node] = []
+        try:
+            secret = process.password(folder)
+            nodes += [Node(folder / str(i), secret, *configuration(i)) for i in range(number)]
+            with ThreadPoolExecutor(number) as pool:
+                list(pool.map(Node.start, nodes))
+            yield nodes
+        finally:
+            for node in nodes:
+                node.kill()

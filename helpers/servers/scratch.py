@@ -1,8 +1,6 @@
 """Throw-away servers, for tests and for lessons that kill a server: their folder goes with them."""
 
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,14 +77,13 @@ def _running(name: str, module: ModuleType, **options: Any) -> Iterator[Scratch]
     reason = module.missing()
     if reason:
         raise HelpersError(f"{name}: cannot be started here: {reason}")
-    folder = Path(tempfile.mkdtemp(prefix=f"scratch-{name}-", dir=settings.home()))
-    server = Scratch(name, module, folder, options)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with process.throw_away(name, settings.home()) as folder:
+        server = Scratch(name, module, folder, options)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
 
 
 def redis(*configuration: str) -> Any:
