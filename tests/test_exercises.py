@@ -1,0 +1,196 @@
+"""The exercises at the end of notebooks 01 to 06: graded, solved in folded cells, told of to the teacher."""
+
+import ast
+import inspect
+import re
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+
+from helpers import notebooks, population, report
+
+WITH = notebooks.NAMES[1:]
+GRADES = ("Easy", "Harder", "Open")
+STATEMENT = re.compile(r"### (\d)\. (.+)\n\n\*\*(\w+)\.\*\* \S")
+SECTION_PARTS = ("In class", "What students get wrong", "Ask", "Judging")
+ON_THEIR_OWN = {
+    "03_comparison": ("found = results.load()", ""),
+    "05_migration": ("", "remove_prefix()\nschema.drop_schema(workbench, EXERCISE)\nworkbench.close()"),
+    "06_report": ("", ""),
+}
+"""Notebooks whose exercises need only what stands before the first section, and this before and behind."""
+
+LOOK_AGAIN = """
+changed = [
+    name
+    for was, now in zip(as_found, in_the_databases(), strict=True)
+    for name in was.keys() | now.keys()
+    if was.get(name) != now.get(name)
+]
+assert not changed, changed"""
+
+every_notebook = pytest.mark.parametrize("name", WITH)
+
+
+@dataclass
+class Exercise:
+    """Its number, title and grade as its statement gives them, that cell, and the cells right behind it."""
+
+    number: int
+    title: str
+    grade: str
+    statement: Any
+    solution: list[Any] = field(default_factory=list)
+
+
+def tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def read(name: str) -> Any:
+    return nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
+
+
+def section(cells: list[Any]) -> list[Any]:
+    """The cells under the heading of the exercises, without it."""
+    begin = next(i for i, cell in enumerate(cells) if cell.source.startswith("## Exercises"))
+    ends = (i for i, cell in enumerate(cells) if i > begin and re.match(r"## |Next:", cell.source))
+    return cells[begin + 1 : next(ends)]
+
+
+def exercises(name: str) -> list[Exercise]:
+    found: list[Exercise] = []
+    for cell in section(read(name).cells):
+        if cell.cell_type == "markdown":
+            stated = STATEMENT.match(cell.source)
+            assert stated, f"no number, title and grade: {cell.source[:60]!r}"
+            found.append(Exercise(int(stated[1]), stated[2], stated[3], cell))
+        elif found:
+            found[-1].solution.append(cell)
+    return found
+
+
+@every_notebook
+def test_there_are_two_or_three_from_easy_to_open(name: str) -> None:
+    found = exercises(name)
+    assert 2 <= len(found) <= 3
+    assert [exercise.number for exercise in found] == list(range(1, len(found) + 1))
+    ranks = [GRADES.index(exercise.grade) for exercise in found]
+    assert ranks == sorted(set(ranks)) and (ranks[0], ranks[-1]) == (0, len(GRADES) - 1)
+
+
+@every_notebook
+def test_each_is_followed_by_a_folded_solution_that_checks_itself(name: str) -> None:
+    for exercise in exercises(name):
+        assert exercise.solution, exercise.title
+        for cell in exercise.solution:
+            assert "solution" in tags(cell), exercise.title
+            assert cell.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}, exercise.title
+        code = ast.parse("\n".join(cell.source for cell in exercise.solution))
+        kinds = {type(node) for node in ast.walk(code)}
+        assert ast.Call in kinds and ast.Assert in kinds, f"{exercise.title}: no code, or no check"
+        assert not kinds & {ast.Pass, ast.Try}, exercise.title
+
+
+@every_notebook
+def test_a_solution_stands_behind_its_statement_and_nowhere_else(name: str) -> None:
+    solutions = [cell.id for exercise in exercises(name) for cell in exercise.solution]
+    assert solutions == [cell.id for cell in read(name).cells if "solution" in tags(cell)]
+
+
+def test_the_report_leaves_them_out() -> None:
+    cells = read("06_report").cells
+    for cell in section(cells):
+        assert "notebook-only" in tags(cell), cell.source[:60]
+        assert cell.cell_type == "markdown" or notebooks.NOT_INLINE in tags(cell), cell.source[:60]
+
+
+def teaching() -> dict[str, str]:
+    """The teacher's page by notebook."""
+    text = (notebooks.folder() / "TEACHING.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## \[\d\d [^\]]+\]\((\w+)\.ipynb\)$", text, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_teachers_page_has_a_section_for_each_notebook() -> None:
+    assert tuple(teaching()) == notebooks.NAMES
+    index = "\n".join(cell.source for cell in read("00_index").cells)
+    assert "(TEACHING.md)" in index
+
+
+@every_notebook
+def test_the_teachers_page_tells_of_each_exercise(name: str) -> None:
+    text = teaching()[name]
+    for part in SECTION_PARTS:
+        assert f"**{part}.**" in text, part
+    judged = re.findall(r"^- \*(\d)\. (.+?)\* \((\w+)\)", text, flags=re.M)
+    assert judged == [(str(e.number), e.title, e.grade.lower()) for e in exercises(name)]
+
+
+def in_the_databases() -> tuple[dict[str, object], dict[str, object]]:
+    """Rows, indexes and constraints of PostgreSQL by table, values of Redis by key; no bookkeeping."""
+    from helpers import connections
+
+    postgres, redis = connections.postgres(), connections.redis(decode_responses=True)
+    readers = {"hash": redis.hgetall, "string": redis.get, "list": lambda key: redis.lrange(key, 0, -1)}
+    readers["zset"] = lambda key: redis.zrange(key, 0, -1, withscores=True)
+    values = {key: readers[redis.type(key)](key) for key in redis.scan_iter() if "migration:" not in key}
+    tables = {}
+    with postgres, postgres.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '5s'")  # nothing may be left locked
+        cursor.execute(
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relpersistence = 'p' "
+            "AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')"
+        )
+        for (table,) in cursor.fetchall():
+            cursor.execute(
+                f"SELECT (SELECT md5(string_agg(t::text, ' ' ORDER BY t::text)) FROM {table} AS t), "
+                f"(SELECT count(*) FROM pg_attribute WHERE attrelid = '{table}'::regclass), "
+                f"(SELECT count(*) FROM pg_index WHERE indrelid = '{table}'::regclass), "
+                f"(SELECT count(*) FROM pg_constraint WHERE conrelid = '{table}'::regclass)"
+            )
+            tables[table] = cursor.fetchone()
+    postgres.close()
+    return tables, values
+
+
+def tried_again(name: str) -> Any:
+    """The notebook with each cell of a solution twice, then the solution again, between two looks."""
+    notebook = read(name)
+    inside = section(notebook.cells)
+    number = next(i for i, cell in enumerate(notebook.cells) if cell.id == inside[0].id)
+    before, behind = notebook.cells[:number], notebook.cells[number + len(inside) :]
+    if name in ON_THEIR_OWN:
+        setup = takewhile(lambda cell: not cell.source.startswith("## "), before)
+        first, last = ON_THEIR_OWN[name]
+        before, behind = [*setup, new_code_cell(first)], [new_code_cell(last)]
+    given = [cell for cell in inside if cell.cell_type == "code" and "solution" not in tags(cell)]
+    again = [
+        new_code_cell(cell.source)
+        for exercise in exercises(name)
+        for cell in [*(one for part in exercise.solution for one in (part, part)), *exercise.solution]
+    ]
+    look = new_code_cell(f"{inspect.getsource(in_the_databases)}\nas_found = in_the_databases()")
+    notebook.cells = [*before, *given, look, *again, new_code_cell(LOOK_AGAIN), *behind]
+    return notebook
+
+
+@pytest.mark.usefixtures("postgres_server", "redis_server", "mongodb_url", "cassandra_url")
+@every_notebook
+def test_solutions_run_again_and_leave_the_databases_as_they_were(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population.populate(replace=True, progress=False)
+    monkeypatch.setenv("HELPERS_RESULTS", str(tmp_path / "results"))
+    if name in ON_THEIR_OWN:
+        monkeypatch.setenv("HELPERS_RESULTS", str(report.published_folder()))
+    nbformat.write(tried_again(name), tmp_path / "again.ipynb")
+    parameters = {} if name == "06_report" else {"profile": "quick"}
+    notebooks.run_kernel(
+        tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
+    )
