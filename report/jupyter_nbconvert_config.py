@@ -43,6 +43,25 @@ class AltText(Preprocessor):
         return cell, resources
 
 
+class FoldedSolutions(Preprocessor):
+    """Each solution behind a line of its own that opens with a click, as in JupyterLab."""
+
+    LINE = (
+        "<style>.jp-Cell:has(.folded:not([open])) + .celltag_solution { display: none }</style>"
+        '<details class="folded"><summary>Solution</summary></details>'
+    )
+
+    def preprocess(self, nb, resources):
+        """Put the line before each cell tagged ``solution``."""
+        cells = []
+        for cell in nb.cells:
+            if "solution" in cell.metadata.get("tags", []):
+                cells.append(new_markdown_cell(self.LINE))
+            cells.append(cell)
+        nb.cells = cells
+        return nb, resources
+
+
 c = get_config()  # noqa: F821
 c.TagRemovePreprocessor.enabled = True
 c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
@@ -50,7 +69,7 @@ c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
 c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
 c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
 c.LatexExporter.preprocessors = [TableCounter]
-c.HTMLExporter.preprocessors = [AltText]
+c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
 # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
 c.SVG2PDFPreprocessor.inkscape = sys.executable
 c.SVG2PDFPreprocessor.command = [sys.executable, "-m", "helpers.svg", "{from_filename}", "{to_filename}"]

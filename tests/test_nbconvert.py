@@ -19,14 +19,21 @@ NAME = "06_report"
 DRAWING = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><text x="2" y="20">seen</text></svg>'
 )
+CLICK = """<script>addEventListener("load", () => {
+  const shown = () => [...document.querySelectorAll(".celltag_solution")].map(cell => cell.offsetHeight > 0);
+  const first = shown();
+  document.querySelectorAll("details.folded summary")[1].click();
+  document.title = JSON.stringify({first, then: shown()});
+});</script>"""
+"""Tells in the page's title which solutions can be seen, before and after a click on the second line."""
 
 
-def converted(form: str, folder: Path, *options: str) -> Path:
-    shutil.copy(notebooks.folder() / f"{NAME}.ipynb", folder)
-    command = [sys.executable, "-m", "nbconvert", "--to", form, *options, f"{NAME}.ipynb"]
+def converted(form: str, folder: Path, *options: str, name: str = NAME) -> Path:
+    shutil.copy(notebooks.folder() / f"{name}.ipynb", folder)
+    command = [sys.executable, "-m", "nbconvert", "--to", form, *options, f"{name}.ipynb"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder / f"{NAME}.{form.removeprefix('web')}"
+    return folder / f"{name}.{form.removeprefix('web')}"
 
 
 def check(text: str) -> None:
@@ -54,6 +61,34 @@ def test_html_has_figures_and_tables_and_no_code(tmp_path: Path) -> None:
     anchors = set(re.findall(r"id=[\"']([^\"']+)", body))
     links = set(re.findall(r'href="#([^"]+)"', body))
     assert len(links) > 20 and links <= anchors, links - anchors
+
+
+def test_html_folds_each_solution_behind_a_line(tmp_path: Path) -> None:
+    notebook = json.loads((notebooks.folder() / "01_schema.ipynb").read_text(encoding="utf-8"))
+    number = sum("solution" in cell["metadata"].get("tags", []) for cell in notebook["cells"])
+    html = converted("html", tmp_path, name="01_schema").read_text(encoding="utf-8")
+    folded = re.findall(r'<details class="folded">.*?</details>[\s</div>]*<div class="([^"]*)"', html)
+    assert len(folded) == number > 0
+    assert all("celltag_solution" in classes for classes in folded)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_a_click_unfolds_one_solution_in_a_browser(tmp_path: Path) -> None:
+    page = converted("html", tmp_path, name="01_schema")
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{CLICK}</body>"), encoding="utf-8")
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}/browser",
+    ]
+    done = subprocess.run(
+        [*command, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()], capture_output=True, text=True
+    )
+    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])  # type: ignore[index]
+    assert seen["first"] and not any(seen["first"])
+    assert seen["then"] == [number == 1 for number in range(len(seen["first"]))]
 
 
 @pytest.mark.skipif(shutil.which("xelatex") is None, reason="xelatex is not on PATH")
