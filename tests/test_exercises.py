@@ -3,7 +3,9 @@
 import ast
 import inspect
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
+@cache
 def read(name: str) -> Any:
     return nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
 
@@ -161,7 +164,7 @@ def in_the_databases() -> tuple[dict[str, object], dict[str, object]]:
 
 def tried_again(name: str) -> Any:
     """The notebook with each cell of a solution twice, then the solution again, between two looks."""
-    notebook = read(name)
+    notebook = deepcopy(read(name))
     inside = section(notebook.cells)
     number = next(i for i, cell in enumerate(notebook.cells) if cell.id == inside[0].id)
     before, behind = notebook.cells[:number], notebook.cells[number + len(inside) :]
