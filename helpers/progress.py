@@ -1,6 +1,7 @@
 """One kind of progress bar for commands and notebooks."""
 
-import builtins
+import html
+import io
 import sys
 from typing import Any
 
@@ -8,8 +9,8 @@ from tqdm import tqdm
 
 
 def watched() -> bool:
-    """Whether somebody can see a bar move: stderr is a terminal's or a notebook's."""
-    return sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")
+    """Whether somebody can see a bar move: stderr is a terminal's, or this is a notebook."""
+    return sys.stderr.isatty() or _in_notebook()
 
 
 def say(line: str) -> None:
@@ -18,20 +19,66 @@ def say(line: str) -> None:
 
 
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":
-    """A progress bar on stderr with rate and remaining time; a context manager; call ``update(n)``.
+    """A progress bar with rate and remaining time; a context manager; call ``update(n)``.
 
-    It is removed when done, so that notebooks and terminals keep results only. Where nobody watches (a
-    file, a CI log), it speaks every few seconds at most.
+    It stands on stderr, or under the cell of a notebook. It is removed when done, so that notebooks and
+    terminals keep results only. Where nobody watches (a file, a CI log), it speaks every few seconds at most.
     """
-    return tqdm(
+    inside = _in_notebook()
+    return (NotebookBar if inside else tqdm)(
         total=total,
         desc=desc,
         unit=f" {unit}",
         unit_scale=unit == "rows",
         disable=not enabled,
-        file=sys.stderr,
+        file=io.StringIO() if inside else sys.stderr,
         leave=False,
         delay=0.5,
         mininterval=0.2 if watched() else 5,
-        dynamic_ncols=True,
+        dynamic_ncols=not inside,
     )
+
+
+class NotebookBar(tqdm):  # type: ignore[type-arg]
+    """A bar as HTML that is changed in place: no widgets to install, and nothing on stderr, which JupyterLab
+    paints as an error. What stays of it is an output that shows nothing.
+    """
+
+    _handle: Any = None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Draw the bar as it is now, but not before its delay is over."""
+        if msg != "" and self._time() >= getattr(self, "start_t", float("inf")) + self.delay:
+            self._show({"text/html": self._html(), "text/plain": str(self)})
+        return True
+
+    def close(self) -> None:
+        """Take the bar away."""
+        super().close()
+        if self._handle:
+            self._show(NOTHING)
+            self._handle = None
+
+    def _show(self, data: dict[str, str]) -> None:
+        from IPython.display import DisplayHandle
+
+        if self._handle:
+            self._handle.update(data, raw=True)
+        else:
+            self._handle = DisplayHandle()
+            self._handle.display(data, raw=True)
+
+    def _html(self) -> str:
+        text = self.format_meter(**{**self.format_dict, "bar_format": "{l_bar}{r_bar}"})
+        before, _, after = text.partition("||")
+        done = f' value="{self.n}" max="{self.total}"' if self.total else ""
+        return f"{html.escape(before)} <progress{done}></progress> {html.escape(after)}"
+
+
+NOTHING = {"text/html": "", "text/plain": ""}
+"""The data of an output that shows nothing: what a bar in a notebook leaves behind."""
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

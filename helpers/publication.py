@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from helpers import notebooks, picture, report, results, servers, settings
 from helpers.errors import HelpersError
+from helpers.progress import NOTHING
 
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 CELL_METADATA = ("tags", "jupyter")
@@ -94,7 +95,7 @@ def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) 
 
 def _passing(output: Mapping[str, Any]) -> bool:
     """Whether an output is only what a progress bar left behind."""
-    return bool(output["output_type"] == "stream" and output["name"] == "stderr")
+    return bool(output.get("data") == NOTHING or output.get("name") == "stderr")
 
 
 def _output(output: Mapping[str, Any], count: int) -> dict[str, Any]:
