@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import socket
 import sys
 from types import SimpleNamespace
@@ -51,6 +52,8 @@ REMEDIES = {
 }
 """Remedies by what a server's answer says, where the common one does not fit."""
 TIMEOUT_S = 5
+PROCESS = f"helpers {secrets.token_hex(4)}"
+"""What this process calls itself at PostgreSQL, where the URL and the environment do not say."""
 PATIENCE = {
     "connect_timeout": TIMEOUT_S,
     "keepalives_idle": settings.SILENCE_S // 2,
@@ -105,7 +108,10 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
         given = set(psycopg2.extensions.parse_dsn(url))
         if "PGCONNECT_TIMEOUT" in os.environ:
             given.add("connect_timeout")
-        ours = {name: value for name, value in PATIENCE.items() if name not in given}
+        if "PGAPPNAME" in os.environ:
+            given.add("application_name")
+        wanted = PATIENCE | {"application_name": PROCESS}
+        ours = {name: value for name, value in wanted.items() if name not in given}
         connection: psycopg2.extensions.connection = psycopg2.connect(url, **{**ours, **options})
     except (psycopg2.OperationalError, psycopg2.ProgrammingError, UnicodeDecodeError) as error:
         raise refused("postgres", url, error) from error

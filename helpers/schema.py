@@ -9,7 +9,7 @@ from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import connection as Connection
 
-from helpers import catalogue
+from helpers import catalogue, connections
 from helpers.errors import HelpersError
 
 TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
@@ -112,6 +112,12 @@ REFERENCES: Mapping[str, Mapping[str, str]] = {
 }
 LOCK_TIMEOUT_S = 10.0
 _MARK = "made by helpers.schema"
+_END_LEFT_OPEN = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %(process)s AND state LIKE 'idle in transaction%%' AND pid IN (
+    SELECT pg_locks.pid FROM pg_locks LEFT JOIN pg_class ON pg_class.oid = relation
+    JOIN pg_namespace ON pg_namespace.oid IN (relnamespace, objid) WHERE nspname = %(schema)s)
+"""
 
 
 def create(connection: Connection) -> None:
@@ -187,14 +193,18 @@ def ensure_schema(connection: Connection, name: str) -> None:
 def drop_schema(connection: Connection, name: str) -> None:
     """Drop a schema that ``ensure_schema`` made, with all it holds; nothing when there is none; commits.
 
+    A transaction that another connection of this process left open there, as an interrupted cell does, is
+    ended.
+
     Raises:
-        HelpersError: a schema of that name exists that was not made here, or is in use.
+        HelpersError: a schema of that name exists that was not made here, or is in use by another process.
     """
     where = f"{catalogue.address(connection)}: schema {name}"
     try:
         with connection, connection.cursor() as cursor:
             if _marked(connection, name) is False:
                 raise HelpersError(f"{where} is not of this project; drop it by hand")
+            cursor.execute(_END_LEFT_OPEN, {"process": connections.PROCESS, "schema": name})
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_S}s"])
             cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
     except LockNotAvailable as error:

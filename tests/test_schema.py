@@ -126,7 +126,8 @@ def test_a_schema_of_somebody_else_is_not_touched(connection):
 
 def test_a_schema_in_use_is_waited_for_and_then_named(postgres_url, monkeypatch):
     monkeypatch.setattr(schema, "LOCK_TIMEOUT_S", 0.2)
-    mine, other = connections.postgres(postgres_url), connections.postgres(postgres_url)
+    mine = connections.postgres(postgres_url)
+    other = connections.postgres(postgres_url, application_name="another process")
     name = f"{catalogue.current_schema(mine)}_used"
     schema.ensure_schema(mine, name)
     with other:
@@ -137,3 +138,20 @@ def test_a_schema_in_use_is_waited_for_and_then_named(postgres_url, monkeypatch)
     other.close()
     schema.drop_schema(mine, name)
     mine.close()
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE {}.t", "CREATE TABLE {}.u (id integer)"])
+def test_a_transaction_that_an_interrupted_cell_left_open_is_ended(postgres_url, statement):
+    mine, left, elsewhere = (connections.postgres(postgres_url) for _ in range(3))
+    name = f"{catalogue.current_schema(mine)}_left"
+    schema.ensure_schema(mine, name)
+    with left:
+        left.cursor().execute(f"CREATE TABLE {name}.t (id integer)")
+    left.cursor().execute(statement.format(name))
+    elsewhere.cursor().execute("SELECT 1")
+    schema.drop_schema(mine, name)
+    with pytest.raises(psycopg2.OperationalError):
+        left.cursor().execute("SELECT 1")
+    elsewhere.cursor().execute("SELECT 1")  # its open transaction has nothing to do with the schema
+    for connection in (mine, left, elsewhere):
+        connection.close()
