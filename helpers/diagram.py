@@ -56,7 +56,7 @@ def er_dot(catalogue: Mapping[str, Any]) -> str:
     known = {table["name"] for table in tables}
     lines = [
         "digraph er {",
-        'graph [rankdir=LR, nodesep=0.3, ranksep=1.1, bgcolor="transparent"];',
+        'graph [rankdir=LR, nodesep=0.3, ranksep=1.1, bgcolor="white"];',
         f'node [shape=plain, fontname="{FONT}", fontsize={SIZE}];',
         f'edge [dir=both, color="{HEAD}", arrowsize=0.9];',
     ]

@@ -127,7 +127,7 @@ def svg(drawn: Model) -> str:
     """The diagram as SVG text, the same for the same model; its text stays text (font DejaVu Sans)."""
     lines = [
         "digraph model {",
-        'graph [rankdir=LR, nodesep=0.2, ranksep=0.6, bgcolor="transparent"];',
+        'graph [rankdir=LR, nodesep=0.2, ranksep=0.6, bgcolor="white"];',
         f'node [shape=plain, fontname="{diagram.FONT}", fontsize={diagram.SIZE}];',
         f'edge [style=dashed, color="{diagram.HEAD}", arrowsize=0.7];',
         *(f"{diagram.quoted(box.name)} [label=<{_label(box)}>];" for box in drawn.boxes),
