@@ -277,14 +277,14 @@ def fault(record: Any) -> str | None:
 
 
 def stamp(profile: str, servers: Mapping[str, str] | None = None) -> str:
-    """One line that says when, how and where a notebook's outputs were made."""
+    """When, how and where a notebook's outputs were made; the versions of servers on a line of their own."""
     here = environment(servers)
     versions = ", ".join(f"{name} {version}" for name, version in here["servers"].items())
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC · profile {profile} · {here['processor']}, "
         f"{here['cores']} cores, "
         f"{here['memory_mb'] / 1e3:.0f} GB · {here['system']} {here['kernel']} · Python {here['python']}"
-        + (f" · {versions}" if versions else "")
+        + (f"\n{versions}" if versions else "")
     )
 
 
