@@ -1,6 +1,5 @@
 """The published report by ``jupyter nbconvert``: code hidden by tag, figures and tables there."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -9,7 +8,9 @@ import sys
 from html import unescape
 from pathlib import Path
 
+import playwright
 import pytest
+from lab import CHROMIUM, needs_chromium
 from pypdf import PdfReader
 
 from helpers import notebooks, svg
@@ -99,10 +100,7 @@ def test_latex_makes_a_pdf_without_inkscape(tmp_path: Path) -> None:
     assert "<td" not in text
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("playwright") is None or shutil.which("chromium") is None,
-    reason="playwright or chromium is not installed",
-)
+@needs_chromium
 def test_a_browser_makes_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(browsers(tmp_path / "browsers")))
     pages = PdfReader(converted("webpdf", tmp_path, "--disable-chromium-sandbox")).pages
@@ -111,8 +109,6 @@ def test_a_browser_makes_a_pdf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def browsers(folder: Path) -> Path:
     """A folder in which Playwright finds the system's Chromium."""
-    import playwright
-
     listed = Path(playwright.__file__).parent / "driver" / "package" / "browsers.json"
     known = {one["name"]: one["revision"] for one in json.loads(listed.read_text())["browsers"]}
     number = known["chromium"]
@@ -123,7 +119,7 @@ def browsers(folder: Path) -> Path:
         f"chromium_headless_shell-{number}/chrome-headless-shell-linux64/chrome-headless-shell",
     ):
         (folder / inside).parent.mkdir(parents=True, exist_ok=True)
-        (folder / inside).symlink_to(shutil.which("chromium") or "")
+        (folder / inside).symlink_to(CHROMIUM or "")
     return folder
 
 
