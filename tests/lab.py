@@ -194,7 +194,7 @@ class Screen:
     def bars(self) -> list[str]:
         """The progress bars that can be seen, each as the text beside it."""
         seen = self.notebook.locator(".jp-OutputArea-output:has(progress)")
-        return [text.strip() for text in seen.all_inner_texts()]
+        return [text.strip() for text in seen.all_text_contents()]
 
     def finish(self) -> list[str]:
         """Wait until every cell has run, or one has failed; the progress bars that were seen meanwhile."""

@@ -1,0 +1,22 @@
+"""The quick profile smaller still: imported by a notebook's kernel, where the notebook is what is tested."""
+
+from dataclasses import replace
+
+from helpers import crashes, design, growth, ladder, scale
+
+design.DESIGNS["quick"] = replace(
+    design.DESIGNS["quick"],
+    users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=6, block_operations=40,
+    concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
+    floor_operations=40, fsyncs=10,
+)  # fmt: skip
+scale.PLANS["quick"] = scale.Plan((50, 500), 4, 40, 20, 10)
+crashes.DESIGNS = crashes.DESIGNS | {
+    "quick": crashes.Design(
+        {"mover": 1, "redis": 1, "postgres": 1},
+        {"users": 10, "products": 5, "activities": 200, "orders": 40},
+        undisturbed=1,
+    )
+}
+ladder.SIZES["quick"], ladder.SAMPLE_ROWS["quick"], ladder.ROUNDS["quick"] = growth.tables(2_000), 200, 1
+growth.SIZES["quick"] = {500: 1, 2_000: 1}

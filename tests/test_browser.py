@@ -1,0 +1,179 @@
+"""The course as a student goes through it: JupyterLab in Chromium, real servers, every cell run twice."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import Screen, chromium, doubled, lab, needs_chromium, variables
+
+from helpers import notebooks, servers, settings
+from helpers.notebooks import environment
+
+pytestmark = needs_chromium
+SMALLER = {
+    "01_schema": 'activities["quick"] = 2_000',
+    "02_population": 'scale["quick"] = [500, 1_000]',
+    "03_comparison": "import smaller",
+    "05_migration": 'import smaller\nbigger["quick"] = 3_000',
+}
+"""Lines for the end of the parameters."""
+RESTARTED, INTERRUPTED, AFTER_DOWN = "02_population", "03_comparison", "04_modeling"
+OWN = ("postgres", "redis", "mongodb")
+"""Servers of the walk's own, which the notebooks start; Cassandra, which takes long, is the session's."""
+every_notebook = pytest.mark.parametrize("name", notebooks.NAMES)
+
+
+@dataclass
+class Seen:
+    """What there was to see in a notebook after all cells had run; ``bars`` while they ran."""
+
+    code: list[dict[str, Any]]
+    bars: list[str]
+    bars_left: list[str]
+    drawings: list[bool]
+    stopped: list[str] = field(default_factory=list)
+    """The errors under the cells when it was interrupted."""
+
+    def outputs(self, kind: str) -> list[dict[str, Any]]:
+        """All outputs of a kind."""
+        return [output for cell in self.code for output in cell["outputs"] if output["output_type"] == kind]
+
+
+class Walk:
+    """The notebooks in order, each gone through once however many tests ask."""
+
+    def __init__(self, screen: Screen, own: dict[str, str]) -> None:
+        self.screen = screen
+        self.own = own
+        self._seen: dict[str, Seen | AssertionError] = {}
+
+    def to(self, name: str) -> Seen:
+        """Go through the notebooks up to this one; what there was to see in it."""
+        for before in notebooks.NAMES[: notebooks.NAMES.index(name) + 1]:
+            if before not in self._seen:
+                try:
+                    self._seen[before] = self._through(before)
+                except AssertionError as error:
+                    self._seen[before] = error
+            seen = self._seen[before]
+            if isinstance(seen, AssertionError):
+                raise AssertionError(f"{before}: {seen}")
+        return seen
+
+    def _through(self, name: str) -> Seen:
+        if name == AFTER_DOWN:
+            down(self.own)
+        screen, stopped = self.screen, []
+        screen.open(name)
+        screen.run_all()
+        if name == RESTARTED:
+            screen.until(lambda: any(c["execution_count"] for c in screen.code()[12:]), "the first cells")
+            screen.restart()
+            screen.run_all()
+        if name == INTERRUPTED:
+            screen.until(lambda: any("comparison:" in bar for bar in screen.bars()), "the comparison")
+            screen.interrupt()
+            stopped = screen.errors()
+            screen.run_all()
+        bars = screen.finish()
+        return Seen(screen.code(), bars, screen.bars(), screen.drawings(), stopped)
+
+
+def down(own: dict[str, str], *options: str) -> None:
+    command = [sys.executable, "-m", "helpers", "down", *options]
+    subprocess.run(command, env=os.environ | own, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> Iterator[Walk]:
+    work, state, run = (tmp_path_factory.mktemp(name) for name in ("work", "state", "run"))
+    home = Path(tempfile.mkdtemp(prefix="course-walk-"))  # PostgreSQL's own user has to get there
+    for name in notebooks.NAMES:
+        doubled(name, work, parameters=SMALLER.get(name, ""))
+    own = variables(run / "results", home) | {"CASSANDRA_URL": cassandra_url}
+    try:
+        with lab(work, state, own) as running, chromium(running) as screen:
+            yield Walk(screen, own)
+    finally:
+        down(own, "--delete")
+        shutil.rmtree(home)
+
+
+@every_notebook
+def test_all_cells_run_twice_each_without_an_error(walk: Walk, name: str) -> None:
+    seen = walk.to(name)
+    assert seen.outputs("error") == []
+    assert all(cell["execution_count"] for cell in seen.code)
+    assert [output for output in seen.outputs("stream") if output["name"] == "stderr"] == []
+    assert walk.screen.faults == []
+
+
+@every_notebook
+def test_every_drawing_is_on_the_screen_in_any_theme(walk: Walk, name: str) -> None:
+    seen = walk.to(name)
+    shown = seen.outputs("display_data") + seen.outputs("execute_result")
+    drawn = [
+        "".join(output["data"]["image/svg+xml"]) for output in shown if "image/svg+xml" in output["data"]
+    ]
+    assert drawn or name == "00_index"
+    assert len(seen.drawings) == len(drawn)
+    assert all(seen.drawings)
+    for svg in drawn:  # dark lines on a ground of their own
+        ground = re.search(r"<(?:path|polygon|rect)\b[^>]*>", svg)
+        assert ground and re.search("white|#ffffff", ground[0]), svg[:1000]
+
+
+@pytest.mark.parametrize("name", ["03_comparison", "05_migration"])
+def test_progress_bars_move_and_are_gone_in_the_end(walk: Walk, name: str) -> None:
+    seen = walk.to(name)
+    assert len(set(seen.bars)) > 3, seen.bars
+    assert all(re.search(r"\d+%.* \d+/\d+ \[\d\d:\d\d<", bar) for bar in seen.bars), seen.bars
+    assert seen.bars_left == []
+
+
+def test_a_cell_that_is_interrupted_says_so_and_all_run_again(walk: Walk) -> None:
+    seen = walk.to(INTERRUPTED)
+    assert [error.partition(":")[0] for error in seen.stopped] == ["KeyboardInterrupt"]
+    assert seen.outputs("error") == []
+
+
+def test_a_restart_in_the_middle_begins_the_count_anew(walk: Walk) -> None:
+    seen = walk.to(RESTARTED)
+    assert [cell["execution_count"] for cell in seen.code] == list(range(1, len(seen.code) + 1))
+
+
+def test_notebooks_start_the_servers_that_do_not_run(walk: Walk) -> None:
+    table = walk.to("00_index").outputs("execute_result")[-1]["data"]["text/plain"]
+    assert "".join(table).count("not running") == len(OWN)
+    walk.to(AFTER_DOWN)
+    with environment(**walk.own):
+        found = servers.status()
+    assert all(found[name].running for name in settings.NAMES)
+
+
+def test_a_cell_that_is_run_again_says_the_same(walk: Walk) -> None:
+    """Numbers with decimals are measured; a skip list of Redis takes another room each time."""
+    code = walk.to("04_modeling").code
+    for first, again in zip(code[::2], code[1::2], strict=True):
+        if "stamp" not in first["source"]:
+            assert told(again) == told(first), first["source"]
+
+
+def told(cell: dict[str, Any]) -> str:
+    texts = [o.get("text") or o["data"]["text/plain"] for o in cell["outputs"]]
+    return re.sub(r"\d+\.\d+", "#", "".join("".join(text) for text in texts))
+
+
+def test_the_last_notebook_makes_the_report_of_this_walk(walk: Walk) -> None:
+    seen = walk.to("06_report")
+    assert (Path(walk.own["HELPERS_RESULTS"]).parent / "report.pdf").stat().st_size > 100_000
+    text = str(seen.code)
+    assert "Quick profile" in text
