@@ -68,7 +68,8 @@ c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
 c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
 c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
 c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
-c.WebPDFExporter.page_render_timeout = 5000  # on a busy machine the end of the page came too late to be printed
+# On a busy machine the end of the page came too late to be printed.
+c.WebPDFExporter.page_render_timeout = 5000
 c.LatexExporter.preprocessors = [TableCounter]
 c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
 # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
