@@ -190,8 +190,35 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--flushdb", action="store_true", help="empty the whole Redis database first, keys of others too"
     )
+    migrate.add_argument(
+        "--follow",
+        action="store_true",
+        help="make a replication slot and load from its snapshot, so that `follow` goes on from there "
+        "(needs wal_level=logical)",
+    )
     migrate.epilog = PATIENCE
     migrate.add_argument("--no-verify", action="store_true", help="leave the verification out")
+
+    follow = add(
+        "follow", _follow, "apply to Redis what was committed since the snapshot of `migrate --follow`, go on"
+    )
+    _add_source(follow)
+    _add_target(follow)
+    follow.add_argument(
+        "--until-idle",
+        type=float,
+        metavar="S",
+        help="end when all is applied and nothing came for S seconds (default: go on until interrupted)",
+    )
+    follow.add_argument(
+        "--drop-slot",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="apply nothing: drop the replication slot of this target, or one of that name that was left "
+        "behind, and say how much WAL it kept",
+    )
+    follow.epilog = PATIENCE
 
     verify = add(
         "verify", _verify, "compare every field of every row in Redis with PostgreSQL, and find extra keys"
@@ -358,9 +385,27 @@ def _migrate(options: argparse.Namespace) -> int:
         flushdb=options.flushdb,
         verify=not options.no_verify,
         prefix=options.prefix,
+        follow=options.follow,
     )
     _show(options, result, migration.describe(result))
     return DIFFERENT if sum(result["rows_rejected"].values()) or result.get("differences") else DONE
+
+
+def _follow(options: argparse.Namespace) -> int:
+    from helpers import following, rss
+
+    rss.one_arena()
+    if options.drop_slot is not None:
+        dropped = following.drop_slot(
+            options.source, options.target, prefix=options.prefix, name=options.drop_slot or None
+        )
+        _show(options, dropped, following.describe_dropped(dropped))
+        return DONE
+    result = following.follow(
+        options.source, options.target, prefix=options.prefix, until_idle_s=options.until_idle
+    )
+    _show(options, result, following.describe(result))
+    return DIFFERENT if sum(result["rows_rejected"].values()) else DONE
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ def migrate(
     flushdb: bool = False,
     verify: bool = True,
     prefix: str = "",
+    follow: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Bring Redis to hold what one snapshot of PostgreSQL holds, then verify it.
@@ -51,6 +52,8 @@ def migrate(
         flushdb: empty the whole Redis database first, foreign keys too.
         verify: compare every field afterwards.
         prefix: stands before every key.
+        follow: make a replication slot and load from its snapshot, so that ``following.follow`` can go on
+            from there; needs ``wal_level=logical`` and rights to publish and replicate.
         progress: show progress bars, and each warning at once, on stderr.
 
     Returns:
@@ -58,7 +61,7 @@ def migrate(
         ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
         ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
-        ``snapshot``, ``checkpoint``, ``warnings``, ``peak_rss_mb``, and those of ``verification.verify``
+        ``snapshot``, ``checkpoint``, ``slot`` (of a migration to follow, else None), ``warnings``, ``peak_rss_mb``, and those of ``verification.verify``
         (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found
         nothing to correct, that was the verification.
 
@@ -86,6 +89,7 @@ def migrate(
         flushdb=flushdb,
         verify=verify,
         progress=progress,
+        follow=follow,
     )
     if dry_run:
         return plan(run)
@@ -99,12 +103,17 @@ def migrate(
             if not run.begun:
                 raise
             if failures > len(patience.BACKOFF_S):
-                raise HelpersError(f"{error}; {run.told}, {AGAIN}") from error
+                raise HelpersError(f"{error}; {run.told}, {AGAIN}{_kept(run)}") from error
             time.sleep(patience.BACKOFF_S[failures - 1])
         except resp.Refused as error:
-            raise HelpersError(f"{error}; {run.told}") from error
+            raise HelpersError(f"{error}; {run.told}{_kept(run)}") from error
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"{run.told}, {AGAIN}") from error
+            raise KeyboardInterrupt(f"{run.told}, {AGAIN}{_kept(run)}") from error
+
+
+def _kept(run: Run) -> str:
+    """What stays in the source of a migration to follow that did not come to its end."""
+    return f"; slot {run.slot} keeps WAL until then, or until `follow --drop-slot`" if run.slot else ""
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -140,4 +149,9 @@ def describe(result: dict[str, Any]) -> list[str]:
         lines.append("loaded, not verified")
     elif result["status"] != "dry run":
         lines += verification.describe(result)
+    if result.get("slot"):
+        lines.append(
+            f"slot {result['slot']} keeps what is committed from now on: `follow` applies it, `follow "
+            "--drop-slot` ends it"
+        )
     return lines

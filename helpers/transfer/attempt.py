@@ -10,12 +10,14 @@ from typing import Any
 from helpers import progress, resp, verification
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, loading, record, rehearsal, target
+from helpers.transfer import estimation, loading, record, rehearsal, slot, target
 from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
+from helpers.transfer.pgoutput import lsn_text
 from helpers.transfer.refusals import refuse, refuse_state
 from helpers.transfer.rejects import Rejects
 from helpers.transfer.run import Run
 from helpers.transfer.source import Source
+from helpers.transfer.upstream import Upstream
 
 
 def attempt(run: Run) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class Attempt:
         self.checkpoint.acquire(run.name)
         run.begun = True
         try:
-            result = self._bring()
+            with contextlib.ExitStack() as open_until_the_end:
+                result = self._bring(open_until_the_end)
         except BaseException as error:
             if isinstance(error, resp.Refused) and error.code == "OOM":
                 run.told += self._needed()
@@ -65,10 +68,18 @@ class Attempt:
         """All that can be found out before the first write."""
         run = self.run
         fitness = target.inspect(self.connection)
-        rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb)
+        rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
+        if run.follow:
+            slot.refuse(self.source)
         refuse(run, self.source, self.connection, self.checkpoint)
         run.warnings += fitness.warnings
         state = self.checkpoint.read()
+        run.warnings += slot.warnings(self.source.ask, state.get(slot.SLOT))
+        if state.get(slot.SLOT) and (run.flushdb or state.get("source") != self.source.identity):
+            run.warnings.append(
+                f"what is removed was followed from slot {state[slot.SLOT]}, which stays in its source and "
+                f"keeps WAL there; drop it: `follow --drop-slot {state[slot.SLOT]} --source URL`"
+            )
         if fitness.limit_bytes and (run.anew or state.get("status") != "complete"):
             rows = self.source.counts()
             known = {} if run.anew else json.loads(state.get("bytes_per_row", "{}"))
@@ -81,17 +92,21 @@ class Attempt:
         for warning in run.warnings if run.progress else ():
             progress.say(f"warning: {warning}")
 
-    def _bring(self) -> dict[str, Any]:
+    def _bring(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         """With the lease held: begin or go on, load, catch up, verify."""
-        run, source, checkpoint = self.run, self.source, self.checkpoint
+        run, checkpoint = self.run, self.checkpoint
         state = checkpoint.read()
-        refuse_state(run, source, self.connection, state)
+        refuse_state(run, self.source, self.connection, state)
+        if run.follow:
+            self._drop_slot(state)
         if run.anew or state.get("status") == "removing":
             state = self._remove(state)
         fresh = not state
         if fresh:
             checkpoint.commit(state=self._first_state())
             state = checkpoint.read()
+        followed = self._follow(stack) if run.follow else {}
+        source = self.source
         if run.resumed is None:
             run.resumed = not fresh and state["status"] != "complete"
         started = time.perf_counter()
@@ -112,6 +127,7 @@ class Attempt:
                 "snapshot": source.snapshot,
                 "finished": _now(),
                 **record.counts(rows, rejects),
+                **followed,
             },
         )
         run.load_seconds += time.perf_counter() - started
@@ -134,12 +150,39 @@ class Attempt:
             "snapshot": source.snapshot,
             "checkpoint": checkpoint.key.decode(),
             "warnings": run.warnings,
+            "slot": followed.get(slot.SLOT),
             "verify_seconds": None,
             "differences": None,
         }
         if run.verify and checked:
             result |= checked | {"status": "different" if checked["differences"] else "verified"}
         return result | {"peak_rss_mb": peak_rss_mb()}
+
+    def _drop_slot(self, state: Mapping[str, str]) -> None:
+        """Drop the slot of an earlier migration of this source: this one makes its own."""
+        if state.get(slot.SLOT) and state.get("source") == self.source.identity:
+            with Upstream(self.source.url) as upstream:
+                slot.drop(upstream, state[slot.SLOT])
+
+    def _follow(self, stack: contextlib.ExitStack) -> dict[str, str]:
+        """From here on the snapshot is that of a new slot; what the state says of it in the end."""
+        publication = slot.publication(self.source.identity)
+        name = slot.new_name(publication)
+        self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: publication})
+        self.run.slot = name
+        self.source, position, tables = stack.enter_context(
+            slot.snapshot(self.source, name, self.checkpoint.renew_when_due)
+        )
+        ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
+        return {
+            slot.SLOT: name,
+            slot.PUBLICATION: publication,
+            slot.POSITION: lsn_text(position),
+            slot.PART: "",
+            slot.TABLES_SEEN: json.dumps(tables),
+            slot.COMMITTED: str(moment),
+            slot.FAULT: "",
+        }
 
     def _first_state(self) -> dict[str, str]:
         return {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from helpers import model, resp, text
 from helpers.errors import HelpersError
-from helpers.transfer import target
+from helpers.transfer import slot, target
 from helpers.transfer.checkpoint import FORMAT, Checkpoint
 from helpers.transfer.differences import show
 from helpers.transfer.run import Run
@@ -50,6 +50,11 @@ def refuse_state(run: Run, source: Source, connection: resp.Connection, state: M
         raise HelpersError(
             f"{where}: {model.state_key(run.prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"
+        )
+    if state.get(slot.SLOT) and not run.follow and state.get("source") == source.identity:
+        raise HelpersError(
+            f"{where}: is followed from slot {state[slot.SLOT]}, and a newer snapshot would be ahead of it; "
+            "`migrate --follow` brings all up to date and goes on from there, `follow --drop-slot` ends that"
         )
     if state.get("source") != source.identity and not (run.replace and run.anew):
         raise HelpersError(

@@ -47,19 +47,38 @@ KEY_OF: Mapping[str, Callable[[int, str], str]] = {
     "user_orders": model.user_orders_key,
     "product_orders": model.product_orders_key,
 }
+FOLLOWING: Mapping[str, tuple[Command, ...]] = {
+    "list": (
+        ("LINDEX", "{}", 0),
+        ("LSET", "{}", 0, "v"),
+        ("LREM", "{}", 1, "v"),
+        ("LINSERT", "{}", "BEFORE", "v", "v"),
+        ("LPOP", "{}", 1),
+    ),
+    "zset": (("ZCOUNT", "{}", 0, 0), ("ZRANGEBYSCORE", "{}", 0, 0), ("ZSCORE", "{}", "m")),
+    "hash": (),
+}
+"""What the script of ``follow`` runs besides."""
 AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD")
 """Commands that a migration runs, but not in a transaction."""
 
 
-def commands(prefix: str, *, flushdb: bool = False) -> list[Command]:
+def commands(prefix: str, *, flushdb: bool = False, follow: bool = False) -> list[Command]:
     """What a migration may run in a transaction, each command on a key of each kind that it touches."""
     found = [(model.state_key(prefix), ON_STATE), (model.lease_key(prefix), ON_LEASE)]
-    found += [(KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY)) for kind in model.KINDS]
+    for kind in model.KINDS:
+        more = FOLLOWING[model.TYPES[kind]] if follow else ()
+        found.append((KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
-    return [("SCAN", 0), ("DBSIZE",), *on_keys, *([("FLUSHDB",)] if flushdb else [])]
+    once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
+    once += [("FLUSHDB",)] if flushdb else []
+    once += [("EVAL", "return 1", 0), ("HDEL", model.state_key(prefix), "f")] if follow else []
+    return [*once, *on_keys]
 
 
-def rehearse(connection: resp.Connection, prefix: str, *, flushdb: bool = False) -> None:
+def rehearse(
+    connection: resp.Connection, prefix: str, *, flushdb: bool = False, follow: bool = False
+) -> None:
     """Find out, without writing, whether the target would refuse anything of a migration now.
 
     Raises:
@@ -68,7 +87,7 @@ def rehearse(connection: resp.Connection, prefix: str, *, flushdb: bool = False)
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
     lease: list[Command] = [("WATCH", model.lease_key(prefix)), ("UNWATCH",)]
-    _try(connection, [*lease, ("MULTI",), *commands(prefix, flushdb=flushdb), ("DISCARD",)])
+    _try(connection, [*lease, ("MULTI",), *commands(prefix, flushdb=flushdb, follow=follow), ("DISCARD",)])
 
 
 def _try(connection: resp.Connection, sent: list[Command]) -> None:

@@ -5,7 +5,7 @@ They are asked of the snapshot itself, so that the file is whole however often a
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from helpers import model
@@ -30,6 +30,10 @@ class Rejects:
     def path(self) -> str | None:
         """The file of JSON lines with table, key, reason and row."""
         return str(self._log.path) if self._log.path else None
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        self._log.close()
 
     def summary(self) -> dict[str, Any]:
         """``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file``."""
@@ -61,7 +65,7 @@ class Rejects:
     def _note(self, item: tuple[str, bytes]) -> None:
         table, line = item
         values = copytext.texts(line)
-        self._add(table, model.reject_reason(table, values) or "unknown", values)
+        self.add(table, model.reject_reason(table, values) or "unknown", values)
 
     def _far_dates(self, source: Source) -> None:
         order = model.ScoreOrder()
@@ -70,7 +74,7 @@ class Rejects:
             _, (moment,) = copytext.dates(copytext.columns(line, 4)[3])
             activity, user, *_ = row = copytext.texts(line)
             if not order.keeps(int(user or 0), int(moment), int(activity or 0)):
-                self._add("activities", "score_order", row)
+                self.add("activities", "score_order", row)
 
         source.stream(
             f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "
@@ -78,7 +82,8 @@ class Rejects:
             write,
         )
 
-    def _add(self, table: str, reason: str, values: list[str | None]) -> None:
+    def add(self, table: str, reason: str, values: Sequence[str | None]) -> None:
+        """Count a rejected row, given as in ``model.COLUMNS``, and write it to the file."""
         self.counts[table][reason] += 1
         row = dict(zip(model.COLUMNS[table], values, strict=True))
         self._log.write(json.dumps({"table": table, "key": values[0], "reason": reason, "row": row}))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Run:
-    """One call of ``migrate``, over all its attempts.
+    """One call of ``migrate`` or ``follow``, over all its attempts.
 
     Attributes:
+        follow: it loads from the snapshot of a replication slot, which it makes.
         name: random, for its lease.
         begun: it held the lease once; what is lost from then on is tried again.
         cleared: what it was to remove is gone.
@@ -16,6 +17,7 @@ class Run:
         rows_now: rows that it loaded.
         load_seconds: what that took, with catching up.
         bytes_per_row: estimated memory per row of each table, where memory is limited.
+        slot: the replication slot that it made last.
         told: how far it is, for messages.
         warnings: what a user should know.
     """
@@ -23,12 +25,13 @@ class Run:
     source_url: str
     target_url: str
     prefix: str
-    batch_rows: int
-    restart: bool
-    replace: bool
-    flushdb: bool
-    verify: bool
-    progress: bool
+    batch_rows: int = 0
+    restart: bool = False
+    replace: bool = False
+    flushdb: bool = False
+    verify: bool = True
+    progress: bool = True
+    follow: bool = False
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     begun: bool = False
     cleared: bool = False
@@ -36,6 +39,7 @@ class Run:
     rows_now: int = 0
     load_seconds: float = 0.0
     bytes_per_row: dict[str, float] = field(default_factory=dict)
+    slot: str | None = None
     told: str = "nothing was written"
     warnings: list[str] = field(default_factory=list)
 

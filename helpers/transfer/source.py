@@ -87,7 +87,7 @@ class Source:
             shape.check_columns(self.ask, f"postgres at {self.address}")
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
-            self.identity = self._identity()
+            self.identity = identity(self.ask)
         except BaseException:
             self._keeper.close()
             raise
@@ -251,14 +251,16 @@ class Source:
             return SourceLost(f"{text}; {connections.REMEDY}")
         return HelpersError(f"{text}; the source was only read")
 
-    def _identity(self) -> str:
-        """Which tables these are, without address, user or password."""
-        database, schema = self.ask(
-            "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = "
-            "'users'::regclass"
-        )[0]
-        (allowed,) = self.ask("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")[0]
-        system = (
-            str(self.ask("SELECT system_identifier FROM pg_control_system()")[0][0]) if allowed else "unknown"
-        )
-        return json.dumps({"system": system, "database": database, "schema": schema})
+
+def identity(ask: shape.Ask) -> str:
+    """Which tables a connection sees, without address, user or password."""
+    database, schema = ask(
+        "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = "
+        "'users'::regclass",
+        None,
+    )[0]
+    (allowed,) = ask("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')", None)[0]
+    system = (
+        str(ask("SELECT system_identifier FROM pg_control_system()", None)[0][0]) if allowed else "unknown"
+    )
+    return json.dumps({"system": system, "database": database, "schema": schema})

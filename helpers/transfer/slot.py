@@ -1,0 +1,453 @@
+"""The replication slot of a migration that is followed, its publication, and what both need.
+
+``migrate --follow`` makes a slot and loads from the snapshot that comes with it; ``follow`` goes on from the
+place in the log that belongs to that snapshot. Neither misses nor repeats anything. The snapshot ends with
+the process that made it. So a load that goes on after an interruption drops its slot and makes another one:
+what is loaded already is compared with the new snapshot and mended, as in any load that goes on, and
+following begins at the new slot. Nothing has to be told apart afterwards.
+
+A slot has a random name, which stands in the target's state before the slot is made: one that is left behind
+can be found from both sides. All slots of one schema share a publication, whose name their names begin with.
+
+Every table needs ``REPLICA IDENTITY FULL``: lists and sorted sets are changed by the values that a row had
+before, and whether a row was there at all (or rejected) depends on all of them.
+"""
+
+import contextlib
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extras import LogicalReplicationConnection
+
+from helpers import connections, settings, text
+from helpers.errors import HelpersError, first_line
+from helpers.model import COLUMNS, TABLES
+from helpers.transfer import copytext
+from helpers.transfer.parts import KEPT
+from helpers.transfer.pgoutput import parse_lsn
+from helpers.transfer.shape import Ask
+from helpers.transfer.source import Source, SourceLost
+from helpers.transfer.upstream import Upstream
+
+NAMED = "helpers_follow_"
+SLOT, PUBLICATION, POSITION, PART = "follow:slot", "follow:publication", "follow:position", "follow:part"
+TABLES_SEEN, COMMITTED, FAULT = "follow:tables", "follow:committed", "follow:fault"
+FIELDS = (SLOT, PUBLICATION, POSITION, PART, TABLES_SEEN, COMMITTED, FAULT)
+"""Fields of the state that following adds: slot and publication; the place in the log up to which all is
+applied, and of a transaction that is applied in parts its place and how many changes of it are; the tables'
+columns when the slot was made; when the last transaction was committed (µs since 1970); what went wrong."""
+RELEASE_S = 10.0
+"""How long a server may take to let go of a slot whose reader has gone."""
+
+
+def publication(identity: str) -> str:
+    """The name of the publication of a schema's tables."""
+    schema = json.loads(identity)["schema"]
+    return NAMED + hashlib.sha256(str(schema).encode()).hexdigest()[:8]
+
+
+def new_name(publication: str) -> str:
+    """A name for a slot that no other has."""
+    return f"{publication}_{secrets.token_hex(4)}"
+
+
+# -- what following needs
+
+
+def refuse(source: Source) -> None:
+    """Stop when the source cannot be followed; nothing is made.
+
+    Raises:
+        HelpersError: it says what is lacking, and how to give it.
+    """
+    where, ask = f"postgres at {source.address}", source.ask
+    ((level, standby, user),) = ask(
+        "SELECT current_setting('wal_level'), pg_is_in_recovery(), quote_ident(current_user)"
+    )
+    if standby:
+        raise HelpersError(f"{where}: this is a standby, where nothing can be published; follow its primary")
+    if level != "logical":
+        raise HelpersError(
+            f"{where}: wal_level is {level}, and changes can be followed from logical on; `ALTER SYSTEM SET "
+            "wal_level = logical`, restart the server, then the same command (or migrate without --follow)"
+        )
+    _refuse_tables(ask, where)
+    _refuse_rights(source, where, user)
+    _refuse_scores(source, where)
+
+
+def _refuse_tables(ask: Ask, where: str) -> None:
+    kinds = {
+        table: ask(
+            "SELECT relkind, relreplident, relpersistence, EXISTS (SELECT FROM pg_attribute WHERE attrelid = "
+            "c.oid AND attgenerated <> '' AND NOT attisdropped) FROM pg_class c WHERE oid = to_regclass(%s)",
+            (table,),
+        )[0]
+        for table in TABLES
+    }
+    for table, (kind, _, persistence, generated) in kinds.items():
+        if kind != "r":
+            raise HelpersError(
+                f"{where}: {table} is partitioned, and what happens to a single partition (TRUNCATE, DETACH) "
+                "is not told; migrate without --follow"
+            )
+        if persistence != "p":
+            raise HelpersError(
+                f"{where}: {table} is unlogged, so that its changes cannot be followed; ALTER TABLE {table} "
+                "SET LOGGED, or migrate without --follow"
+            )
+        if generated:
+            raise HelpersError(
+                f"{where}: {table} has a generated column, which is not told; migrate without --follow"
+            )
+    lacking = [table for table, (_, identity, *_) in kinds.items() if identity != "f"]
+    if lacking:
+        remedy = "; ".join(f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in lacking)
+        raise HelpersError(
+            f"{where}: {text.join(lacking)} would not tell the old values of a changed row; `{remedy}`, then "
+            "the same command (or migrate without --follow)"
+        )
+
+
+def _refuse_rights(source: Source, where: str, user: str) -> None:
+    name = publication(source.identity)
+    ((replicates, creates, owns, database),) = source.ask(
+        "SELECT rolsuper OR rolreplication, has_database_privilege(current_database(), 'CREATE'), "
+        "(SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = ANY "
+        "(SELECT to_regclass(t) FROM unnest(%s) t)), quote_ident(current_database()) "
+        "FROM pg_roles WHERE rolname = current_user",
+        (list(TABLES),),
+    )
+    made = _published(source.ask, name)
+    if made is None and not (creates and owns):
+        raise HelpersError(
+            f"{where}: user {user} may not publish the tables; let their owner, with CREATE on database "
+            f"{database}, run `CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}`, then the same "
+            "command"
+        )
+    if made is not None:
+        _refuse_publication(made, name, where)
+    try:
+        _replication(source.url).close()
+    except HelpersError as error:
+        remedy = "" if replicates else f"; give this user the right: `ALTER ROLE {user} REPLICATION`"
+        raise HelpersError(f"{str(error).rpartition(';')[0] if remedy else error}{remedy}") from error
+    ((used, most),) = source.ask(
+        "SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int"
+    )
+    if used >= most and not left_behind(source.ask):
+        raise HelpersError(
+            f"{where}: all {most} replication slots are in use; drop one that nobody needs, or raise "
+            "max_replication_slots and restart the server"
+        )
+
+
+def _published(ask: Ask, name: str) -> tuple[bool, set[str]] | None:
+    """(whether it tells all kinds of changes of whole rows, tables of ours) of a publication, or None."""
+    found = ask(
+        "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT EXISTS (SELECT FROM "
+        "pg_publication_rel r WHERE prpubid = p.oid AND (to_jsonb(r)->>'prqual' IS NOT NULL OR "
+        "to_jsonb(r)->>'prattrs' IS NOT NULL)), ARRAY(SELECT t FROM unnest(%s) t JOIN pg_publication_tables "
+        "v ON v.pubname = p.pubname AND format('%%I.%%I', schemaname, tablename)::regclass = to_regclass(t)) "
+        "FROM pg_publication p WHERE pubname = %s",
+        (list(TABLES), name),
+    )
+    return (bool(found[0][0]), set(found[0][1])) if found else None
+
+
+def _refuse_publication(made: tuple[bool, set[str]], name: str, where: str) -> None:
+    if made != (True, set(TABLES)):
+        raise HelpersError(
+            f"{where}: publication {name} does not tell every change of all four tables; `DROP PUBLICATION "
+            f"{name}`, then `migrate --follow`"
+        )
+
+
+def _refuse_scores(source: Source, where: str) -> None:
+    """Beyond 2255 two dates may share a score; whether a row is held then depends on its neighbours."""
+    inexact: list[str] = []
+
+    def look(line: bytes) -> None:
+        _, (moment,) = copytext.dates(copytext.columns(line, 2)[1])
+        if int(float(moment)) != int(moment):
+            inexact.append(line.split(b"\t")[0].decode())
+
+    source.stream(
+        f"SELECT activity_id, activity_date FROM activities WHERE {KEPT['activities']} AND (activity_date >= "
+        "'2255-06-05' OR activity_date < '1684-07-29') AND date_trunc('second', activity_date) <> "
+        "activity_date ORDER BY activity_id",
+        look,
+    )
+    if inexact:
+        raise HelpersError(f"{where}: {inexact_date(inexact[0])}")
+
+
+def inexact_date(activity: str | None) -> str:
+    """What to say of an activity whose date is too far for an exact score."""
+    return (
+        f"activity {activity} has a date beyond 2255 or before 1684 whose microseconds no score holds "
+        "exactly, and whether it can be kept depends on its neighbours; set it to whole seconds, then "
+        "`migrate --follow`"
+    )
+
+
+def columns(ask: Ask) -> dict[str, dict[str, Any]]:
+    """Of each table its number and its columns as (name, number of the type, its modifier)."""
+    return {
+        table: {
+            "oid": oid,
+            "columns": [
+                list(column)
+                for column in ask(
+                    "SELECT attname::text, atttypid::int8, atttypmod FROM pg_attribute WHERE attrelid = %s "
+                    "AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                    (oid,),
+                )
+            ],
+        }
+        for table in TABLES
+        for ((oid,),) in [ask("SELECT to_regclass(%s)::oid::int8", (table,))]
+    }
+
+
+# -- slots
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A replication slot: its name, whether somebody reads it, how much log it keeps, and up to where its
+    reader has confirmed; ``lost`` when the server has thrown away log that it needs.
+    """
+
+    name: str
+    active: bool
+    lost: bool
+    retained_bytes: int
+    confirmed: str | None
+
+    def told(self) -> str:
+        """Its name and what it keeps, for messages."""
+        return f"{self.name}, which keeps {text.size_bytes(self.retained_bytes)} of WAL"
+
+
+def look(ask: Ask, name: str | None = None) -> list[Slot]:
+    """The slots of this database that following made, or the one of a name."""
+    rows = ask(
+        "SELECT slot_name::text, active, coalesce(wal_status = 'lost', false), "
+        "coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::int8, confirmed_flush_lsn::text "
+        "FROM pg_replication_slots WHERE database = current_database() AND (slot_name = %s OR (%s IS NULL "
+        "AND starts_with(slot_name::text, %s))) ORDER BY 1",
+        (name, name, NAMED),
+    )
+    return [Slot(*row) for row in rows]
+
+
+def left_behind(ask: Ask, but: str | None = None) -> list[Slot]:
+    """Slots that following made and nobody reads, besides one."""
+    return [slot for slot in look(ask) if not slot.active and slot.name != but]
+
+
+def warnings(ask: Ask, but: str | None = None) -> list[str]:
+    """A line for each slot that seems to be left behind."""
+    return [
+        f"nobody follows from slot {slot.told()}; go on with `follow` on its target, or drop it: "
+        f"`follow --drop-slot {slot.name}`"
+        for slot in left_behind(ask, but)
+    ]
+
+
+@contextlib.contextmanager
+def snapshot(
+    source: Source, name: str, idle: Callable[[], object] = lambda: None
+) -> Iterator[tuple[Source, int, dict[str, dict[str, Any]]]]:
+    """A new slot's snapshot, the place in the log where it was taken, and the tables' columns in it.
+
+    Args:
+        source: an older snapshot, which stays open: it holds the tables, so that none is emptied between
+            the slot's snapshot and the first look into it.
+        name: of the slot; its publication is made when it is missing.
+        idle: called now and then while the slot waits for transactions that are under way.
+    """
+    with Upstream(source.url) as upstream:
+        publish(upstream)
+        connection = _replication(source.url)
+        try:
+            position, exported = _create(connection, upstream, name, idle)
+            with Source(source.url, exported) as taken:
+                connection.close()
+                yield taken, position, columns(taken.ask)
+        finally:
+            connection.close()
+
+
+def publish(upstream: Upstream) -> None:
+    """Make the publication when it is missing; a slot tells only what was published before it was made."""
+    name = publication(upstream.identity)
+    try:
+        made = _published(upstream.ask, name)
+        if made is None:
+            with contextlib.suppress(errors.DuplicateObject):
+                upstream.ask(f"CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}")
+        else:
+            _refuse_publication(made, name, upstream.where)
+    except psycopg2.Error as error:
+        raise HelpersError(f"{upstream.where}: publication {name}: {first_line(error)}") from error
+
+
+def _replication(url: str) -> Any:
+    return connections.postgres(
+        url, connection_factory=LogicalReplicationConnection, application_name="helpers follow"
+    )
+
+
+def _create(
+    connection: Any, upstream: Upstream, name: str, idle: Callable[[], object]
+) -> tuple[int, str]:
+    """(place in the log, exported snapshot) of a new slot; waits for transactions that are under way."""
+    found: list[tuple[Any, ...]] = []
+    failed: list[BaseException] = []
+    ended = threading.Event()
+
+    def run() -> None:  # libpq waits in C, where Python sees no Ctrl-C
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput EXPORT_SNAPSHOT")
+                found.append(cursor.fetchone())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    deadline = time.monotonic() + settings.SILENCE_S
+    try:
+        while not ended.wait(1) and time.monotonic() < deadline:
+            idle()
+    except BaseException:
+        connection.cancel()
+        ended.wait()
+        raise
+    if not ended.is_set():
+        other = upstream.ask(
+            "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
+        )
+        connection.cancel()
+        ended.wait()
+        who = f" (process {other[0][0]} has the oldest)" if other else ""
+        raise HelpersError(
+            f"{upstream.where}: a slot waits for the transactions that are under way, and some did not end "
+            f"within {settings.SILENCE_S} s{who}; end them, then the same command"
+        )
+    if failed:
+        error = failed[0]
+        if isinstance(error, psycopg2.Error) and not (error.pgcode or "").startswith(("08", "57", "XX")):
+            if isinstance(error, psycopg2.OperationalError) and error.pgcode is None:
+                raise SourceLost(f"{upstream.where}: {first_line(error)}; {connections.REMEDY}") from error
+            raise HelpersError(f"{upstream.where}: slot {name}: {first_line(error)}") from error
+        if isinstance(error, psycopg2.Error):
+            raise SourceLost(f"{upstream.where}: {first_line(error)}; {connections.REMEDY}") from error
+        raise error
+    return parse_lsn(found[0][1]), str(found[0][2])
+
+
+def release(upstream: Upstream, name: str) -> None:
+    """End whoever reads a slot: its lease is ours, so that is a process that has gone.
+
+    Raises:
+        HelpersError: the server does not let go of it.
+    """
+    deadline = time.monotonic() + RELEASE_S
+    while any(slot.active for slot in look(upstream.ask, name)):
+        if time.monotonic() > deadline:
+            raise HelpersError(f"{upstream.where}: slot {name} is in use by another program; end that first")
+        try:
+            upstream.ask(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND "
+                "active",
+                (name,),
+            )
+        except psycopg2.Error as error:
+            raise HelpersError(f"{upstream.where}: slot {name} is in use: {first_line(error)}") from error
+        time.sleep(0.05)
+
+
+def drop(upstream: Upstream, name: str) -> Slot | None:
+    """Drop a slot, and its publication when no other slot needs it; what it was, None when there was none.
+
+    The publication stays where this user does not own it.
+
+    Raises:
+        HelpersError: it is not one that following made, or is in use.
+    """
+    if not name.startswith(NAMED):
+        raise HelpersError(f"{upstream.where}: slot {name} was not made by `migrate --follow`; left alone")
+    found = look(upstream.ask, name)
+    try:
+        if found:
+            release(upstream, name)
+            upstream.ask("SELECT pg_drop_replication_slot(%s)", (name,))
+        of = name.rpartition("_")[0]
+        if not any(slot.name.startswith(f"{of}_") for slot in look(upstream.ask)):
+            with contextlib.suppress(errors.InsufficientPrivilege):
+                upstream.ask(f"DROP PUBLICATION IF EXISTS {of}")
+    except psycopg2.Error as error:
+        raise HelpersError(f"{upstream.where}: slot {name}: {first_line(error)}") from error
+    return found[0] if found else None
+
+
+def check(upstream: Upstream, state: Mapping[str, str]) -> None:
+    """Stop when following cannot go on from where the state says.
+
+    Raises:
+        HelpersError: the slot is gone or ahead, or the tables are not those of then.
+    """
+    name, where, again = state[SLOT], upstream.where, "run `migrate --follow` again, which compares all rows"
+    found = look(upstream.ask, name)
+    if not found:
+        raise HelpersError(f"{where}: slot {name} is gone, and with it what changed since; {again}")
+    if found[0].lost:
+        raise HelpersError(
+            f"{where}: slot {name} is lost: the server kept no more WAL (max_slot_wal_keep_size); {again}"
+        )
+    if found[0].confirmed and parse_lsn(found[0].confirmed) > parse_lsn(state[POSITION]):
+        raise HelpersError(
+            f"{where}: slot {name} goes on at {found[0].confirmed}, and the target is only at "
+            f"{state[POSITION]}: it forgot what it had, or another program read the slot; {again}"
+        )
+    check_tables(upstream, state)
+
+
+def check_tables(upstream: Upstream, state: Mapping[str, str]) -> None:
+    """Stop when a table, or what is published of it, is not what it was when the slot was made."""
+    name = state[PUBLICATION]
+    made = _published(upstream.ask, name)
+    if made is None:
+        raise HelpersError(
+            f"{upstream.where}: publication {name} is gone; `follow --drop-slot`, then `migrate --follow`"
+        )
+    _refuse_publication(made, name, upstream.where)
+    seen, now = json.loads(state[TABLES_SEEN]), columns(upstream.ask)
+    for table in TABLES:
+        if seen[table] != now[table]:
+            raise HelpersError(f"{upstream.where}: {altered(table, seen[table], now[table]['columns'])}")
+
+
+def altered(table: str, seen: Mapping[str, Any], now: Any) -> str:
+    """What to say of a table that is not what it was."""
+    before, after = {c[0]: list(c) for c in seen["columns"]}, {c[0]: list(c) for c in now}
+    differ = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    more = sorted(set(after) - set(COLUMNS[table]))
+    what = f"{table} was altered ({', '.join(differ)})" if differ else f"{table} was made anew or reordered"
+    undo = f"drop {', '.join(more)} or rename it back, and " if more else ""
+    return (
+        f"{what} since the migration; nothing was applied from there on; {undo}run `migrate --follow` again, "
+        "which compares all rows"
+    )
