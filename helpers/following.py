@@ -66,10 +66,9 @@ def follow(
     with progress.bar(None, "follow", unit="changes", enabled=shown) as bar:
 
         def told(lag: Lag) -> None:
+            how_far = f"{lag.transactions:,} transactions, lag {text.size_bytes(lag.bytes)}"
+            bar.set_postfix_str(f"{how_far}, {lag.seconds:.1f} s", refresh=False)
             bar.update(tally.changes.total() - bar.n)
-            bar.set_postfix_str(
-                f"{lag.transactions:,} transactions, lag {text.size_bytes(lag.bytes)}, {lag.seconds:.1f} s"
-            )
             if report is not None:
                 report(lag)
 

@@ -170,8 +170,9 @@ class Attempt:
         name = slot.new_name(publication)
         self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: publication})
         self.run.slot = name
+        self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
-            slot.snapshot(self.source, name, self.checkpoint.renew_when_due)
+            slot.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
         )
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {

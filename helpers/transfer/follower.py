@@ -160,7 +160,8 @@ class Follower:
                     self._save()
                     self._look()
                     return
-                self._stream.wait(WAIT_S)
+                if not self._stream.wait(WAIT_S) and self._mark is None:
+                    self._look()
             else:
                 self._stream.wait(WAIT_S)
             if time.monotonic() - self._looked > LOOK_S:

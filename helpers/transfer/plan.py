@@ -32,7 +32,7 @@ def plan(run: Run) -> dict[str, Any]:
         rows, rejects = source.counts(), Rejects().collect(source)
         sample = estimation.sample(source, connection, run.prefix)
         memory = estimation.memory(sample.bytes_per_row, rows, done)
-        warnings = list(fitness.warnings)
+        warnings = fitness.warnings + slot.warnings(source.ask, state.get(slot.SLOT))
         if fitness.limit_bytes and not run.anew and loads and not estimation.fits(memory, fitness):
             warnings.append(estimation.too_much(memory, fitness))
         return {

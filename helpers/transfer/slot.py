@@ -44,6 +44,9 @@ FIELDS = (SLOT, PUBLICATION, POSITION, PART, TABLES_SEEN, COMMITTED, FAULT)
 """Fields of the state that following adds: slot and publication; the place in the log up to which all is
 applied, and of a transaction that is applied in parts its place and how many changes of it are; the tables'
 columns when the slot was made; when the last transaction was committed (µs since 1970); what went wrong."""
+OLDEST_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
+GONE = ("08", "57", "XX")
+"""Classes of errors with which a server goes away."""
 RELEASE_S = 10.0
 """How long a server may take to let go of a slot whose reader has gone."""
 
@@ -155,8 +158,8 @@ def _published(ask: Ask, name: str) -> tuple[bool, set[str]] | None:
     found = ask(
         "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT EXISTS (SELECT FROM "
         "pg_publication_rel r WHERE prpubid = p.oid AND (to_jsonb(r)->>'prqual' IS NOT NULL OR "
-        "to_jsonb(r)->>'prattrs' IS NOT NULL)), ARRAY(SELECT t FROM unnest(%s) t JOIN pg_publication_tables "
-        "v ON v.pubname = p.pubname AND format('%%I.%%I', schemaname, tablename)::regclass = to_regclass(t)) "
+        "to_jsonb(r)->>'prattrs' IS NOT NULL)), ARRAY(SELECT t FROM unnest(%s) t WHERE to_regclass(t) IN "
+        "(SELECT relid FROM pg_get_publication_tables(p.pubname))) "
         "FROM pg_publication p WHERE pubname = %s",
         (list(TABLES), name),
     )
@@ -266,26 +269,44 @@ def warnings(ask: Ask, but: str | None = None) -> list[str]:
 
 @contextlib.contextmanager
 def snapshot(
-    source: Source, name: str, idle: Callable[[], object] = lambda: None
+    url: str, name: str, idle: Callable[[], object] = lambda: None
 ) -> Iterator[tuple[Source, int, dict[str, dict[str, Any]]]]:
     """A new slot's snapshot, the place in the log where it was taken, and the tables' columns in it.
 
+    The tables are locked before the slot is made, so that none is emptied between its snapshot and the first
+    look into it. A slot waits for the transactions that are under way, and one of these may wait for a table
+    that is locked: so the locks are given up soon, and it is tried again with more patience.
+
     Args:
-        source: an older snapshot, which stays open: it holds the tables, so that none is emptied between
-            the slot's snapshot and the first look into it.
+        url: of the server.
         name: of the slot; its publication is made when it is missing.
-        idle: called now and then while the slot waits for transactions that are under way.
+        idle: called now and then while the slot waits.
     """
-    with Upstream(source.url) as upstream:
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(Upstream(url))
         publish(upstream)
-        connection = _replication(source.url)
-        try:
-            position, exported = _create(connection, upstream, name, idle)
-            with Source(source.url, exported) as taken:
-                connection.close()
-                yield taken, position, columns(taken.ask)
-        finally:
+        for patience_s in (2.0, 8.0, settings.SILENCE_S - 10.0):
+            connection = stack.enter_context(contextlib.closing(_replication(url)))
+            place: list[int] = []
+
+            def create(connection: Any = connection, patience_s: float = patience_s) -> str:
+                position, exported = _create(connection, upstream, name, patience_s, idle)
+                place.append(position)  # noqa: B023
+                return exported
+
+            try:
+                taken = stack.enter_context(Source(url, create))
+            except _Waits as error:
+                waits: HelpersError = error
+                continue
             connection.close()
+            yield taken, place[0], columns(taken.ask)
+            return
+        raise waits
+
+
+class _Waits(HelpersError):
+    """A slot still waits for transactions that are under way."""
 
 
 def publish(upstream: Upstream) -> None:
@@ -309,7 +330,7 @@ def _replication(url: str) -> Any:
 
 
 def _create(
-    connection: Any, upstream: Upstream, name: str, idle: Callable[[], object]
+    connection: Any, upstream: Upstream, name: str, patience_s: float, idle: Callable[[], object]
 ) -> tuple[int, str]:
     """(place in the log, exported snapshot) of a new slot; waits for transactions that are under way."""
     found: list[tuple[Any, ...]] = []
@@ -327,35 +348,31 @@ def _create(
             ended.set()
 
     threading.Thread(target=run, daemon=True).start()
-    deadline = time.monotonic() + settings.SILENCE_S
+    deadline = time.monotonic() + patience_s
     try:
-        while not ended.wait(1) and time.monotonic() < deadline:
+        while not ended.wait(min(patience_s, 1.0)) and time.monotonic() < deadline:
             idle()
-    except BaseException:
-        connection.cancel()
-        ended.wait()
-        raise
-    if not ended.is_set():
-        other = upstream.ask(
-            "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
-        )
-        connection.cancel()
-        ended.wait()
+        in_time = ended.is_set()
+        other = [] if in_time else upstream.ask(OLDEST_WRITER)
+    finally:
+        if not ended.is_set():
+            connection.cancel()
+            ended.wait()
+    if found:
+        return parse_lsn(found[0][1]), str(found[0][2])
+    if not in_time:
         who = f" (process {other[0][0]} has the oldest)" if other else ""
-        raise HelpersError(
+        raise _Waits(
             f"{upstream.where}: a slot waits for the transactions that are under way, and some did not end "
             f"within {settings.SILENCE_S} s{who}; end them, then the same command"
         )
-    if failed:
-        error = failed[0]
-        if isinstance(error, psycopg2.Error) and not (error.pgcode or "").startswith(("08", "57", "XX")):
-            if isinstance(error, psycopg2.OperationalError) and error.pgcode is None:
-                raise SourceLost(f"{upstream.where}: {first_line(error)}; {connections.REMEDY}") from error
-            raise HelpersError(f"{upstream.where}: slot {name}: {first_line(error)}") from error
-        if isinstance(error, psycopg2.Error):
-            raise SourceLost(f"{upstream.where}: {first_line(error)}; {connections.REMEDY}") from error
-        raise error
-    return parse_lsn(found[0][1]), str(found[0][2])
+    error = failed[0]
+    if isinstance(error, psycopg2.Error):
+        text = f"{upstream.where}: slot {name}: {first_line(error)}"
+        if error.pgcode is None or error.pgcode.startswith(GONE):
+            raise SourceLost(f"{text}; {connections.REMEDY}") from error
+        raise HelpersError(text) from error
+    raise error
 
 
 def release(upstream: Upstream, name: str) -> None:

@@ -33,6 +33,8 @@ REMEDIES: Mapping[type[psycopg2.Error], str] = {
     errors.InsufficientPrivilege: "this user needs SELECT on the four tables, and BYPASSRLS where row "
     "security is on",
 }
+LANES = 2
+"""Streams at the same time."""
 OLDEST = 13
 """The oldest major version of PostgreSQL that has what is asked of it."""
 Result = TypeVar("Result")
@@ -64,10 +66,17 @@ class _Chunks(io.RawIOBase):
 class Source:
     """One repeatable-read snapshot of the four tables.
 
-    Its connections share it: one keeps the snapshot and answers questions, the others stream.
+    Its connections share it: one keeps the snapshot and answers questions, the others stream. All lock the
+    tables at once, as readers do: whoever wants to empty or alter one waits for the end, and one of them
+    that came later would wait for him.
+
+    Args:
+        url: of the server.
+        snapshot: called once the tables are locked, it gives the name of an exported snapshot; a new one is
+            taken when None.
     """
 
-    def __init__(self, url: str, snapshot: str | None = None) -> None:
+    def __init__(self, url: str, snapshot: Callable[[], str] | None = None) -> None:
         self.url = url
         self.address = settings.address(url)
         self._idle: list[Postgres] = []
@@ -83,13 +92,20 @@ class Source:
                     "newer is needed"
                 )
             shape.check_kinds(self.ask, f"postgres at {self.address}")
-            self._begin(self._keeper, snapshot)
+            self._begin(self._keeper)
+            while len(self._idle) < LANES:
+                self._idle.append(self._connect())
+                self._begin(self._idle[-1])
+            if snapshot is not None:
+                self._enter(self._keeper, snapshot())
             shape.check_columns(self.ask, f"postgres at {self.address}")
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
+            for connection in self._idle:
+                self._enter(connection, self.exported)
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
             self.identity = identity(self.ask)
         except BaseException:
-            self._keeper.close()
+            self.close()
             raise
 
     def __enter__(self) -> "Source":
@@ -160,7 +176,8 @@ class Source:
             connection = self._idle.pop()
         except IndexError:
             connection = self._connect()
-            self._begin(connection, self.exported)
+            self._begin(connection)
+            self._enter(connection, self.exported)
         self._busy.append(connection)
         try:
             self._run(connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file))
@@ -186,20 +203,19 @@ class Source:
         connection.set_client_encoding(encoding if encoding == "SQL_ASCII" else "UTF8")
         return connection
 
-    def _begin(self, connection: Postgres, snapshot: str | None) -> None:
-        """Begin the transaction: in that snapshot, or in one that is taken at its first query.
+    def _begin(self, connection: Postgres) -> None:
+        """Begin the transaction, whose snapshot is taken at its first query.
 
         The tables are locked before, as their readers do, because TRUNCATE and ALTER TABLE would empty them
         for a snapshot that is older.
         """
-        self._run(
-            connection, lambda cursor: cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        )
-        if snapshot is None:
-            lock = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS SHARE MODE"
-            self._run(connection, lambda cursor: cursor.execute(lock))
-        else:
-            self._run(connection, lambda cursor: cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,)))
+        lock = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS SHARE MODE"
+        for statement in ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", lock):
+            self._run(connection, lambda cursor, statement=statement: cursor.execute(statement))  # type: ignore[misc]
+
+    def _enter(self, connection: Postgres, snapshot: str) -> None:
+        """Make an exported snapshot that of the transaction."""
+        self._run(connection, lambda cursor: cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,)))
 
     def _run(self, connection: Postgres, work: Callable[[Any], Result]) -> Result:
         """What some work with a cursor gives; an interrupt cancels it, a failure closes the connection.

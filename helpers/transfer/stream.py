@@ -72,9 +72,9 @@ class Stream:
             message = self._cursor.read_message()
         return None if message is None else bytes(message.payload)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until something may have come, or the time is over."""
-        select.select([self._cursor], [], [], seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait until something may have come, or the time is over; whether something may have."""
+        return bool(select.select([self._cursor], [], [], seconds)[0])
 
     def confirm(self, lsn: int | None = None) -> None:
         """Tell the server that what was committed before a place will not be asked for again; it answers
