@@ -125,9 +125,7 @@ def move(cursor: Any, chance: random.Random) -> None:
 
 def forget(cursor: Any, chance: random.Random) -> None:
     """An activity is deleted."""
-    cursor.execute(
-        f"DELETE FROM activities WHERE activity_id = {_some(chance, 'activities', 'activity_id')}"
-    )
+    cursor.execute(f"DELETE FROM activities WHERE activity_id = {_some(chance, 'activities', 'activity_id')}")
 
 
 def order(cursor: Any, chance: random.Random) -> None:

@@ -2,21 +2,24 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
 
+from helpers import cutover
 from helpers.claims import migration, modeling
+from helpers.figures import migration as figures
 from helpers.figures import modeling as modeling_figures
 from helpers.results import Missing, Record, Results
 
 CLAIMS = [
     migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
     migration.again, migration.back,
-    migration.persistence,
+    migration.persistence, migration.followed,
     modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
 ]  # fmt: skip
 NEEDING = [
     migration.damage_table, migration.rejects_table, modeling.thresholds_table,
-    modeling.memory_table, modeling_figures.memory,
+    modeling.memory_table, modeling_figures.memory, figures.lag,
 ]  # fmt: skip
 
 
@@ -71,6 +74,49 @@ def test_back_with_nothing_rejected_with_rejects_and_with_a_fault() -> None:
         assert "that is a fault" in migration.back(having("migration", back={**part, **fault}))
     swapped = {"only_before": one, "rejected": {"users": 1, "orders": 0}}
     assert "that is a fault" in migration.back(having("migration", back={**part, **swapped}))
+
+
+FOLLOW: dict[str, Any] = {
+    "rows": {"users": 2, "products": 1, "activities": 3, "orders": 4},
+    "writers": 3,
+    "committed_during_load": 5,
+    "committed": 40,
+    "transactions": 38,
+    "changes": {"users": 1, "products": 0, "activities": 40, "orders": 9},
+    "stopped_s": 2.0,
+    "lag": [
+        {"at_s": 0.5, "bytes": 2048, "seconds": 0.5, "transactions": 3},
+        {"at_s": 2.5, "bytes": 4096, "seconds": 0.1, "transactions": 30},
+        {"at_s": 3.0, "bytes": 0, "seconds": 0.0, "transactions": 38},
+    ],
+    "reads_before": {"asked": 30, "equal": 29},
+    "reads_after": {"asked": 30, "equal": 30},
+    "differences": 0,
+}
+
+
+def test_followed_to_the_end_and_not() -> None:
+    jsonschema.validate(FOLLOW, cutover.SCHEMA)
+    text = migration.followed(having("migration", follow=FOLLOW))
+    assert (
+        "10 rows were loaded, users went on writing over 3 connections, and committed 5 transactions" in text
+    )
+    assert "of 40 in the end, following applied 38 with 50 changes of rows" in text
+    assert "at most 2.00 KiB of WAL behind, and 29 of 30 reads" in text
+    assert "the lag came to nothing; all 30 reads" in text and "found no difference." in text
+    damage = {"lag": FOLLOW["lag"][:2], "reads_after": {"asked": 30, "equal": 7}, "differences": 2}
+    text = migration.followed(having("migration", follow=FOLLOW | damage))
+    assert "4.00 KiB of WAL were still not applied, so the cut-over was not complete" in text
+    assert "only 7 of 30 reads" in text and "found 2 differences, so the cut-over is not a success" in text
+
+
+def test_the_lag_is_drawn() -> None:
+    drawn = figures.lag(having("migration", follow=FOLLOW))
+    above, below = drawn.axes
+    assert list(above.lines[0].get_ydata()) == [2.0, 4.0, 0.0]
+    assert list(below.lines[0].get_xdata()) == [0.5, 2.5, 3.0]
+    with pytest.raises(LookupError):
+        figures.lag(having("migration", course={}))
 
 
 def test_refused_rejects_persistence() -> None:

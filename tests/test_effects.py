@@ -50,7 +50,9 @@ def expected(rows: Rows) -> dict[bytes, Any]:
         held[f"user:{user}:activities".encode()] = [a[3].encode() for a in activities]
         held[f"user:{user}:activities:by_time".encode()] = [(a[2].encode(), float(a[0])) for a in activities]
     return {
-        k: sorted(v, key=lambda m: (m[1], m[0])) if v and isinstance(v, list) and isinstance(v[0], tuple) else v
+        k: sorted(v, key=lambda m: (m[1], m[0]))
+        if v and isinstance(v, list) and isinstance(v[0], tuple)
+        else v
         for k, v in held.items()
     }
 
@@ -81,9 +83,7 @@ def target(redis_url: str) -> Iterator[Target]:
 def constants(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script's ways for long lists are walked with short ones too."""
     if request.param == "small":
-        script, found = re.subn(
-            rb"CHUNK, FEW, NEAR = [\d, ]+", b"CHUNK, FEW, NEAR = 3, 2, 3", effects.SCRIPT
-        )
+        script, found = re.subn(rb"CHUNK, FEW, NEAR = [\d, ]+", b"CHUNK, FEW, NEAR = 3, 2, 3", effects.SCRIPT)
         assert found == 1
         monkeypatch.setattr(effects, "SCRIPT", script)
 
@@ -98,8 +98,10 @@ IDS = st.sampled_from(["1", "2", "3", "9", "10", "11", "-5", "-40", str(2**63 - 
 ORDER = st.tuples(st.none() | IDS, st.none() | IDS, st.none() | DATES, st.none() | st.just("3"))
 ROWS = st.dictionaries(IDS, ACTIVITY, max_size=10).flatmap(
     lambda activities: st.dictionaries(IDS, ORDER, max_size=3).map(
-        lambda orders: {("activities", n): (n, *v) for n, v in activities.items()}
-        | {("orders", n): (n, *v) for n, v in orders.items()}
+        lambda orders: (
+            {("activities", n): (n, *v) for n, v in activities.items()}
+            | {("orders", n): (n, *v) for n, v in orders.items()}
+        )
     )
 )
 
@@ -124,7 +126,12 @@ def test_any_changes(target: Target, constants: None, states: list[Rows]) -> Non
 
 
 def activity(number: int, kind: str = "login", second: int = 0, user: int = 1) -> Row:
-    return (str(number), str(user), kind, f"2026-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}")
+    return (
+        str(number),
+        str(user),
+        kind,
+        f"2026-01-01 {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}",
+    )
 
 
 @pytest.mark.parametrize("few", [1, 5, 50])

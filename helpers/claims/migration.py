@@ -175,6 +175,42 @@ def persistence(results: Results) -> str:
     )
 
 
+def followed(results: Results) -> str:
+    """What was committed while the rows moved, how far Redis was behind, and what both sides said."""
+    part = _part(results, "migration", "follow")
+    if not part:
+        return "A cut-over while users write was not measured."
+    while_they_wrote = [sample for sample in part["lag"] if sample["at_s"] <= part["stopped_s"]]
+    most = max((sample["bytes"] for sample in while_they_wrote), default=0)
+    last = part["lag"][-1]
+    end = (
+        "the lag came to nothing"
+        if last["bytes"] == 0
+        else f"{size_bytes(last['bytes'])} of WAL were still not applied, so the cut-over was not complete"
+    )
+    before, after = part["reads_before"], part["reads_after"]
+    reads = (
+        f"all {count(after['asked'])} reads that were compared then had the same answer on both sides"
+        if after["equal"] == after["asked"]
+        else f"only {count(after['equal'])} of {count(after['asked'])} reads that were compared then had the "
+        "same answer on both sides"
+    )
+    verdict = (
+        "found no difference"
+        if part["differences"] == 0
+        else f"found {plural(part['differences'], 'difference')}, so the cut-over is not a success"
+    )
+    return (
+        f"While {plural(sum(part['rows'].values()), 'row')} were loaded, users went on writing over "
+        f"{plural(part['writers'], 'connection')}, and committed "
+        f"{plural(part['committed_during_load'], 'transaction')}; of "
+        f"{count(part['committed'])} in the end, following applied {count(part['transactions'])} with "
+        f"{plural(sum(part['changes'].values()), 'change')} of rows. While they wrote, Redis was at most "
+        f"{size_bytes(most)} of WAL behind, and {count(before['equal'])} of {count(before['asked'])} reads "
+        f"had the same answer on both sides. When they stopped, {end}; {reads}, and the verification {verdict}."
+    )
+
+
 def damage_table(results: Results) -> pd.DataFrame:
     """Kinds of damage with what the verifier said of each."""
     return pd.DataFrame(

@@ -11,6 +11,7 @@ written only when everything else was, because ``EXEC`` goes on after an error.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
 
 from helpers import model
@@ -171,4 +172,4 @@ def _activity(row: Row) -> Activity:
 
 
 def _microseconds(date: str) -> int:
-    return model.microseconds(model.parse_timestamp(canonical(date)))
+    return model.microseconds(datetime.fromisoformat(canonical(date)))

@@ -15,7 +15,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from helpers import model, resp
 from helpers.errors import HelpersError
@@ -25,7 +24,7 @@ from helpers.transfer.effects import KINDS, Effects, Row, texts
 from helpers.transfer.pgoutput import lsn_text, parse_lsn
 from helpers.transfer.record import recorded
 from helpers.transfer.rejects import Rejects
-from helpers.transfer.stream import Stream
+from helpers.transfer.stream import BEAT, Stream
 from helpers.transfer.upstream import Upstream
 
 MOST_CHANGES, MOST_BYTES = 5_000, 4 << 20
@@ -34,8 +33,8 @@ LOOK_S = 0.5
 """How often lag is asked for."""
 CONFIRM_AFTER_S = 4.0
 """Age of what is confirmed: ``appendfsync everysec`` may forget up to two seconds."""
-SAVE_S = 5.0
-"""How often the place is written down while nothing of ours changes."""
+BEAT_BYTES = 1 << 20
+"""So much log of others, and a beat follows, behind which the server may throw it away."""
 WAIT_S = 0.1
 
 
@@ -137,7 +136,8 @@ class Follower:
         self._pending: list[tuple[str, Row | None, Row | None]] = []
         self._pending_bytes = 0
         self._whole = 0
-        self._looked = self._saved_at = time.monotonic()
+        self._looked = time.monotonic()
+        self._beat_at = 0
         self._durable: deque[tuple[float, int]] = deque()
         self._mark: tuple[int, float] | None = None
         self._changed_at = time.monotonic()
@@ -157,7 +157,6 @@ class Follower:
             elif self._transaction is None:
                 self._flush()
                 if until_idle_s is not None and self._idle(until_idle_s):
-                    self._save()
                     self._look()
                     return
                 if not self._stream.wait(WAIT_S) and self._mark is None:
@@ -230,7 +229,7 @@ class Follower:
     def _commit(self, found: pgoutput.Commit) -> None:
         if found.commit_lsn >= self._position:
             self._merge()
-            self._whole += 1
+            self._whole += bool(self._transaction and self._transaction.seen)
             self._position, self._committed_us = found.end_lsn, found.committed_us
         self._transaction = None
         if self._effects.changes.total() >= MOST_CHANGES or self._bytes >= MOST_BYTES:
@@ -249,7 +248,7 @@ class Follower:
             if names:
                 self._checkpoint.commit(resp.encode("UNLINK", *names), 1, doing="TRUNCATE")
             self._checkpoint.renew_when_due()
-            self._stream.confirm()
+            self._confirm(None)
         for table in tables:
             self._held[table] = self._rejected[table] = 0
         self._tally.truncated += len(tables)
@@ -273,7 +272,7 @@ class Follower:
 
     def _flush(self) -> None:
         """Write the whole transactions that wait."""
-        if self._position != self._saved and (self._whole or self._effects.changes):
+        if self._position != self._saved:
             self._write(None)
 
     def _write(self, transaction: _Transaction | None) -> None:
@@ -297,16 +296,20 @@ class Follower:
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
         self._effects, self._bytes, self._whole = Effects(self._prefix), 0, 0
-        self._saved, self._saved_at = self._position, time.monotonic()
-        self._changed_at, self._mark = time.monotonic(), None
+        self._saved = self._position
+        if effects.changes or transaction is not None:
+            self._changed_at, self._mark = time.monotonic(), None
 
-    def _save(self) -> None:
-        """Write down how far the log was looked at, when nothing of ours was in it."""
-        if self._transaction is None and self._stream.sent_lsn > self._position:
-            self._flush()
-            self._position = self._saved = self._stream.sent_lsn
-            self._saved_at = time.monotonic()
-            self._checkpoint.commit(state={slot.POSITION: lsn_text(self._position), slot.PART: ""})
+    def _confirm(self, lsn: int | None) -> None:
+        """Confirm a place; never one that the target has not written down."""
+        if self._stream.acknowledged > self._position:
+            self._position = self._stream.acknowledged
+            if self._transaction is None:
+                self._flush()
+            else:
+                self._checkpoint.commit(state={slot.POSITION: lsn_text(self._position)})
+                self._saved = self._position
+        self._stream.confirm(lsn)
 
     # -- lag
 
@@ -316,22 +319,21 @@ class Follower:
             "SELECT pg_current_wal_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::int8"
         )
         self._looked = time.monotonic()
-        if self._transaction is None and self._looked - self._saved_at > SAVE_S:
-            self._save()
         self._checkpoint.renew_when_due()
+        end = parse_lsn(now_lsn)
+        if not self._beat_at or end - max(self._beat_at, self._saved) > BEAT_BYTES:
+            self._upstream.ask(BEAT)
+            self._beat_at = end
         self._durable.append((self._looked, self._saved))
         safe = None
         while self._durable and self._durable[0][0] < self._looked - CONFIRM_AFTER_S:
             safe = self._durable.popleft()[1]
-        self._stream.confirm(safe)
-        end = parse_lsn(now_lsn)
+        self._confirm(safe)
         if self._mark is None:
             self._mark = (end, self._looked)
         behind = max(end - self._through(), 0)
         seconds = max(now_us - self._committed_us, 0) / 1e6 if behind else 0.0
-        self._tally.lag = Lag(
-            self._looked - self._tally.began, behind, seconds, self._tally.transactions
-        )
+        self._tally.lag = Lag(self._looked - self._tally.began, behind, seconds, self._tally.transactions)
         self._report(self._tally.lag)
 
     def _through(self) -> int:

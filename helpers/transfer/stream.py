@@ -1,8 +1,15 @@
-"""The stream of changes from a replication slot, and what is confirmed to it."""
+"""The stream of changes from a replication slot, and what is confirmed to it.
+
+psycopg2 confirms by itself what a keepalive says, once everything before it was confirmed. That would run
+ahead of what the target has written down. So the last message is never confirmed before another one came,
+and a *beat*, a transaction that holds nothing but a message, comes when there is none for long: it also lets
+the server throw away the log of other tables.
+"""
 
 import contextlib
 import select
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg2
 from psycopg2 import errors
@@ -12,8 +19,10 @@ from helpers import connections, settings
 from helpers.errors import HelpersError, first_line
 from helpers.transfer.source import SourceLost
 
-STATUS_S = 10
-"""The server hears from us at least so often, as long as messages are read."""
+BEAT = "SELECT pg_logical_emit_message(true, 'helpers_follow', '')"
+"""Writes a beat to the log; any user may."""
+MESSAGES_SINCE = 14_00_00
+"""The version of the server from which transactions that only hold a message are told if asked for."""
 
 
 class Stream:
@@ -24,6 +33,10 @@ class Stream:
         slot: name of the replication slot.
         publication: what of the database is told.
         position: what was committed before is not told.
+
+    Attributes:
+        acknowledged: up to where psycopg2 may confirm by itself; nothing of ours is before it that was not
+            read, and it must be written down before anything is confirmed.
 
     Raises:
         SourceLost: it cannot be opened now.
@@ -38,8 +51,9 @@ class Stream:
             )
         except HelpersError as error:
             raise SourceLost(str(error)) from error
-        self._cursor = self._connection.cursor()
-        self._flushed = 0
+        self._cursor: Any = self._connection.cursor()  # connections.postgres knows no kinds of them
+        self._flushed = self._data_start = 0
+        self.acknowledged = 0
         with self._told(slot):
             # The text of values depends on these, as it does for `COPY`.
             self._cursor.execute("SET datestyle = 'ISO, YMD'")
@@ -50,8 +64,11 @@ class Stream:
                 slot_name=slot,
                 decode=False,
                 start_lsn=position,
-                status_interval=STATUS_S,
-                options={"proto_version": "1", "publication_names": f'"{publication}"'},
+                options={
+                    "proto_version": "1",
+                    "publication_names": f'"{publication}"',
+                    **({"messages": "true"} if self._connection.server_version >= MESSAGES_SINCE else {}),
+                },
             )
         self._slot = slot
 
@@ -68,9 +85,15 @@ class Stream:
 
     def read(self) -> bytes | None:
         """The next message, or None when there is none yet."""
+        confirmed = self._flushed >= self._data_start
         with self._told(self._slot):
             message = self._cursor.read_message()
-        return None if message is None else bytes(message.payload)
+        if confirmed:
+            self.acknowledged = max(self.acknowledged, self.sent_lsn)
+        if message is None:
+            return None
+        self._data_start = message.data_start
+        return bytes(message.payload)
 
     def wait(self, seconds: float) -> bool:
         """Wait until something may have come, or the time is over; whether something may have."""
@@ -80,7 +103,7 @@ class Stream:
         """Tell the server that what was committed before a place will not be asked for again; it answers
         up to where it has sent.
         """
-        self._flushed = max(self._flushed, lsn or 0)
+        self._flushed = max(self._flushed, min(lsn or 0, self._data_start - 1))
         with self._told(self._slot):
             self._cursor.send_feedback(
                 write_lsn=self._flushed, flush_lsn=self._flushed, apply_lsn=self._flushed, reply=True
@@ -95,5 +118,7 @@ class Stream:
             self._connection.close()
             text = f"{self._where}: slot {slot}: {first_line(error)}"
             if isinstance(error, (errors.UndefinedObject, errors.InsufficientPrivilege)):
-                raise HelpersError(f"{text}; run `migrate --follow` again, which compares all rows") from error
+                raise HelpersError(
+                    f"{text}; run `migrate --follow` again, which compares all rows"
+                ) from error
             raise SourceLost(f"{text}; {connections.REMEDY}") from error
