@@ -1,4 +1,4 @@
-"""A cut-over without downtime: users keep writing to PostgreSQL while their data moves, then read from Redis."""
+"""A cut-over without downtime: users write to PostgreSQL while their data moves, then read from Redis."""
 
 import threading
 from collections.abc import Callable

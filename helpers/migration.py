@@ -61,7 +61,8 @@ def migrate(
         ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
         ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
-        ``snapshot``, ``checkpoint``, ``slot`` (of a migration to follow, else None), ``warnings``, ``peak_rss_mb``, and those of ``verification.verify``
+        ``snapshot``, ``checkpoint``, ``slot`` (of a migration to follow, else None), ``warnings``,
+        ``peak_rss_mb``, and those of ``verification.verify``
         (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found
         nothing to correct, that was the verification.
 

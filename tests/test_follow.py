@@ -365,8 +365,8 @@ def test_an_interrupt_says_how_far_it_is(moved: str, redis_url: str, wanted: sig
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"helpers follow: interrupted; [01] transactions? applied by this run, [\d.]+ \w+ of WAL were left, the "
-        "same command goes on from there",
+        r"helpers follow: interrupted; [01] transactions? applied by this run, [\d.]+ \w+ of WAL were left, "
+        "the same command goes on from there",
         said.splitlines()[-1],
     )
     assert not client.exists("migration:lease")

@@ -207,7 +207,8 @@ def followed(results: Results) -> str:
         f"{count(part['committed'])} in the end, following applied {count(part['transactions'])} with "
         f"{plural(sum(part['changes'].values()), 'change')} of rows. While they wrote, Redis was at most "
         f"{size_bytes(most)} of WAL behind, and {count(before['equal'])} of {count(before['asked'])} reads "
-        f"had the same answer on both sides. When they stopped, {end}; {reads}, and the verification {verdict}."
+        f"had the same answer on both sides. When they stopped, {end}; {reads}, and the verification "
+        f"{verdict}."
     )
 
 

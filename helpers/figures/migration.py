@@ -19,8 +19,7 @@ def lag(results: Results) -> Figure:
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
     above.set_title("Lag behind PostgreSQL while following")
-    above.annotate(
-        "users stop", (part["stopped_s"], above.get_ylim()[1]), (4, -10), textcoords="offset points", fontsize=7.5
-    )  # fmt: skip
+    place = part["stopped_s"], above.get_ylim()[1]
+    above.annotate("users stop", place, (4, -10), textcoords="offset points", fontsize=7.5)
     below.set_xlabel("seconds after following began")
     return figure

@@ -9,7 +9,7 @@ the server throw away the log of other tables.
 import contextlib
 import select
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 from psycopg2 import errors
@@ -51,7 +51,7 @@ class Stream:
             )
         except HelpersError as error:
             raise SourceLost(str(error)) from error
-        self._cursor: Any = self._connection.cursor()  # connections.postgres knows no kinds of them
+        self._cursor = cast(Any, self._connection.cursor())  # a cursor of replication, by its factory
         self._flushed = self._data_start = 0
         self.acknowledged = 0
         with self._told(slot):
