@@ -7,6 +7,7 @@ from typing import Any
 from helpers import model, resp, servers, text
 from helpers.progress import bar
 from helpers.rss import peak_rss_mb
+from helpers.transfer import slot
 from helpers.transfer.differences import Differences
 from helpers.transfer.source import Source
 from helpers.transfer.walk import Walk
@@ -30,7 +31,8 @@ def verify(
     Returns:
         ``rows_checked`` per table, ``differences`` (count), ``by_problem``, ``examples`` (the first 20,
         each with key, field, expected, actual, problem), ``difference_file`` (all of them as JSON lines,
-        or None), ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``.
+        or None), ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``,
+        ``left_behind`` (a line for each replication slot that nobody follows).
 
     Raises:
         HelpersError: a server cannot be reached, or tables are missing.
@@ -38,7 +40,8 @@ def verify(
     with Source(source or servers.url("postgres")) as snapshot:
         connection = resp.Connection(target or servers.url("redis"))
         try:
-            return compare(snapshot, connection, prefix=prefix, progress=progress)
+            result = compare(snapshot, connection, prefix=prefix, progress=progress)
+            return result | {"left_behind": slot.warnings(snapshot.ask)}
         finally:
             connection.close()
 
@@ -81,7 +84,8 @@ def compare(
 def describe(result: dict[str, Any]) -> list[str]:
     """What ``verify`` found, as lines for people."""
     rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_checked"].items()])
-    lines = [f"checked: {rows} in {text.duration_us(result['verify_seconds'] * 1e6)}"]
+    lines = [f"warning: {warning}" for warning in result.get("left_behind", ())]
+    lines += [f"checked: {rows} in {text.duration_us(result['verify_seconds'] * 1e6)}"]
     if not result["differences"]:
         return [*lines, "no differences"]
     lines.append(f"{text.plural(result['differences'], 'difference')}, all in {result['difference_file']}")

@@ -17,6 +17,7 @@ COMMANDS = (
     "run",
     "populate",
     "migrate",
+    "follow",
     "verify",
     "restore",
     "bench",

@@ -14,7 +14,18 @@ import pytest
 from following import CASCADES, FULL, LARGE, chase, prepare, start
 from migrating import ROWS, dump, migrate, run_sql
 
-from helpers import cli, connections, following, judge, population, resp, schema, settings, verification
+from helpers import (
+    cli,
+    connections,
+    following,
+    judge,
+    population,
+    resp,
+    restoration,
+    schema,
+    settings,
+    verification,
+)
 from helpers.errors import HelpersError
 from helpers.servers import scratch
 from helpers.transfer import follower, loading, patience, slot
@@ -673,6 +684,9 @@ def test_a_slot_left_behind_is_told_and_dropped_by_name(moved: str, redis_url: s
         warned[0],
     )
     assert any(left.name in w for w in migrate(moved, redis_url, dry_run=True)["warnings"])
+    seen = verification.verify(moved, redis_url, progress=False)
+    said = [line for line in verification.describe(seen) if line.startswith("warning: nobody follows from")]
+    assert any(left.name in line for line in said)
     ways = ["--source", moved, "--target", redis_url]
     assert cli.main(["follow", *ways, "--drop-slot", left.name]) == 0
     assert re.fullmatch(rf"dropped: slot {left.name}, which kept .* of WAL\n", capsys.readouterr().out)
@@ -730,7 +744,7 @@ def test_values_stored_apart(live: str, redis_url: str) -> None:
     assert verified(live, redis_url)
 
 
-def test_restored_after_following(moved: str, redis_url: str) -> None:
+def test_restored_after_following(moved: str, redis_url: str, postgres_server: str) -> None:
     """What following leaves is a finished migration, with the right numbers of rows."""
     run_sql(moved, CHANGES["deletes with cascades"], CHANGES["rows that cannot be held any more"])
     result = follow(moved, redis_url)
@@ -740,6 +754,14 @@ def test_restored_after_following(moved: str, redis_url: str) -> None:
     assert state["status"] == "complete"
     assert {t: result["rows_held"][t] + result["rows_rejected"][t] for t in rows} == rows
     assert json.loads(state["rows_held"]) == result["rows_held"]
+    name = f"{moved.rpartition('%3D')[2]}_back"
+    try:
+        restored = restoration.restore(redis_url, postgres_server, schema=name, progress=False)
+        assert restored["rows"] == result["rows_held"]
+        (warning,) = restored["warnings"]
+        assert warning.startswith("4 rows (") and "the migration rejected" in warning
+    finally:
+        run_sql(postgres_server, f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 def test_a_large_transaction_is_larger_than_a_part() -> None:

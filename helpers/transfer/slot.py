@@ -47,6 +47,8 @@ columns when the slot was made; when the last transaction was committed (µs sin
 OLDEST_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
 GONE = ("08", "57", "XX")
 """Classes of errors with which a server goes away."""
+PATIENCE = (0.04, 0.16, 0.8)
+"""Shares of ``settings.SILENCE_S`` for which a slot may wait while the tables are locked."""
 RELEASE_S = 10.0
 """How long a server may take to let go of a slot whose reader has gone."""
 
@@ -245,7 +247,8 @@ def look(ask: Ask, name: str | None = None) -> list[Slot]:
     """The slots of this database that following made, or the one of a name."""
     rows = ask(
         "SELECT slot_name::text, active, coalesce(wal_status = 'lost', false), "
-        "coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::int8, confirmed_flush_lsn::text "
+        "coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
+        "pg_current_wal_lsn() END, restart_lsn), 0)::int8, confirmed_flush_lsn::text "
         "FROM pg_replication_slots WHERE database = current_database() AND (slot_name = %s OR (%s IS NULL "
         "AND starts_with(slot_name::text, %s))) ORDER BY 1",
         (name, name, NAMED),
@@ -285,7 +288,8 @@ def snapshot(
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(Upstream(url))
         publish(upstream)
-        for patience_s in (2.0, 8.0, settings.SILENCE_S - 10.0):
+        for share in PATIENCE:
+            patience_s = share * settings.SILENCE_S
             connection = stack.enter_context(contextlib.closing(_replication(url)))
             place: list[int] = []
 
