@@ -56,7 +56,7 @@ def run(
         raise HelpersError("only a full run is published; add --profile full")
     if publish and rows:
         raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
-    Rows(**(rows or {}))  # better refused now than by a cell
+    Rows(**dict[str, Any](rows or {}))  # better refused now than by a cell
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
     with alone(target, ours=out is None):
         servers.up(progress=progress)

@@ -3,6 +3,7 @@
 import html
 import io
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
@@ -25,7 +26,8 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
     terminals keep results only. Where nobody watches (a file, a CI log), it speaks every few seconds at most.
     """
     inside = _in_notebook()
-    return (NotebookBar if inside else tqdm)(
+    kind: type[tqdm[Any]] = NotebookBar if inside else tqdm
+    return kind(
         total=total,
         desc=desc,
         unit=f" {unit}",
@@ -39,18 +41,17 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
     )
 
 
-class NotebookBar(tqdm):  # type: ignore[type-arg]
+class NotebookBar(tqdm):  # type: ignore[type-arg]  # only its stub is generic
     """A bar as HTML that is changed in place: no widgets to install, and nothing on stderr, which JupyterLab
     paints as an error. What stays of it is an output that shows nothing.
     """
 
     _handle: Any = None
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draw the bar as it is now, but not before its delay is over."""
-        if msg != "" and self._time() >= getattr(self, "start_t", float("inf")) + self.delay:
+        if msg != "" and time.time() >= getattr(self, "start_t", float("inf")) + (self.delay or 0):
             self._show({"text/html": self._html(), "text/plain": str(self)})
-        return True
 
     def close(self) -> None:
         """Take the bar away."""

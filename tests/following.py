@@ -119,7 +119,8 @@ class Chase:
         self.faults: list[str] = []
 
     def state(self) -> dict[str, str]:
-        return dict(self.client.hgetall("migration:state"))
+        state: dict[Any, Any] = self.client.hgetall("migration:state")
+        return state
 
     def kill_one(self) -> None:
         """Start what comes next, and kill it at a random moment after it took the lease."""

@@ -63,9 +63,10 @@ class Walk:
                     self._seen[before] = self._through(before)
                 except AssertionError as error:
                     self._seen[before] = error
-            seen = self._seen[before]
-            if isinstance(seen, AssertionError):
-                raise AssertionError(f"{before}: {seen}")
+            if isinstance(failed := self._seen[before], AssertionError):
+                raise AssertionError(f"{before}: {failed}")
+        seen = self._seen[name]
+        assert not isinstance(seen, AssertionError)
         return seen
 
     def _through(self, name: str) -> Seen:

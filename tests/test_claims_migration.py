@@ -3,6 +3,7 @@
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from helpers import cutover
@@ -113,8 +114,8 @@ def test_followed_to_the_end_and_not() -> None:
 def test_the_lag_is_drawn() -> None:
     drawn = figures.lag(having("migration", follow=FOLLOW))
     above, below = drawn.axes
-    assert list(above.lines[0].get_ydata()) == [2.0, 4.0, 0.0]
-    assert list(below.lines[0].get_xdata()) == [0.5, 2.5, 3.0]
+    assert np.asarray(above.lines[0].get_ydata()).tolist() == [2.0, 4.0, 0.0]
+    assert np.asarray(below.lines[0].get_xdata()).tolist() == [0.5, 2.5, 3.0]
     with pytest.raises(LookupError):
         figures.lag(having("migration", course={}))
 

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -135,15 +136,21 @@ def test_the_teachers_page_tells_of_each_exercise(name: str) -> None:
     assert judged == [(str(e.number), e.title, e.grade.lower()) for e in exercises(name)]
 
 
-def in_the_databases() -> tuple[dict[str, object], dict[str, object]]:
+def in_the_databases() -> tuple[dict[str, object], dict[Any, object]]:
     """Rows, indexes and constraints of PostgreSQL by table, values of Redis by key; no bookkeeping."""
     from helpers import connections
 
     postgres, redis = connections.postgres(), connections.redis(decode_responses=True)
-    readers = {"hash": redis.hgetall, "string": redis.get, "list": lambda key: redis.lrange(key, 0, -1)}
+    readers: dict[Any, Callable[[Any], Any]] = {
+        "hash": redis.hgetall,
+        "string": redis.get,
+        "list": lambda key: redis.lrange(key, 0, -1),
+    }
     readers["zset"] = lambda key: redis.zrange(key, 0, -1, withscores=True)
-    values = {key: readers[redis.type(key)](key) for key in redis.scan_iter() if "migration:" not in key}
-    tables = {}
+    values: dict[Any, object] = {
+        key: readers[redis.type(key)](key) for key in redis.scan_iter() if "migration:" not in key
+    }
+    tables: dict[str, object] = {}
     with postgres, postgres.cursor() as cursor:
         cursor.execute("SET LOCAL lock_timeout = '5s'")  # nothing may be left locked
         cursor.execute(

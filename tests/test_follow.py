@@ -126,8 +126,8 @@ def test_transactions_that_go_in_parts(
     moved: str, redis_url: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "MOST_CHANGES", most)
-    names = ("an activity older than all", "activities of the same moment", "changed keys")
-    names += ("TRUNCATE", "deletes with cascades", "TRUNCATE with all that refers")
+    names = ["an activity older than all", "activities of the same moment", "changed keys"]
+    names += ["TRUNCATE", "deletes with cascades", "TRUNCATE with all that refers"]
     run_sql(moved, *(CHANGES[name] for name in names))
     result = follow(moved, redis_url)
     assert result["transactions"] == 1 and result["parts"] > 3
@@ -470,7 +470,7 @@ def test_a_user_without_rights(live: str, redis_url: str) -> None:
         assert migrate(theirs, redis_url, prefix="plain:")["status"] == "verified"
         with pytest.raises(HelpersError, match=r"may not publish .* `(CREATE PUBLICATION .*?)`") as caught:
             migrate(theirs, redis_url, follow=True)
-        run_sql(live, re.search(r"`(CREATE PUBLICATION .*?)`", str(caught.value))[1])  # type: ignore[index]
+        run_sql(live, re.search(r"`(CREATE PUBLICATION .*?)`", str(caught.value))[1])
         with pytest.raises(HelpersError, match=rf"`ALTER ROLE {role} REPLICATION`$"):
             migrate(theirs, redis_url, follow=True)
         assert dump(redis_url, b"plain:") == {}
@@ -655,7 +655,8 @@ def test_an_answer_that_was_never_read_is_applied_once(
 ) -> None:
     """The connection breaks behind EXEC: the transaction is there, and is not applied again."""
     monkeypatch.setattr(patience, "BACKOFF_S", (0.05,) * 5)
-    exchange, lost = resp.Connection.exchange, []
+    exchange = resp.Connection.exchange
+    lost: list[bool] = []
 
     def cut(self: resp.Connection, *commands: bytes) -> bytes:
         found = exchange(self, *commands)
@@ -702,7 +703,8 @@ def test_ended_it_is_a_migration_as_any_other(moved: str, redis_url: str, capsys
     assert cli.main(["follow", *ways, "--drop-slot", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["dropped"] is True
     assert slots(moved) == []
-    assert not [f for f in connections.redis(redis_url).hkeys("migration:state") if f.startswith(b"follow:")]
+    fields: list[Any] = connections.redis(redis_url).hkeys("migration:state")
+    assert not [field for field in fields if field.startswith(b"follow:")]
     run_sql(moved, CHANGES["inserts"])
     assert migrate(moved, redis_url)["status"] == "verified"
 

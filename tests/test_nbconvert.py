@@ -87,7 +87,7 @@ def test_a_click_unfolds_one_solution_in_a_browser(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()], capture_output=True, text=True
     )
-    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])  # type: ignore[index]
+    seen = json.loads(re.search(r"<title>(.*?)</title>", done.stdout)[1])
     assert seen["first"] and not any(seen["first"])
     assert seen["then"] == [number == 1 for number in range(len(seen["first"]))]
 

@@ -177,7 +177,7 @@ def persistence(results: Results) -> str:
 
 def followed(results: Results) -> str:
     """What was committed while the rows moved, how far Redis was behind, and what both sides said."""
-    part = _part(results, "migration", "follow")
+    part = results.find("migration", "follow")
     if not part:
         return "A cut-over while users write was not measured."
     while_they_wrote = [sample for sample in part["lag"] if sample["at_s"] <= part["stopped_s"]]
