@@ -4,6 +4,7 @@
 where there is an engine; elsewhere their files and names are checked.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -36,6 +37,7 @@ TRIED = {
     ".venv/bin/python -m helpers down",
     ".venv/bin/jupyter nbconvert --to html notebooks/06_report.ipynb",
     *readme.block("export POSTGRES_URL").splitlines(),
+    *readme.block("--follow").splitlines(),
     *readme.block("docker").splitlines(),
     ".venv/bin/python -m pytest",
 }
@@ -114,6 +116,22 @@ def test_a_table_of_your_own(source: str, redis_url: str, tmp_path: Path) -> Non
             cursor.execute(f"DROP SCHEMA {fresh} CASCADE")
     finally:
         connection.close()
+
+
+def test_a_source_that_goes_on_changing(source: str, redis_url: str) -> None:
+    own = {"POSTGRES_URL": source, "REDIS_URL": redis_url}
+    connection = connections.postgres(source)
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        for table in ("users", "products", "activities", "orders"):
+            cursor.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+        load, *rest = readme.block("--follow").splitlines()
+        assert (done := readme.run(load, variables=own)).returncode == 0, done.stderr
+        cursor.execute("UPDATE products SET product_name = product_name || ' again'")
+        for line in rest:
+            assert (done := readme.run(line, variables=own)).returncode == 0, done.stderr
+        cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'")
+        assert cursor.fetchone() == (0,)
 
 
 def test_the_same_from_python(source: str, redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from helpers.results import Results
 
 def lag(results: Results) -> Figure:
     """How far Redis was behind while it followed: bytes of the log above, seconds below, against time."""
-    part = results.require("migration")["follow"]
+    part = results.part("migration", "follow")
     samples = part["lag"]
     at_s = [sample["at_s"] for sample in samples]
     figure, (above, below) = style.new_figure(3.2, nrows=2, sharex=True)
