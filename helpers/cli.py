@@ -61,6 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # no space, no permission
         print(f"helpers {options.command}: {refused(error)}", file=sys.stderr)
         return FAILED
+    except Exception as error:  # a server went away where nobody expected it
+        from helpers import connections
+
+        told = connections.lost(error)
+        if told is None:
+            raise
+        print(f"helpers {options.command}: {told}", file=sys.stderr)
+        return FAILED
 
 
 def _check_text(options: argparse.Namespace) -> None:

@@ -51,6 +51,9 @@ REMEDIES = {
     "timed out": SILENT,
 }
 """Remedies by what a server's answer says, where the common one does not fit."""
+DRIVERS = {"psycopg2": "postgres", "redis": "redis", "pymongo": "mongodb", "cassandra": "cassandra"}
+MORE = r" \(configured timeouts|, (?:full error|Timeout): "
+"""Where pymongo begins to add its whole state."""
 TIMEOUT_S = 5
 PROCESS = f"helpers {secrets.token_hex(4)}"
 """What this process calls itself at PostgreSQL, where the URL and the environment do not say."""
@@ -85,12 +88,24 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
         whole = False
     if not whole:  # its parts are not where they should be: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed ({ESCAPES})")
-    reason = re.split(r", (?:full error|Timeout): ", first_line(error))[0]  # pymongo adds its whole state
+    reason = re.split(MORE, first_line(error))[0]
     reason = brief(re.sub(r"^errors=(.*), last_host=.*$", r"\1", reason))  # so says Cassandra's driver
     for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)
     return HelpersError(f"{name} at {settings.address(url)}: {reason}; {remedy}")
+
+
+def lost(error: Exception) -> HelpersError | None:
+    """What to tell of a driver's error that nobody expected, in the middle of some work; None of another."""
+    server = DRIVERS.get(type(error).__module__.partition(".")[0])
+    if server is None:
+        return None
+    reason = brief(re.split(MORE, first_line(error))[0])
+    return HelpersError(
+        f"{server}: {reason}; look at `python -m helpers status`, start what is not running with "
+        "`python -m helpers up`, then the same command begins anew"
+    )
 
 
 def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.connection:

@@ -111,6 +111,20 @@ def test_no_output_holds_a_path_or_password(whole_run: Path) -> None:
             assert not found, f"{path.name} holds {what}: {text[max(0, found.start() - 80) : found.end()]!r}"
 
 
+def test_no_figure_sample_or_page_holds_a_password(whole_run: Path) -> None:
+    patterns = [pattern for what, pattern in publication.secrets().items() if "password" in what]
+    texts = {
+        str(path): publication._text(path)
+        for folder in ("notebooks", "results", "figures")
+        for path in (whole_run / folder).rglob("*")
+        if path.is_file()
+    }
+    texts["report.pdf"] = text_of(whole_run / "report.pdf").replace(" ", "")
+    assert len(patterns) >= 4 and any(name.endswith(".gz") for name in texts)
+    for name, text in texts.items():
+        assert not any(pattern.search(text) for pattern in patterns), name
+
+
 def test_swapped_results_turn_the_report(whole_run: Path, tmp_path: Path) -> None:
     """What is said of Redis is said of Cassandra when their results change places."""
     swapped = tmp_path / "results"

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 import nbformat
 import psutil
+import pymongo
 import pytest
 from migrating import dump, run_sql
 
-from helpers import cli, connections, course, notebooks, population, schema, servers, settings
+from helpers import cli, connections, course, notebooks, population, schema, servers, settings, verification
 from helpers.errors import HelpersError, refused, usable
 from helpers.servers import process, scratch
 
@@ -521,3 +522,14 @@ runpy.run_module("helpers", run_name="__main__")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "helpers: interrupted; nothing had begun\n")
+
+
+def test_a_driver_s_error_that_nobody_expected_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = process.free_port()
+    client: Any = pymongo.MongoClient(f"mongodb://127.0.0.1:{port}", serverSelectionTimeoutMS=100)
+    monkeypatch.setattr(verification, "verify", lambda *_, **__: client.admin.command("ping"))
+    fails(here(monkeypatch, capsys, "verify"), f"mongodb: 127.0.0.1:{port}: ", "helpers status", "helpers up")
+    client.close()
+    assert connections.lost(ValueError("a fault of our own, which keeps its traceback")) is None

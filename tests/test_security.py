@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import nbformat
@@ -275,3 +276,25 @@ def test_raw_samples_and_reports_are_searched_before_they_are_published(tmp_path
     path.write_bytes(gzip.compress(json.dumps({"url": password}).encode()))
     with pytest.raises(HelpersError, match="holds the password of redis"):
         publication.refuse(publication._text(path), path.name, publication.secrets())
+
+
+def audited(*words: str) -> list[dict[str, Any]]:
+    """What pip-audit says of each package; nothing where it cannot ask."""
+    command = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off", "--timeout=10"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=600, check=False)
+    try:
+        packages: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        return []
+    return packages
+
+
+def test_no_dependency_has_a_known_vulnerability(tmp_path: Path) -> None:
+    """Of the Python packages; Cassandra's jars and the servers in the wheels are not looked at."""
+    old = tmp_path / "requirements.txt"
+    old.write_text("jinja2==2.4.1\n", encoding="utf-8")  # CVE-2014-1402: who answers must know that
+    if not any(one.get("vulns") for one in audited(f"--requirement={old}", "--no-deps", "--disable-pip")):
+        pytest.skip("no service of known vulnerabilities answers here: nothing was audited")
+    found = audited("--skip-editable")
+    assert len(found) > 50
+    assert not {one["name"]: one["vulns"] for one in found if one.get("vulns")}
