@@ -73,7 +73,8 @@ class NotebookBar(tqdm):  # type: ignore[type-arg]  # only its stub is generic
         text = self.format_meter(**{**self.format_dict, "bar_format": "{l_bar}{r_bar}"})
         before, _, after = text.partition("||")
         done = f' value="{self.n}" max="{self.total}"' if self.total else ""
-        return f"{html.escape(before)} <progress{done}></progress> {html.escape(after)}"
+        drawn = f'<progress{done} style="vertical-align: middle"></progress>'
+        return f"{html.escape(before)} {drawn} {html.escape(after)}"
 
 
 NOTHING = {"text/html": "", "text/plain": ""}

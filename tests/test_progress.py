@@ -1,6 +1,7 @@
 """Progress bars as a notebook shows them, run by a real kernel."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,11 @@ def test_a_bar_in_a_notebook_moves_and_ends_in_nothing(ran: tuple[Any, Any]) -> 
     first, second = seen[: seen.index("") + 1], seen[seen.index("") + 1 :]
     assert [drawn.count("<progress") for drawn in (*first, *second)].count(0) == 2
     assert first[-1] == second[-1] == ""
-    assert any('<progress value="3" max="4"></progress>  3/4 [' in drawn for drawn in first), first
+    assert any(re.search('<progress value="3" max="4"[^>]*></progress>  3/4 ', drawn) for drawn in first), (
+        first
+    )
     assert all("a&lt;b" in drawn and "<b" not in drawn for drawn in (*first[:-1], *second[:-1]))
-    assert any("<progress></progress>  6.00k/? [" in drawn for drawn in second), second
+    assert any(re.search("<progress style[^>]*></progress>  6.00k/[?] ", drawn) for drawn in second), second
 
 
 def test_nothing_is_on_stderr_and_nothing_is_published(ran: tuple[Any, Any]) -> None:
