@@ -135,8 +135,8 @@ def test_every_drawing_is_on_the_screen_in_any_theme(walk: Walk, name: str) -> N
 @pytest.mark.parametrize("name", ["03_comparison", "05_migration"])
 def test_progress_bars_move_and_are_gone_in_the_end(walk: Walk, name: str) -> None:
     seen = walk.to(name)
-    assert len(set(seen.bars)) > 3, seen.bars
-    assert all(re.search(r"\d+%.* \d+/\d+ \[\d\d:\d\d<", bar) for bar in seen.bars), seen.bars
+    assert len(set(seen.bars)) > 2, seen.bars
+    assert all(re.match(r"\w+:.* \S+/\S+ \[\d\d:\d\d<", bar) for bar in seen.bars), seen.bars
     assert seen.bars_left == []
 
 
