@@ -135,7 +135,7 @@ def lease_key(prefix: str = "") -> str:
 def glob(prefix: str = "") -> str:
     """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)
-    starts = ("".join(sorted(set(letters))) for letters in zip(*(kind[:3] for kind in KINDS), strict=True))
+    starts = ("".join(dict.fromkeys(at)) for at in zip(*(kind[:3] for kind in KINDS), strict=True))
     return f"{escaped}{''.join(f'[{letters}]' for letters in starts)}*:*"
 
 
