@@ -154,6 +154,28 @@ def test_a_long_list_in_every_way(target: Target, few: int, second: int) -> None
     assert dump(target.url) == expected(kept)
 
 
+NUMBERS = (-(2**63), -40, -5, 0, 9, 10, 99, 100, 2**53 + 1, 2**53 + 2, 2**63 - 1)
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 7, 10])
+def test_activities_of_the_same_moment_stand_by_number(target: Target, step: int) -> None:
+    """They come and go one by one, in several orders; numbers are no text, and no doubles."""
+    order = [NUMBERS[i * step % len(NUMBERS)] for i in range(len(NUMBERS))]
+    rows: Rows = {}
+    for number in order:
+        changes = Effects("")
+        row = activity(number, kind=f"of {number}")
+        changes.change("activities", None, row)
+        target.apply(changes)
+        rows[("activities", str(number))] = row
+        assert dump(target.url) == expected(rows)
+    for number in order[::2]:
+        changes = Effects("")
+        changes.change("activities", rows.pop(("activities", str(number))), None)
+        target.apply(changes)
+        assert dump(target.url) == expected(rows)
+
+
 def test_keys_that_change_places(target: Target) -> None:
     one, two = activity(1, "one", 1), activity(2, "two", 2)
     changes = Effects("")

@@ -31,6 +31,7 @@ from helpers.servers import scratch
 from helpers.transfer import follower, loading, patience, slot
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.source import Source
+from helpers.transfer.stream import Stream
 from helpers.transfer.upstream import Upstream
 
 
@@ -134,6 +135,51 @@ def test_transactions_that_go_in_parts(
     assert verified(moved, redis_url)
 
 
+@pytest.mark.parametrize("written", range(1, 8))
+def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
+    moved: str, redis_url: str, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts are not idempotent: equal activities are added, which twice would be there twice."""
+    monkeypatch.setattr(follower, "MOST_CHANGES", 10)
+    run_sql(
+        moved,
+        "INSERT INTO activities SELECT n, 1 + n % 2, 'same', '2026-01-01' FROM generate_series(100, 125) n",
+        "TRUNCATE orders",
+        "INSERT INTO orders SELECT n, 1, 1, '2026-01-01', 1 FROM generate_series(1, 15) n",
+        "UPDATE activities SET activity_date = '2026-01-02' WHERE activity_id BETWEEN 100 AND 125",
+    )
+    commit, commits = Checkpoint.commit, []
+
+    def stop(self: Checkpoint, commands: bytes = b"", *arguments: Any, **options: Any) -> Any:
+        found = commit(self, commands, *arguments, **options)
+        commits.append(1) if b"EVAL" in commands else None
+        if len(commits) == written:
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            follow(moved, redis_url)
+    part = connections.redis(redis_url, decode_responses=True).hget("migration:state", "follow:part")
+    assert part and part.split()[1] != "0"
+    held = follow(moved, redis_url)["rows_held"]
+    assert held["orders"] == 15 and held["activities"] == 56
+    assert verified(moved, redis_url)
+
+
+def test_what_the_server_sends_again_is_applied_once(
+    moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot begins where it was confirmed last, which is older than what Redis holds."""
+    run_sql(moved, "INSERT INTO activities SELECT n, 1, 'x', '2026-01-01' FROM generate_series(95, 105) n")
+    assert follow(moved, redis_url)["transactions"] == 1
+    monkeypatch.setattr(following, "Stream", lambda url, name, told, _: Stream(url, name, told, 0))
+    run_sql(moved, "INSERT INTO activities VALUES (200, 1, 'y', '2026-01-01')")
+    assert follow(moved, redis_url)["changes"]["activities"] == 1
+    assert verified(moved, redis_url)
+
+
 def test_readers_see_only_states_that_the_source_had(moved: str, redis_url: str) -> None:
     """An activity that moves to and fro is always there once, and its list and sorted set agree."""
     seen, over = set(), threading.Event()
@@ -214,6 +260,11 @@ def test_the_log_is_not_kept_longer_than_needed(
     monkeypatch.setattr(follower, "CONFIRM_AFTER_S", 0.2)
     follow(moved, redis_url, 1.5, report=look)
     assert confirmed()[0] > before + 2e6
+    monkeypatch.setattr(follower, "BEAT", "SELECT 1")  # then psycopg2 confirms what keepalives say
+    run_sql(moved, "DROP TABLE other")
+    follow(moved, redis_url, 1.0, report=look)
+    done, position = confirmed()
+    assert before + 2e6 < done <= position
 
 
 def test_a_large_transaction_in_bounded_memory(postgres_url: str, redis_url: str) -> None:
