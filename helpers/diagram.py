@@ -93,6 +93,7 @@ def drawn(dot: str, title: str) -> str:
     """A graph as SVG text, with a title for those who cannot see it."""
     svg: str = render(dot, "svg").decode("utf-8")
     svg = re.sub(r"<!DOCTYPE.*?>\s*|<!--.*?-->\s*", "", svg, flags=re.S)  # some viewers refuse a doctype
+    svg = svg.replace(f'"{FONT}"', f'"{FONT},Verdana,sans-serif"')  # who looks may not have the font
     return re.sub(r"<title>\w+</title>", lambda _: f"<title>{escape(title)}</title>", svg, count=1)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from helpers import report, settings
 
 NAME = "fig-cost.svg"
-FONT, FALLBACK = "'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif"
 
 
 def path() -> Path:
@@ -18,15 +17,8 @@ def path() -> Path:
 
 
 def drawn(figures: Path) -> str:
-    """The picture as SVG text.
-
-    Its background is white, in dark surroundings too; its text falls back to fonts that a reader without
-    the report's has, because a page that shows it as an image loads none.
-
-    Args:
-        figures: folder of a report's figures.
-    """
-    return (figures / NAME).read_text(encoding="utf-8").replace(f"{FONT};", f"{FALLBACK};")
+    """The picture as SVG text, from the folder of a report's figures."""
+    return (figures / NAME).read_text(encoding="utf-8")
 
 
 def published() -> str:

@@ -81,7 +81,7 @@ def test_the_course_tables_draw_from_the_live_catalogue(postgres_url):
     for columns in schema.COLUMNS.values():
         assert set(columns) <= texts
     assert ends(diagram.er_dot(found)) == [("teeodot", "crowodot")] * 3
-    assert 'font-family="DejaVu Sans"' in svg
+    assert 'font-family="DejaVu Sans,Verdana,sans-serif"' in svg
     assert diagram.er_svg(found) == svg
 
 

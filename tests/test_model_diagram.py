@@ -30,7 +30,7 @@ def test_each_model_is_drawn_with_all_its_lines_and_is_told_in_words(draw):
     drawn = draw()
     svg = model_diagram.svg(drawn)
     assert svg == model_diagram.svg(draw())
-    assert 'font-family="DejaVu Sans"' in svg
+    assert 'font-family="DejaVu Sans,Verdana,sans-serif"' in svg
     words = model_diagram.describe(drawn)
     for box in drawn.boxes:
         assert {box.name, *(name for _, name, _ in box.lines)} <= texts(svg)

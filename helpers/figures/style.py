@@ -23,12 +23,14 @@ COLOURS: Mapping[str, str] = {
 }
 MARKERS: Mapping[str, str] = {"redis": "o", "mongodb": "s", "cassandra": "^", "postgres": "D"}
 LINES: Mapping[str, LineStyleType] = {"redis": "-", "mongodb": "--", "cassandra": "-.", "postgres": ":"}
+FONT, FALLBACK = "DejaVu Sans", "Verdana, sans-serif"
+"""A reader of the SVG may have neither the font nor a way to load it."""
 WIDTH_IN = 6.3
 SPARSE_OVER = 500
 """Largest over smallest value of a logarithmic axis beyond which powers of ten are enough."""
 
 RC: Mapping[RcKeyType, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -115,4 +117,5 @@ def svg(figure: Figure) -> str:
             engine.execute(figure)
             figure.set_layout_engine("none")
         canvas.print_svg(out, metadata={"Date": None, "Creator": None})
-    return re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
+    text = re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
+    return text.replace(f"'{FONT}'", f"'{FONT}', {FALLBACK}")
