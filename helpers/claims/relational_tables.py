@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from helpers.catalogue import short_type
+from helpers.model import TABLES
 from helpers.results import Missing, Results
-from helpers.schema import TABLES
 from helpers.text import count, duration_us, join, size_bytes, three
 
 
