@@ -16,6 +16,7 @@ before, and whether a row was there at all (or rejected) depends on all of them.
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import threading
 import time
@@ -408,7 +409,7 @@ def drop(upstream: Upstream, name: str) -> Slot | None:
     Raises:
         HelpersError: it is not one that following made, or is in use.
     """
-    if not name.startswith(NAMED):
+    if not re.fullmatch(rf"{NAMED}[a-z0-9_]+", name):  # it becomes a part of a statement below
         raise HelpersError(f"{upstream.where}: slot {name} was not made by `migrate --follow`; left alone")
     found = look(upstream.ask, name)
     try:
