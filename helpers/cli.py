@@ -208,7 +208,10 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument("--no-verify", action="store_true", help="leave the verification out")
 
     follow = add(
-        "follow", _follow, "apply to Redis what was committed since the snapshot of `migrate --follow`, go on"
+        "follow",
+        _follow,
+        "apply to Redis what was committed since the snapshot of `migrate --follow`, go on",
+        interrupted="",  # it says itself how far it is
     )
     _add_source(follow)
     _add_target(follow)

@@ -10,7 +10,17 @@ from typing import Any
 from helpers import progress, resp, verification
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, loading, record, rehearsal, slot, target
+from helpers.transfer import (
+    beginning,
+    estimation,
+    followable,
+    loading,
+    publication,
+    record,
+    rehearsal,
+    slot,
+    target,
+)
 from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
 from helpers.transfer.pgoutput import lsn_text
 from helpers.transfer.refusals import refuse, refuse_state
@@ -70,7 +80,7 @@ class Attempt:
         fitness = target.inspect(self.connection)
         rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
         if run.follow:
-            slot.refuse(self.source)
+            followable.refuse(self.source)
         refuse(run, self.source, self.connection, self.checkpoint)
         run.warnings += fitness.warnings
         state = self.checkpoint.read()
@@ -166,18 +176,18 @@ class Attempt:
 
     def _follow(self, stack: contextlib.ExitStack) -> dict[str, str]:
         """From here on the snapshot is that of a new slot; what the state says of it in the end."""
-        publication = slot.publication(self.source.identity)
-        name = slot.new_name(publication)
-        self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: publication})
+        told = publication.name_of(self.source.identity)
+        name = beginning.new_name(told)
+        self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: told})
         self.run.slot = name
         self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
-            slot.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
+            beginning.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
         )
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {
             slot.SLOT: name,
-            slot.PUBLICATION: publication,
+            slot.PUBLICATION: told,
             slot.POSITION: lsn_text(position),
             slot.PART: "",
             slot.TABLES_SEEN: json.dumps(tables),

@@ -17,7 +17,6 @@ from importlib.resources import files
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.resp import encode
-from helpers.transfer import slot
 from helpers.transfer.pgoutput import Values
 
 SCRIPT = files("helpers.transfer").joinpath("effects.lua").read_bytes()
@@ -91,7 +90,7 @@ class Effects:
         """The script call that brings all of it to Redis, and sets fields of the state, in RESP.
 
         Raises:
-            HelpersError: whether a row can be held depends on others (see ``slot``).
+            HelpersError: whether a row can be held depends on others (see ``inexact_date``).
         """
         words: list[bytes | str | int] = [state_key, 2 * len(fields)]
         for pair in fields.items():
@@ -167,9 +166,18 @@ def _activity(row: Row) -> Activity:
     number, _, kind, date = (str(value) for value in row)
     moment = _microseconds(date)
     if abs(moment) >= model.EXACT_SCORE and int(float(moment)) != moment:
-        raise HelpersError(slot.inexact_date(number))
+        raise HelpersError(inexact_date(number))
     return moment, int(number), f"{number}:{kind}", f"{kind}:{canonical(date)}"
 
 
 def _microseconds(date: str) -> int:
     return model.microseconds(datetime.fromisoformat(canonical(date)))
+
+
+def inexact_date(activity: str | None) -> str:
+    """What to say of an activity whose date is too far for an exact score."""
+    return (
+        f"activity {activity} has a date beyond 2255 or before 1684 whose microseconds no score holds "
+        "exactly, and whether it can be kept depends on its neighbours; set it to whole seconds, then "
+        "`migrate --follow`"
+    )

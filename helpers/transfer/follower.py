@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from helpers import model, resp
 from helpers.errors import HelpersError
-from helpers.transfer import pgoutput, slot, target
+from helpers.transfer import pgoutput, publication, slot, target
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.effects import KINDS, Effects, Row, texts
 from helpers.transfer.pgoutput import lsn_text, parse_lsn
@@ -196,7 +196,7 @@ class Follower:
         table, seen = self._tables[found.oid]
         names = [name for name, *_ in found.columns]
         if [list(column) for column in found.columns] != seen["columns"] or found.name != table:
-            raise HelpersError(f"{self._upstream.where}: {slot.altered(table, seen, found.columns)}")
+            raise HelpersError(f"{self._upstream.where}: {publication.altered(table, seen, found.columns)}")
         if found.identity != pgoutput.FULL:
             raise HelpersError(
                 f"{self._upstream.where}: {table} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "

@@ -5,7 +5,7 @@ from typing import Any
 
 from helpers import resp
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, rehearsal, slot, target
+from helpers.transfer import estimation, followable, rehearsal, slot, target
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.loading import Progress
 from helpers.transfer.refusals import refuse
@@ -23,7 +23,7 @@ def plan(run: Run) -> dict[str, Any]:
         fitness = target.inspect(connection)
         rehearsal.rehearse(connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
         if run.follow:
-            slot.refuse(source)
+            followable.refuse(source)
         checkpoint = Checkpoint(connection, run.prefix)
         refuse(run, source, connection, checkpoint)
         state = checkpoint.read()

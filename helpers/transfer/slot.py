@@ -1,4 +1,4 @@
-"""The replication slot of a migration that is followed, its publication, and what both need.
+"""The replication slot of a migration that is followed: what it is, what the state says of it, its end.
 
 ``migrate --follow`` makes a slot and loads from the snapshot that comes with it; ``follow`` goes on from the
 place in the log that belongs to that snapshot. Neither misses nor repeats anything. The snapshot ends with
@@ -14,217 +14,31 @@ before, and whether a row was there at all (or rejected) depends on all of them.
 """
 
 import contextlib
-import hashlib
 import json
 import re
-import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
 from psycopg2 import errors
-from psycopg2.extras import LogicalReplicationConnection
 
-from helpers import connections, settings, text
+from helpers import text
 from helpers.errors import HelpersError, first_line
-from helpers.model import COLUMNS, TABLES
-from helpers.transfer import copytext
-from helpers.transfer.parts import KEPT
+from helpers.transfer import publication
 from helpers.transfer.pgoutput import parse_lsn
+from helpers.transfer.publication import NAMED
 from helpers.transfer.shape import Ask
-from helpers.transfer.source import Source, SourceLost
 from helpers.transfer.upstream import Upstream
 
-NAMED = "helpers_follow_"
 SLOT, PUBLICATION, POSITION, PART = "follow:slot", "follow:publication", "follow:position", "follow:part"
 TABLES_SEEN, COMMITTED, FAULT = "follow:tables", "follow:committed", "follow:fault"
 FIELDS = (SLOT, PUBLICATION, POSITION, PART, TABLES_SEEN, COMMITTED, FAULT)
 """Fields of the state that following adds: slot and publication; the place in the log up to which all is
 applied, and of a transaction that is applied in parts its place and how many changes of it are; the tables'
 columns when the slot was made; when the last transaction was committed (µs since 1970); what went wrong."""
-OLDEST_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
-GONE = ("08", "57", "XX")
-"""Classes of errors with which a server goes away."""
-PATIENCE = (0.04, 0.16, 0.8)
-"""Shares of ``settings.SILENCE_S`` for which a slot may wait while the tables are locked."""
 RELEASE_S = 10.0
 """How long a server may take to let go of a slot whose reader has gone."""
-
-
-def publication(identity: str) -> str:
-    """The name of the publication of a schema's tables."""
-    schema = json.loads(identity)["schema"]
-    return NAMED + hashlib.sha256(str(schema).encode()).hexdigest()[:8]
-
-
-def new_name(publication: str) -> str:
-    """A name for a slot that no other has."""
-    return f"{publication}_{secrets.token_hex(4)}"
-
-
-# -- what following needs
-
-
-def refuse(source: Source) -> None:
-    """Stop when the source cannot be followed; nothing is made.
-
-    Raises:
-        HelpersError: it says what is lacking, and how to give it.
-    """
-    where, ask = f"postgres at {source.address}", source.ask
-    ((level, standby, user),) = ask(
-        "SELECT current_setting('wal_level'), pg_is_in_recovery(), quote_ident(current_user)"
-    )
-    if standby:
-        raise HelpersError(f"{where}: this is a standby, where nothing can be published; follow its primary")
-    if level != "logical":
-        raise HelpersError(
-            f"{where}: wal_level is {level}, and changes can be followed from logical on; `ALTER SYSTEM SET "
-            "wal_level = logical`, restart the server, then the same command (or migrate without --follow)"
-        )
-    _refuse_tables(ask, where)
-    _refuse_rights(source, where, user)
-    _refuse_scores(source, where)
-
-
-def _refuse_tables(ask: Ask, where: str) -> None:
-    kinds = {
-        table: ask(
-            "SELECT relkind, relreplident, relpersistence, EXISTS (SELECT FROM pg_attribute WHERE attrelid = "
-            "c.oid AND attgenerated <> '' AND NOT attisdropped) FROM pg_class c WHERE oid = to_regclass(%s)",
-            (table,),
-        )[0]
-        for table in TABLES
-    }
-    for table, (kind, _, persistence, generated) in kinds.items():
-        if kind != "r":
-            raise HelpersError(
-                f"{where}: {table} is partitioned, and what happens to a single partition (TRUNCATE, DETACH) "
-                "is not told; migrate without --follow"
-            )
-        if persistence != "p":
-            raise HelpersError(
-                f"{where}: {table} is unlogged, so that its changes cannot be followed; ALTER TABLE {table} "
-                "SET LOGGED, or migrate without --follow"
-            )
-        if generated:
-            raise HelpersError(
-                f"{where}: {table} has a generated column, which is not told; migrate without --follow"
-            )
-    lacking = [table for table, (_, identity, *_) in kinds.items() if identity != "f"]
-    if lacking:
-        remedy = "; ".join(f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in lacking)
-        raise HelpersError(
-            f"{where}: {text.join(lacking)} would not tell the old values of a changed row; `{remedy}`, then "
-            "the same command (or migrate without --follow)"
-        )
-
-
-def _refuse_rights(source: Source, where: str, user: str) -> None:
-    name = publication(source.identity)
-    ((replicates, creates, owns, database),) = source.ask(
-        "SELECT rolsuper OR rolreplication, has_database_privilege(current_database(), 'CREATE'), "
-        "(SELECT bool_and(pg_has_role(relowner, 'USAGE')) FROM pg_class WHERE oid = ANY "
-        "(SELECT to_regclass(t) FROM unnest(%s) t)), quote_ident(current_database()) "
-        "FROM pg_roles WHERE rolname = current_user",
-        (list(TABLES),),
-    )
-    made = _published(source.ask, name)
-    if made is None and not (creates and owns):
-        raise HelpersError(
-            f"{where}: user {user} may not publish the tables; let their owner, with CREATE on database "
-            f"{database}, run `CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}`, then the same "
-            "command"
-        )
-    if made is not None:
-        _refuse_publication(made, name, where)
-    try:
-        _replication(source.url).close()
-    except HelpersError as error:
-        remedy = "" if replicates else f"; give this user the right: `ALTER ROLE {user} REPLICATION`"
-        raise HelpersError(f"{str(error).rpartition(';')[0] if remedy else error}{remedy}") from error
-    ((used, most),) = source.ask(
-        "SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int"
-    )
-    if used >= most and not left_behind(source.ask):
-        raise HelpersError(
-            f"{where}: all {most} replication slots are in use; drop one that nobody needs, or raise "
-            "max_replication_slots and restart the server"
-        )
-
-
-def _published(ask: Ask, name: str) -> tuple[bool, set[str]] | None:
-    """(whether it tells all kinds of changes of whole rows, tables of ours) of a publication, or None."""
-    found = ask(
-        "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT EXISTS (SELECT FROM "
-        "pg_publication_rel r WHERE prpubid = p.oid AND (to_jsonb(r)->>'prqual' IS NOT NULL OR "
-        "to_jsonb(r)->>'prattrs' IS NOT NULL)), ARRAY(SELECT t FROM unnest(%s) t WHERE to_regclass(t) IN "
-        "(SELECT relid FROM pg_get_publication_tables(p.pubname))) "
-        "FROM pg_publication p WHERE pubname = %s",
-        (list(TABLES), name),
-    )
-    return (bool(found[0][0]), set(found[0][1])) if found else None
-
-
-def _refuse_publication(made: tuple[bool, set[str]], name: str, where: str) -> None:
-    if made != (True, set(TABLES)):
-        raise HelpersError(
-            f"{where}: publication {name} does not tell every change of all four tables; `DROP PUBLICATION "
-            f"{name}`, then `migrate --follow`"
-        )
-
-
-def _refuse_scores(source: Source, where: str) -> None:
-    """Beyond 2255 two dates may share a score; whether a row is held then depends on its neighbours."""
-    inexact: list[str] = []
-
-    def look(line: bytes) -> None:
-        _, (moment,) = copytext.dates(copytext.columns(line, 2)[1])
-        if int(float(moment)) != int(moment):
-            inexact.append(line.split(b"\t")[0].decode())
-
-    source.stream(
-        f"SELECT activity_id, activity_date FROM activities WHERE {KEPT['activities']} AND (activity_date >= "
-        "'2255-06-05' OR activity_date < '1684-07-29') AND date_trunc('second', activity_date) <> "
-        "activity_date ORDER BY activity_id",
-        look,
-    )
-    if inexact:
-        raise HelpersError(f"{where}: {inexact_date(inexact[0])}")
-
-
-def inexact_date(activity: str | None) -> str:
-    """What to say of an activity whose date is too far for an exact score."""
-    return (
-        f"activity {activity} has a date beyond 2255 or before 1684 whose microseconds no score holds "
-        "exactly, and whether it can be kept depends on its neighbours; set it to whole seconds, then "
-        "`migrate --follow`"
-    )
-
-
-def columns(ask: Ask) -> dict[str, dict[str, Any]]:
-    """Of each table its number and its columns as (name, number of the type, its modifier)."""
-    return {
-        table: {
-            "oid": oid,
-            "columns": [
-                list(column)
-                for column in ask(
-                    "SELECT attname::text, atttypid::int8, atttypmod FROM pg_attribute WHERE attrelid = %s "
-                    "AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-                    (oid,),
-                )
-            ],
-        }
-        for table in TABLES
-        for ((oid,),) in [ask("SELECT to_regclass(%s)::oid::int8", (table,))]
-    }
-
-
-# -- slots
 
 
 @dataclass(frozen=True)
@@ -269,115 +83,6 @@ def warnings(ask: Ask, but: str | None = None) -> list[str]:
         f"`follow --drop-slot {slot.name}`"
         for slot in left_behind(ask, but)
     ]
-
-
-@contextlib.contextmanager
-def snapshot(
-    url: str, name: str, idle: Callable[[], object] = lambda: None
-) -> Iterator[tuple[Source, int, dict[str, dict[str, Any]]]]:
-    """A new slot's snapshot, the place in the log where it was taken, and the tables' columns in it.
-
-    The tables are locked before the slot is made, so that none is emptied between its snapshot and the first
-    look into it. A slot waits for the transactions that are under way, and one of these may wait for a table
-    that is locked: so the locks are given up soon, and it is tried again with more patience.
-
-    Args:
-        url: of the server.
-        name: of the slot; its publication is made when it is missing.
-        idle: called now and then while the slot waits.
-    """
-    with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(Upstream(url))
-        publish(upstream)
-        for share in PATIENCE:
-            patience_s = share * settings.SILENCE_S
-            connection = stack.enter_context(contextlib.closing(_replication(url)))
-            place: list[int] = []
-
-            def create(connection: Any = connection, patience_s: float = patience_s) -> str:
-                position, exported = _create(connection, upstream, name, patience_s, idle)
-                place.append(position)  # noqa: B023
-                return exported
-
-            try:
-                taken = stack.enter_context(Source(url, create))
-            except _Waits as error:
-                waits: HelpersError = error
-                continue
-            connection.close()
-            yield taken, place[0], columns(taken.ask)
-            return
-        raise waits
-
-
-class _Waits(HelpersError):
-    """A slot still waits for transactions that are under way."""
-
-
-def publish(upstream: Upstream) -> None:
-    """Make the publication when it is missing; a slot tells only what was published before it was made."""
-    name = publication(upstream.identity)
-    try:
-        made = _published(upstream.ask, name)
-        if made is None:
-            with contextlib.suppress(errors.DuplicateObject):
-                upstream.ask(f"CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}")
-        else:
-            _refuse_publication(made, name, upstream.where)
-    except psycopg2.Error as error:
-        raise HelpersError(f"{upstream.where}: publication {name}: {first_line(error)}") from error
-
-
-def _replication(url: str) -> Any:
-    return connections.postgres(
-        url, connection_factory=LogicalReplicationConnection, application_name="helpers follow"
-    )
-
-
-def _create(
-    connection: Any, upstream: Upstream, name: str, patience_s: float, idle: Callable[[], object]
-) -> tuple[int, str]:
-    """(place in the log, exported snapshot) of a new slot; waits for transactions that are under way."""
-    found: list[tuple[Any, ...]] = []
-    failed: list[BaseException] = []
-    ended = threading.Event()
-
-    def run() -> None:  # libpq waits in C, where Python sees no Ctrl-C
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput EXPORT_SNAPSHOT")
-                found.append(cursor.fetchone())
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            ended.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    deadline = time.monotonic() + patience_s
-    try:
-        while not ended.wait(min(patience_s, 1.0)) and time.monotonic() < deadline:
-            idle()
-        in_time = ended.is_set()
-        other = [] if in_time else upstream.ask(OLDEST_WRITER)
-    finally:
-        if not ended.is_set():
-            connection.cancel()
-            ended.wait()
-    if found:
-        return parse_lsn(found[0][1]), str(found[0][2])
-    if not in_time:
-        who = f" (process {other[0][0]} has the oldest)" if other else ""
-        raise _Waits(
-            f"{upstream.where}: a slot waits for the transactions that are under way, and some did not end "
-            f"within {settings.SILENCE_S} s{who}; end them, then the same command"
-        )
-    error = failed[0]
-    if isinstance(error, psycopg2.Error):
-        text = f"{upstream.where}: slot {name}: {first_line(error)}"
-        if error.pgcode is None or error.pgcode.startswith(GONE):
-            raise SourceLost(f"{text}; {connections.REMEDY}") from error
-        raise HelpersError(text) from error
-    raise error
 
 
 def release(upstream: Upstream, name: str) -> None:
@@ -449,27 +154,4 @@ def check(upstream: Upstream, state: Mapping[str, str]) -> None:
 
 def check_tables(upstream: Upstream, state: Mapping[str, str]) -> None:
     """Stop when a table, or what is published of it, is not what it was when the slot was made."""
-    name = state[PUBLICATION]
-    made = _published(upstream.ask, name)
-    if made is None:
-        raise HelpersError(
-            f"{upstream.where}: publication {name} is gone; `follow --drop-slot`, then `migrate --follow`"
-        )
-    _refuse_publication(made, name, upstream.where)
-    seen, now = json.loads(state[TABLES_SEEN]), columns(upstream.ask)
-    for table in TABLES:
-        if seen[table] != now[table]:
-            raise HelpersError(f"{upstream.where}: {altered(table, seen[table], now[table]['columns'])}")
-
-
-def altered(table: str, seen: Mapping[str, Any], now: Any) -> str:
-    """What to say of a table that is not what it was."""
-    before, after = {c[0]: list(c) for c in seen["columns"]}, {c[0]: list(c) for c in now}
-    differ = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    more = sorted(set(after) - set(COLUMNS[table]))
-    what = f"{table} was altered ({', '.join(differ)})" if differ else f"{table} was made anew or reordered"
-    undo = f"drop {', '.join(more)} or rename it back, and " if more else ""
-    return (
-        f"{what} since the migration; nothing was applied from there on; {undo}run `migrate --follow` again, "
-        "which compares all rows"
-    )
+    publication.check(upstream, state[PUBLICATION], json.loads(state[TABLES_SEEN]))
