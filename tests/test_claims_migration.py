@@ -116,7 +116,7 @@ def test_the_lag_is_drawn() -> None:
     above, below = drawn.axes
     assert np.asarray(above.lines[0].get_ydata()).tolist() == [2.0, 4.0, 0.0]
     assert np.asarray(below.lines[0].get_xdata()).tolist() == [0.5, 2.5, 3.0]
-    with pytest.raises(LookupError):
+    with pytest.raises(Missing):
         figures.lag(having("migration", course={}))
 
 
