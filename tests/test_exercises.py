@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -136,18 +135,18 @@ def test_the_teachers_page_tells_of_each_exercise(name: str) -> None:
     assert judged == [(str(e.number), e.title, e.grade.lower()) for e in exercises(name)]
 
 
-def in_the_databases() -> tuple[dict[str, object], dict[Any, object]]:
+def in_the_databases() -> tuple[dict[str, object], dict[object, object]]:
     """Rows, indexes and constraints of PostgreSQL by table, values of Redis by key; no bookkeeping."""
     from helpers import connections
 
     postgres, redis = connections.postgres(), connections.redis(decode_responses=True)
-    readers: dict[Any, Callable[[Any], Any]] = {
+    readers = {
         "hash": redis.hgetall,
         "string": redis.get,
         "list": lambda key: redis.lrange(key, 0, -1),
+        "zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
     }
-    readers["zset"] = lambda key: redis.zrange(key, 0, -1, withscores=True)
-    values: dict[Any, object] = {
+    values: dict[object, object] = {
         key: readers[redis.type(key)](key) for key in redis.scan_iter() if "migration:" not in key
     }
     tables: dict[str, object] = {}

@@ -77,7 +77,8 @@ def _fetch(jar: dict[str, Any], path: Path) -> None:
     shown = settings.redact(url)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with urllib.request.urlopen(_request(url), timeout=30) as reply:
+            opener = urllib.request.build_opener()  # `urlopen` keeps the proxies of its first call
+            with opener.open(_request(url), timeout=30) as reply:
                 content = reply.read()
             break
         except (HTTPException, OSError, ValueError) as error:

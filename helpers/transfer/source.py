@@ -263,7 +263,9 @@ class Source:
         for kind, remedy in REMEDIES.items():
             if isinstance(error, kind):
                 return HelpersError(f"{text}; {remedy}; the source was only read")
-        if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+        # A server killed in the middle of COPY leaves libpq without a message, and so without a class.
+        unnamed = type(error) is psycopg2.DatabaseError
+        if unnamed or isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return SourceLost(f"{text}; {connections.REMEDY}")
         return HelpersError(f"{text}; the source was only read")
 
