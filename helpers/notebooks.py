@@ -54,6 +54,8 @@ def run_kernel(
 
     bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr} if progress else False
     with this_kernel() as log, writing(target, "choose another --out"):
+        # Not TCP, where others could listen; not the working folder, where others may run a notebook.
+        sockets = {"transport": "ipc", "ip": str(log.with_name("socket"))}
         try:
             papermill.execute_notebook(
                 source,
@@ -63,7 +65,7 @@ def run_kernel(
                 language="python",
                 progress_bar=bar,
                 cwd=source.parent,
-                config=Config({"KernelManager": {"transport": "ipc"}}),  # not TCP, where others could listen
+                config=Config({"KernelManager": sockets}),
             )
         except papermill.PapermillExecutionError as error:
             raise HelpersError(

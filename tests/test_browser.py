@@ -95,8 +95,9 @@ def down(own: dict[str, str], *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> Iterator[Walk]:
-    work, state, run = (tmp_path_factory.mktemp(name) for name in ("work", "state", "run"))
+    work, run = (tmp_path_factory.mktemp(name) for name in ("work", "run"))
     home = Path(tempfile.mkdtemp(prefix="course-walk-"))  # PostgreSQL's own user has to get there
+    state = Path(tempfile.mkdtemp(prefix="lab-"))  # short: sockets of kernels have paths of 107 bytes at most
     for name in notebooks.NAMES:
         doubled(name, work, parameters=SMALLER.get(name, ""))
     own = variables(run / "results", home) | {"CASSANDRA_URL": cassandra_url}
@@ -105,7 +106,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> Iterat
             yield Walk(screen, own)
     finally:
         down(own, "--delete")
-        shutil.rmtree(home)
+        for folder in (home, state):
+            shutil.rmtree(folder)
 
 
 @every_notebook
