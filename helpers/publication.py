@@ -36,7 +36,7 @@ def publish(run: Path) -> None:
             f"publish: {run / 'results'}: {', '.join(missing) or 'profile'} is not of a full run; run all "
             f"again"
         )
-    forbidden = secrets()
+    forbidden = secrets() | {"the path of the run": re.compile(re.escape(str(run)))}
     texts = {}
     for name in notebooks.NAMES:
         committed = notebooks.folder() / f"{name}.ipynb"
