@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers import markdown, notebooks, pdf, results
+from helpers import drawing, markdown, notebooks, pdf, results
 from helpers.errors import HelpersError, usable, writing
 from helpers.settings import project_root
 
@@ -50,8 +50,9 @@ def build(
     if not source.is_dir():
         raise HelpersError(f"results folder {source} does not exist; `python -m helpers run` makes one")
     target = usable(Path(out).absolute() if out is not None else default_out(), ELSEWHERE)
-    with notebooks.environment(HELPERS_RESULTS=str(source)):
-        executed = notebooks.run_here(notebooks.folder() / "06_report.ipynb", parameters)
+    notebook, given = notebooks.folder() / "06_report.ipynb", parameters or {}
+    with notebooks.environment(HELPERS_RESULTS=str(source)), drawing.shared(notebook, given):
+        executed = notebooks.run_here(notebook, given)
     return write(executed, target)
 
 

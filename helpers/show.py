@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers import drawing
 from helpers.results import Missing, Results
 from helpers.settings import project_root
 
@@ -87,14 +88,16 @@ def figure(
 
     from helpers.figures import style
 
-    try:
+    def draw() -> str:
         with rc_context(dict(style.RC)):  # matplotlib reads the style again for titles and legends
             drawn = function(results)
+        return drawn if isinstance(drawn, str) else style.svg(drawn)
+
+    try:
+        drawn = drawing.svg(draw)
     except Missing:
         _missing("figure", label, caption)
         return
-    if not isinstance(drawn, str):
-        drawn = style.svg(drawn)
     words = alt if isinstance(alt, str) else alt(results)
     svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
