@@ -129,13 +129,17 @@ def current_folder() -> Path:
     return Path(chosen).absolute() if chosen else project_root() / "report" / "build" / "results"
 
 
-def ready() -> Path:
-    """The results folder of the current run, made when missing, and known to take a file.
+def ready() -> None:
+    """See that the results folder of the current run takes a file; one that is missing stays so.
 
     Raises:
         HelpersError: it cannot be written to, which a measurement would notice only at its end.
     """
-    return usable(current_folder(), ELSEWHERE)
+    folder = current_folder()
+    missing = not folder.exists()
+    usable(folder, ELSEWHERE)
+    if missing:
+        folder.rmdir()
 
 
 def environment(servers: Mapping[str, str] | None = None) -> dict[str, Any]:

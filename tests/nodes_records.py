@@ -86,7 +86,7 @@ def _mongodb():
 def _cassandra():
     levels = {"ONE": tier(acknowledged=100), "QUORUM": tier(acknowledged=60, errors={"Unavailable": 40})}
     returned = {
-        "node": 2, "away_s": 10.0, "missed": 30, "still_missed": 10, "handed_over_s": 5.0,
+        "node": 2, "away_s": 10.0, "missed": 30, "still_missed": 10, "missed_later": 0, "handed_over_s": 5.0,
     }  # fmt: skip
     found = {
         "returned": [returned],

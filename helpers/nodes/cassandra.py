@@ -76,9 +76,10 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         ``join_s`` (of each node that joined) and ``rss_mb`` (of each node),
         ``returned`` (a list of nodes that came back: ``node``, ``away_s``, ``back_s``,
         ``acknowledged_while_away``, acknowledged writes ``missed`` at the first look after that,
-        ``handed_over_s`` from its return until the last of them was seen to come, ``still_missed`` when no
-        more came), ``lacking`` (acknowledged writes that each node lacks by itself, before and after a read
-        of all rows at ALL, which repairs what it finds),
+        ``handed_over_s`` from its return until the last of them was seen to come, ``still_missed`` in the
+        end, and ``missed_later``: acknowledged after its return and lacking too), ``lacking`` (acknowledged
+        writes that each node lacks by itself, before and after a read of all rows at ALL, which repairs what
+        it finds),
         ``refused_after_s`` (from the kill that leaves no quorum to the first Unavailable, None where none
         came), ``latency_ms`` per level (median and max) while nothing happened.
         Or {"not measured": reason} where such a ring cannot run.
@@ -247,13 +248,7 @@ class _Measurement:
         self._event(f"node {number} started again")
         node.start()
         back = self._event(f"node {number} is back")
-        wanted = {
-            (level, write.number)
-            for level, writer in self._writers.items()
-            for write in list(writer.writes)
-            if write.acknowledged and write.ended_s < back
-        }
-        missed = wanted - self._held(node, "ONE")
+        missed = self._acknowledged(back) - self._held(node, "ONE")
         self._missed[number] = missed
         self._found["returned"].append(
             {
@@ -317,20 +312,31 @@ class _Measurement:
         finally:
             session.cluster.shutdown()
 
-    def _lacking(self) -> list[int]:
-        """How many acknowledged writes each node lacks by itself."""
-        wanted = {
+    def _lacking(self) -> list[set[tuple[str, int]]]:
+        """Which acknowledged writes each node lacks by itself."""
+        wanted = self._acknowledged()
+        return [wanted - self._held(node, "ONE") for node in self._ring.nodes]
+
+    def _acknowledged(self, before_s: float = float("inf")) -> set[tuple[str, int]]:
+        """The writes that were acknowledged before a moment."""
+        return {
             (level, write.number)
             for level, writer in self._writers.items()
-            for write in writer.writes
-            if write.acknowledged
+            for write in list(writer.writes)
+            if write.acknowledged and write.ended_s < before_s
         }
-        return [len(wanted - self._held(node, "ONE")) for node in self._ring.nodes]
 
     def _result(self) -> dict[str, Any]:
         before = self._lacking()
+        for record in self._found["returned"]:
+            lacks = before[record["node"] - 1]
+            record["still_missed"] = len(self._missed[record["node"]] & lacks)
+            record["missed_later"] = len(lacks - self._acknowledged(record["back_s"]))
         held = self._held(self._ring.nodes[0], "ALL")
-        lacking = {"before_reading_at_all": before, "after_reading_at_all": self._lacking()}
+        lacking = {
+            "before_reading_at_all": [len(writes) for writes in before],
+            "after_reading_at_all": [len(writes) for writes in self._lacking()],
+        }
         writes = {level: writer.writes for level, writer in self._writers.items()}
         kept = {level: {number for of, number in held if of == level} for level in LEVELS}
         tiers = {level: counts(writes[level], kept[level]) for level in LEVELS}
