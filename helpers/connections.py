@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import sys
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -55,6 +56,8 @@ DRIVERS = {"psycopg2": "postgres", "redis": "redis", "pymongo": "mongodb", "cass
 MORE = r" \(configured timeouts|, (?:full error|Timeout): "
 """Where pymongo begins to add its whole state."""
 TIMEOUT_S = 5
+CLOSED_S = 3.0
+"""How long a server may take to notice that a connection was closed."""
 PROCESS = f"helpers {secrets.token_hex(4)}"
 """What this process calls itself at PostgreSQL, where the URL and the environment do not say."""
 PATIENCE = {
@@ -131,6 +134,25 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
     except (psycopg2.OperationalError, psycopg2.ProgrammingError, UnicodeDecodeError) as error:
         raise refused("postgres", url, error) from error
     return connection
+
+
+def held(connection: psycopg2.extensions.connection, lock: int) -> bool:
+    """Whether a connection got an advisory lock, which it keeps until it is closed.
+
+    One that was closed a moment ago may still hold it: the server notices after a while.
+
+    Args:
+        connection: in a transaction or not.
+        lock: its number.
+    """
+    deadline = time.monotonic() + CLOSED_S
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (lock,))
+            ours = cursor.fetchone() == (True,)
+            if ours or time.monotonic() > deadline:
+                return ours
+            time.sleep(0.05)
 
 
 def copy_in(cursor: psycopg2.extensions.cursor, statement: str, file: Any) -> None:

@@ -139,13 +139,11 @@ def alone_there() -> Iterator[None]:
     connection = connections.postgres()
     connection.autocommit = True
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [DATABASE_LOCK])
-            if cursor.fetchone() != (True,):
-                raise HelpersError(
-                    f"{catalogue.address(connection)}: another run uses this database; wait until it is "
-                    "done, or give this one servers of its own: another HELPERS_HOME, or other URLs"
-                )
+        if not connections.held(connection, DATABASE_LOCK):
+            raise HelpersError(
+                f"{catalogue.address(connection)}: another run uses this database; wait until it is "
+                "done, or give this one servers of its own: another HELPERS_HOME, or other URLs"
+            )
         yield
     finally:
         connection.close()

@@ -62,9 +62,7 @@ def made(
     connection = connections.postgres(connections.with_schema(url, SCHEMA))
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            [(ours,)] = cursor.fetchall()
-            if not ours:
+            if not connections.held(connection, LOCK):
                 raise HelpersError(
                     "postgres: another comparison is under way on this server; wait for it to end, then "
                     "try again"

@@ -1,6 +1,7 @@
 """A whole comparison, as small as it can be, on four real servers."""
 
 import json
+import threading
 from dataclasses import asdict, replace
 
 import jsonschema
@@ -136,6 +137,15 @@ def test_two_comparisons_on_one_server_are_kept_apart(urls):
             dataset.made(urls["postgres"], **counts, seed=1),
         ):
             pass
+
+
+def test_a_comparison_waits_for_the_connection_of_one_that_has_just_ended(urls):
+    counts = {"users": 2, "products": 2, "activities": 2, "orders": 2}
+    before = connections.postgres(urls["postgres"])
+    assert connections.held(before, dataset.LOCK)
+    threading.Timer(0.5, before.close).start()
+    with dataset.made(urls["postgres"], **counts, seed=1) as made:
+        assert before.closed and made.population.users == 2
 
 
 def test_unknown_profile_and_weights_are_refused():
