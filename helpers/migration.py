@@ -119,7 +119,7 @@ def _kept(run: Run) -> str:
 
 def describe(result: dict[str, Any]) -> list[str]:
     """What ``migrate`` did, as lines for people."""
-    rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_read"].items()])
+    rows = text.rows_of(result["rows_read"])
     lines = []
     if result["status"] == "dry run":
         memory, seconds = result["memory_bytes"], result["load_seconds_estimated"]

@@ -83,7 +83,7 @@ def compare(
 
 def describe(result: dict[str, Any]) -> list[str]:
     """What ``verify`` found, as lines for people."""
-    rows = text.join([f"{text.count(number)} {table}" for table, number in result["rows_checked"].items()])
+    rows = text.rows_of(result["rows_checked"])
     lines = [f"warning: {warning}" for warning in result.get("left_behind", ())]
     lines += [f"checked: {rows} in {text.duration_us(result['verify_seconds'] * 1e6)}"]
     if not result["differences"]:

@@ -69,20 +69,18 @@ local function remove(list, times, removed)
   redis.call('LREM', list, 2 * first < length and #removed or -#removed, '-')
 end
 
--- Puts elements between those of a list that is read from its head and written to its end.
-local function rotate(list, length, added)
-  local i = 1
-  for first = 0, length - 1, CHUNK do
-    local out = {}
-    for j, element in ipairs(redis.call('LPOP', list, math.min(CHUNK, length - first))) do
-      while added[i] and added[i].index == first + j - 1 do
-        out[#out + 1] = added[i].element
-        i = i + 1
-      end
-      out[#out + 1] = element
+-- Pushes elements that stood from an index on, with those of added between them whose places are there;
+-- gives which of added comes next.
+local function weave(list, elements, index, added, i)
+  local out = {}
+  for j, element in ipairs(elements) do
+    while added[i] and added[i].index == index + j - 1 do
+      out[#out + 1] = added[i].element
+      i = i + 1
     end
-    push(list, out)
+    out[#out + 1] = element
   end
+  push(list, out)
   return i
 end
 
@@ -95,19 +93,15 @@ local function add(list, times, added)
   for _, one in ipairs(added) do redis.call('ZADD', times, one.score, one.member) end
   local last = 1
   if middle > 0 and length - added[1].index <= NEAR then
-    local first, out = added[1].index, {}
+    local first = added[1].index
     local tail = redis.call('LRANGE', list, first, -1)
     if first > 0 then redis.call('LTRIM', list, 0, first - 1) else redis.call('DEL', list) end
-    for j, element in ipairs(tail) do
-      while added[last] and added[last].index == first + j - 1 do
-        out[#out + 1] = added[last].element
-        last = last + 1
-      end
-      out[#out + 1] = element
+    last = weave(list, tail, first, added, last)
+  elseif middle > FEW then  -- the whole list goes round: it is read from its head and written to its end
+    for first = 0, length - 1, CHUNK do
+      local elements = redis.call('LPOP', list, math.min(CHUNK, length - first))
+      last = weave(list, elements, first, added, last)
     end
-    push(list, out)
-  elseif middle > FEW then
-    last = rotate(list, length, added)
   else
     for i = 1, middle do
       local index = added[i].index + i - 1
