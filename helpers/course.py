@@ -11,6 +11,7 @@ from typing import Any
 
 from helpers import catalogue, connections, notebooks, publication, report, results, servers
 from helpers.errors import HelpersError, writing
+from helpers.progress import say
 from helpers.rows import Rows
 from helpers.settings import project_root
 
@@ -58,6 +59,8 @@ def run(
         raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
     Rows(**dict[str, Any](rows or {}))  # better refused now than by a cell
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
+    for what in publication.lacking() if publish else ():
+        say(f"warning: {what}")
     with alone(target, ours=out is None):
         servers.up(progress=progress)
         with alone_there(), notebooks.environment(HELPERS_RESULTS=str(target / "results")):

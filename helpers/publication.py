@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from helpers import notebooks, picture, report, results, servers, settings
+from helpers import crosscheck, notebooks, picture, report, results, rungs, servers, settings
 from helpers.errors import HelpersError
 from helpers.progress import NOTHING
 
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 CELL_METADATA = ("tags", "jupyter")
 LOCAL_HOSTS = ("localhost", "localhost.localdomain")
+
+
+def lacking() -> list[str]:
+    """What a full run on this machine would not measure, for want of a program."""
+    wanted = {
+        crosscheck.TOOL: "the cross-check of Redis (Debian: redis-tools)",
+        **dict.fromkeys(rungs.TOOLS, "the rungs of redis-cli (Debian: postgresql-client, redis-tools, gcc)"),
+    }
+    return [
+        f"{tool} is not on PATH: what is published will lack {what}"
+        for tool, what in wanted.items()
+        if shutil.which(tool) is None
+    ]
 
 
 def publish(run: Path) -> None:

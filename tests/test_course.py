@@ -159,6 +159,18 @@ def _decision(results: Path) -> str:
     return document.body.split("### Decision", 1)[1].split("## NoSQL data modelling", 1)[0]
 
 
+def test_what_a_publication_would_lack_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("psql", "redis-cli", "cc", "redis-benchmark"):
+        (tmp_path / tool).touch(mode=0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert publication.lacking() == []
+    (tmp_path / "psql").unlink()
+    (line,) = publication.lacking()
+    assert "psql is not on PATH" in line and "postgresql-client" in line
+
+
 def test_a_quick_run_is_not_published() -> None:
     committed = {path: path.read_bytes() for path in notebooks.folder().glob("*.ipynb")}
     with pytest.raises(HelpersError, match="only a full run is published"):
