@@ -194,7 +194,11 @@ class Screen:
     def bars(self) -> list[str]:
         """The progress bars that can be seen, each as the text beside it."""
         seen = self.notebook.locator(".jp-OutputArea-output:has(progress)")
-        return [text.strip() for text in seen.all_text_contents()]
+        # Between finding and reading, a bar that is done may have become nothing.
+        still = (
+            "found => found.filter(one => one.querySelector('progress')).map(one => one.textContent.trim())"
+        )
+        return list(seen.evaluate_all(still))
 
     def finish(self) -> list[str]:
         """Wait until every cell has run, or one has failed; the progress bars that were seen meanwhile."""
