@@ -183,7 +183,15 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--batch-rows", type=int, default=None, metavar="N", help="most rows in a batch (20000)"
     )
-    migrate.add_argument("--workers", type=int, default=1, metavar="N", help="processes that load (1)")
+    migrate.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes of this machine that load (1)"
+    )
+    migrate.add_argument(
+        "--scheduler",
+        metavar="URL",
+        help="of a Dask scheduler (tcp:// or tls://) whose workers load instead; they must have this version "
+        "of the package, and reach both servers by the URLs that are given here",
+    )
     migrate.add_argument(
         "--dry-run", action="store_true", help="say what would be written, and write nothing"
     )
@@ -390,6 +398,7 @@ def _migrate(options: argparse.Namespace) -> int:
         options.target,
         batch_rows=options.batch_rows,
         workers=options.workers,
+        scheduler=options.scheduler,
         dry_run=options.dry_run,
         restart=options.restart,
         replace=options.replace,

@@ -11,8 +11,10 @@ from helpers.transfer.checkpoint import LeaseLost
 from helpers.transfer.plan import plan
 from helpers.transfer.run import Run
 from helpers.transfer.source import SourceLost
+from helpers.transfer.task import CrewLost
 
 MOST_BATCH_ROWS = 100_000
+MOST_WORKERS = 64
 AGAIN = "the same command goes on from there"
 
 
@@ -22,6 +24,7 @@ def migrate(
     *,
     batch_rows: int | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
     dry_run: bool = False,
     restart: bool = False,
     replace: bool = False,
@@ -45,7 +48,10 @@ def migrate(
         source: PostgreSQL URL; the resolved server when None. It is only read.
         target: Redis URL; the resolved server when None.
         batch_rows: most rows in a batch, 1 to 100,000.
-        workers: processes that load; only 1 is built.
+        workers: processes of this machine that load, 1 to 64; more than one are started by Dask and end with
+            the load.
+        scheduler: address of a Dask scheduler (``tcp://`` or ``tls://``) whose workers load instead; they
+            must have this version of the package, and reach both servers by the same URLs.
         dry_run: say what would be done, removed and needed; nothing is written that anybody could see.
         restart: drop an unfinished load and begin anew.
         replace: remove what an earlier migration wrote, also one of another source, then load anew.
@@ -60,9 +66,10 @@ def migrate(
         ``status`` (``verified``, ``different``, ``loaded, not verified``, or ``dry run``), ``rows_read`` and
         ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
+        ``workers``, ``mover_cpu_seconds`` (user and system, of all processes that loaded, while they did),
         ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
         ``snapshot``, ``checkpoint``, ``slot`` (of a migration to follow, else None), ``warnings``,
-        ``peak_rss_mb``, and those of ``verification.verify``
+        ``peak_rss_mb`` (of the largest process), and those of ``verification.verify``
         (``verify_seconds`` and ``differences`` are None when it was left out). Where catching up found
         nothing to correct, that was the verification.
 
@@ -75,10 +82,11 @@ def migrate(
     """
     if batch_rows is not None and not 1 <= batch_rows <= MOST_BATCH_ROWS:
         raise HelpersError(f"batch_rows is {batch_rows}; it must be from 1 to {MOST_BATCH_ROWS:,}")
-    if workers != 1:
+    if not 1 <= workers <= MOST_WORKERS:
+        raise HelpersError(f"workers is {workers}; it must be from 1 to {MOST_WORKERS}")
+    if scheduler is not None and workers != 1:
         raise HelpersError(
-            f"workers is {workers}; only 1 is built: Redis executes commands in one thread, which one "
-            "process fills"
+            f"workers is {workers} and a scheduler is given, whose workers are taken; leave one of them out"
         )
     run = Run(
         source_url=source or servers.url("postgres"),
@@ -91,6 +99,8 @@ def migrate(
         verify=verify,
         progress=progress,
         follow=follow,
+        workers=workers,
+        scheduler=scheduler,
     )
     if dry_run:
         return plan(run)
@@ -99,7 +109,7 @@ def migrate(
         before = run.rows_now
         try:
             return attempt(run)
-        except (resp.Lost, SourceLost, LeaseLost) as error:
+        except (resp.Lost, SourceLost, LeaseLost, CrewLost) as error:
             failures = 1 if run.rows_now > before else failures + 1
             if not run.begun:
                 raise

@@ -132,6 +132,11 @@ def lease_key(prefix: str = "") -> str:
     return f"{prefix}migration:lease"
 
 
+def claim_key(partition: str, prefix: str = "") -> str:
+    """The string that says which process loads a partition, where several do."""
+    return f"{prefix}migration:claim:{partition}"
+
+
 def glob(prefix: str = "") -> str:
     """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)

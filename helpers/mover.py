@@ -40,7 +40,11 @@ class Standing:
     @property
     def rows(self) -> int:
         """Rows of the four tables that are committed."""
-        return sum(int(self.state.get(f"rows:{table}", 0)) for table in model.TABLES)
+        return sum(
+            int(rows)
+            for name, rows in self.state.items()
+            if name.startswith(tuple(f"rows:{table}" for table in model.TABLES))
+        )
 
     @property
     def status(self) -> str | None:

@@ -18,6 +18,7 @@ from helpers import connections, migration, model
 from helpers.errors import HelpersError
 from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
+from helpers.transfer.partitions import Partition
 from helpers.transfer.parts import PARTS, Part
 from helpers.transfer.source import Source
 
@@ -51,7 +52,7 @@ def prepare(bench: Bench) -> None:
     with Source(bench.source) as source, (bench.folder / "commands").open("wb") as file:
         for part in PARTS:
             encoder, width = Encoder(part, ""), len(part.columns)
-            source.read(part, None, partial(_send, file, encoder, width))
+            source.read(Partition(part), None, partial(_send, file, encoder, width))
 
 
 def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:

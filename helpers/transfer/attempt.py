@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers import progress, resp, verification
 from helpers.errors import HelpersError
@@ -15,6 +15,7 @@ from helpers.transfer import (
     estimation,
     followable,
     loading,
+    partitions,
     publication,
     record,
     rehearsal,
@@ -29,6 +30,9 @@ from helpers.transfer.run import Run
 from helpers.transfer.source import Source
 from helpers.transfer.upstream import Upstream
 
+if TYPE_CHECKING:  # Dask takes memory and a moment
+    from helpers.transfer.crew import Crew
+
 
 def attempt(run: Run) -> dict[str, Any]:
     """One attempt; the run keeps what a further one needs.
@@ -37,8 +41,21 @@ def attempt(run: Run) -> dict[str, Any]:
         resp.Lost, SourceLost, LeaseLost: a server or the lease is gone; another attempt may help.
         HelpersError: no other attempt would help.
     """
-    with Source(run.source_url) as source, contextlib.closing(resp.Connection(run.target_url)) as connection:
-        return Attempt(run, source, connection).make()
+    with (
+        Source(run.source_url) as source,
+        contextlib.closing(resp.Connection(run.target_url)) as connection,
+        _crew(run) as crew,
+    ):
+        return Attempt(run, source, connection, crew).make()
+
+
+def _crew(run: Run) -> contextlib.AbstractContextManager["Crew | None"]:
+    """Those who load, unless it is this process alone, which needs no Dask."""
+    if run.workers == 1 and run.scheduler is None:
+        return contextlib.nullcontext()
+    from helpers.transfer.crew import Crew
+
+    return Crew(run.workers, run.scheduler)
 
 
 class Attempt:
@@ -48,10 +65,13 @@ class Attempt:
         run: what was asked for.
         source: the snapshot.
         connection: the target.
+        crew: who loads; this process when None.
     """
 
-    def __init__(self, run: Run, source: Source, connection: resp.Connection) -> None:
-        self.run, self.source, self.connection = run, source, connection
+    def __init__(
+        self, run: Run, source: Source, connection: resp.Connection, crew: "Crew | None" = None
+    ) -> None:
+        self.run, self.source, self.connection, self.crew = run, source, connection, crew
         self.checkpoint = Checkpoint(connection, run.prefix)
 
     def make(self) -> dict[str, Any]:
@@ -59,6 +79,8 @@ class Attempt:
         run = self.run
         if not run.begun:
             self._prepare()
+        if self.crew and (run.anew or self.checkpoint.read().get("status") != "complete"):
+            self.crew.start()  # before the lease is taken, as that needs renewal
         self.checkpoint.acquire(run.name)
         run.begun = True
         try:
@@ -154,6 +176,8 @@ class Attempt:
             "resumed": run.resumed,
             "rows_loaded_now": run.rows_now,
             "load_seconds": run.load_seconds,
+            "mover_cpu_seconds": run.cpu_seconds,
+            "workers": self.crew.size if self.crew else 1,
             "rows_per_second": run.rows_now / run.load_seconds if run.rows_now else 0.0,
             "caught_up": caught_up,
             "caught_up_file": mended,
@@ -166,7 +190,7 @@ class Attempt:
         }
         if run.verify and checked:
             result |= checked | {"status": "different" if checked["differences"] else "verified"}
-        return result | {"peak_rss_mb": peak_rss_mb()}
+        return result | {"peak_rss_mb": max(peak_rss_mb(), run.peak_rss_mb)}
 
     def _drop_slot(self, state: Mapping[str, str]) -> None:
         """Drop the slot of an earlier migration of this source: this one makes its own."""
@@ -202,6 +226,9 @@ class Attempt:
             "snapshot": self.source.snapshot,
             "status": "loading",
             "started": _now(),
+            partitions.FIELD: json.dumps(
+                partitions.cut(self.source, self.crew.size if self.crew else 1, self.run.batch_rows)
+            ),
         } | ({"bytes_per_row": json.dumps(self.run.bytes_per_row)} if self.run.bytes_per_row else {})
 
     def _remove(self, state: Mapping[str, str]) -> dict[str, str]:
@@ -228,14 +255,33 @@ class Attempt:
 
             shown.update(sum(loaded.table_rows().values()))
             advance(0)
-            loading.load(
-                self.source,
-                self.checkpoint,
-                loaded,
-                prefix=run.prefix,
-                batch_rows=run.batch_rows,
-                advance=advance,
-            )
+            began = time.process_time()
+            load = self._share if self.crew else loading.load
+            try:
+                load(
+                    self.source,
+                    self.checkpoint,
+                    loaded,
+                    prefix=run.prefix,
+                    batch_rows=run.batch_rows,
+                    advance=advance,
+                )
+            finally:
+                run.cpu_seconds += time.process_time() - began
+
+    def _share(self, *arguments: Any, **options: Any) -> None:
+        """``loading.load`` by the crew; what its processes used is added to the run."""
+        from helpers.transfer import crew
+
+        run = self.run
+        assert self.crew is not None
+        self.crew.start()
+        used: dict[str, tuple[float, float]] = {}
+        for one in crew.load(self.crew, *arguments, target_url=run.target_url, **options):
+            began, ended = used.get(one.process, (one.cpu_from, one.cpu_to))
+            used[one.process] = min(began, one.cpu_from), max(ended, one.cpu_to)
+            run.peak_rss_mb = max(run.peak_rss_mb, one.peak_rss_mb)
+        run.cpu_seconds += sum(ended - began for began, ended in used.values())
 
     def _compare(self, *, mend: bool) -> dict[str, Any]:
         """What differs between target and snapshot; with ``mend`` it is put right."""

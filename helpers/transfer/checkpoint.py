@@ -14,11 +14,15 @@ from typing import Any
 from helpers import model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
-from helpers.transfer import holder
+from helpers.transfer import holder, partitions
 
-FORMAT = "2"
+FORMAT = "3"
 LEASE_MS = 15_000
 OK_QUEUED = (b"+OK\r\n", b"+QUEUED\r\n")
+
+
+CLAIMED = "claimed"
+"""Field of the state: partitions were claimed by several processes, and their claims may be there still."""
 
 
 class LeaseLost(HelpersError):
@@ -28,8 +32,10 @@ class LeaseLost(HelpersError):
 class Checkpoint:
     """The state of a migration in its target, and the right to change it."""
 
+    life_ms = LEASE_MS
+
     def __init__(self, connection: resp.Connection, prefix: str) -> None:
-        self.connection = connection
+        self.connection, self.prefix = connection, prefix
         self.lease = model.lease_key(prefix).encode()
         self.key = model.state_key(prefix).encode()
         self.token = ""
@@ -88,8 +94,21 @@ class Checkpoint:
                 break
             before = (other, left_ms)
             time.sleep(0.2)
+        if unclaim := self._unclaim():  # whoever took the lease meanwhile loses his claims, and begins again
+            self._ask(*unclaim)
         self._watch()
         self.renewed = time.monotonic()
+
+    def _unclaim(self) -> list[bytes]:
+        """The commands that take its partition from every process that loads one."""
+        state = self.read()
+        keys = partitions.claims(state, self.prefix) if state.get(CLAIMED) else []
+        return [encode("DEL", key) for key in keys]
+
+    def unclaim(self) -> None:
+        """End all claims: nobody but the holder of the lease can write any more."""
+        unclaim = self._unclaim()
+        self.commit(b"".join(unclaim), len(unclaim), {CLAIMED: ""})
 
     def _take_over(self, other: bytes) -> bool:
         """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
@@ -133,7 +152,7 @@ class Checkpoint:
             encode("MULTI"),
             commands,
             body,
-            encode("PEXPIRE", self.lease, LEASE_MS),
+            encode("PEXPIRE", self.lease, self.life_ms),
             encode("EXEC"),
             self._end,
         )
@@ -167,9 +186,13 @@ class Checkpoint:
         """
         with contextlib.suppress(HelpersError):
             if url is None:
-                self.commit(encode("DEL", self.lease), 1)
+                self._give_back()
             else:
                 with contextlib.closing(resp.Connection(url)) as connection:
                     self.connection = connection
                     self._watch()
-                    self.commit(encode("DEL", self.lease), 1)
+                    self._give_back()
+
+    def _give_back(self) -> None:
+        commands = [*self._unclaim(), encode("DEL", self.lease)]
+        self.commit(b"".join(commands), len(commands))

@@ -10,12 +10,16 @@ class Run:
 
     Attributes:
         follow: it loads from the snapshot of a replication slot, which it makes.
+        workers: processes that load.
+        scheduler: address of the Dask scheduler whose workers load instead; None without one.
         name: random, for its lease.
         begun: it held the lease once; what is lost from then on is tried again.
         cleared: what it was to remove is gone.
         resumed: it found an unfinished load; None before it looked.
         rows_now: rows that it loaded.
         load_seconds: what that took, with catching up.
+        cpu_seconds: processor time of all that loaded, while they did.
+        peak_rss_mb: the most memory that another process held which loaded.
         bytes_per_row: estimated memory per row of each table, where memory is limited.
         slot: the replication slot that it made last.
         told: how far it is, for messages.
@@ -32,12 +36,16 @@ class Run:
     verify: bool = True
     progress: bool = True
     follow: bool = False
+    workers: int = 1
+    scheduler: str | None = None
     name: str = field(default_factory=lambda: secrets.token_hex(8))
     begun: bool = False
     cleared: bool = False
     resumed: bool | None = None
     rows_now: int = 0
     load_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_rss_mb: float = 0.0
     bytes_per_row: dict[str, float] = field(default_factory=dict)
     slot: str | None = None
     told: str = "nothing was written"

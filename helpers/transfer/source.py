@@ -17,7 +17,7 @@ from helpers import connections, settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import TABLES
 from helpers.transfer import copytext, shape
-from helpers.transfer.parts import Part
+from helpers.transfer.partitions import Partition
 
 SESSION = f"""
     SET datestyle = 'ISO, YMD'; SET row_security = off;
@@ -74,9 +74,10 @@ class Source:
         url: of the server.
         snapshot: called once the tables are locked, it gives the name of an exported snapshot; a new one is
             taken when None.
+        lanes: streams at the same time for which connections are opened at once.
     """
 
-    def __init__(self, url: str, snapshot: Callable[[], str] | None = None) -> None:
+    def __init__(self, url: str, snapshot: Callable[[], str] | None = None, lanes: int = LANES) -> None:
         self.url = url
         self.address = settings.address(url)
         self._idle: list[Postgres] = []
@@ -93,7 +94,7 @@ class Source:
                 )
             shape.check_kinds(self.ask, f"postgres at {self.address}")
             self._begin(self._keeper)
-            while len(self._idle) < LANES:
+            while len(self._idle) < lanes:
                 self._idle.append(self._connect())
                 self._begin(self._idle[-1])
             if snapshot is not None:
@@ -152,22 +153,24 @@ class Source:
         finally:
             chunks.stop()
 
-    def read(self, part: Part, after: Iterable[str] | None, take: Callable[[bytes], object]) -> None:
-        """Stream a part as COPY text in the order of its key, from behind a position on.
+    def read(
+        self, partition: Partition, after: Iterable[str] | None, take: Callable[[bytes], object]
+    ) -> None:
+        """Stream a partition as COPY text in the order of its key, from behind a position on.
 
         Args:
-            part: what to read.
+            partition: what to read.
             after: the key of the last row that is not wanted any more, as text; None for all rows.
             take: given some thousand whole rows at a time.
 
         Raises:
             SourceLost: the connection broke.
         """
+        part, where = partition.part, partition.where
         key = ", ".join(part.key)
-        where = part.where
         if after is not None:
             quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in after)
-            where = f"({where}) AND ({key}) > ({quoted})"
+            where += f" AND ({key}) > ({quoted})"
         query = f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}"
         self.chunks(query, copytext.whole_rows(take))
 
