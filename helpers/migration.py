@@ -1,5 +1,6 @@
 """Move the four tables from PostgreSQL to Redis: exactly once, resumable, and verified field by field."""
 
+import re
 import time
 from typing import Any
 
@@ -87,6 +88,11 @@ def migrate(
     if scheduler is not None and workers != 1:
         raise HelpersError(
             f"workers is {workers} and a scheduler is given, whose workers are taken; leave one of them out"
+        )
+    if scheduler is not None and not re.fullmatch(r"(tcp|tls)://.+:\d+", scheduler):
+        raise HelpersError(
+            f"scheduler is {scheduler!r}; it must be tcp://HOST:PORT or tls://HOST:PORT, as `dask scheduler` "
+            "prints it"
         )
     run = Run(
         source_url=source or servers.url("postgres"),

@@ -107,7 +107,9 @@ def test_empty_or_missing_tables_are_refused(postgres_url: str, redis_url: str) 
         migrate(postgres_url, redis_url)
 
 
-@pytest.mark.parametrize("options", [{"batch_rows": 0}, {"batch_rows": 10**9}, {"workers": 2}])
+@pytest.mark.parametrize(
+    "options", [{"batch_rows": 0}, {"batch_rows": 10**9}, {"workers": 0}, {"workers": 65}]
+)
 def test_bad_options(source: str, redis_url: str, options: dict[str, int]) -> None:
     with pytest.raises(HelpersError):
         migrate(source, redis_url, **options)

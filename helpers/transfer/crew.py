@@ -36,7 +36,7 @@ SHOW_S = 0.5
 """How often it looks how far the load is."""
 COUNT_S = 2.0
 """How often it counts the workers."""
-CONNECT_S = 10
+CONNECT_S = 5
 ALONE_S = 30
 """After so long without any worker it gives up."""
 MARK = "helpers-migrate-"
@@ -207,28 +207,23 @@ class Crew:
             client.submit(do, task, key=f"load-{task.partition}-{run}", pure=False, priority=-number)
             for number, task in enumerate(tasks)
         }
-        futures, outcomes, seen, looked = list(waiting), [], time.monotonic(), 0.0
-        try:
-            while waiting:
-                ended = {future for future in waiting if future.status != "pending"}
-                for future in ended:
-                    outcomes.append(self._outcome(future))
-                    outcomes[-1].check()
-                waiting -= ended
-                idle()
-                if not ended:
-                    time.sleep(LOOK_S)
-                if time.monotonic() - looked < COUNT_S:
-                    continue
-                looked = time.monotonic()
-                if self._threads():
-                    seen = looked
-                elif looked - seen > ALONE_S:
-                    raise CrewLost(f"{self._where}: no worker is left; start some again")
-        except BaseException:
-            with suppress(Exception):
-                client.cancel(futures, asynchronous=True)
-            raise
+        outcomes, seen, looked = [], time.monotonic(), 0.0
+        while waiting:
+            ended = {future for future in waiting if future.status != "pending"}
+            for future in ended:
+                outcomes.append(self._outcome(future))
+                outcomes[-1].check()
+            waiting -= ended
+            idle()
+            if not ended:
+                time.sleep(LOOK_S)
+            if time.monotonic() - looked < COUNT_S:
+                continue
+            looked = time.monotonic()
+            if self._threads():
+                seen = looked
+            elif looked - seen > ALONE_S:
+                raise CrewLost(f"{self._where}: no worker is left; start some again")
         return outcomes
 
     def _outcome(self, future: Any) -> Outcome:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from helpers import model
-from helpers.transfer.parts import PARTS, Part
+from helpers.transfer import parts
+from helpers.transfer.parts import Part
 
 if TYPE_CHECKING:  # the source reads partitions
     from helpers.transfer.source import Source
@@ -66,7 +67,7 @@ def cut(source: "Source", processes: int, batch_rows: int) -> dict[str, list[int
     if processes < 2:
         return {}
     found = {}
-    for part in PARTS:
+    for part in parts.PARTS:
         rows = source.counts()[part.table]
         pieces = min(SHARES * processes, rows // batch_rows)
         if pieces > 1:
@@ -85,7 +86,7 @@ def cut(source: "Source", processes: int, batch_rows: int) -> dict[str, list[int
 def of(state: Mapping[str, str]) -> list[Partition]:
     """The partitions of the load that a state tells of, in the order of the parts."""
     cuts = json.loads(state.get(FIELD, "{}"))
-    return [one for part in PARTS for one in _ranges(part, cuts.get(part.name, []))]
+    return [one for part in parts.PARTS for one in _ranges(part, cuts.get(part.name, []))]
 
 
 def _ranges(part: Part, keys: list[int]) -> list[Partition]:
