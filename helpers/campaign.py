@@ -36,12 +36,13 @@ class Campaign:
         target: Redis, which is emptied.
         rows: of the source.
         seed: of moments and changes: a trial's are those of ``random.Random("<seed> <victim> <number>")``.
+        workers: processes that load; those of a mover that is killed end with it.
     """
 
-    def __init__(self, source: Scratch, target: Scratch, *, rows: int, seed: int) -> None:
+    def __init__(self, source: Scratch, target: Scratch, *, rows: int, seed: int, workers: int = 1) -> None:
         self.servers = {"postgres": source, "redis": target}
         self.source, self.target = source.url, target.url
-        self.rows, self.seed = rows, seed
+        self.rows, self.seed, self.workers = rows, seed, workers
         self.client = connections.redis(self.target, decode_responses=True)
         self.watched: list[dict[str, float]] = []
 
@@ -201,4 +202,4 @@ class Campaign:
         return "behind" if self.client.exists(model.order_key(order)) else "ahead"
 
     def _mover(self) -> Mover:
-        return Mover(self.source, self.target, batch_rows=BATCH_ROWS)
+        return Mover(self.source, self.target, batch_rows=BATCH_ROWS, workers=self.workers)

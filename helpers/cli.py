@@ -294,6 +294,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--profile", choices=("quick", "full"), default="quick", help="how many kills (quick)"
     )
     crashes.add_argument("--seed", type=int, default=42, metavar="N", help="of moments and changes (42)")
+    crashes.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that load in each migration (1)"
+    )
 
     report = add(
         "report",
@@ -477,7 +480,7 @@ def _crashes(options: argparse.Namespace) -> int:
     from helpers import crashes, results
 
     results.ready()
-    result = crashes.run(profile=options.profile, seed=options.seed)
+    result = crashes.run(profile=options.profile, seed=options.seed, workers=options.workers)
     _show(options, result, crashes.describe(result))
     return DONE if crashes.clean(result) else DIFFERENT
 

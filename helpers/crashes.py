@@ -51,7 +51,12 @@ DESIGNS: Mapping[str, Design] = {
 
 
 def run(
-    *, profile: str = "quick", folder: Path | None = None, seed: int = 42, progress: bool = True
+    *,
+    profile: str = "quick",
+    folder: Path | None = None,
+    seed: int = 42,
+    workers: int = 1,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Kill, run again and compare, until enough kills have struck; save the result ``crashes``.
 
@@ -59,10 +64,11 @@ def run(
         profile: ``quick`` or ``full`` (see ``DESIGNS``).
         folder: results folder; that of the current run when None.
         seed: of the rows, the moments and the changes; what a moment hits depends on the machine too.
+        workers: processes that load.
         progress: show a progress bar.
 
     Returns:
-        ``seed``, ``batch_rows``, ``rows`` per table, ``appendfsync``, ``wanted`` (kills of each),
+        ``seed``, ``batch_rows``, ``workers``, ``rows`` per table, ``appendfsync``, ``wanted`` (kills of each),
         ``seconds``; ``undisturbed``: a run that nobody disturbs, medians in seconds after its start;
         ``trials``: one record each, with its ``kills`` (moment, phase, rows committed), what the last run
         did, and what the two judges found; ``summary`` per victim.
@@ -74,7 +80,7 @@ def run(
     trials: list[dict[str, Any]] = []
     with scratch.postgres() as source, scratch.redis(*REDIS) as target:
         population.populate(source.url, **design.rows, seed=seed, progress=False)
-        campaign = Campaign(source, target, rows=sum(design.rows.values()), seed=seed)
+        campaign = Campaign(source, target, rows=sum(design.rows.values()), seed=seed, workers=workers)
         campaign.learn(design.undisturbed)
         with bar(sum(design.kills.values()), "kills", unit="kills", enabled=progress) as shown:
             for victim in VICTIMS:
@@ -88,6 +94,7 @@ def run(
     data = {
         "seed": seed,
         "batch_rows": BATCH_ROWS,
+        "workers": workers,
         "rows": dict(design.rows),
         "wanted": dict(design.kills),
         "appendfsync": appendfsync,

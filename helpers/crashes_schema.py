@@ -54,5 +54,6 @@ SCHEMA = record(
         "seconds": SECONDS,
         "trials": {"type": "array", "items": TRIAL},
         "summary": record(dict.fromkeys(VICTIMS, SUMMARY)),
-    }
+    },
+    optional={"workers": COUNT},
 )

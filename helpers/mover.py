@@ -93,11 +93,14 @@ class Mover:
         target: Redis URL.
         prefix: stands before every key.
         batch_rows: most rows in a batch.
+        workers: processes that load.
     """
 
-    def __init__(self, source: str, target: str, *, prefix: str = "", batch_rows: int = 1000) -> None:
+    def __init__(
+        self, source: str, target: str, *, prefix: str = "", batch_rows: int = 1000, workers: int = 1
+    ) -> None:
         command = [sys.executable, "-m", "helpers", "migrate", "--json"]
-        command += ["--prefix", prefix, "--batch-rows", str(batch_rows)]
+        command += ["--prefix", prefix, "--batch-rows", str(batch_rows), "--workers", str(workers)]
         # By environment, because anybody on the machine may read a command line.
         environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
         self._began = time.monotonic()

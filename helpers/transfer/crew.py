@@ -9,12 +9,13 @@ of its key, and a task raises nothing, because Dask logs the arguments of one th
 import logging
 import os
 import secrets
+import shutil
 import signal
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +23,7 @@ import dask
 import distributed
 from distributed.versions import VersionMismatchWarning
 
+from helpers import resp
 from helpers.errors import HelpersError, first_line
 from helpers.transfer.checkpoint import CLAIMED, Checkpoint
 from helpers.transfer.edition import edition
@@ -29,7 +31,6 @@ from helpers.transfer.loading import Progress
 from helpers.transfer.source import Source
 from helpers.transfer.task import CrewLost, Outcome, Task, do
 
-DISTRIBUTION = "user-activity-course"
 LOOK_S = 0.2
 """How often it looks for tasks that have ended."""
 SHOW_S = 0.5
@@ -116,10 +117,11 @@ class Crew:
                 )
             except Exception as error:
                 raise HelpersError(
-                    f"{self.size} workers cannot be started here ({first_line(error)}); try fewer `--workers`"
+                    f"{self.size} workers cannot be started here ({first_line(error)}); {FEWER}"
                 ) from error
             finally:
                 _restore(before)
+            shutil.rmtree(folder, ignore_errors=True)  # unused, and so it does not outlive a killed process
             try:
                 yield self._cluster
             finally:
@@ -156,7 +158,7 @@ class Crew:
             raise CrewLost(f"{where}: it has no worker; start some with `dask worker {self.scheduler}`")
         self.size = sum(threads.values())
         try:
-            told = self._client.get_versions(packages=[DISTRIBUTION])
+            told = self._client.get_versions()
             ours = told["client"]["packages"]
             workers = {f"worker {name}": found for name, found in told["workers"].items()}
             for who, found in {"the scheduler": told["scheduler"], **workers}.items():
@@ -165,16 +167,16 @@ class Crew:
                     mine, other = (_minor(name, one.get(name)) for one in (ours, packages))
                     if mine != other:
                         raise HelpersError(f"{where}: {who} has {label} {other}, not {mine}; {SAME}")
-                if not packages.get(DISTRIBUTION):
-                    raise HelpersError(f"{where}: {who} has not this package; {SAME}")
-            editions = self._client.run(_asker()) | {"scheduler": self._client.run_on_scheduler(_asker())}
+            editions = {f"worker {name}": found for name, found in self._client.run(_asker()).items()}
+            editions["the scheduler"] = self._client.run_on_scheduler(_asker())
         except HelpersError:
             raise
         except Exception as error:
             raise CrewLost(f"{where}: {first_line(error)}; {SAME}") from error
         for who, found in editions.items():
             if found != edition():
-                raise HelpersError(f"{where}: {who} has another version of this package; {SAME}")
+                what = "another version of" if found else "not"
+                raise HelpersError(f"{where}: {who} has {what} this package; {SAME}")
 
     def _threads(self) -> dict[str, int]:
         """Threads of each worker, by its address.
@@ -185,12 +187,16 @@ class Crew:
         try:
             found = self._client.sync(self._client.scheduler.ncores, callback_timeout=CONNECT_S)
         except Exception as error:
-            raise CrewLost(f"{self._where}: {first_line(error)}; {AGAIN}") from error
+            raise CrewLost(f"{self._where}: {first_line(error)}; {self._remedy}") from error
         return dict(found)
 
     @property
     def _where(self) -> str:
         return f"Dask scheduler at {self.scheduler}" if self.scheduler else "workers on this machine"
+
+    @property
+    def _remedy(self) -> str:
+        return AGAIN if self.scheduler else FEWER
 
     def work(self, tasks: Sequence[Task], idle: Callable[[], object]) -> list[Outcome]:
         """Have tasks done; those of a worker that dies are done by another.
@@ -223,7 +229,7 @@ class Crew:
             if self._threads():
                 seen = looked
             elif looked - seen > ALONE_S:
-                raise CrewLost(f"{self._where}: no worker is left; start some again")
+                raise CrewLost(f"{self._where}: no worker is left; {self._remedy}")
         return outcomes
 
     def _outcome(self, future: Any) -> Outcome:
@@ -231,13 +237,14 @@ class Crew:
             found = future.result(timeout=CONNECT_S)
         except Exception as error:  # no task raises: so it is Dask that says something
             name = type(error).__name__
-            raise CrewLost(f"{self._where}: {name}: {first_line(error)}; {AGAIN}") from None
+            raise CrewLost(f"{self._where}: {name}: {first_line(error)}; {self._remedy}") from None
         if not isinstance(found, Outcome):
             raise CrewLost(f"{self._where}: an answer of another version; {SAME}")
         return found
 
 
 AGAIN = "start it, and workers, again"
+FEWER = "look whether memory ran out, or try fewer `--workers`"
 SAME = "install the same requirements.txt there"
 
 
@@ -310,14 +317,17 @@ def load(
     """
     looked = 0.0
 
-    def look(now: bool = False) -> None:
+    def look(at: Checkpoint) -> None:
         nonlocal looked
+        before = sum(progress.read_rows().values())
+        progress.update(at.read())
+        advance(sum(progress.read_rows().values()) - before)
+        looked = time.monotonic()
+
+    def idle() -> None:
         checkpoint.renew_when_due()
-        if now or time.monotonic() - looked > SHOW_S:
-            before = sum(progress.read_rows().values())
-            progress.update(checkpoint.read())
-            advance(sum(progress.read_rows().values()) - before)
-            looked = time.monotonic()
+        if time.monotonic() - looked > SHOW_S:
+            look(checkpoint)
 
     # The last part takes longest, so it goes first.
     wanted = [one.name for one in reversed(progress.partitions) if one.name not in progress.done]
@@ -328,12 +338,17 @@ def load(
                 Task(source.url, target_url, prefix, batch_rows, name, source.exported, checkpoint.token)
                 for name in wanted
             ],
-            look,
+            idle,
         )
-    finally:
-        with suppress(HelpersError):  # what stopped it matters more
-            look(now=True)
+    except resp.Lost:
+        raise
+    except BaseException:
+        # Tell how far it is; the connection may be in the middle of something.
+        with suppress(HelpersError), closing(resp.Connection(target_url)) as another:
+            look(Checkpoint(another, prefix))
+        raise
     checkpoint.unclaim()
+    look(checkpoint)
     if missing := {one.name for one in progress.partitions} - progress.done:
         raise CrewLost(f"redis at {checkpoint.connection.address}: {min(missing)} is not there as a whole")
     return outcomes
