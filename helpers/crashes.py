@@ -68,8 +68,8 @@ def run(
         progress: show a progress bar.
 
     Returns:
-        ``seed``, ``batch_rows``, ``workers``, ``rows`` per table, ``appendfsync``, ``wanted`` (kills of each),
-        ``seconds``; ``undisturbed``: a run that nobody disturbs, medians in seconds after its start;
+        ``seed``, ``batch_rows``, ``workers``, ``rows`` per table, ``appendfsync``, ``wanted`` (kills of
+        each), ``seconds``; ``undisturbed``: a run that nobody disturbs, medians in seconds after its start;
         ``trials``: one record each, with its ``kills`` (moment, phase, rows committed), what the last run
         did, and what the two judges found; ``summary`` per victim.
 
