@@ -50,7 +50,8 @@ def migrate(
         target: Redis URL; the resolved server when None.
         batch_rows: most rows in a batch, 1 to 100,000.
         workers: processes of this machine that load, 1 to 64; more than one are started by Dask and end with
-            the load.
+            the load. A script that asks for them does so under ``if __name__ == "__main__":``, as each
+            imports it.
         scheduler: address of a Dask scheduler (``tcp://`` or ``tls://``) whose workers load instead; they
             must have this version of the package, and reach both servers by the same URLs.
         dry_run: say what would be done, removed and needed; nothing is written that anybody could see.

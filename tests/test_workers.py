@@ -343,6 +343,24 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
 # -- What goes wrong arrives
 
 
+def test_who_waits_for_a_table_waits_for_the_end(postgres_url: str, redis_url: str) -> None:
+    """And no worker waits for him: TRUNCATE lets no reader pass that comes after it."""
+    fill(postgres_url)
+    client = client_of(redis_url)
+    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "10") as mover:
+        # Both have begun.
+        further(client, 0, mover)
+        until(lambda: len(client.keys("migration:claim:*")) > 1)
+        time.sleep(0.3)
+        waiting = threading.Thread(target=run_sql, args=(postgres_url, "TRUNCATE activities"))
+        waiting.start()
+        out, said = mover.communicate()
+        waiting.join()
+    assert (mover.returncode, said) == (0, "")
+    result = json.loads(out)
+    assert (result["status"], result["rows_read"]["activities"]) == ("verified", 20_000)
+
+
 def test_a_second_migration_is_refused(postgres_url: str, redis_url: str) -> None:
     fill(postgres_url)
     client = client_of(redis_url)
@@ -471,7 +489,7 @@ def test_a_scheduler_elsewhere(
     address = elsewhere.address
     fill(postgres_url)
     with pytest.raises(HelpersError, match=r"^Dask scheduler at tcp://.*: it has no worker; start some"):
-        migrate(postgres_url, redis_url, scheduler=address)
+        migrate(postgres_url, redis_url, scheduler=address, dry_run=True)
     assert dump(redis_url, b"\0") == {}
     elsewhere.worker()
     result = migrate(postgres_url, redis_url, scheduler=address, batch_rows=200)

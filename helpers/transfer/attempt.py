@@ -44,12 +44,12 @@ def attempt(run: Run) -> dict[str, Any]:
     with (
         Source(run.source_url) as source,
         contextlib.closing(resp.Connection(run.target_url)) as connection,
-        _crew(run) as crew,
+        crew_of(run) as crew,
     ):
         return Attempt(run, source, connection, crew).make()
 
 
-def _crew(run: Run) -> contextlib.AbstractContextManager["Crew | None"]:
+def crew_of(run: Run) -> contextlib.AbstractContextManager["Crew | None"]:
     """Those who load, unless it is this process alone, which needs no Dask."""
     if run.workers == 1 and run.scheduler is None:
         return contextlib.nullcontext()
@@ -281,6 +281,7 @@ class Attempt:
             began, ended = used.get(one.process, (one.cpu_from, one.cpu_to))
             used[one.process] = min(began, one.cpu_from), max(ended, one.cpu_to)
             run.peak_rss_mb = max(run.peak_rss_mb, one.peak_rss_mb)
+        self.crew.end()
         run.cpu_seconds += sum(ended - began for began, ended in used.values())
 
     def _compare(self, *, mend: bool) -> dict[str, Any]:

@@ -75,7 +75,12 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let the workers go, those of this machine at once: what they have not committed, nobody will."""
         self._open.close()
+        self._client = None
 
     def start(self) -> None:
         """Have the workers ready, unless they are.
@@ -125,11 +130,11 @@ class Crew:
             try:
                 yield self._cluster
             finally:
-                self._end()
+                self._kill()
                 _restore(before)
 
-    def _end(self) -> None:
-        """End the workers at once: what they have not committed, nobody will."""
+    def _kill(self) -> None:
+        """End the workers of this machine."""
         for nanny in list(self._cluster.workers.values()):
             pid = nanny.pid
             nanny.close_gracefully()  # it starts no other
@@ -335,7 +340,16 @@ def load(
     try:
         outcomes = crew.work(
             [
-                Task(source.url, target_url, prefix, batch_rows, name, source.exported, checkpoint.token)
+                Task(
+                    source.url,
+                    target_url,
+                    prefix,
+                    batch_rows,
+                    name,
+                    source.exported,
+                    checkpoint.token,
+                    keep=crew.scheduler is None,
+                )
                 for name in wanted
             ],
             idle,

@@ -6,6 +6,7 @@ from typing import Any
 from helpers import resp
 from helpers.rss import peak_rss_mb
 from helpers.transfer import estimation, followable, rehearsal, slot, target
+from helpers.transfer.attempt import crew_of
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.loading import Progress
 from helpers.transfer.refusals import refuse
@@ -28,6 +29,10 @@ def plan(run: Run) -> dict[str, Any]:
         refuse(run, source, connection, checkpoint)
         state = checkpoint.read()
         loads = run.anew or state.get("status") != "complete"
+        if run.scheduler and loads:  # processes of this machine need not be started to know that they can be
+            with crew_of(run) as crew:
+                assert crew is not None
+                crew.start()
         done = Progress({} if run.anew else state).table_rows()
         rows, rejects = source.counts(), Rejects().collect(source)
         sample = estimation.sample(source, connection, run.prefix)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from helpers import connections, resp, settings
@@ -29,6 +30,7 @@ class Task:
         partition: its name in the state.
         snapshot: the exported one, which ends with the process that exported it.
         lease: the token of the migration's lease.
+        keep: whether the process ends with the load, and may keep its part in the snapshot until then.
     """
 
     source_url: str = field(repr=False)
@@ -38,6 +40,7 @@ class Task:
     partition: str
     snapshot: str
     lease: str = field(repr=False)
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _load(task: Task) -> None:
         progress = loading.Progress(claim.read())  # nobody else can change it any more
         if task.partition in progress.done:
             return
-        with Source(task.source_url, lambda: task.snapshot, lanes=1) as source:
+        with _source(task) as source:
             loading.load(
                 source,
                 claim,
@@ -113,3 +116,25 @@ def _load(task: Task) -> None:
                 batch_rows=task.batch_rows,
                 only=task.partition,
             )
+
+
+_kept: list[Source] = []
+
+
+@contextlib.contextmanager
+def _source(task: Task) -> Iterator[Source]:
+    """The snapshot of a task.
+
+    It is kept for the next one where that may be: whoever waits for a table to be unlocked lets nobody pass
+    that comes after him, and would be waited for by each further task.
+    """
+    source = _kept.pop() if task.keep and _kept else Source(task.source_url, lambda: task.snapshot, lanes=1)
+    try:
+        yield source
+    except BaseException:
+        source.close()
+        raise
+    if task.keep:
+        _kept.append(source)
+    else:
+        source.close()
