@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,26 @@ def test_nothing_of_dask_stays_in_this_process(source: str, redis_url: str) -> N
     with pytest.raises(ValueError, match="No clients found"):
         distributed.default_client()
     assert not workers(os.getpid())
+
+
+def test_nobody_else_reaches_the_workers() -> None:
+    """What is given to them holds passwords, and who reaches a scheduler may run code."""
+    import distributed
+
+    from helpers.transfer.crew import Crew
+
+    with Crew(1) as crew:
+        crew.start()
+        address = crew._cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        with pytest.raises((OSError, TypeError)):
+            distributed.Client(address.replace("tls", "tcp"), timeout=1, set_as_default=False)
+        for one in (psutil.Process(), *workers(os.getpid())):
+            for place in one.net_connections():
+                if place.status == "LISTEN":
+                    assert place.laddr.ip == "127.0.0.1"
+                    with pytest.raises(OSError):  # refused, or there is nothing to see
+                        urllib.request.urlopen(f"http://127.0.0.1:{place.laddr.port}/info/main/workers.html")
 
 
 # -- Whoever is killed

@@ -46,7 +46,7 @@ SPARING = {"MALLOC_ARENA_MAX": "1"} | {f"{name}_NUM_THREADS": "1" for name in ("
 """Environment of the workers on this machine: one arena of the allocator, no threads for linear algebra."""
 CONFIG = {
     "distributed.scheduler.allowed-failures": 10,
-    "distributed.scheduler.worker-ttl": "60s",
+    "distributed.scheduler.worker-ttl": "30s",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.pre-spawn-environ": SPARING,

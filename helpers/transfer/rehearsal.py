@@ -44,8 +44,6 @@ ON_CLAIM: tuple[Command, ...] = (
     ("PEXPIRE", "{}", 1),
     ("DEL", "{}"),
 )
-CLAIMED = "users"
-"""A partition."""
 KEY_OF: Mapping[str, Callable[[int, str], str]] = {
     "user": model.user_key,
     "product": model.product_key,
@@ -74,7 +72,7 @@ AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD"
 def commands(prefix: str, *, flushdb: bool = False, follow: bool = False) -> list[Command]:
     """What a migration may run in a transaction, each command on a key of each kind that it touches."""
     found = [(model.state_key(prefix), ON_STATE), (model.lease_key(prefix), ON_LEASE)]
-    found.append((model.claim_key(CLAIMED, prefix), ON_CLAIM))
+    found.append((model.claim_key("users", prefix), ON_CLAIM))
     for kind in model.KINDS:
         more = FOLLOWING[model.TYPES[kind]] if follow else ()
         found.append((KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
@@ -95,7 +93,7 @@ def rehearse(
     """
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (model.lease_key(prefix), model.claim_key(CLAIMED, prefix))
+    watched = (model.lease_key(prefix), model.claim_key("users", prefix))
     lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)]
     _try(connection, [*lease, ("MULTI",), *commands(prefix, flushdb=flushdb, follow=follow), ("DISCARD",)])
 
