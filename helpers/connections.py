@@ -38,6 +38,7 @@ REMEDIES = {
     "loading the dataset": "wait until it has read its data",
     "permissions to run the": "give this user the right (`ACL SETUSER`)",
     "MISCONF": "repair that",
+    "SELECT is not allowed in cluster mode": "a cluster has only database 0: let the URL end with /0",
     "the database system is": NOT_YET,
     "Protocol error": STRANGER,
     "Got response id": STRANGER,

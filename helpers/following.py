@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from helpers import model, progress, resp, servers, text
+from helpers import cluster, model, progress, resp, servers, text
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
 from helpers.transfer import patience, slot
@@ -106,11 +106,11 @@ def _attempt(
     """One attempt, from the state in the target on."""
     with (
         Upstream(run.source_url) as upstream,
-        contextlib.closing(resp.Connection(run.target_url)) as connection,
+        contextlib.closing(cluster.single(run.target_url, "follow")) as connection,
     ):
         checkpoint = Checkpoint(connection, run.prefix)
         if not run.begun:
-            run.warnings += redis_side.inspect(connection).warnings
+            run.warnings += redis_side.inspect(connection, run.prefix).warnings
             rehearse(connection, run.prefix, follow=True)
             state = _followed(upstream, connection, checkpoint, run.prefix)
             slot.check(upstream, state)
@@ -251,7 +251,7 @@ def drop_slot(
             if any(found.active for found in slot.look(upstream.ask, name)):
                 raise HelpersError(f"{upstream.where}: slot {name} is in use: somebody follows from it")
             return _dropped(name, slot.drop(upstream, name))
-        with contextlib.closing(resp.Connection(target or servers.url("redis"))) as connection:
+        with contextlib.closing(cluster.single(target or servers.url("redis"), "follow")) as connection:
             checkpoint = Checkpoint(connection, prefix)
             if not checkpoint.read().get(slot.SLOT):
                 raise HelpersError(

@@ -122,19 +122,19 @@ def product_orders_key(product_id: int, prefix: str = "") -> str:
     return f"{prefix}product:{product_id}:orders"
 
 
-def state_key(prefix: str = "") -> str:
-    """The hash in which a migration keeps how far it is."""
-    return f"{prefix}migration:state"
+def state_key(prefix: str = "", *, clustered: bool = False) -> str:
+    """The hash in which a migration keeps how far it is; in a cluster with braces, as its lease has them."""
+    return f"{prefix}migration:{{state}}" if clustered else f"{prefix}migration:state"
 
 
-def lease_key(prefix: str = "") -> str:
+def lease_key(prefix: str = "", *, clustered: bool = False) -> str:
     """The string that says which process migrates now; it expires by itself."""
-    return f"{prefix}migration:lease"
+    return f"{prefix}migration:{{state}}:lease" if clustered else f"{prefix}migration:lease"
 
 
-def claim_key(partition: str, prefix: str = "") -> str:
+def claim_key(partition: str, prefix: str = "", *, clustered: bool = False) -> str:
     """The string that says which process loads a partition, where several do."""
-    return f"{prefix}migration:claim:{partition}"
+    return f"{prefix}migration:{'{state}:' if clustered else ''}claim:{partition}"
 
 
 def glob(prefix: str = "") -> str:

@@ -78,9 +78,16 @@ def errors(replies: Sequence[Any]) -> Iterable[hiredis.ReplyError]:
 class Connection:
     """One connection to Redis, opened as redis-py opens it: ``redis://``, ``rediss://``, ``unix://``,
     ACL users.
+
+    Attributes:
+        address: where it is, for messages.
+        clustered: whether it leads to the nodes of a cluster (see ``helpers.cluster``).
     """
 
+    clustered = False
+
     def __init__(self, url: str) -> None:
+        self.url = url
         self.address = settings.address(url)
         try:
             self._client = connections.redis(url, protocol=2, socket_timeout=settings.SILENCE_S)
@@ -118,11 +125,46 @@ class Connection:
         Raises:
             Lost: the connection broke, or no byte came for a minute.
         """
+        self.send(*commands)
+        return self.receive()
+
+    def send(self, *commands: bytes) -> None:
+        """The first half of ``exchange``: several nodes can be sent to before the first is waited for.
+
+        Raises:
+            Lost: the connection broke.
+        """
         try:
             self._socket.sendall(b"".join((*commands, self._last)))
         except OSError as error:
             raise self._lost(error) from error
+
+    def receive(self) -> bytes:
+        """The second half of ``exchange``: the replies to what was sent.
+
+        Raises:
+            Lost: the connection broke, or no byte came for a minute.
+        """
         return self._receive(until=self._last_reply)
+
+    def masters(self) -> "list[Connection]":
+        """A connection to each server that holds keys: this one alone, or the masters of a cluster."""
+        return [self]
+
+    def share(self, node: "Connection", prefix: str) -> float:
+        """Which part of the keys under a prefix goes to one of the masters, from 0 to 1."""
+        return 1.0
+
+    def layout(self) -> tuple[str, ...]:
+        """Which slots are where, and which move now: as long as it is the same, no key moves."""
+        return ()
+
+    def check(self) -> None:
+        """Return if every server that was written to is still the one that keeps it.
+
+        Raises:
+            Lost: one is not.
+        """
 
     def call(self, *words: bytes | str | int) -> Any:
         """The reply to one command.

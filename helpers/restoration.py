@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errors
 
-from helpers import model, resp, servers, settings, text
+from helpers import cluster, model, servers, settings, text
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
 from helpers.rss import peak_rss_mb
@@ -18,7 +18,7 @@ from helpers.transfer.parts import HASHED
 from helpers.transfer.record import finished, recorded
 from helpers.transfer.tables import Tables
 from helpers.transfer.timelines import Timelines
-from helpers.transfer.watch import Watch
+from helpers.transfer.watch import Watches
 
 USERS_AT_ONCE = 1000
 NAME_BYTES = 63
@@ -61,10 +61,10 @@ def restore(
     source, target = _urls(source, target)
     if not 0 < len(schema.encode("utf-8", "surrogateescape")) <= NAME_BYTES or not schema.isprintable():
         raise HelpersError(f"--schema {schema!r}: a name has 1 to {NAME_BYTES} bytes of printable UTF-8")
-    with contextlib.closing(resp.Connection(source)) as connection:
+    with contextlib.closing(cluster.connect(source)) as connection:
         state = finished(connection, prefix)
         holdings = Holdings(connection, prefix)
-        with contextlib.closing(Watch(source, prefix)) as watch, Tables(target, schema) as tables:
+        with contextlib.closing(Watches(connection, prefix)) as watch, Tables(target, schema) as tables:
             try:
                 tables.make()
                 rows = _fill(tables, holdings, watch, state, progress)
@@ -128,7 +128,7 @@ def _urls(source: str | None, target: str | None) -> tuple[str, str]:
 
 
 def _fill(
-    tables: Tables, holdings: Holdings, watch: Watch, state: dict[str, str], progress: bool
+    tables: Tables, holdings: Holdings, watch: Watches, state: dict[str, str], progress: bool
 ) -> dict[str, int]:
     """Bring every row over; how many there are of each table."""
     rows = dict.fromkeys(model.TABLES, 0)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from helpers import model, resp, servers, text
+from helpers import cluster, model, resp, servers, text
 from helpers.progress import bar
 from helpers.rss import peak_rss_mb
 from helpers.transfer import slot
@@ -38,7 +38,7 @@ def verify(
         HelpersError: a server cannot be reached, or tables are missing.
     """
     with Source(source or servers.url("postgres")) as snapshot:
-        connection = resp.Connection(target or servers.url("redis"))
+        connection = cluster.connect(target or servers.url("redis"))
         try:
             result = compare(snapshot, connection, prefix=prefix, progress=progress)
             return result | {"left_behind": slot.warnings(snapshot.ask)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from helpers import progress, resp, verification
+from helpers import cluster, progress, resp, verification
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
 from helpers.transfer import (
@@ -20,9 +20,10 @@ from helpers.transfer import (
     record,
     rehearsal,
     slot,
+    slotted,
     target,
 )
-from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
+from helpers.transfer.checkpoint import FORMAT
 from helpers.transfer.pgoutput import lsn_text
 from helpers.transfer.refusals import refuse, refuse_state
 from helpers.transfer.rejects import Rejects
@@ -43,7 +44,7 @@ def attempt(run: Run) -> dict[str, Any]:
     """
     with (
         Source(run.source_url) as source,
-        contextlib.closing(resp.Connection(run.target_url)) as connection,
+        contextlib.closing(cluster.connect(run.target_url)) as connection,
         crew_of(run) as crew,
     ):
         return Attempt(run, source, connection, crew).make()
@@ -72,7 +73,7 @@ class Attempt:
         self, run: Run, source: Source, connection: resp.Connection, crew: "Crew | None" = None
     ) -> None:
         self.run, self.source, self.connection, self.crew = run, source, connection, crew
-        self.checkpoint = Checkpoint(connection, run.prefix)
+        self.checkpoint = slotted.checkpoint(connection, run.prefix)
 
     def make(self) -> dict[str, Any]:
         """Look, refuse, warn; then take the lease, do the work, and give the lease back."""
@@ -99,7 +100,9 @@ class Attempt:
     def _prepare(self) -> None:
         """All that can be found out before the first write."""
         run = self.run
-        fitness = target.inspect(self.connection)
+        if run.follow:
+            cluster.refuse(self.connection, "--follow")
+        fitness = target.inspect(self.connection, run.prefix)
         rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
         if run.follow:
             followable.refuse(self.source)
@@ -153,6 +156,7 @@ class Attempt:
         rows, rejects = source.counts(), Rejects()
         if not fresh or rows != loaded.table_rows():
             rejects.collect(source, checkpoint.renew_when_due)
+        self.connection.check()
         checkpoint.commit(
             state={
                 "status": "complete",
@@ -235,8 +239,7 @@ class Attempt:
         """Take away what an earlier migration wrote here; the state says so until it is done."""
         checkpoint = self.checkpoint
         if self.run.flushdb and self.run.anew:
-            lease = resp.encode("SET", checkpoint.lease, checkpoint.token, "PX", LEASE_MS)
-            checkpoint.commit(resp.encode("FLUSHDB") + lease, 2)
+            checkpoint.empty()
         elif state:
             checkpoint.commit(state={"status": "removing"})
             target.remove(self.connection, self.run.prefix, checkpoint.commit)
@@ -308,7 +311,7 @@ class Attempt:
         with contextlib.suppress(HelpersError):  # what stopped the load matters more
             loaded = loading.Progress(self.checkpoint.read())
             needed = estimation.memory(run.bytes_per_row, self.source.counts(), loaded.table_rows())
-            return f", {estimation.too_much(needed, target.inspect(self.connection))}"
+            return f", {estimation.too_much(needed, target.inspect(self.connection, run.prefix))}"
         return ""
 
 

@@ -25,6 +25,7 @@ class Batch:
         command_count: how many these are.
         rejected: rows left out because their score would put them in another place.
         score_order: what ``model.ScoreOrder`` has to go on from.
+        pushed: the last owner of a list and how long its list is now; None where lists are not guarded.
     """
 
     rows: int
@@ -33,6 +34,20 @@ class Batch:
     command_count: int
     rejected: int = 0
     score_order: tuple[int | None, float, int] | None = None
+    pushed: tuple[int, int] | None = None
+
+
+PUSH = (
+    "local held, before = redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]) "
+    "if held < before then return held end "
+    "for i = 2 + held - before, #ARGV, 5000 do "
+    "redis.call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 4999, #ARGV))) end "
+    "return redis.call('LLEN', KEYS[1])"
+)
+"""Push elements to a list that was so long before them, but those that it has already; its length then. A
+list that is shorter is left as it is: something is lost, which only a comparison can mend."""
+NOBODY = (0, 0)
+"""Nothing was pushed yet, so that the first list begins empty."""
 
 
 class Encoder:
@@ -42,11 +57,20 @@ class Encoder:
         part: which rows.
         prefix: stands before every key.
         score_order: that of the last batch.
+        guard: the name of ``PUSH`` in the target; elements are pushed by RPUSH where it is empty.
+        pushed: that of the last batch.
     """
 
     def __init__(
-        self, part: Part, prefix: str, score_order: tuple[int | None, float, int] | None = None
+        self,
+        part: Part,
+        prefix: str,
+        score_order: tuple[int | None, float, int] | None = None,
+        *,
+        guard: bytes = b"",
+        pushed: tuple[int, int] = NOBODY,
     ) -> None:
+        self._guard, self._pushed = guard, pushed
         self.part, self.prefix = part, prefix.encode()
         self._order = model.ScoreOrder(*(score_order or ()))
         self._where = [part.columns.index(name) for name in part.key]
@@ -72,12 +96,17 @@ class Encoder:
             moments = moments[kept]
         order = (self._order.user_id, self._order.score, self._order.highest)
         if rejected == rows:
-            return Batch(rows, position, b"", 0, rejected, order)
+            return Batch(rows, position, b"", 0, rejected, order, self._pushed if self._guard else None)
         runs = _Runs.of(owners)
-        listed = self._collections(b"RPUSH", runs, b":activities", bulk(types, b":", text))
+        elements = bulk(types, b":", text)
+        if self._guard:
+            listed = self._guarded(runs, b":activities", elements)
+        else:
+            listed = self._collections(b"RPUSH", runs, b":activities", elements)
         members = bulk(decimals(moments[::-1])) + bulk(ids[::-1], b":", types[::-1])
         scored = self._collections(b"ZADD", runs.reversed(), b":activities:by_time", members)
-        return Batch(rows, position, joined(listed, scored), 2 * len(runs.first), rejected, order)
+        pushed = self._pushed if self._guard else None
+        return Batch(rows, position, joined(listed, scored), 2 * len(runs.first), rejected, order, pushed)
 
     def _hashes(self, columns: list[Strings]) -> bytes:
         """HSET for each row; a NULL is an absent field."""
@@ -111,6 +140,17 @@ class Encoder:
         words = 2 + runs.sizes * (2 if command == b"ZADD" else 1)
         key = bulk(self.prefix + self.part.owner.encode() + b":", runs.owners, name)
         heads = weave(b"*", told(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
+        return weave(spread(heads, runs.first, runs.rows), *items)
+
+    def _guarded(self, runs: "_Runs", name: bytes, items: list[bytes | Strings]) -> Strings:
+        """One call of ``PUSH`` for each run; the first list may go on from the last batch."""
+        of, before = numbers(runs.owners), np.zeros(len(runs.first), dtype=np.int64)
+        if of[0] == self._pushed[0]:
+            before[0] = self._pushed[1]
+        self._pushed = int(of[-1]), int(before[-1] + runs.sizes[-1])
+        key = bulk(self.prefix + self.part.owner.encode() + b":", runs.owners, name)
+        script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (len(self._guard), self._guard)
+        heads = weave(b"*", told(5 + runs.sizes), script, *key, *bulk(decimals(before)))
         return weave(spread(heads, runs.first, runs.rows), *items)
 
     def _in_order(self, owners: Strings, moments: Numbers, ids: Strings) -> Numbers:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from helpers import model, resp
+from helpers import cluster, model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
 from helpers.transfer import holder, partitions
@@ -36,8 +36,8 @@ class Checkpoint:
 
     def __init__(self, connection: resp.Connection, prefix: str) -> None:
         self.connection, self.prefix = connection, prefix
-        self.lease = model.lease_key(prefix).encode()
-        self.key = model.state_key(prefix).encode()
+        self.lease = model.lease_key(prefix, clustered=connection.clustered).encode()
+        self.key = model.state_key(prefix, clustered=connection.clustered).encode()
         self.token = ""
         self.renewed = 0.0
         self._end = b""
@@ -188,7 +188,7 @@ class Checkpoint:
             if url is None:
                 self._give_back()
             else:
-                with contextlib.closing(resp.Connection(url)) as connection:
+                with contextlib.closing(cluster.connect(url)) as connection:
                     self.connection = connection
                     self._watch()
                     self._give_back()
@@ -196,3 +196,12 @@ class Checkpoint:
     def _give_back(self) -> None:
         commands = [*self._unclaim(), encode("DEL", self.lease)]
         self.commit(b"".join(commands), len(commands))
+
+    def guard(self) -> bytes:
+        """The name of the script that pushes to a list once; empty where a batch is one transaction."""
+        return b""
+
+    def empty(self) -> None:
+        """Empty the whole database, but for the lease."""
+        lease = encode("SET", self.lease, self.token, "PX", LEASE_MS)
+        self.commit(encode("FLUSHDB") + lease, 2)

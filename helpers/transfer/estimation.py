@@ -49,7 +49,9 @@ def sample(source: Source, connection: resp.Connection, prefix: str) -> Sample:
     Raises:
         resp.Refused: the target has no room for the sample, for example.
     """
-    under = f"{prefix}migration:sample:{secrets.token_hex(6)}:"
+    name = secrets.token_hex(6)
+    # In a cluster the braces bring all of it to one node, or a transaction could not hold it.
+    under = f"{prefix}migration:sample:{f'{{{name}}}' if connection.clustered else name}:"
     rows: Counter[str] = Counter()
     per_row: defaultdict[str, float] = defaultdict(float)
     seconds, known = 0.0, True
@@ -110,15 +112,17 @@ def memory(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Ma
 
 def fits(needed: int, fitness: Fitness) -> bool:
     """Whether there is room for so many bytes more, and for the batches on their way."""
-    return not fitness.limit_bytes or _with_margin(needed) <= fitness.free_bytes
+    return not fitness.limit_bytes or _with_margin(round(needed * fitness.share)) <= fitness.free_bytes
 
 
 def too_much(needed: int, fitness: Fitness) -> str:
     """What to say when that is more than there is."""
+    needed = round(needed * fitness.share)
     enough = fitness.used_bytes + _with_margin(needed)
+    of = f" of redis at {fitness.where}" if fitness.where else ""
     return (
         f"about {text.size_bytes(needed)} are needed and {text.size_bytes(fitness.free_bytes)} are left "
-        f"below maxmemory; set it to {enough} or more"
+        f"below maxmemory{of}; set it to {enough} or more"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import model
 from helpers.transfer import copytext, partitions
-from helpers.transfer.batches import Batch, Encoder
+from helpers.transfer.batches import NOBODY, Batch, Encoder
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.lanes import side_by_side
@@ -84,6 +84,7 @@ def load(
         advance: told how many rows of a table were committed.
         only: the name of one partition; all of them when None.
     """
+    guard = checkpoint.guard()
 
     def commit(item: tuple[Partition, Batch | None]) -> None:
         (partition, batch), name = item, item[0].name
@@ -91,7 +92,8 @@ def load(
             checkpoint.commit(state={f"done:{name}": "1"})
             progress.done.add(name)
             return
-        rows, where = progress.rows[name] + batch.rows, [batch.position, batch.score_order]
+        rows, where = progress.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
+        where = where if batch.pushed else where[:2]
         rejected, part = progress.rejected[name] + batch.rejected, partition.part
         state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
         state |= {f"rejected:{name}": rejected} if rejected else {}
@@ -101,9 +103,9 @@ def load(
         advance(batch.rows if part.name == part.table else 0)
 
     def read(partition: Partition) -> None:
-        position, score_order = progress.position[partition.name] or (None, None)
+        position, score_order, *pushed = progress.position[partition.name] or (None, None)
         part = partition.part
-        encoder = Encoder(part, prefix, score_order)
+        encoder = Encoder(part, prefix, score_order, guard=guard, pushed=pushed[0] if pushed else NOBODY)
 
         def take(rows: bytes) -> None:
             columns = copytext.columns(rows, len(part.columns))

@@ -3,11 +3,10 @@
 import contextlib
 from typing import Any
 
-from helpers import resp
+from helpers import cluster, resp
 from helpers.rss import peak_rss_mb
-from helpers.transfer import estimation, followable, rehearsal, slot, target
+from helpers.transfer import estimation, followable, rehearsal, slot, slotted, target
 from helpers.transfer.attempt import crew_of
-from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.loading import Progress
 from helpers.transfer.refusals import refuse
 from helpers.transfer.rejects import Rejects
@@ -20,12 +19,14 @@ def plan(run: Run) -> dict[str, Any]:
 
     The sample behind the estimates is written and taken away in one transaction: nobody sees it.
     """
-    with Source(run.source_url) as source, contextlib.closing(resp.Connection(run.target_url)) as connection:
-        fitness = target.inspect(connection)
+    with Source(run.source_url) as source, contextlib.closing(cluster.connect(run.target_url)) as connection:
+        if run.follow:
+            cluster.refuse(connection, "--follow")
+        fitness = target.inspect(connection, run.prefix)
         rehearsal.rehearse(connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
         if run.follow:
             followable.refuse(source)
-        checkpoint = Checkpoint(connection, run.prefix)
+        checkpoint = slotted.checkpoint(connection, run.prefix)
         refuse(run, source, connection, checkpoint)
         state = checkpoint.read()
         loads = run.anew or state.get("status") != "complete"
@@ -61,5 +62,5 @@ def plan(run: Run) -> dict[str, Any]:
 def _removed(run: Run, connection: resp.Connection, recorded: bool) -> int:
     """How many keys would be removed before the load."""
     if run.flushdb:
-        return int(connection.call("DBSIZE"))
+        return target.size(connection)
     return target.count(connection, run.prefix).total() if run.anew and recorded else 0

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from helpers import model, resp
 from helpers.errors import HelpersError
-from helpers.transfer import holder
-from helpers.transfer.checkpoint import FORMAT, LEASE_MS, Checkpoint
+from helpers.transfer import holder, slotted
+from helpers.transfer.checkpoint import FORMAT, LEASE_MS
 from helpers.transfer.differences import show
 from helpers.transfer.rejects import Rejects
 
@@ -28,7 +28,7 @@ def counts(rows: Mapping[str, int], rejects: Rejects) -> dict[str, str]:
 def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:
     """What the migration recorded, when it is finished and no other is under way; refuses otherwise."""
     where = f"redis at {connection.address}"
-    checkpoint = Checkpoint(connection, prefix)
+    checkpoint = slotted.checkpoint(connection, prefix)
     state = checkpoint.read()
     if not state:
         raise HelpersError(

@@ -47,8 +47,9 @@ def refuse_state(run: Run, source: Source, connection: resp.Connection, state: M
         return
     where = f"redis at {connection.address}"
     if state.get("format") != FORMAT:
+        key = model.state_key(run.prefix, clustered=connection.clustered)
         raise HelpersError(
-            f"{where}: {model.state_key(run.prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; "
+            f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"
         )
     if state.get(slot.SLOT) and not run.follow and state.get("source") == source.identity:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import hiredis
 
 from helpers import model, resp, text
+from helpers.cluster import Cluster
 from helpers.errors import HelpersError
 from helpers.resp import encode
 
@@ -65,21 +66,50 @@ FOLLOWING: Mapping[str, tuple[Command, ...]] = {
     "hash": (),
 }
 """What the script of ``follow`` runs besides."""
+IN_CLUSTER: tuple[Command, ...] = (
+    ("EVAL", "return 1", 0),
+    ("EVALSHA", "0" * 40, 0),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("CLUSTER", "SLOTS"),
+    ("CLUSTER", "NODES"),
+    ("CLIENT", "SETNAME", "x"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "ID", 1),
+    ("ROLE",),
+    ("ASKING",),
+)
+"""What each node of a cluster is asked besides."""
+SEARCHED = 1000
+"""How many numbers are tried to find a key that belongs to a node."""
 AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD")
 """Commands that a migration runs, but not in a transaction."""
 
 
-def commands(prefix: str, *, flushdb: bool = False, follow: bool = False) -> list[Command]:
-    """What a migration may run in a transaction, each command on a key of each kind that it touches."""
-    found = [(model.state_key(prefix), ON_STATE), (model.lease_key(prefix), ON_LEASE)]
-    found.append((model.claim_key("users", prefix), ON_CLAIM))
+def commands(
+    prefix: str,
+    *,
+    flushdb: bool = False,
+    follow: bool = False,
+    clustered: bool = False,
+    key_of: Callable[[str], str] | None = None,
+) -> list[Command]:
+    """What a migration may run in a transaction, each command on a key of each kind that it touches.
+
+    Args:
+        key_of: gives a key of a kind; by default that of the row 1.
+    """
+    state, lease = (name(prefix, clustered=clustered) for name in (model.state_key, model.lease_key))
+    claim = model.claim_key(CLAIMED, prefix, clustered=clustered)
+    found = [(state, ON_STATE), (lease, ON_LEASE), (claim, ON_CLAIM)]
     for kind in model.KINDS:
         more = FOLLOWING[model.TYPES[kind]] if follow else ()
-        found.append((KEY_OF[kind](1, prefix), (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
+        key = key_of(kind) if key_of else KEY_OF[kind](1, prefix)
+        found.append((key, (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
     once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
     once += [("FLUSHDB",)] if flushdb else []
     once += [("EVAL", "return 1", 0), ("HDEL", model.state_key(prefix), "f")] if follow else []
+    once += IN_CLUSTER if clustered else ()
     return [*once, *on_keys]
 
 
@@ -91,16 +121,34 @@ def rehearse(
     Raises:
         HelpersError: it would; all missing rights are in one line, with the command that gives them.
     """
+    if isinstance(connection, Cluster):
+        for node in connection.masters():
+            _rehearse(node, prefix, flushdb, of=connection)
+    else:
+        _rehearse(connection, prefix, flushdb, follow)
+
+
+def _rehearse(
+    connection: resp.Connection, prefix: str, flushdb: bool, follow: bool = False, of: Cluster | None = None
+) -> None:
+    """Rehearse on one server; of a cluster on a node, with keys of which it has the slots, where it has."""
+
+    def key_of(kind: str) -> str:
+        names = (KEY_OF[kind](number, prefix) for number in range(1, SEARCHED))
+        return next((key for key in names if of is None or of.owns(connection, key)), KEY_OF[kind](1, prefix))
+
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (model.lease_key(prefix), model.claim_key("users", prefix))
-    lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)]
-    _try(connection, [*lease, ("MULTI",), *commands(prefix, flushdb=flushdb, follow=follow), ("DISCARD",)])
+    watched = (model.lease_key(prefix), model.claim_key(CLAIMED, prefix))
+    lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if of is None else []
+    sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=of is not None, key_of=key_of)
+    _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])
 
 
 def _try(connection: resp.Connection, sent: list[Command]) -> None:
     replies = resp.parse(connection.exchange(b"".join(encode(*words) for words in sent)))
     errors = [(w, r) for w, r in zip(sent, replies, strict=True) if isinstance(r, hiredis.ReplyError)]
+    errors = [(words, error) for words, error in errors if not str(error).startswith(("MOVED ", "ASK "))]
     denied = [(words, "run the" in str(error)) for words, error in errors if "NOPERM" in str(error)]
     if denied:
         names = list(dict.fromkeys(str(words[0]) for words, of_command in denied if of_command))

@@ -61,6 +61,8 @@ def look(
                 if key not in seen:  # SCAN may give a key twice
                     seen.add(key)
                     held = connection.call("TYPE", key)
+                    if held == b"none":  # gone since; or left behind on a node that its slot has left
+                        continue
                     inspector.note(key, None, None, held, "extra key", encode("UNLINK", key))
         inspector.mend()
 

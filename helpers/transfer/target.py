@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from helpers import model, resp
 from helpers.errors import HelpersError
@@ -14,7 +14,7 @@ SCAN_COUNT = 5000
 @dataclass(frozen=True)
 class Fitness:
     """What INFO says of a target: version, memory in bytes (0: no limit), eviction policy, append-only
-    file.
+    file; of a cluster that of the node with the least room, its address, and its share of the keys.
     """
 
     version: str
@@ -22,6 +22,9 @@ class Fitness:
     limit_bytes: int
     policy: str
     append_only: bool
+    where: str = ""
+    share: float = 1.0
+    others: "tuple[Fitness, ...]" = ()
 
     @property
     def free_bytes(self) -> int:
@@ -40,15 +43,29 @@ class Fitness:
             )
         if not self.append_only:
             found.append("appendonly is no: what was written since the last snapshot is lost with the server")
-        return found
+        if self.where:
+            found = [f"redis at {self.where}: {one}" for one in found]
+        return found + [one for other in self.others for one in other.warnings]
 
 
-def inspect(connection: resp.Connection) -> Fitness:
+def inspect(connection: resp.Connection, prefix: str) -> Fitness:
     """Whether the target can be written to at all.
 
     Raises:
-        HelpersError: it is a read-only replica, a cluster, or too old.
+        HelpersError: it is a read-only replica, or too old; of a cluster, a master is.
     """
+    if not connection.clustered:
+        return _inspect(connection)
+    found = [
+        replace(_inspect(node), where=node.address, share=connection.share(node, prefix))
+        for node in connection.masters()
+    ]
+    limited = [one for one in found if one.limit_bytes and one.share]
+    tightest = min(limited or found, key=lambda one: one.free_bytes / (one.share or 1))
+    return replace(tightest, others=tuple(one for one in found if one is not tightest))
+
+
+def _inspect(connection: resp.Connection) -> Fitness:
     text = connection.call("INFO").decode("utf-8", "replace")
     info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     where = f"redis at {connection.address}"
@@ -57,10 +74,6 @@ def inspect(connection: resp.Connection) -> Fitness:
         raise HelpersError(
             f"{where}: this is a {kind} replica, which keeps only what its primary sends; "
             "give the URL of its primary"
-        )
-    if info.get("cluster_enabled") == "1":
-        raise HelpersError(
-            f"{where}: this is a Redis Cluster, where one transaction cannot hold a batch; use one node"
         )
     version = info.get("redis_version", "0")
     if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
@@ -77,16 +90,36 @@ def inspect(connection: resp.Connection) -> Fitness:
 def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
     """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
     one.
+
+    The masters of a cluster are scanned one after the other. A key that moves from one that was not scanned
+    yet to one that was is not seen: where slots moved meanwhile, all are scanned once more, so that a key
+    which moves once is seen in any case.
     """
+    before = connection.layout()
+    yield from _scan_all(connection, prefix)
+    if not steady(connection, before):
+        yield from _scan_all(connection, prefix)
+
+
+def _scan_all(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
     pattern, glob = model.key_pattern(prefix), model.glob(prefix)
-    cursor: bytes = b"0"
-    while True:
-        cursor, keys = connection.call("SCAN", cursor, "MATCH", glob, "COUNT", SCAN_COUNT)
-        found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
-        if found:
-            yield found
-        if cursor == b"0":
-            return
+    for node in connection.masters():
+        cursor: bytes | None = None
+        while cursor != b"0":
+            cursor, keys = node.call("SCAN", cursor or b"0", "MATCH", glob, "COUNT", SCAN_COUNT)
+            found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
+            if found:
+                yield found
+
+
+def steady(connection: resp.Connection, before: tuple[str, ...]) -> bool:
+    """Whether no key has moved between nodes since the layout was as it was before."""
+    return connection.layout() == before and not any("[" in one.partition(" ")[2] for one in before)
+
+
+def size(connection: resp.Connection) -> int:
+    """How many keys of any kind the database holds; of a cluster, its masters."""
+    return sum(node.call("DBSIZE") for node in connection.masters())
 
 
 def count(connection: resp.Connection, prefix: str) -> Counter[str]:
@@ -99,8 +132,10 @@ def count(connection: resp.Connection, prefix: str) -> Counter[str]:
 
 def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
     """Whether so many keys, and those of the bookkeeping, are all that the database holds."""
-    own = connection.call("EXISTS", model.state_key(prefix), model.lease_key(prefix))
-    return bool(connection.call("DBSIZE") == keys + own)
+    before, clustered = connection.layout(), connection.clustered
+    names = (model.state_key(prefix, clustered=clustered), model.lease_key(prefix, clustered=clustered))
+    own = connection.call("EXISTS", *names)
+    return size(connection) == keys + own and steady(connection, before)
 
 
 def remove(connection: resp.Connection, prefix: str, commit: Callable[[bytes, int], object]) -> int:
@@ -113,6 +148,9 @@ def remove(connection: resp.Connection, prefix: str, commit: Callable[[bytes, in
     """
     removed = 0
     for found in scan(connection, prefix):
-        commit(encode("UNLINK", *(key for _, key in found)), 1)
+        if connection.clustered:  # one command cannot take keys of several slots
+            commit(b"".join(encode("UNLINK", key) for _, key in found), len(found))
+        else:
+            commit(encode("UNLINK", *(key for _, key in found)), 1)
         removed += len(found)
     return removed

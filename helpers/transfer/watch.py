@@ -22,11 +22,12 @@ class Watch:
         warning: why nothing will be told (rights, or a server that cannot), or None.
     """
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, prefix: str, *, clustered: bool = False) -> None:
         self.address = settings.address(url)
         self.warning: str | None = None
         self._pattern = model.key_pattern(prefix)
-        self._own = {model.state_key(prefix).encode(), model.lease_key(prefix).encode()}
+        names = (model.state_key, model.lease_key)
+        self._own = {name(prefix, clustered=clustered).encode() for name in names}
         self._written: list[bytes] = []
         self._reader = hiredis.Reader()
         self._client = connections.redis(url, protocol=3, socket_timeout=settings.SILENCE_S)
@@ -94,3 +95,33 @@ class Watch:
             ours = key in self._own or self._pattern.fullmatch(key)
             if ours and len(self._written) < 3 and key not in self._written:
                 self._written.append(key)
+
+
+class Watches:
+    """A ``Watch`` on each server that holds keys: of a cluster, its masters. A slot that moves counts as
+    written to.
+    """
+
+    def __init__(self, connection: resp.Connection, prefix: str) -> None:
+        self._all: list[Watch] = []
+        try:
+            for node in connection.masters():
+                self._all.append(Watch(node.url, prefix, clustered=connection.clustered))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def warning(self) -> str | None:
+        """Why one of them will not be told anything, or None."""
+        return next((one.warning for one in self._all if one.warning), None)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for one in self._all:
+            one.close()
+
+    def look(self) -> None:
+        """Return if nothing was written since the watch began; see ``Watch.look``."""
+        for one in self._all:
+            one.look()

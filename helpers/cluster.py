@@ -1,0 +1,420 @@
+"""A Redis Cluster, spoken to as if it were one server: each command goes to the node that has its slot.
+
+``Cluster`` has the interface of ``resp.Connection``. It takes a stream of commands apart, sends each node
+its own as one write, all nodes at the same time, and gives the replies back in the order of the commands.
+
+What a node refuses because a key is elsewhere or no longer there (MOVED, ASK), or because it cannot answer
+now (TRYAGAIN, CLUSTERDOWN, LOADING), it has not executed: that command is sent again, and nothing else is.
+So that this changes no order, a command on a key waits for the replies to the writes before it on the same
+key. A connection that breaks is never opened again here: what became of its commands is not known, and a
+replica that takes over may lack what its master had acknowledged. Then everything is given up (``Lost``),
+and the caller begins anew and compares.
+
+Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (redirection, failover).
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+
+from helpers import resp, slots
+from helpers.errors import HelpersError
+from helpers.resp import encode
+
+WAIT_S = 10.0
+"""How long a command is sent again that no node executes; less than the lease of a migration lasts."""
+PAUSE_S = 0.05
+WAITS = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
+NOT_EXECUTED = ("MOVED", "ASK", "NOSCRIPT", *WAITS)
+ASKING = encode("ASKING")
+_known: dict[str, list[str]] = {}
+"""The nodes that a cluster had when it was last asked, by the URL that led to it: one may be gone."""
+
+
+def connect(url: str) -> resp.Connection:
+    """A connection to the server of a URL, or to all masters of the cluster that it belongs to.
+
+    Raises:
+        resp.Lost: it cannot be reached, nor, of a cluster that was reached before, any other node.
+        HelpersError: it refuses.
+    """
+    try:
+        first = resp.Connection(url)
+    except resp.Lost as error:
+        first = _another(url, error)
+    try:
+        return Cluster(url, first) if _is_cluster(first) else first
+    except BaseException:
+        first.close()
+        raise
+
+
+def single(url: str, doing: str) -> resp.Connection:
+    """A connection to a server that belongs to no cluster.
+
+    Raises:
+        HelpersError: it cannot be reached, refuses, or belongs to a cluster.
+    """
+    connection = connect(url)
+    try:
+        refuse(connection, doing)
+    except HelpersError:
+        connection.close()
+        raise
+    return connection
+
+
+def refuse(connection: resp.Connection, doing: str) -> None:
+    """Stop when the connection leads to a cluster.
+
+    Raises:
+        HelpersError: it does.
+    """
+    if connection.clustered:
+        raise HelpersError(
+            f"redis at {connection.address}: this is a Redis Cluster, and {doing} needs one transaction over "
+            "keys of several slots, which no cluster has; give a single Redis, or leave that out"
+        )
+
+
+def _another(url: str, lost: resp.Lost) -> resp.Connection:
+    """A connection to another node than that of the URL; raises what that raised when there is none."""
+    for address in _known.get(url, ()):
+        try:
+            return resp.Connection(_at(url, address))
+        except resp.Lost:
+            continue
+    raise lost
+
+
+def _is_cluster(connection: resp.Connection) -> bool:
+    try:
+        told = connection.call("HELLO")  # any user may, and it changes nothing
+    except resp.Refused as error:
+        if error.code == "NOPERM" or "unknown command" in str(error):  # a proxy, which is one server to us
+            return False
+        raise
+    return dict(zip(told[::2], told[1::2], strict=False)).get(b"mode") == b"cluster"
+
+
+def _at(url: str, address: str) -> str:
+    """The URL with the host and port of another node."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}{address}").geturl()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass
+class _Unit:
+    """One command, or a transaction: what is sent, to the node of which slot, and how many replies come."""
+
+    slot: int
+    packed: bytes
+    replies: int = 1
+
+
+class Cluster(resp.Connection):
+    """The masters of a cluster as one connection.
+
+    Attributes:
+        met: how often each redirection or wait was met, by the first word of the reply.
+        entered: called when a node was connected to after the first ones, before anything is sent to it.
+    """
+
+    clustered = True
+
+    def __init__(self, url: str, first: resp.Connection) -> None:
+        self.url, self.address = url, first.address
+        self.met: Counter[str] = Counter()
+        self.entered: Callable[[resp.Connection], None] | None = None
+        self._user = first.user
+        self._nodes: dict[str, resp.Connection] = {}
+        self._owners: list[str] = []
+        self._scripts: list[str] = []
+        self._said: dict[str, str] = {}
+        try:
+            self._learn(first)
+            if first.address in self._owners:
+                self._nodes[first.address] = first
+            self.masters()
+            if first.address not in self._owners:  # a replica, or a master by another name
+                first.close()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- what a connection is
+
+    @property
+    def user(self) -> str:
+        """The name of the ACL user."""
+        return self._user
+
+    def close(self) -> None:
+        """Close all connections."""
+        for node in list(self._nodes.values()):
+            node.close()
+
+    def exchange(self, *commands: bytes) -> bytes:
+        """The replies to some commands, each of which is on a key, in RESP; a status comes as a string.
+
+        Raises:
+            Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
+        """
+        return b"".join(map(_packed, self._replies(b"".join(commands))))
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply: one line with the node that gave it and the remedy."""
+        node = self._nodes.get(self._said.get(str(error), ""))
+        return node.refused(error, doing) if node else super().refused(error, doing)
+
+    # -- what a cluster is besides
+
+    def masters(self) -> list[resp.Connection]:
+        """A connection to each master that has slots."""
+        return [self._node(address) for address in sorted(set(self._owners))]
+
+    def share(self, node: resp.Connection, prefix: str) -> float:
+        """Which part of the keys under a prefix goes to one of the masters: that of the slots it has."""
+        if slots.tagged(prefix):
+            return float(self._owners[slots.slot(prefix.encode())] == node.address)
+        return self._owners.count(node.address) / slots.SLOTS
+
+    def owns(self, node: resp.Connection, key: str) -> bool:
+        """Whether a key belongs to a node."""
+        return self._owners[slots.slot(key.encode())] == node.address
+
+    def layout(self) -> tuple[str, ...]:
+        """Of each master its slots, and in brackets those that go or come now; asked anew."""
+        return tuple(" ".join(_myself(node)) for node in self.masters())
+
+    def check(self) -> None:
+        """Return if every node that was spoken to is still there and a master.
+
+        Raises:
+            Lost: one is not: what it acknowledged may be lost.
+        """
+        for node in list(self._nodes.values()):
+            self._check(node)
+
+    def everywhere(self) -> list[resp.Connection]:
+        """A connection to every node that can be reached, replicas too, to be closed by ``done``.
+
+        Raises:
+            Lost: a master with slots cannot be reached.
+        """
+        found = {node.address: node for node in self.masters()}
+        told = self._any().call("CLUSTER", "NODES").decode()
+        for line in told.splitlines():
+            place, flags = line.split(" ")[1:3]
+            address = place.partition("@")[0].partition(",")[0]
+            if address in found or address.startswith(":") or "noaddr" in flags or "fail" in flags.split(","):
+                continue
+            try:
+                found[address] = self._nodes.get(address) or resp.Connection(_at(self.url, address))
+            except resp.Lost:  # a replica that is down: nobody writes through it
+                continue
+        return list(found.values())
+
+    def done(self, nodes: Iterable[resp.Connection]) -> None:
+        """Close those of some nodes that are not spoken to otherwise."""
+        for node in nodes:
+            if self._nodes.get(node.address) is not node:
+                node.close()
+
+    def script(self, text: str) -> bytes:
+        """The name of a script for EVALSHA, on every node."""
+        name = b""
+        for node in list(self._nodes.values()):
+            name = node.call("SCRIPT", "LOAD", text)
+        if text not in self._scripts:
+            self._scripts.append(text)
+        return name
+
+    # -- the nodes
+
+    def _any(self) -> resp.Connection:
+        return next(iter(self._nodes.values()))
+
+    def _learn(self, node: resp.Connection) -> None:
+        """Ask a node which slot is where.
+
+        Raises:
+            Lost: some slots have no node.
+        """
+        owners, known = [""] * slots.SLOTS, []
+        host = (urlsplit(_at(self.url, node.address)).hostname or "").encode()
+        for first, last, *nodes in node.call("CLUSTER", "SLOTS"):
+            places = [_address((one[0] or host).decode(), one[1]) for one in nodes]  # the first is the master
+            owners[first : last + 1] = [places[0]] * (last + 1 - first)
+            known += places
+        if "" in owners:
+            raise resp.Lost(
+                f"redis at {self.address}: {owners.count('')} of the cluster's {slots.SLOTS} slots have no "
+                "node; wait until it is whole (`CLUSTER INFO`), then the same command goes on"
+            )
+        self._owners = owners
+        _known[self.url] = list(dict.fromkeys(known))
+
+    def _node(self, address: str) -> resp.Connection:
+        """The connection to a node, opened where it is the first time."""
+        if address not in self._nodes:
+            node = resp.Connection(_at(self.url, address))
+            for text in self._scripts:
+                node.call("SCRIPT", "LOAD", text)
+            self._nodes[address] = node
+            if self.entered is not None:
+                self.entered(node)
+        return self._nodes[address]
+
+    def _check(self, node: resp.Connection) -> None:
+        if node.call("ROLE")[0] != b"master":
+            raise resp.Lost(
+                f"redis at {node.address}: it is a master no more, so that what it acknowledged last may "
+                "be lost; the same command goes on, and compares all"
+            )
+
+    # -- commands and replies
+
+    def _replies(self, stream: bytes) -> list[Any]:
+        """The parsed replies to a stream of commands, in order."""
+        self._said.clear()
+        units, rounds = _taken_apart(stream)
+        replies: list[list[Any]] = [[] for _ in units]
+        for number in range(max(rounds, default=-1) + 1):
+            self._round([i for i, at in enumerate(rounds) if at == number], units, replies)
+        return [reply for some in replies for reply in some]
+
+    def _round(self, pending: list[int], units: Sequence[_Unit], replies: list[list[Any]]) -> None:
+        """Send some units, and again those that were not executed, until all are."""
+        asked: dict[int, str] = {}
+        deadline = time.monotonic() + WAIT_S
+        passes = 0
+        while pending:
+            groups: defaultdict[str, list[int]] = defaultdict(list)
+            for i in pending:
+                groups[asked.get(i) or self._owners[units[i].slot]].append(i)
+            # All are connected to before the first is sent to: each may have to be allowed to write first.
+            nodes = {address: self._node(address) for address in groups}
+            for address, some in groups.items():
+                nodes[address].send(
+                    *(ASKING + units[i].packed if i in asked else units[i].packed for i in some)
+                )
+            came = {address: resp.parse(nodes[address].receive()) for address in groups}
+            pending, before, asked = [], asked, {}
+            moved: list[str] = []
+            unknown: set[str] = set()
+            paused = passes > 3
+            for address, some in groups.items():
+                at, answers = 0, came[address]
+                if not before and len(answers) == len(some) and hiredis.ReplyError not in map(type, answers):
+                    for i, answer in zip(some, answers, strict=True):
+                        replies[i] = [answer]
+                    continue
+                for i in some:
+                    at += i in before
+                    found = answers[at : at + units[i].replies]
+                    at += units[i].replies
+                    error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
+                    code = str(error).split(" ", 1)[0]
+                    if code not in NOT_EXECUTED:
+                        replies[i] = found
+                        if error is not None:
+                            self._said[str(error)] = address
+                        continue
+                    self.met[code] += 1
+                    if time.monotonic() > deadline:
+                        raise resp.Lost(
+                            f"redis at {address}: {error}; wait until the cluster is whole (`CLUSTER INFO`), "
+                            "then the same command goes on"
+                        )
+                    pending.append(i)
+                    if code == "ASK":
+                        asked[i] = self._place(str(error), address)
+                    elif code == "MOVED":
+                        self._owners[units[i].slot] = self._place(str(error), address)
+                        moved.append(address)
+                    elif code == "NOSCRIPT":
+                        unknown.add(address)
+                    else:
+                        paused = True
+            for address in unknown:
+                for text in self._scripts:
+                    nodes[address].call("SCRIPT", "LOAD", text)
+            for address in dict.fromkeys(moved):
+                self._check(nodes[address])  # it gave the slot away; or it lost it, with what was in it
+            if paused:
+                time.sleep(PAUSE_S)
+            if moved and passes % 4 == 3:  # they do not agree yet, or many slots have moved
+                self._learn(nodes[moved[-1]])
+            pending.sort()
+            passes += 1
+
+    def _place(self, error: str, answered: str) -> str:
+        """The node that MOVED or ASK names: without a host it is that of the node that answered."""
+        host, _, port = error.split(" ")[2].rpartition(":")
+        return _address(host.strip("[]"), int(port)) if host else f"{answered.rpartition(':')[0]}:{port}"
+
+
+def _taken_apart(stream: bytes) -> tuple[list[_Unit], list[int]]:
+    """The units of a stream, and in which round each is sent: after the writes before it on the same key."""
+    units: list[_Unit] = []
+    rounds: list[int] = []
+    writes: dict[bytes, int] = {}
+    transaction: list[list[bytes]] = []
+    for words in resp.parse(stream):
+        if transaction or words[0] == b"MULTI":
+            transaction.append(words)
+            if words[0] in (b"EXEC", b"DISCARD"):
+                keys = [key for inner in transaction if (key := slots.key_of(inner)) is not None]
+                packed = b"".join(map(_pack, transaction))
+                units.append(_Unit(slots.slot(keys[0]), packed, len(transaction)))
+                rounds.append(max((writes.get(key, 0) for key in keys), default=0))
+                writes.update(dict.fromkeys(keys, rounds[-1] + 1))
+                transaction = []
+            continue
+        key = slots.key_of(words)
+        if key is None:
+            raise ValueError(f"{words[0].decode()} outside of a transaction")
+        units.append(_Unit(slots.slot(key), _pack(words)))
+        at = writes.get(key, 0)
+        rounds.append(at)
+        if words[0] not in slots.READS:
+            writes[key] = at + 1
+    return units, rounds
+
+
+def _pack(words: Sequence[bytes]) -> bytes:
+    """A command in RESP, which is also how an array of strings is answered; in C."""
+    return bytes(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
+
+
+def _packed(reply: Any) -> bytes:
+    """A reply in RESP again."""
+    if isinstance(reply, int):
+        return b":%d\r\n" % reply
+    if isinstance(reply, bytes):
+        return resp.bulk(reply)
+    if reply is None:
+        return b"$-1\r\n"
+    if isinstance(reply, hiredis.ReplyError):
+        return b"-%b\r\n" % str(reply).encode()
+    if set(map(type, reply)) <= {bytes}:
+        return _pack(reply)
+    return b"*%d\r\n%b" % (len(reply), b"".join(map(_packed, reply)))
+
+
+def _myself(node: resp.Connection) -> list[str]:
+    """The slots of a node, as it tells them itself; in brackets those that go or come now."""
+    lines = node.call("CLUSTER", "NODES").decode().splitlines()
+    (mine,) = (line.split(" ") for line in lines if "myself" in line.split(" ")[2].split(","))
+    return [node.address, *mine[8:]]
