@@ -151,7 +151,7 @@ def _try(connection: resp.Connection, sent: list[Command]) -> None:
     errors = [(words, error) for words, error in errors if not str(error).startswith(("MOVED ", "ASK "))]
     denied = [(words, "run the" in str(error)) for words, error in errors if "NOPERM" in str(error)]
     if denied:
-        names = list(dict.fromkeys(str(words[0]) for words, of_command in denied if of_command))
+        names = list(dict.fromkeys(right(words) for words, of_command in denied if of_command))
         keys = list(dict.fromkeys(str(words[1]) for words, of_command in denied if not of_command))
         lacks = [f"may not run {text.join(names)}"] if names else []
         lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
@@ -162,6 +162,11 @@ def _try(connection: resp.Connection, sent: list[Command]) -> None:
         )
     for _, error in errors:
         raise connection.refused(error)
+
+
+def right(words: Command) -> str:
+    """The right that a command needs, as ACL names it."""
+    return f"{words[0]}|{words[1]}" if words[0] in ("CLIENT", "CLUSTER", "SCRIPT") else str(words[0])
 
 
 def _pattern(key: str) -> str:

@@ -1,0 +1,361 @@
+"""Movers that are killed or paused, masters that are lost, slots that move: the same command goes on."""
+
+import contextlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from clustered import empty, held
+from migrating import dump, migrate, run_sql
+
+from helpers import cluster, connections, population, resp, verification
+from helpers.errors import HelpersError
+from helpers.servers.redis_cluster import Cluster
+from helpers.servers.redis_cluster import cluster as throw_away
+from helpers.servers.redis_nodes import until
+from helpers.transfer import slotted, target
+from helpers.transfer.checkpoint import LeaseLost
+
+STATE = "migration:{state}"
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Cluster]:
+    with throw_away(3) as made:
+        yield made
+
+
+@pytest.fixture
+def nodes(whole: Cluster) -> Cluster:
+    empty(whole)
+    return whole
+
+
+@pytest.fixture
+def many(postgres_url: str) -> str:
+    """The URL of a source whose load takes a second or two in small batches."""
+    population.populate(postgres_url, users=60, products=30, activities=9_000, orders=1_500, progress=False)
+    return postgres_url
+
+
+def mover(source: str, url: str, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "helpers", "migrate", "--source", source, "--target", url, *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def state(nodes: Cluster) -> dict[str, str]:
+    with nodes.client() as client:
+        found: dict[str, str] = client.hgetall(STATE)
+    return found
+
+
+def when(met: Callable[[], Any], patience_s: float = 20) -> None:
+    deadline = time.monotonic() + patience_s
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def lengths(nodes: Cluster) -> dict[str, int]:
+    with nodes.client() as client:
+        keys = [key for key in client.scan_iter("user:*:activities", count=1000)]
+        return {key: client.llen(key) for key in keys}
+
+
+@pytest.fixture
+def met(monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
+    """What all connections to clusters met together."""
+    found: Counter[str] = Counter()
+    begin = cluster.Cluster.__init__
+
+    def counted(self: cluster.Cluster, url: str, first: resp.Connection) -> None:
+        begin(self, url, first)
+        self.met = found
+
+    monkeypatch.setattr(cluster.Cluster, "__init__", counted)
+    return found
+
+
+def test_killed_at_random_moments(many: str, redis_url: str, nodes: Cluster) -> None:
+    migrate(many, redis_url)
+    wanted = dump(redis_url)
+    chance = random.Random(5)
+    kills = 0
+    for _ in range(7):
+        before = state(nodes)
+        with mover(many, nodes.urls[0], "--batch-rows", "60", "--no-verify") as process:
+            when(lambda: process.poll() is not None or state(nodes) != before)  # noqa: B023
+            time.sleep(chance.uniform(0, 0.1))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+        for key, length in lengths(nodes).items():
+            assert length <= len(wanted[key.encode()]), key
+    assert kills >= 5
+    result = migrate(many, nodes.urls[0], batch_rows=60)
+    assert (result["status"], result["differences"]) == ("verified", 0)
+    assert held(nodes) == wanted
+
+
+@pytest.mark.parametrize("rows", [7, 45])
+def test_a_batch_that_was_written_but_not_recorded_is_not_doubled(
+    source: str, redis_url: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """The mover dies between the answers of the nodes and the checkpoint; batches are cut elsewhere then."""
+
+    class Stop(Exception):
+        pass
+
+    run_sql(source, "UPDATE activities SET user_id = 1 WHERE activity_id < 25")
+    migrate(source, redis_url)
+    call = cluster.Cluster.call
+
+    def dies(self: cluster.Cluster, *words: Any) -> Any:
+        if slotted.COMMIT in words and "position:activities" in words:
+            raise Stop
+        return call(self, *words)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster.Cluster, "call", dies)
+            with pytest.raises(Stop):
+                migrate(source, nodes.urls[0], batch_rows=rows)
+        with nodes.client() as client:
+            client.delete(f"{STATE}:lease")
+            assert client.exists("user:1:activities")
+        for key, length in lengths(nodes).items():
+            assert length <= len(dump(redis_url)[key.encode()])
+    result = migrate(source, nodes.urls[0], batch_rows=4)
+    assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
+    assert held(nodes) == dump(redis_url)
+
+
+@contextlib.contextmanager
+def moving(nodes: Cluster, begins: Callable[[], Any]) -> Iterator[None]:
+    """Slots go from node to node, from a moment on until the end; then they go back."""
+    end, failed = threading.Event(), []
+    before = [nodes.slots(node)[0] for node in nodes.nodes]
+
+    def move() -> None:
+        try:
+            when(begins)
+            while not end.is_set():
+                for i, part in enumerate(before):
+                    giver, taker = nodes.nodes[i], nodes.nodes[(i + 1) % 3]
+                    for slots in (range(part[k], part[k] + 200) for k in (0, 400, 800)):
+                        nodes.move(slots, giver, taker, lambda what: time.sleep(0.05))
+                        nodes.move(slots, taker, giver, lambda what: None)
+                        if end.is_set():
+                            return
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+    assert not failed
+    nodes.settle()
+
+
+def test_slots_that_move_during_the_load(
+    many: str, redis_url: str, nodes: Cluster, met: "Counter[str]"
+) -> None:
+    migrate(many, redis_url)
+    with moving(nodes, lambda: "rows:users" in state(nodes)):
+        result = migrate(many, nodes.urls[0], batch_rows=60)
+        assert (result["status"], result["rows_loaded_now"]) == ("verified", 10_590)
+    assert met["ASK"] > 0 and met["MOVED"] > 0, met
+    assert held(nodes) == dump(redis_url)
+
+
+def test_slots_that_move_while_it_is_verified(
+    many: str, nodes: Cluster, met: "Counter[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An extra key is found, and only it, while keys are under way; so is what is removed."""
+    url = nodes.urls[0]
+    migrate(many, url, verify=False)
+    monkeypatch.setattr(target, "SCAN_COUNT", 50)
+    with nodes.client() as client:
+        client.hset("order:99999", "quantity", 1)
+    exchange = cluster.Cluster.exchange
+
+    def slow(self: cluster.Cluster, *commands: bytes) -> bytes:
+        time.sleep(0.1)
+        return exchange(self, *commands)
+
+    monkeypatch.setattr(cluster.Cluster, "exchange", slow)
+    with moving(nodes, lambda: True):
+        deadline = time.monotonic() + 20
+        while not (met["ASK"] and met["MOVED"]) and time.monotonic() < deadline:
+            found = verification.verify(many, url, progress=False)
+            assert found["by_problem"] == {"extra key": 1}, found["examples"]
+        assert met["ASK"] > 0 and met["MOVED"] > 0, met
+        assert migrate(many, url)["caught_up"] == {"extra key": 1}
+    assert verification.verify(many, url, progress=False)["differences"] == 0
+
+
+def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
+    """Not over the connections it has, nor over one that it opens later."""
+    url = nodes.urls[0]
+    migrate(source, url)
+    slow, other = (slotted.checkpoint(cluster.connect(url), "") for _ in range(2))
+    slow.acquire()
+    writes = b"".join(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(1, 7))
+    late = cluster.connect(nodes.urls[1])  # as one that has just come, before it is named
+    with nodes.client() as client:
+        client.delete(slow.lease.decode())  # its time is over
+    other.acquire()
+    before = held(nodes, b"\0")
+    with pytest.raises((LeaseLost, resp.Lost)):
+        slow.commit(writes, 6)
+    assert held(nodes, b"\0").keys() == before.keys()
+    assert held(nodes) == {key: value for key, value in before.items() if b"migration:" not in key}
+    assert isinstance(late, cluster.Cluster)
+    slow.connection = late
+    with pytest.raises(LeaseLost):
+        slow._enter_and_look(late.masters()[0])
+    assert other.commit(resp.encode("HSET", "user:1", "email", "new"), 1) == [0]
+    other.release()
+    for connection in (late, other.connection):
+        connection.close()
+
+
+def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Cluster) -> None:
+    with mover(many, nodes.urls[0], "--batch-rows", "20") as slow:
+        when(lambda: "rows:activities" in state(nodes))
+        slow.send_signal(signal.SIGSTOP)
+        with nodes.client() as client:
+            client.delete(f"{STATE}:lease")  # its time is over
+        connection = cluster.connect(nodes.urls[1])
+        other = slotted.checkpoint(connection, "")
+        other.acquire()
+        before = held(nodes)
+        slow.send_signal(signal.SIGCONT)
+        _, said = slow.communicate(timeout=40)
+        assert slow.returncode == 2
+        assert re.search(r"another migration is under way \(process \d+ of this machine", said), said
+        assert held(nodes) == before
+        other.release()
+        connection.close()
+    result = migrate(many, nodes.urls[0])
+    assert (result["status"], result["resumed"]) == ("verified", True)
+
+
+def test_connections_of_other_prefixes_are_left_alone(source: str, nodes: Cluster) -> None:
+    first, second = (slotted.checkpoint(cluster.connect(nodes.urls[0]), prefix) for prefix in ("a:", "b:"))
+    first.acquire()
+    second.acquire()
+    first.commit(state={"x": 1})
+    for one in (first, second):
+        one.release()
+        one.connection.close()
+
+
+def test_a_lost_master_is_replaced_by_its_replica(many: str) -> None:
+    with throw_away(3, 1, timeout_ms=1500) as nodes:
+        done = threading.Event()
+
+        def kill() -> None:
+            when(lambda: "rows:activities" in state(nodes))
+            nodes.nodes[0].kill()  # the one that the URL names
+            done.set()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        result = migrate(many, nodes.urls[0], batch_rows=60)
+        thread.join()
+        assert done.is_set() and result["status"] == "verified"
+        assert verification.verify(many, nodes.urls[1], progress=False)["differences"] == 0
+        for key, length in lengths(nodes).items():
+            with connections.postgres(many) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM activities WHERE user_id = %s", (key.split(":")[1],))
+                assert cursor.fetchone() == (length,), key
+            connection.close()
+
+
+def test_a_master_that_became_a_replica_is_not_believed(source: str) -> None:
+    """Its replica took over without that any connection broke."""
+    with throw_away(3, 1) as nodes:
+        connection = cluster.connect(nodes.urls[0])
+        assert isinstance(connection, cluster.Cluster)
+        connection.check()
+        taker = nodes.replica_of(nodes.nodes[1])
+        taker.ask("CLUSTER", "FAILOVER")
+        until(lambda: taker.ask("ROLE")[0] == "master" and nodes.nodes[1].ask("ROLE")[0] == "slave", "taken")
+        with pytest.raises(resp.Lost, match=f"redis at {nodes.nodes[1].address}: it is a master no more"):
+            connection.check()
+        with pytest.raises(resp.Lost, match="a master no more"):
+            connection.exchange(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in range(100)))
+        connection.close()
+
+
+def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helpers.transfer.patience.BACKOFF_S", (0.1, 0.2))
+    monkeypatch.setattr(cluster, "WAIT_S", 1.0)
+    with throw_away(3, 0, "appendfsync always") as nodes:
+        lost: list[Any] = []
+
+        def batch(self: cluster.Cluster, *commands: bytes) -> bytes:
+            if not lost and b"user:1:activities" in b"".join(commands):
+                lost.append(True)
+                nodes.nodes[2].kill()
+            return exchange(self, *commands)
+
+        exchange = cluster.Cluster.exchange
+        monkeypatch.setattr(cluster.Cluster, "exchange", batch)
+        with pytest.raises(HelpersError, match=r"rows are in the target, the same command goes on") as caught:
+            migrate(many, nodes.urls[0], batch_rows=60)
+        assert lost and "\n" not in str(caught.value)
+        assert nodes.nodes[2].address in str(caught.value) or "CLUSTERDOWN" in str(caught.value)
+        with pytest.raises(HelpersError):
+            verification.verify(many, nodes.urls[0], progress=False)
+        nodes.nodes[2].start()
+        nodes.settle()
+        result = migrate(many, nodes.urls[0], batch_rows=60)
+        assert (result["status"], result["resumed"], result["differences"]) == ("verified", True, 0)
+
+
+def test_the_scripts_are_known_to_a_node_that_forgot_them(
+    source: str, redis_url: str, nodes: Cluster, met: "Counter[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(source, redis_url)
+    script = cluster.Cluster.script
+
+    def forgotten(self: cluster.Cluster, text: str) -> bytes:
+        name = script(self, text)
+        for node in nodes.nodes:
+            node.ask("SCRIPT", "FLUSH")
+        return name
+
+    monkeypatch.setattr(cluster.Cluster, "script", forgotten)
+    assert migrate(source, nodes.urls[0])["status"] == "verified"
+    assert met["NOSCRIPT"] > 0 and held(nodes) == dump(redis_url)
+
+
+def test_writes_to_one_key_keep_their_order(nodes: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first of them is refused for a moment, and those behind it would not be."""
+    connection = cluster.connect(nodes.urls[0])
+    slot = nodes.nodes[0].ask("CLUSTER KEYSLOT", "list")
+    (giver,) = (node for node in nodes.nodes if any(slot in part for part in nodes.slots(node)))
+    taker = nodes.nodes[nodes.nodes.index(giver) - 1]
+    commands = [resp.encode("RPUSH", "list", n) for n in range(20)]
+    pushes = threading.Thread(target=lambda: [connection.exchange(*commands) for _ in range(30)])
+    pushes.start()
+    while pushes.is_alive():
+        nodes.move(range(slot, slot + 1), giver, taker, lambda what: None)
+        nodes.move(range(slot, slot + 1), taker, giver, lambda what: None)
+    pushes.join()
+    assert [int(x) for x in connection.call("LRANGE", "list", 0, -1)] == list(range(20)) * 30
+    connection.close()
