@@ -126,6 +126,11 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument(
         "names", nargs="*", metavar="NAME", help="postgres, redis, mongodb, cassandra (default: all)"
     )
+    up.add_argument(
+        "--cluster",
+        action="store_true",
+        help="start a Redis Cluster besides, three masters with a replica each: a --target for `migrate`",
+    )
     up.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
 
     status = add("status", _status, "show what runs, where, and in which version")
@@ -340,8 +345,10 @@ def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
         if not options.show_secrets:
             row["url"] = found[name].safe_url
     states = {name: row["version"] if row["running"] else "not running" for name, row in rows.items()}
+    width = max(10, *map(len, rows))
     lines = [
-        f"{name:<10} {states[name]:<12} {row['source']:<9} {row['url'] or ''}" for name, row in rows.items()
+        f"{name:<{width}} {states[name]:<12} {row['source']:<9} {row['url'] or ''}"
+        for name, row in rows.items()
     ]
     _show(options, rows, [line.rstrip() for line in lines])
 
@@ -349,14 +356,20 @@ def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
 def _up(options: argparse.Namespace) -> int:
     from helpers import servers, settings
 
-    _show_servers(options, servers.up(options.names or settings.NAMES))
+    found = servers.up(options.names or settings.NAMES)
+    if options.cluster:
+        made = servers.up_cluster()
+        found[made.name] = made
+    _show_servers(options, found)
     return DONE
 
 
 def _status(options: argparse.Namespace) -> int:
     from helpers import servers
 
-    _show_servers(options, servers.status())
+    found = servers.status()
+    made = servers.cluster_status()
+    _show_servers(options, found | ({made.name: made} if made else {}))
     return DONE
 
 

@@ -48,7 +48,14 @@ def connect(url: str) -> resp.Connection:
     except resp.Lost as error:
         first = _another(url, error)
     try:
-        return Cluster(url, first) if _is_cluster(first) else first
+        if not _is_cluster(first):
+            return first
+        if url.startswith("unix:"):
+            raise HelpersError(
+                f"redis at {first.address}: this is a node of a Redis Cluster, whose others have no unix "
+                "socket here; give redis:// or rediss:// with its host and port"
+            )
+        return Cluster(url, first)
     except BaseException:
         first.close()
         raise
@@ -161,7 +168,7 @@ class Cluster(resp.Connection):
 
     def close(self) -> None:
         """Close all connections."""
-        for node in list(self._nodes.values()):
+        for node in self.nodes():
             node.close()
 
     def exchange(self, *commands: bytes) -> bytes:
@@ -189,9 +196,13 @@ class Cluster(resp.Connection):
             return float(self._owners[slots.slot(prefix.encode())] == node.address)
         return self._owners.count(node.address) / slots.SLOTS
 
-    def owns(self, node: resp.Connection, key: str) -> bool:
-        """Whether a key belongs to a node."""
-        return self._owners[slots.slot(key.encode())] == node.address
+    def nodes(self) -> list[resp.Connection]:
+        """All connections that are open: besides masters with slots, to nodes that get or had some."""
+        return list(self._nodes.values())
+
+    def owner(self, key: bytes) -> resp.Connection:
+        """The connection to the node that a key belongs to."""
+        return self._node(self._owners[slots.slot(key)])
 
     def layout(self) -> tuple[str, ...]:
         """Of each master its slots, and in brackets those that go or come now; asked anew."""
@@ -203,7 +214,7 @@ class Cluster(resp.Connection):
         Raises:
             Lost: one is not: what it acknowledged may be lost.
         """
-        for node in list(self._nodes.values()):
+        for node in self.nodes():
             self._check(node)
 
     def everywhere(self) -> list[resp.Connection]:
@@ -234,7 +245,7 @@ class Cluster(resp.Connection):
     def script(self, text: str) -> bytes:
         """The name of a script for EVALSHA, on every node."""
         name = b""
-        for node in list(self._nodes.values()):
+        for node in self.nodes():
             name = node.call("SCRIPT", "LOAD", text)
         if text not in self._scripts:
             self._scripts.append(text)

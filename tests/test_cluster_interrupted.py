@@ -16,7 +16,7 @@ import pytest
 from clustered import empty, held
 from migrating import dump, migrate, run_sql
 
-from helpers import cluster, connections, population, resp, verification
+from helpers import cluster, connections, population, resp, slots, verification
 from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
 from helpers.servers.redis_cluster import cluster as throw_away
@@ -66,7 +66,7 @@ def when(met: Callable[[], Any], patience_s: float = 20) -> None:
 
 def lengths(nodes: Cluster) -> dict[str, int]:
     with nodes.client() as client:
-        keys = [key for key in client.scan_iter("user:*:activities", count=1000)]
+        keys = list(client.scan_iter("user:*:activities", count=1000))
         return {key: client.llen(key) for key in keys}
 
 
@@ -138,6 +138,11 @@ def test_a_batch_that_was_written_but_not_recorded_is_not_doubled(
     assert held(nodes) == dump(redis_url)
 
 
+def agree(nodes: Cluster) -> None:
+    """Wait until all nodes tell the same of all slots."""
+    until(lambda: len({str(node.ask("CLUSTER SLOTS")) for node in nodes.nodes}) == 1, "all nodes agree")
+
+
 @contextlib.contextmanager
 def moving(nodes: Cluster, begins: Callable[[], Any]) -> Iterator[None]:
     """Slots go from node to node, from a moment on until the end; then they go back."""
@@ -150,9 +155,11 @@ def moving(nodes: Cluster, begins: Callable[[], Any]) -> Iterator[None]:
             while not end.is_set():
                 for i, part in enumerate(before):
                     giver, taker = nodes.nodes[i], nodes.nodes[(i + 1) % 3]
-                    for slots in (range(part[k], part[k] + 200) for k in (0, 400, 800)):
-                        nodes.move(slots, giver, taker, lambda what: time.sleep(0.05))
-                        nodes.move(slots, taker, giver, lambda what: None)
+                    for some in (range(part[k], part[k] + 200) for k in (0, 400, 800)):
+                        nodes.move(some, giver, taker, lambda what: time.sleep(0.05))
+                        agree(nodes)
+                        nodes.move(some, taker, giver, lambda what: None)
+                        agree(nodes)
                         if end.is_set():
                             return
         except BaseException as error:
@@ -266,18 +273,21 @@ def test_connections_of_other_prefixes_are_left_alone(source: str, nodes: Cluste
 def test_a_lost_master_is_replaced_by_its_replica(many: str) -> None:
     with throw_away(3, 1, timeout_ms=1500) as nodes:
         done = threading.Event()
+        slot = slots.slot(STATE.encode())
+        # It has the state and the lease, and the URL names it.
+        (keeper,) = (node for node in nodes.masters() if any(slot in part for part in nodes.slots(node)))
 
         def kill() -> None:
             when(lambda: "rows:activities" in state(nodes))
-            nodes.nodes[0].kill()  # the one that the URL names
+            keeper.kill()
             done.set()
 
         thread = threading.Thread(target=kill)
         thread.start()
-        result = migrate(many, nodes.urls[0], batch_rows=60)
+        result = migrate(many, keeper.url, batch_rows=60)
         thread.join()
         assert done.is_set() and result["status"] == "verified"
-        assert verification.verify(many, nodes.urls[1], progress=False)["differences"] == 0
+        assert verification.verify(many, nodes.urls[3], progress=False)["differences"] == 0
         for key, length in lengths(nodes).items():
             with connections.postgres(many) as connection, connection.cursor() as cursor:
                 cursor.execute("SELECT count(*) FROM activities WHERE user_id = %s", (key.split(":")[1],))
@@ -323,6 +333,8 @@ def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytes
             verification.verify(many, nodes.urls[0], progress=False)
         nodes.nodes[2].start()
         nodes.settle()
+        with nodes.client() as client:
+            client.delete(f"{STATE}:lease")  # this process, which held it, lives
         result = migrate(many, nodes.urls[0], batch_rows=60)
         assert (result["status"], result["resumed"], result["differences"]) == ("verified", True, 0)
 
@@ -355,7 +367,59 @@ def test_writes_to_one_key_keep_their_order(nodes: Cluster, monkeypatch: pytest.
     pushes.start()
     while pushes.is_alive():
         nodes.move(range(slot, slot + 1), giver, taker, lambda what: None)
-        nodes.move(range(slot, slot + 1), taker, giver, lambda what: None)
+        agree(nodes)
+        giver, taker = taker, giver
     pushes.join()
     assert [int(x) for x in connection.call("LRANGE", "list", 0, -1)] == list(range(20)) * 30
     connection.close()
+
+
+REPLY = re.compile(rb"(?<=\n)[+:][^\r]*|^[+:][^\r]*")
+MAY_FAIL = (b"KILL", slotted.DROP.encode())
+"""Ending who has gone already, and giving the lease back, which runs out anyway."""
+
+
+def test_no_error_reply_passes(source: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of the simple replies of any node, in arrays too, become an error: a migration never succeeds."""
+    run_sql(source, "DELETE FROM activities WHERE activity_id > 4", "DELETE FROM orders WHERE order_id > 2")
+    run_sql(source, "DELETE FROM users WHERE user_id > 5")
+    seen, wanted, hit = 0, -1, b""
+    send, receive = resp.Connection.send, resp.Connection.receive
+    last: dict[int, bytes] = {}
+
+    def sent(self: resp.Connection, *commands: bytes) -> None:
+        last[id(self)] = b"".join(commands)
+        send(self, *commands)
+
+    def received(self: resp.Connection) -> bytes:
+        nonlocal seen, hit
+        data = receive(self)
+        if any(words in last[id(self)] for words in MAY_FAIL):
+            return data
+        for found in REPLY.finditer(data):
+            seen += 1
+            if seen - 1 == wanted:
+                hit = last[id(self)]
+                return data[: found.start()] + b"-ERR injected" + data[found.end() :]
+        return data
+
+    monkeypatch.setattr(resp.Connection, "send", sent)
+    monkeypatch.setattr(resp.Connection, "receive", received)
+    for older in (False, True):
+        seen, wanted, total = 0, -1, 0
+        while wanted < total:
+            empty(nodes)
+            if older:
+                wanted, before = -1, wanted
+                migrate(source, nodes.urls[0])
+                wanted = before
+            seen, hit = 0, b""
+            if wanted < 0:
+                assert migrate(source, nodes.urls[0])["status"] == "verified"
+                total = seen
+                assert total > (25 if older else 60)
+            else:
+                with pytest.raises(HelpersError, match="injected"):
+                    status = migrate(source, nodes.urls[0])["status"]
+                    pytest.fail(f"{status}, although an answer to {hit!r} was an error")
+            wanted += 9

@@ -12,7 +12,7 @@ from threading import Event, Lock
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
-from helpers.servers import compose, embedded, process
+from helpers.servers import compose, embedded, process, standing_cluster
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,30 @@ def down(*, delete: bool = False) -> list[str]:
     process.sweep(settings.home())
     with ThreadPoolExecutor(len(settings.NAMES)) as pool:
         stopped = list(pool.map(lambda name: embedded.stop(name, delete=delete), settings.NAMES))
-    return [name for name, was_running in zip(settings.NAMES, stopped, strict=True) if was_running]
+    found = [name for name, was_running in zip(settings.NAMES, stopped, strict=True) if was_running]
+    return found + [standing_cluster.NAME] * standing_cluster.stop(delete=delete)
+
+
+def up_cluster() -> Server:
+    """Start the embedded Redis Cluster where it does not run, and wait until it is whole.
+
+    Raises:
+        HelpersError: it cannot be had.
+    """
+    url = standing_cluster.start()
+    return Server(standing_cluster.NAME, url, standing_cluster.version(url), "embedded", True)
+
+
+def cluster_status() -> Server | None:
+    """The embedded Redis Cluster as it is now; None when there is none."""
+    if not standing_cluster.exists():
+        return None
+    found = standing_cluster.running_url()
+    try:
+        version = standing_cluster.version(found) if found else None
+    except HelpersError:
+        version = None
+    return Server(standing_cluster.NAME, found, version, "embedded", version is not None)
 
 
 def url(name: str) -> str:

@@ -146,6 +146,16 @@ def _known(node: Node) -> dict[str, dict[str, Any]]:
     return {one["node_id"]: one for one in node.ask("CLUSTER NODES").values()}
 
 
+def settings_of(timeout_ms: int, bus_port: int) -> tuple[str, ...]:
+    """Lines of redis.conf that make a server the node of a cluster."""
+    return (
+        "cluster-enabled yes",
+        f"cluster-node-timeout {timeout_ms}",
+        f"cluster-port {bus_port}",
+        "repl-diskless-sync-delay 0",
+    )
+
+
 @contextmanager
 def cluster(
     masters: int = 3, replicas: int = 0, *configuration: str, timeout_ms: int = 1000
@@ -161,14 +171,11 @@ def cluster(
     Raises:
         HelpersError: Redis cannot run here, or the nodes do not form a cluster.
     """
-    lines = (
-        "cluster-enabled yes",
-        f"cluster-node-timeout {timeout_ms}",
-        "repl-diskless-sync-delay 0",
-        *configuration,
-    )
-    whole = masters * (1 + replicas)
-    with started("cluster", whole, lambda number: (*lines, f"cluster-port {process.free_port()}")) as nodes:
+
+    def lines(number: int) -> tuple[str, ...]:
+        return (*settings_of(timeout_ms, process.free_port()), *configuration)
+
+    with started("cluster", masters * (1 + replicas), lines) as nodes:
         made = Cluster(nodes, masters)
         made.form()
         yield made

@@ -26,13 +26,21 @@ PATIENCE_S = 5.0
 
 
 class Node(scratch.Scratch):
-    """One Redis server of several with the same password: ``url``, ``port``, ``pid``; kill, start, ask."""
+    """One Redis server of several with the same password: ``url``, ``port``, ``pid``; kill, start, ask.
 
-    def __init__(self, folder: Path, password: str, *configuration: str) -> None:
-        folder.mkdir(mode=0o700)
+    Args:
+        folder: its own; where it stays, the node is found again there.
+        password: of all of them.
+        configuration: lines of redis.conf.
+        port: any that is free when None.
+    """
+
+    def __init__(self, folder: Path, password: str, *configuration: str, port: int | None = None) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
         process.write_private(folder / "password", password)
         lines = [f"masterauth {password}", *configuration]
-        super().__init__("redis", server, folder, {"more": "\n".join(lines)})
+        super().__init__("redis", server, folder, {"more": "\n".join(lines)}, port)
+        self._record = process.read_record(folder)
         self._client: redis_py.Redis | None = None
 
     @property

@@ -20,10 +20,12 @@ from helpers.servers import redis as redis_server
 class Scratch:
     """A throw-away server with ``url``, ``version``, ``pid`` and ``folder``; to kill and start again."""
 
-    def __init__(self, name: str, module: ModuleType, folder: Path, options: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, module: ModuleType, folder: Path, options: dict[str, Any], port: int | None = None
+    ) -> None:
         self.name = name
         self.folder = folder
-        self.port = process.free_port()
+        self.port = port or process.free_port()
         self._module = module
         self._options = options
         self._finished = False

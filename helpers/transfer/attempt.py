@@ -137,8 +137,11 @@ class Attempt:
         if run.anew or state.get("status") == "removing":
             state = self._remove(state)
         fresh = not state
+        # A target that lost the state may hold what this run wrote: nodes of a cluster fail singly.
+        again = not fresh or run.rows_now > 0
         if fresh:
             checkpoint.commit(state=self._first_state())
+            checkpoint.settle()
             state = checkpoint.read()
         followed = self._follow(stack) if run.follow else {}
         source = self.source
@@ -149,12 +152,12 @@ class Attempt:
         if state["status"] == "loading":
             self._load(loaded)
         checked: dict[str, Any] | None = None
-        if not fresh:
+        if again:
             # The source may have changed, and the reply to the last batch may never have been read.
             checkpoint.commit(state={"status": "reconciling"})
             checked = self._compare(mend=True)
         rows, rejects = source.counts(), Rejects()
-        if not fresh or rows != loaded.table_rows():
+        if again or rows != loaded.table_rows():
             rejects.collect(source, checkpoint.renew_when_due)
         self.connection.check()
         checkpoint.commit(

@@ -197,6 +197,9 @@ class Checkpoint:
         commands = [*self._unclaim(), encode("DEL", self.lease)]
         self.commit(b"".join(commands), len(commands))
 
+    def settle(self) -> None:
+        """Make sure of what was committed, as far as the target lets us."""
+
     def guard(self) -> bytes:
         """The name of the script that pushes to a list once; empty where a batch is one transaction."""
         return b""

@@ -76,6 +76,7 @@ IN_CLUSTER: tuple[Command, ...] = (
     ("CLIENT", "LIST"),
     ("CLIENT", "KILL", "ID", 1),
     ("ROLE",),
+    ("WAIT", 0, 1),
     ("ASKING",),
 )
 """What each node of a cluster is asked besides."""
@@ -135,7 +136,10 @@ def _rehearse(
 
     def key_of(kind: str) -> str:
         names = (KEY_OF[kind](number, prefix) for number in range(1, SEARCHED))
-        return next((key for key in names if of is None or of.owns(connection, key)), KEY_OF[kind](1, prefix))
+        return next(
+            (key for key in names if of is None or of.owner(key.encode()) is connection),
+            KEY_OF[kind](1, prefix),
+        )
 
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])

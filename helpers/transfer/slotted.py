@@ -30,6 +30,7 @@ from helpers.errors import HelpersError
 from helpers.transfer.batches import PUSH
 from helpers.transfer.checkpoint import LEASE_MS, Checkpoint, LeaseLost
 
+SETTLE_MS = 1000
 IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 COMMIT = (
     IF_OURS + "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
@@ -94,9 +95,9 @@ class Slotted(Checkpoint):
     def empty(self) -> None:
         """Empty every master, the one with state and lease last: until then it is known what was begun."""
         self.commit()
-        key = self.lease.decode("utf-8", "surrogateescape")
+        last = self.connection.owner(self.lease)
         for node in self.connection.masters():
-            if not self.connection.owns(node, key):
+            if node is not last:
                 node.call("FLUSHDB")
         if self.connection.call("EVAL", EMPTY, 1, self.lease, self.token, LEASE_MS) != 1:
             raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
@@ -106,8 +107,8 @@ class Slotted(Checkpoint):
 
     def _watch(self) -> None:
         """Make sure that the lease is ours, and that nobody else writes under an earlier one."""
-        self.connection.entered = None
-        for node in self.connection.masters():
+        self.connection.entered = self._enter
+        for node in self.connection.nodes():
             self._enter(node)
         self._look()
         nodes = self.connection.everywhere()
@@ -137,6 +138,12 @@ class Slotted(Checkpoint):
             if found and found[2].startswith(self._mark) and found[2] != self._name:
                 with contextlib.suppress(resp.Refused):  # it has gone by itself
                     node.call("CLIENT", "KILL", "ID", found[1])
+
+    def settle(self) -> None:
+        """Wait a moment until a replica has the state: a master that is lost should not take it along."""
+        node = self.connection.owner(self.key)
+        if node.call("ROLE")[2]:
+            node.call("WAIT", 1, SETTLE_MS)
 
     def _give_back(self) -> None:
         self.connection.call("EVAL", DROP, 1, self.lease, self.token)
