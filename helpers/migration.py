@@ -37,6 +37,9 @@ def migrate(
 ) -> dict[str, Any]:
     """Bring Redis to hold what one snapshot of PostgreSQL holds, then verify it.
 
+    Where the URL of the target leads to a node of a Redis Cluster, the target is the cluster (see
+    ``helpers.transfer.slotted`` for what holds there).
+
     The first call loads. Called again after an interruption it goes on from the last committed batch;
     called again on a target it has filled, or when the source changed in between, it brings the target up
     to date. A load that goes on is compared as a whole, so it does not matter how the last one ended.
@@ -47,7 +50,7 @@ def migrate(
 
     Args:
         source: PostgreSQL URL; the resolved server when None. It is only read.
-        target: Redis URL; the resolved server when None.
+        target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         batch_rows: most rows in a batch, 1 to 100,000.
         workers: processes of this machine that load, 1 to 64; more than one are started by Dask and end with
             the load. A script that asks for them does so under ``if __name__ == "__main__":``, as each

@@ -42,7 +42,7 @@ def restore(
     ``product:{id}:orders``) hold nothing that hashes do not; they are not read, ``verify`` compares them.
 
     Args:
-        source: Redis URL; the resolved server when None.
+        source: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         target: PostgreSQL URL; the resolved server when None.
         schema: schema to make; it must not exist, or be empty.
         prefix: the prefix of the migration.

@@ -24,7 +24,7 @@ def verify(
 
     Args:
         source: PostgreSQL URL; the resolved server when None.
-        target: Redis URL; the resolved server when None.
+        target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         prefix: the prefix of the migration.
         progress: show a progress bar.
 

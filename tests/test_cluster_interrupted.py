@@ -311,6 +311,29 @@ def test_a_master_that_became_a_replica_is_not_believed(source: str) -> None:
         connection.close()
 
 
+def test_a_state_that_was_lost_alone_is_made_up_for(
+    source: str, redis_url: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node is lost, the others keep what was written from a snapshot that is no more."""
+    commit, batches = slotted.Slotted.commit, [3]
+
+    def lost(self: slotted.Slotted, *arguments: Any, **options: Any) -> list[Any]:
+        batches[0] -= any(b"EVALSHA" in one for one in arguments if isinstance(one, bytes))
+        if batches == [0]:
+            batches[0] = -99
+            run_sql(source, "DELETE FROM activities WHERE activity_id < 20", "DELETE FROM orders")
+            with nodes.client() as client:
+                client.delete(STATE)
+            raise resp.Lost("the node of the state")
+        return commit(self, *arguments, **options)
+
+    monkeypatch.setattr(slotted.Slotted, "commit", lost)
+    result = migrate(source, nodes.urls[0], batch_rows=5)
+    assert batches[0] < -90 and result["status"] == "verified"
+    migrate(source, redis_url)
+    assert held(nodes) == dump(redis_url)
+
+
 def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("helpers.transfer.patience.BACKOFF_S", (0.1, 0.2))
     monkeypatch.setattr(cluster, "WAIT_S", 1.0)
