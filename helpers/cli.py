@@ -322,7 +322,11 @@ def _add_source(command: argparse.ArgumentParser) -> None:
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--target", metavar="URL", help="of Redis (REDIS_URL, Compose or embedded)")
+    command.add_argument(
+        "--target",
+        metavar="URL",
+        help="of Redis, or of any node of a Redis Cluster (REDIS_URL, Compose or embedded)",
+    )
     command.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
 
 

@@ -15,7 +15,7 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spe
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,10 +25,13 @@ import hiredis
 from helpers import resp, slots
 from helpers.errors import HelpersError
 from helpers.resp import encode
+from helpers.units import Unit, packed, taken_apart
 
 WAIT_S = 10.0
 """How long a command is sent again that no node executes; less than the lease of a migration lasts."""
 PAUSE_S = 0.05
+REPLICA_S = 5.0
+"""How long a node without slots may keep silent."""
 WAITS = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
 NOT_EXECUTED = ("MOVED", "ASK", "NOSCRIPT", *WAITS)
 ASKING = encode("ASKING")
@@ -120,13 +123,14 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@dataclass
-class _Unit:
-    """One command, or a transaction: what is sent, to the node of which slot, and how many replies come."""
+@dataclass(frozen=True)
+class _Refusal:
+    """A unit that a node did not execute, and what it answered, whose first word is the code."""
 
-    slot: int
-    packed: bytes
-    replies: int = 1
+    unit: int
+    address: str
+    code: str
+    text: str
 
 
 class Cluster(resp.Connection):
@@ -177,7 +181,7 @@ class Cluster(resp.Connection):
         Raises:
             Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
         """
-        return b"".join(map(_packed, self._replies(b"".join(commands))))
+        return b"".join(map(packed, self._replies(b"".join(commands))))
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the node that gave it and the remedy."""
@@ -231,7 +235,9 @@ class Cluster(resp.Connection):
             if address in found or address.startswith(":") or "noaddr" in flags or "fail" in flags.split(","):
                 continue
             try:
-                found[address] = self._nodes.get(address) or resp.Connection(_at(self.url, address))
+                found[address] = self._nodes.get(address) or resp.Connection(
+                    _at(self.url, address), silence_s=REPLICA_S
+                )
             except resp.Lost:  # a replica that is down: nobody writes through it
                 continue
         return list(found.values())
@@ -299,129 +305,107 @@ class Cluster(resp.Connection):
     def _replies(self, stream: bytes) -> list[Any]:
         """The parsed replies to a stream of commands, in order."""
         self._said.clear()
-        units, rounds = _taken_apart(stream)
+        units, rounds = taken_apart(stream)
         replies: list[list[Any]] = [[] for _ in units]
         for number in range(max(rounds, default=-1) + 1):
             self._round([i for i, at in enumerate(rounds) if at == number], units, replies)
         return [reply for some in replies for reply in some]
 
-    def _round(self, pending: list[int], units: Sequence[_Unit], replies: list[list[Any]]) -> None:
+    def _round(self, pending: Sequence[int], units: Sequence[Unit], replies: list[list[Any]]) -> None:
         """Send some units, and again those that were not executed, until all are."""
         asked: dict[int, str] = {}
-        deadline = time.monotonic() + WAIT_S
-        passes = 0
+        deadline, passes = time.monotonic() + WAIT_S, 0
         while pending:
             groups: defaultdict[str, list[int]] = defaultdict(list)
             for i in pending:
                 groups[asked.get(i) or self._owners[units[i].slot]].append(i)
-            # All are connected to before the first is sent to: each may have to be allowed to write first.
-            nodes = {address: self._node(address) for address in groups}
+            came = self._at_once(
+                {
+                    address: [ASKING + units[i].packed if i in asked else units[i].packed for i in some]
+                    for address, some in groups.items()
+                }
+            )
+            refusals: list[_Refusal] = []
             for address, some in groups.items():
-                nodes[address].send(
-                    *(ASKING + units[i].packed if i in asked else units[i].packed for i in some)
+                refusals += self._keep(address, some, came[address], asked.keys(), units, replies)
+            if refusals and time.monotonic() > deadline:
+                raise resp.Lost(
+                    f"redis at {refusals[0].address}: {refusals[0].text}; wait until the cluster is whole "
+                    "(`CLUSTER INFO`), then the same command goes on"
                 )
-            came = {address: resp.parse(nodes[address].receive()) for address in groups}
-            pending, before, asked = [], asked, {}
-            moved: list[str] = []
-            unknown: set[str] = set()
-            paused = passes > 3
-            for address, some in groups.items():
-                at, answers = 0, came[address]
-                if not before and len(answers) == len(some) and hiredis.ReplyError not in map(type, answers):
-                    for i, answer in zip(some, answers, strict=True):
-                        replies[i] = [answer]
-                    continue
-                for i in some:
-                    at += i in before
-                    found = answers[at : at + units[i].replies]
-                    at += units[i].replies
-                    error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
-                    code = str(error).split(" ", 1)[0]
-                    if code not in NOT_EXECUTED:
-                        replies[i] = found
-                        if error is not None:
-                            self._said[str(error)] = address
-                        continue
-                    self.met[code] += 1
-                    if time.monotonic() > deadline:
-                        raise resp.Lost(
-                            f"redis at {address}: {error}; wait until the cluster is whole (`CLUSTER INFO`), "
-                            "then the same command goes on"
-                        )
-                    pending.append(i)
-                    if code == "ASK":
-                        asked[i] = self._place(str(error), address)
-                    elif code == "MOVED":
-                        self._owners[units[i].slot] = self._place(str(error), address)
-                        moved.append(address)
-                    elif code == "NOSCRIPT":
-                        unknown.add(address)
-                    else:
-                        paused = True
-            for address in unknown:
-                for text in self._scripts:
-                    nodes[address].call("SCRIPT", "LOAD", text)
-            for address in dict.fromkeys(moved):
-                self._check(nodes[address])  # it gave the slot away; or it lost it, with what was in it
-            if paused:
-                time.sleep(PAUSE_S)
-            if moved and passes % 4 == 3:  # they do not agree yet, or many slots have moved
-                self._learn(nodes[moved[-1]])
-            pending.sort()
+            asked = self._heed(refusals, units, passes)
+            pending = sorted(refusal.unit for refusal in refusals)
             passes += 1
 
-    def _place(self, error: str, answered: str) -> str:
+    def _at_once(self, commands: Mapping[str, Sequence[bytes]]) -> dict[str, list[Any]]:
+        """The replies of some nodes to the commands for each; what was not read would come later: so all
+        connections end where one fails.
+        """
+        # All are connected to before the first is sent to: each may have to be allowed to write first.
+        nodes = {address: self._node(address) for address in commands}
+        try:
+            for address, some in commands.items():
+                nodes[address].send(*some)
+            return {address: resp.parse(node.receive()) for address, node in nodes.items()}
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(
+        self,
+        address: str,
+        some: Sequence[int],
+        answers: Sequence[Any],
+        asked: Container[int],
+        units: Sequence[Unit],
+        replies: list[list[Any]],
+    ) -> "Iterator[_Refusal]":
+        """Keep the replies of a node to some units; those that it did not execute are given back."""
+        if len(answers) == len(some) and hiredis.ReplyError not in map(type, answers):  # most of the time
+            for i, answer in zip(some, answers, strict=True):
+                replies[i] = [answer]
+            return
+        at = 0
+        for i in some:
+            at += i in asked
+            found = list(answers[at : at + units[i].replies])
+            at += units[i].replies
+            error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
+            code = str(error).split(" ", 1)[0]
+            if code in NOT_EXECUTED:
+                yield _Refusal(i, address, code, str(error))
+                continue
+            replies[i] = found
+            if error is not None:
+                self._said[str(error)] = address
+
+    def _heed(self, refusals: "Sequence[_Refusal]", units: Sequence[Unit], passes: int) -> dict[int, str]:
+        """Learn from what was refused, or wait; which units are to be asked of which other node, once."""
+        asked: dict[int, str] = {}
+        self.met.update(refusal.code for refusal in refusals)
+        for refusal in refusals:
+            if refusal.code == "ASK":
+                asked[refusal.unit] = self._place(refusal)
+            elif refusal.code == "MOVED":
+                self._owners[units[refusal.unit].slot] = self._place(refusal)
+        for address in {refusal.address for refusal in refusals if refusal.code == "NOSCRIPT"}:
+            for text in self._scripts:
+                self._nodes[address].call("SCRIPT", "LOAD", text)
+        moved = {refusal.address for refusal in refusals if refusal.code == "MOVED"}
+        for address in moved:
+            self._check(self._nodes[address])  # it gave the slot away; or it lost it, with what was in it
+        if passes > 3 or any(refusal.code in WAITS for refusal in refusals):
+            time.sleep(PAUSE_S)
+        if moved and passes % 4 == 3:  # the nodes do not agree yet
+            self._learn(self._nodes[moved.pop()])
+        return asked
+
+    def _place(self, refusal: "_Refusal") -> str:
         """The node that MOVED or ASK names: without a host it is that of the node that answered."""
-        host, _, port = error.split(" ")[2].rpartition(":")
-        return _address(host.strip("[]"), int(port)) if host else f"{answered.rpartition(':')[0]}:{port}"
-
-
-def _taken_apart(stream: bytes) -> tuple[list[_Unit], list[int]]:
-    """The units of a stream, and in which round each is sent: after the writes before it on the same key."""
-    units: list[_Unit] = []
-    rounds: list[int] = []
-    writes: dict[bytes, int] = {}
-    transaction: list[list[bytes]] = []
-    for words in resp.parse(stream):
-        if transaction or words[0] == b"MULTI":
-            transaction.append(words)
-            if words[0] in (b"EXEC", b"DISCARD"):
-                keys = [key for inner in transaction if (key := slots.key_of(inner)) is not None]
-                packed = b"".join(map(_pack, transaction))
-                units.append(_Unit(slots.slot(keys[0]), packed, len(transaction)))
-                rounds.append(max((writes.get(key, 0) for key in keys), default=0))
-                writes.update(dict.fromkeys(keys, rounds[-1] + 1))
-                transaction = []
-            continue
-        key = slots.key_of(words)
-        if key is None:
-            raise ValueError(f"{words[0].decode()} outside of a transaction")
-        units.append(_Unit(slots.slot(key), _pack(words)))
-        at = writes.get(key, 0)
-        rounds.append(at)
-        if words[0] not in slots.READS:
-            writes[key] = at + 1
-    return units, rounds
-
-
-def _pack(words: Sequence[bytes]) -> bytes:
-    """A command in RESP, which is also how an array of strings is answered; in C."""
-    return bytes(hiredis.pack_command(tuple(words)))  # type: ignore[arg-type]
-
-
-def _packed(reply: Any) -> bytes:
-    """A reply in RESP again."""
-    if isinstance(reply, int):
-        return b":%d\r\n" % reply
-    if isinstance(reply, bytes):
-        return resp.bulk(reply)
-    if reply is None:
-        return b"$-1\r\n"
-    if isinstance(reply, hiredis.ReplyError):
-        return b"-%b\r\n" % str(reply).encode()
-    if set(map(type, reply)) <= {bytes}:
-        return _pack(reply)
-    return b"*%d\r\n%b" % (len(reply), b"".join(map(_packed, reply)))
+        host, _, port = refusal.text.split(" ")[2].rpartition(":")
+        return (
+            _address(host.strip("[]"), int(port)) if host else f"{refusal.address.rpartition(':')[0]}:{port}"
+        )
 
 
 def _myself(node: resp.Connection) -> list[str]:

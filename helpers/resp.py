@@ -81,16 +81,17 @@ class Connection:
 
     Attributes:
         address: where it is, for messages.
+        url: that it was opened with.
         clustered: whether it leads to the nodes of a cluster (see ``helpers.cluster``).
     """
 
     clustered = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, silence_s: float = settings.SILENCE_S) -> None:
         self.url = url
         self.address = settings.address(url)
         try:
-            self._client = connections.redis(url, protocol=2, socket_timeout=settings.SILENCE_S)
+            self._client = connections.redis(url, protocol=2, socket_timeout=silence_s)
             self._socket = connections.redis_socket(self._client)
         except HelpersError as error:
             raise Lost(str(error)) from error

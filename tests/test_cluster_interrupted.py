@@ -102,6 +102,7 @@ def test_killed_at_random_moments(many: str, redis_url: str, nodes: Cluster) -> 
     assert kills >= 5
     result = migrate(many, nodes.urls[0], batch_rows=60)
     assert (result["status"], result["differences"]) == ("verified", 0)
+    assert result["caught_up"] == {}, "exactly once, and not put right"
     assert held(nodes) == wanted
 
 

@@ -3,7 +3,7 @@
 The stream of a batch is ``MULTI, commands, HSET migration:state, PEXPIRE migration:lease, EXEC, WATCH lease,
 GET lease``. The next batch is sent only after GET gave our token back, and the WATCH makes its EXEC fail
 if anybody took the lease in between. So a process that was paused until its lease ran out cannot write any
-more.
+more. (In a cluster it is done otherwise: ``helpers.transfer.slotted``.)
 """
 
 import contextlib

@@ -27,10 +27,13 @@ from typing import Any
 from helpers import resp, slots
 from helpers.cluster import Cluster
 from helpers.errors import HelpersError
+from helpers.transfer import target
 from helpers.transfer.batches import PUSH
 from helpers.transfer.checkpoint import LEASE_MS, Checkpoint, LeaseLost
 
 SETTLE_MS = 1000
+EMPTIED = 3
+"""How often a cluster is emptied while keys move from a node that was not emptied yet to one that was."""
 IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 COMMIT = (
     IF_OURS + "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
@@ -95,12 +98,15 @@ class Slotted(Checkpoint):
     def empty(self) -> None:
         """Empty every master, the one with state and lease last: until then it is known what was begun."""
         self.commit()
-        last = self.connection.owner(self.lease)
-        for node in self.connection.masters():
-            if node is not last:
-                node.call("FLUSHDB")
-        if self.connection.call("EVAL", EMPTY, 1, self.lease, self.token, LEASE_MS) != 1:
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+        for _ in range(EMPTIED):
+            before, last = self.connection.layout(), self.connection.owner(self.lease)
+            for node in self.connection.masters():
+                if node is not last:
+                    node.call("FLUSHDB")
+            if self.connection.call("EVAL", EMPTY, 1, self.lease, self.token, LEASE_MS) != 1:
+                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+            if target.steady(self.connection, before):
+                break
 
     def _take_over(self, other: bytes) -> bool:
         return bool(self.connection.call("EVAL", SWAP, 1, self.lease, other, self.token, LEASE_MS) == 1)
@@ -114,7 +120,11 @@ class Slotted(Checkpoint):
         nodes = self.connection.everywhere()
         try:
             for node in nodes:
-                self._end_others(node)
+                try:
+                    self._end_others(node)
+                except resp.Lost:
+                    if node in self.connection.nodes():
+                        raise
         finally:
             self.connection.done(nodes)
         self._look()
