@@ -21,7 +21,7 @@ from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
 from helpers.servers.redis_cluster import cluster as throw_away
 from helpers.servers.redis_nodes import until
-from helpers.transfer import slotted, target
+from helpers.transfer import slotted, slotted_claim, target
 from helpers.transfer.checkpoint import LeaseLost
 
 STATE = "migration:{state}"
@@ -447,3 +447,57 @@ def test_no_error_reply_passes(source: str, nodes: Cluster, monkeypatch: pytest.
                     status = migrate(source, nodes.urls[0])["status"]
                     pytest.fail(f"{status}, although an answer to {hit!r} was an error")
             wanted += 9
+
+
+def test_several_workers_leave_what_one_leaves(
+    many: str, redis_url: str, nodes: Cluster, met: "Counter[str]"
+) -> None:
+    migrate(many, redis_url)
+    result = migrate(many, nodes.urls[0], batch_rows=60, workers=2)
+    assert (result["status"], result["workers"], result["rows_loaded_now"]) == ("verified", 2, 10_590)
+    assert held(nodes) == dump(redis_url)
+    keys = {key for node in nodes.masters() for key in dump(node.url, b"\0") if b"migration:" in key}
+    assert keys == {STATE.encode()}
+
+
+def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, nodes: Cluster) -> None:
+    migrate(many, redis_url)
+    with mover(many, nodes.urls[0], "--batch-rows", "20", "--workers", "2") as process:
+        when(lambda: sum(name.startswith("rows:activities") for name in state(nodes)) > 1, 30)
+        process.send_signal(signal.SIGKILL)
+    result = migrate(many, nodes.urls[0], batch_rows=60)
+    assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
+    assert held(nodes) == dump(redis_url)
+
+
+def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None:
+    """Neither one that another took over, nor one whose migration lost its lease."""
+    write = resp.encode("HSET", "user:1", "email", "x") + resp.encode("HSET", "user:2", "email", "x")
+    lead = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
+    lead.acquire()
+    lead.commit(state={"claimed": "1"})
+
+    def claimed(partition: str) -> Any:
+        found = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", partition, lead.token)
+        found.take()
+        assert found.commit(write, 2)
+        return found
+
+    one, other, again = claimed("users"), claimed("orders"), claimed("users")
+    with pytest.raises(resp.Lost):
+        one.commit(write, 2)
+    assert other.commit(write, 2) == again.commit(write, 2) == [0, 0]
+    with nodes.client() as client:
+        client.delete(f"{STATE}:lease", "user:1", "user:2")
+    new = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
+    new.acquire()
+    for lost in (lead, other, again):
+        with pytest.raises((resp.Lost, LeaseLost)):
+            lost.commit(write, 2)
+    late = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", "orders", lead.token)
+    with pytest.raises(LeaseLost):
+        late.take()
+    assert held(nodes) == {}
+    new.release()
+    for left in (new, late):
+        left.connection.close()

@@ -102,7 +102,8 @@ class Checkpoint:
     def _unclaim(self) -> list[bytes]:
         """The commands that take its partition from every process that loads one."""
         state = self.read()
-        keys = partitions.claims(state, self.prefix) if state.get(CLAIMED) else []
+        clustered = self.connection.clustered
+        keys = partitions.claims(state, self.prefix, clustered=clustered) if state.get(CLAIMED) else []
         return [encode("DEL", key) for key in keys]
 
     def unclaim(self) -> None:

@@ -23,8 +23,9 @@ import dask
 import distributed
 from distributed.versions import VersionMismatchWarning
 
-from helpers import resp
+from helpers import cluster, resp
 from helpers.errors import HelpersError, first_line
+from helpers.transfer import slotted
 from helpers.transfer.checkpoint import CLAIMED, Checkpoint
 from helpers.transfer.edition import edition
 from helpers.transfer.loading import Progress
@@ -358,8 +359,8 @@ def load(
         raise
     except BaseException:
         # Tell how far it is; the connection may be in the middle of something.
-        with suppress(HelpersError), closing(resp.Connection(target_url)) as another:
-            look(Checkpoint(another, prefix))
+        with suppress(HelpersError), closing(cluster.connect(target_url)) as another:
+            look(slotted.checkpoint(another, prefix))
         raise
     checkpoint.unclaim()
     look(checkpoint)

@@ -96,6 +96,6 @@ def _ranges(part: Part, keys: list[int]) -> list[Partition]:
     return [Partition(part, n, ends[n], ends[n + 1]) for n in range(len(ends) - 1)]
 
 
-def claims(state: Mapping[str, str], prefix: str) -> list[str]:
+def claims(state: Mapping[str, str], prefix: str, *, clustered: bool = False) -> list[str]:
     """The keys by which processes claim the partitions of a state."""
-    return [model.claim_key(one.name, prefix) for one in of(state)]
+    return [model.claim_key(one.name, prefix, clustered=clustered) for one in of(state)]

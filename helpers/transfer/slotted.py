@@ -36,9 +36,11 @@ EMPTIED = 3
 """How often a cluster is emptied while keys move from a node that was not emptied yet to one that was."""
 IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 COMMIT = (
-    IF_OURS + "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
-    "for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end return 1"
+    "for i = 2, #KEYS do if redis.call('GET', KEYS[i]) ~= ARGV[i - 1] then return 0 end end "
+    "redis.call('PEXPIRE', KEYS[2], ARGV[#KEYS]) "
+    "for i = #KEYS + 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end return 1"
 )
+"""Set fields of the state, the first key, if each further key has its token; the second lives on."""
 SWAP = IF_OURS + "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 DROP = IF_OURS + "redis.call('DEL', KEYS[1]) return 1"
 EMPTY = IF_OURS + "redis.call('FLUSHDB') redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
@@ -75,6 +77,15 @@ class Slotted(Checkpoint):
         """What the connections of this lease are called."""
         return self._mark + self.token.split(" ")[0]
 
+    @property
+    def _others(self) -> str:
+        """How those connections are called that end when this right is taken."""
+        return self._mark
+
+    def _rights(self) -> dict[bytes, bytes]:
+        """The tokens that must stand in the cluster while this writes, by key; the first is renewed."""
+        return {self.lease: self.token.encode()}
+
     def commit(
         self, commands: bytes = b"", count: int = 0, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
@@ -86,7 +97,9 @@ class Slotted(Checkpoint):
         for error in resp.errors(replies):
             raise self.connection.refused(error, doing)
         fields = [word for pair in (state or {}).items() for word in pair]
-        if self.connection.call("EVAL", COMMIT, 2, self.lease, self.key, self.token, LEASE_MS, *fields) != 1:
+        rights = self._rights()
+        words = (*rights.values(), self.life_ms, *fields)
+        if self.connection.call("EVAL", COMMIT, 1 + len(rights), self.key, *rights, *words) != 1:
             raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
         self.renewed = time.monotonic()
         return replies
@@ -117,6 +130,12 @@ class Slotted(Checkpoint):
         for node in self.connection.nodes():
             self._enter(node)
         self._look()
+        self._fence()
+        self._look()
+        self.connection.entered = self._enter_and_look
+
+    def _fence(self) -> None:
+        """End, on every node, the connections over which others may still write."""
         nodes = self.connection.everywhere()
         try:
             for node in nodes:
@@ -127,8 +146,6 @@ class Slotted(Checkpoint):
                         raise
         finally:
             self.connection.done(nodes)
-        self._look()
-        self.connection.entered = self._enter_and_look
 
     def _enter(self, node: resp.Connection) -> None:
         node.call("CLIENT", "SETNAME", self._name)
@@ -138,14 +155,15 @@ class Slotted(Checkpoint):
         self._look()
 
     def _look(self) -> None:
-        if self.connection.call("GET", self.lease) != self.token.encode():
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+        for key, token in self._rights().items():
+            if self.connection.call("GET", key) != token:
+                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
 
     def _end_others(self, node: resp.Connection) -> None:
         """End what other leases of this prefix have open on a node."""
         for line in node.call("CLIENT", "LIST").decode("utf-8", "replace").splitlines():
             found = re.match(r"id=(\d+) .*? name=(\S*) ", line)
-            if found and found[2].startswith(self._mark) and found[2] != self._name:
+            if found and found[2].startswith(self._others) and found[2] != self._name:
                 with contextlib.suppress(resp.Refused):  # it has gone by itself
                     node.call("CLIENT", "KILL", "ID", found[1])
 
@@ -155,5 +173,12 @@ class Slotted(Checkpoint):
         if node.call("ROLE")[2]:
             node.call("WAIT", 1, SETTLE_MS)
 
+    def unclaim(self) -> None:
+        """End all claims, and the connections of who had them."""
+        super().unclaim()
+        self._fence()
+
     def _give_back(self) -> None:
+        if self._unclaim():
+            self.unclaim()
         self.connection.call("EVAL", DROP, 1, self.lease, self.token)

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from helpers import connections, resp, settings
+from helpers import cluster, connections, resp, settings
 from helpers.errors import HelpersError, first_line
 from helpers.rss import peak_rss_mb
-from helpers.transfer import loading
+from helpers.transfer import loading, slotted_claim
 from helpers.transfer.checkpoint import LeaseLost
-from helpers.transfer.claim import Claim
 from helpers.transfer.source import Source, SourceLost
 
 AGAIN = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
@@ -101,8 +100,8 @@ def do(task: Task) -> Outcome:
 
 
 def _load(task: Task) -> None:
-    with contextlib.closing(resp.Connection(task.target_url)) as connection:
-        claim = Claim(connection, task.prefix, task.partition, task.lease)
+    with contextlib.closing(cluster.connect(task.target_url)) as connection:
+        claim = slotted_claim.claim(connection, task.prefix, task.partition, task.lease)
         claim.take()
         progress = loading.Progress(claim.read())  # nobody else can change it any more
         if task.partition in progress.done:
