@@ -13,6 +13,7 @@ and the caller begins anew and compares.
 Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (redirection, failover).
 """
 
+import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -150,14 +151,16 @@ class Cluster(resp.Connection):
         self._user = first.user
         self._nodes: dict[str, resp.Connection] = {}
         self._owners: list[str] = []
+        self._masters: list[str] = []
+        self._replicas: list[str] = []
         self._scripts: list[str] = []
         self._said: dict[str, str] = {}
         try:
             self._learn(first)
-            if first.address in self._owners:
+            if first.address in self._masters:
                 self._nodes[first.address] = first
             self.masters()
-            if first.address not in self._owners:  # a replica, or a master by another name
+            if first.address not in self._masters:  # a replica, or a master by another name
                 first.close()
         except BaseException:
             self.close()
@@ -191,8 +194,8 @@ class Cluster(resp.Connection):
     # -- what a cluster is besides
 
     def masters(self) -> list[resp.Connection]:
-        """A connection to each master that has slots."""
-        return [self._node(address) for address in sorted(set(self._owners))]
+        """A connection to each master, also to one without slots: the first may be on their way to it."""
+        return [self._node(address) for address in self._masters]
 
     def share(self, node: resp.Connection, prefix: str) -> float:
         """Which part of the keys under a prefix goes to one of the masters: that of the slots it has."""
@@ -201,7 +204,7 @@ class Cluster(resp.Connection):
         return self._owners.count(node.address) / slots.SLOTS
 
     def nodes(self) -> list[resp.Connection]:
-        """All connections that are open: besides masters with slots, to nodes that get or had some."""
+        """All connections that are open, also those to nodes that were masters."""
         return list(self._nodes.values())
 
     def owner(self, key: bytes) -> resp.Connection:
@@ -209,8 +212,23 @@ class Cluster(resp.Connection):
         return self._node(self._owners[slots.slot(key)])
 
     def layout(self) -> tuple[str, ...]:
-        """Of each master its slots, and in brackets those that go or come now; asked anew."""
-        return tuple(" ".join(_myself(node)) for node in self.masters())
+        """Of each master its slots, and in brackets those that go or come now; asked anew.
+
+        Raises:
+            Lost: some slots have no node for long, as far as the nodes tell of themselves.
+        """
+        deadline, passes = time.monotonic() + WAIT_S, 0
+        while True:
+            nodes = self.nodes()
+            self._learn(nodes[passes % len(nodes)])  # one may know more than another
+            found = [_myself(node) for node in self.masters()]
+            covered = {slot for words in found for slot in _slots(words)}
+            if len(covered) == slots.SLOTS:
+                return tuple(" ".join(words) for words in found)
+            if time.monotonic() > deadline:
+                raise self._not_whole(slots.SLOTS - len(covered))
+            time.sleep(PAUSE_S)
+            passes += 1
 
     def check(self) -> None:
         """Return if every node that was spoken to is still there and a master.
@@ -225,22 +243,16 @@ class Cluster(resp.Connection):
         """A connection to every node that can be reached, replicas too, to be closed by ``done``.
 
         Raises:
-            Lost: a master with slots cannot be reached.
+            Lost: a master cannot be reached.
         """
-        found = {node.address: node for node in self.masters()}
-        told = self._any().call("CLUSTER", "NODES").decode()
-        for line in told.splitlines():
-            place, flags = line.split(" ")[1:3]
-            address = place.partition("@")[0].partition(",")[0]
-            if address in found or address.startswith(":") or "noaddr" in flags or "fail" in flags.split(","):
-                continue
-            try:
-                found[address] = self._nodes.get(address) or resp.Connection(
-                    _at(self.url, address), silence_s=REPLICA_S
+        self._learn(self.nodes()[0])
+        found = self.masters()
+        for address in self._replicas:
+            with contextlib.suppress(resp.Lost):  # it is down: nobody writes through it
+                found.append(
+                    self._nodes.get(address) or resp.Connection(_at(self.url, address), silence_s=REPLICA_S)
                 )
-            except resp.Lost:  # a replica that is down: nobody writes through it
-                continue
-        return list(found.values())
+        return found
 
     def done(self, nodes: Iterable[resp.Connection]) -> None:
         """Close those of some nodes that are not spoken to otherwise."""
@@ -259,28 +271,43 @@ class Cluster(resp.Connection):
 
     # -- the nodes
 
-    def _any(self) -> resp.Connection:
-        return next(iter(self._nodes.values()))
-
     def _learn(self, node: resp.Connection) -> None:
-        """Ask a node which slot is where.
+        """Ask a node which slot is where, and which nodes there are besides.
 
         Raises:
             Lost: some slots have no node.
         """
-        owners, known = [""] * slots.SLOTS, []
+        owners = [""] * slots.SLOTS
+        places: dict[bytes, str] = {}
+        failed, masters = set(), set()
         host = (urlsplit(_at(self.url, node.address)).hostname or "").encode()
         for first, last, *nodes in node.call("CLUSTER", "SLOTS"):
-            places = [_address((one[0] or host).decode(), one[1]) for one in nodes]  # the first is the master
-            owners[first : last + 1] = [places[0]] * (last + 1 - first)
-            known += places
+            of = {one[2]: _address((one[0] or host).decode(), one[1]) for one in nodes}
+            owners[first : last + 1] = [next(iter(of.values()))] * (
+                last + 1 - first
+            )  # the first is the master
+            places |= of
         if "" in owners:
-            raise resp.Lost(
-                f"redis at {self.address}: {owners.count('')} of the cluster's {slots.SLOTS} slots have no "
-                "node; wait until it is whole (`CLUSTER INFO`), then the same command goes on"
-            )
-        self._owners = owners
-        _known[self.url] = list(dict.fromkeys(known))
+            raise self._not_whole(owners.count(""))
+        for line in node.call("CLUSTER", "NODES").splitlines():
+            name, place, flags = line.split(b" ")[:3]
+            at, _, port = place.partition(b"@")[0].rpartition(b":")
+            if port == b"0" or b"noaddr" in flags or b"handshake" in flags:
+                continue
+            address = places.setdefault(name, _address((at or host).decode(), int(port)))
+            if b"fail" in flags.split(b","):
+                failed.add(address)
+            elif b"master" in flags:
+                masters.add(address)
+        self._owners, self._masters = owners, sorted(masters | set(owners))
+        self._replicas = sorted(set(places.values()) - set(self._masters) - failed)
+        _known[self.url] = list(places.values())
+
+    def _not_whole(self, lacking: int) -> resp.Lost:
+        return resp.Lost(
+            f"redis at {self.address}: {lacking} of the cluster's {slots.SLOTS} slots have no node; wait "
+            "until it is whole (`CLUSTER INFO`), then the same command goes on"
+        )
 
     def _node(self, address: str) -> resp.Connection:
         """The connection to a node, opened where it is the first time."""
@@ -413,3 +440,11 @@ def _myself(node: resp.Connection) -> list[str]:
     lines = node.call("CLUSTER", "NODES").decode().splitlines()
     (mine,) = (line.split(" ") for line in lines if "myself" in line.split(" ")[2].split(","))
     return [node.address, *mine[8:]]
+
+
+def _slots(words: Sequence[str]) -> Iterator[int]:
+    """The slots in what a node tells of itself."""
+    for word in words[1:]:
+        if not word.startswith("["):
+            first, _, last = word.partition("-")
+            yield from range(int(first), int(last or first) + 1)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from clustered import empty, held
@@ -212,6 +213,36 @@ def test_slots_that_move_while_it_is_verified(
         assert met["ASK"] > 0 and met["MOVED"] > 0, met
         assert migrate(many, url)["caught_up"] == {"extra key": 1}
     assert verification.verify(many, url, progress=False)["differences"] == 0
+
+
+def test_keys_on_their_way_to_a_node_without_slots_are_seen(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a cluster grows, and who grows it has stopped in the middle."""
+    with throw_away(3, 0, "cluster-allow-replica-migration no") as nodes:
+        giver, _, new = nodes.nodes
+        nodes.move(nodes.slots(new)[0], new, giver, lambda what: None)
+        agree(nodes)
+        url = nodes.urls[1]
+        migrate(source, url)
+        with nodes.client() as client:
+            client.hset("order:777", "quantity", 1)
+            client.hset("x:order:777", "quantity", 1)
+        for key in ("order:777", "x:order:777", "user:1", "user:1:activities"):
+            slot = giver.ask("CLUSTER KEYSLOT", key)
+            (owner,) = (node for node in nodes.nodes[:2] if any(slot in part for part in nodes.slots(node)))
+            new.ask("CLUSTER SETSLOT", slot, "IMPORTING", owner.ask("CLUSTER MYID"))
+            owner.ask("CLUSTER SETSLOT", slot, "MIGRATING", new.ask("CLUSTER MYID"))
+            secret = urlsplit(new.url).password
+            owner.ask("MIGRATE", "127.0.0.1", new.port, key, 0, 5000, "AUTH", secret)
+        assert new.ask("DBSIZE") == 4
+        assert verification.verify(source, url, progress=False)["by_problem"] == {"extra key": 1}
+        with pytest.raises(HelpersError, match=r"no migration wrote .such as x:order:777"):
+            migrate(source, url, prefix="x:")
+        assert migrate(source, url)["caught_up"] == {"extra key": 1}
+        assert migrate(source, url, replace=True)["status"] == "verified"
+        assert migrate(source, url, flushdb=True)["status"] == "verified"
+        assert sum(node.ask("DBSIZE") for node in nodes.nodes) == 34 + 1
 
 
 def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
