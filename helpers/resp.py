@@ -87,11 +87,11 @@ class Connection:
 
     clustered = False
 
-    def __init__(self, url: str, *, silence_s: float = settings.SILENCE_S) -> None:
+    def __init__(self, url: str, *, silence_s: float | None = None) -> None:
         self.url = url
         self.address = settings.address(url)
         try:
-            self._client = connections.redis(url, protocol=2, socket_timeout=silence_s)
+            self._client = connections.redis(url, protocol=2, socket_timeout=silence_s or settings.SILENCE_S)
             self._socket = connections.redis_socket(self._client)
         except HelpersError as error:
             raise Lost(str(error)) from error
