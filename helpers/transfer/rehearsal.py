@@ -100,7 +100,7 @@ def commands(
         key_of: gives a key of a kind; by default that of the row 1.
     """
     state, lease = (name(prefix, clustered=clustered) for name in (model.state_key, model.lease_key))
-    claim = model.claim_key(CLAIMED, prefix, clustered=clustered)
+    claim = model.claim_key("users", prefix, clustered=clustered)
     found = [(state, ON_STATE), (lease, ON_LEASE), (claim, ON_CLAIM)]
     for kind in model.KINDS:
         more = FOLLOWING[model.TYPES[kind]] if follow else ()
@@ -143,7 +143,7 @@ def _rehearse(
 
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (model.lease_key(prefix), model.claim_key(CLAIMED, prefix))
+    watched = (model.lease_key(prefix), model.claim_key("users", prefix))
     lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if of is None else []
     sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=of is not None, key_of=key_of)
     _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])
