@@ -32,6 +32,7 @@ KINDS = (
     "migration",
     "crashes",
     "ladder",
+    "scaleout",
 )
 PROFILES = ("quick", "full")
 ELSEWHERE = "set HELPERS_RESULTS to a folder you can write to"
