@@ -491,7 +491,7 @@ class Elsewhere:
             one.terminate()
         for one in self.running:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                one.wait(10)
+                one.wait(3)
             one.kill()
             one.wait()
         return "".join(path.read_text() for path in self.folder.glob("log-*"))
