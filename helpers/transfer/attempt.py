@@ -67,7 +67,12 @@ class Attempt:
         source: the snapshot.
         connection: the target.
         crew: who loads; this process when None.
+
+    Attributes:
+        earlier: an earlier attempt of the run held the lease.
     """
+
+    earlier = False
 
     def __init__(
         self, run: Run, source: Source, connection: resp.Connection, crew: "Crew | None" = None
@@ -82,6 +87,7 @@ class Attempt:
             self._prepare()
         if self.crew and (run.anew or self.checkpoint.read().get("status") != "complete"):
             self.crew.start()  # before the lease is taken, as that needs renewal
+        self.earlier = run.begun
         self.checkpoint.acquire(run.name)
         run.begun = True
         try:
@@ -137,8 +143,8 @@ class Attempt:
         if run.anew or state.get("status") == "removing":
             state = self._remove(state)
         fresh = not state
-        # A target that lost the state may hold what this run wrote: nodes of a cluster fail singly.
-        again = not fresh or run.rows_now > 0
+        # A cluster that lost the state may hold what this run wrote before: its nodes fail singly.
+        again = not fresh or (self.earlier and self.connection.clustered)
         if fresh:
             checkpoint.commit(state=self._first_state())
             checkpoint.settle()
