@@ -250,7 +250,10 @@ class Crew:
 
 
 AGAIN = "start it, and workers, again"
-FEWER = "look whether memory ran out, or try fewer `--workers`"
+FEWER = (
+    "look whether memory ran out, or try fewer `--workers`; a script of your own must start it below "
+    "`if __name__ == '__main__':`, as each worker reads the script"
+)
 SAME = "install the same requirements.txt there"
 
 
