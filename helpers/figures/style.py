@@ -26,7 +26,7 @@ LINES: Mapping[str, LineStyleType] = {"redis": "-", "mongodb": "--", "cassandra"
 FONT, FALLBACK = "DejaVu Sans", "Verdana, sans-serif"
 """A reader of the SVG may have neither the font nor a way to load it."""
 WIDTH_IN = 6.3
-SPARSE_OVER = 500
+SPARSE_OVER = 120
 """Largest over smallest value of a logarithmic axis beyond which powers of ten are enough."""
 
 RC: Mapping[RcKeyType, Any] = {
