@@ -68,18 +68,19 @@ def cut(source: "Source", processes: int, batch_rows: int) -> dict[str, list[int
         return {}
     found = {}
     for part in parts.PARTS:
-        rows = source.counts()[part.table]
+        table, key = part.table, part.key[0]
+        rows = source.counts()[table]
         pieces = min(SHARES * processes, rows // batch_rows)
         if pieces > 1:
             shares = [number / pieces for number in range(1, pieces)]
             percent = min(100.0, 100 * SAMPLE_ROWS / rows)
             ((keys,),) = source.ask(
-                f"SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY {part.key[0]}) "
-                f"FROM {part.table} TABLESAMPLE SYSTEM (%s)",
+                f"SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY {key}) "
+                f"FROM {table} TABLESAMPLE SYSTEM (%s)",
                 (shares, percent),
             )
             # A key that has the rows of several shares is there once. A sample may be empty.
-            found[part.name] = sorted({int(key) for key in keys or () if key is not None})
+            found[part.name] = sorted({int(one) for one in keys or () if one is not None})
     return {name: keys for name, keys in found.items() if keys}
 
 
