@@ -12,6 +12,7 @@ from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
 from helpers.servers.redis_cluster import cluster as throw_away
 from helpers.transfer import rehearsal
+from helpers.transfer.tables import Tables
 
 PREFIXES = ("", "shop:", "a{b}c:", "o{pen:", "{user}:")
 
@@ -108,6 +109,27 @@ def test_the_way_back(source: str, nodes: Cluster) -> None:
         connection.close()
     finally:
         run_sql(source, "DROP SCHEMA IF EXISTS cluster_again CASCADE")
+
+
+def test_a_slot_that_moves_stops_the_way_back(
+    source: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(source, nodes.urls[0])
+    make, slot = Tables.make, slots.slot(b"user:1:activities")
+    (giver,) = (node for node in nodes.masters() if any(slot in part for part in nodes.slots(node)))
+    taker = nodes.nodes[nodes.nodes.index(giver) - 1]
+
+    def move(self: Tables) -> None:
+        make(self)
+        nodes.move(range(slot, slot + 1), giver, taker, lambda what: None)
+
+    monkeypatch.setattr(Tables, "make", move)
+    with pytest.raises(HelpersError, match=r"user:1:activities changed while it was read"):
+        restoration.restore(nodes.urls[0], source, schema="cluster_moved", progress=False)
+    with connections.postgres(source) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace('cluster_moved')")
+        assert cursor.fetchone() == (None,)
+    connection.close()
 
 
 def test_foreign_keys_stop_it_wherever_they_are(source: str, nodes: Cluster) -> None:

@@ -56,6 +56,7 @@ def inspect(connection: resp.Connection, prefix: str) -> Fitness:
     """
     if not connection.clustered:
         return _inspect(connection)
+    connection.check()  # one that has just been replaced is no replica that the user named
     found = [
         replace(_inspect(node), where=node.address, share=connection.share(node, prefix))
         for node in connection.masters()
