@@ -205,7 +205,7 @@ def test_slots_that_move_while_it_is_verified(
     exchange = cluster.Cluster.exchange
 
     def slow(self: cluster.Cluster, *commands: bytes) -> bytes:
-        time.sleep(0.1)
+        time.sleep(0.03)
         return exchange(self, *commands)
 
     monkeypatch.setattr(cluster.Cluster, "exchange", slow)
