@@ -38,6 +38,7 @@ PROFILES = ("quick", "full")
 ELSEWHERE = "set HELPERS_RESULTS to a folder you can write to"
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
+    "scaleout": ("rows", "cores", "rounds", "reading", "differences"),
 }
 """What the data of a kind must hold at least."""
 LIBRARIES = (
