@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import HelpersError, first_line, writing
+from helpers.progress import pace
 from helpers.settings import project_root
 
 NAMES = (
@@ -52,7 +53,7 @@ def run_kernel(
     import papermill
     from traitlets.config import Config
 
-    bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr} if progress else False
+    bar = {"desc": title, "unit": " cells", "leave": False, "file": sys.stderr, "mininterval": pace()}
     with this_kernel() as log, writing(target, "choose another --out"):
         # Not TCP, where others could listen; not the working folder, where others may run a notebook.
         sockets = {"transport": "ipc", "ip": str(log.with_name("socket"))}
@@ -63,7 +64,7 @@ def run_kernel(
                 dict(parameters),
                 kernel_name="python3",
                 language="python",
-                progress_bar=bar,
+                progress_bar=bar if progress else False,
                 cwd=source.parent,
                 config=Config({"KernelManager": sockets}),
             )

@@ -14,6 +14,11 @@ def watched() -> bool:
     return sys.stderr.isatty() or _in_notebook()
 
 
+def pace() -> float:
+    """Seconds between two drawings of a bar: where nobody watches it is not to fill a log."""
+    return 0.2 if watched() else 5
+
+
 def say(line: str) -> None:
     """Write a line on stderr at once, above any bar."""
     tqdm.write(line, file=sys.stderr)
@@ -36,7 +41,7 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
         file=io.StringIO() if inside else sys.stderr,
         leave=False,
         delay=0.5,
-        mininterval=0.2 if watched() else 5,
+        mininterval=pace(),
         dynamic_ncols=not inside,
     )
 
