@@ -134,6 +134,22 @@ class _Refusal:
     text: str
 
 
+def replaced(node: resp.Connection) -> resp.Lost:
+    """The error for a node that was a master, and is none any more."""
+    return resp.Lost(
+        f"redis at {node.address}: it is a master no more, so that what it acknowledged last may be lost; "
+        "the same command goes on, and compares all"
+    )
+
+
+class Member(resp.Connection):
+    """One node of a cluster."""
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply; a master that became a replica is lost."""
+        return replaced(self) if str(error).startswith("READONLY") else super().refused(error, doing)
+
+
 class Cluster(resp.Connection):
     """The masters of a cluster as one connection.
 
@@ -157,11 +173,8 @@ class Cluster(resp.Connection):
         self._said: dict[str, str] = {}
         try:
             self._learn(first)
-            if first.address in self._masters:
-                self._nodes[first.address] = first
             self.masters()
-            if first.address not in self._masters:  # a replica, or a master by another name
-                first.close()
+            first.close()  # it may be a replica, or a master by another name
         except BaseException:
             self.close()
             raise
@@ -312,7 +325,7 @@ class Cluster(resp.Connection):
     def _node(self, address: str) -> resp.Connection:
         """The connection to a node, opened where it is the first time."""
         if address not in self._nodes:
-            node = resp.Connection(_at(self.url, address))
+            node = Member(_at(self.url, address))
             for text in self._scripts:
                 node.call("SCRIPT", "LOAD", text)
             self._nodes[address] = node
@@ -322,10 +335,7 @@ class Cluster(resp.Connection):
 
     def _check(self, node: resp.Connection) -> None:
         if node.call("ROLE")[0] != b"master":
-            raise resp.Lost(
-                f"redis at {node.address}: it is a master no more, so that what it acknowledged last may "
-                "be lost; the same command goes on, and compares all"
-            )
+            raise replaced(node)
 
     # -- commands and replies
 
