@@ -52,7 +52,8 @@ def test_costs_come_out_of_it(data: dict[str, Any]) -> None:
 
 def test_nothing_of_it_stays(data: dict[str, Any]) -> None:
     assert not list(settings.home().glob("scratch-*"))
-    assert not [p for p in psutil.Process().children(recursive=True) if "redis" in p.name()]
+    places = [process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])]
+    assert not [place for place in places if place.startswith(f"{settings.home()}/scratch-")]
 
 
 def test_an_unknown_profile_is_refused() -> None:
