@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from helpers import crashes, design, growth, ladder, scale
+from helpers import crashes, design, growth, ladder, scale, scaleout
 
 design.DESIGNS["quick"] = replace(
     design.DESIGNS["quick"],
@@ -20,3 +20,4 @@ crashes.DESIGNS = crashes.DESIGNS | {
 }
 ladder.SIZES["quick"], ladder.SAMPLE_ROWS["quick"], ladder.ROUNDS["quick"] = growth.tables(2_000), 200, 1
 growth.SIZES["quick"] = {500: 1, 2_000: 1}
+scaleout.SIZES["quick"], scaleout.ROUNDS["quick"] = growth.tables(2_000), 1
