@@ -83,6 +83,13 @@ def test_a_machine_that_is_busy_is_called_the_limit_and_another_is_not() -> None
     assert "not the limit alone" in scaleout.why(having(busy=0.6))
 
 
+def test_one_arm_that_is_busy_does_not_make_the_machine_the_limit() -> None:
+    results = having(busy=0.95)
+    for one in results["scaleout"].data["rounds"]:
+        one["busy"] = 0.7 if (one["nodes"], one["workers"]) == (3, 2) else 0.95
+    assert "not the limit alone" in scaleout.why(results)
+
+
 def test_costs_are_those_of_a_row_with_the_most_nodes() -> None:
     one = Costs.of(having()["scaleout"].data)
     assert (one.mover_s, one.redis_s, one.read_s) == pytest.approx((1e-6, 2e-6, 0.5e-6))

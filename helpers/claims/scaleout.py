@@ -82,11 +82,10 @@ def why(data: Mapping[str, Any]) -> str:
         for key in _rates(data)
     }
     told = join([f"{three(100 * share)} % ({arm(*key)})" for key, share in busy.items()])
-    most = max(busy.values())
     verdict = (
-        "Source, movers and Redis share them, and hardly anything was left: what more machines would bring "
-        "cannot be seen on this one"
-        if most >= BUSY
+        "Source, movers and Redis share them. With the most of both hardly anything was left: what more "
+        "machines would bring cannot be seen on this one"
+        if busy[max(busy)] >= BUSY
         else "Source, movers and Redis share them; they were not the limit alone"
     )
     return f"Of the {plural(data['cores'], 'core')} of the machine these shares were busy: {told}. {verdict}."
