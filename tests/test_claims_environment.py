@@ -61,6 +61,7 @@ def test_one_day_or_the_span_and_the_profiles() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
+    assert set(environment.TITLES) == set(KINDS)
     everything = results(*(record(kind) for kind in KINDS))
     assert environment.coverage(everything) == "Every part of this report rests on saved results."
     text = environment.coverage(

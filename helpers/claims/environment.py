@@ -20,6 +20,7 @@ TITLES: Mapping[str, str] = {
     "migration": "Migration",
     "crashes": "Kill campaign",
     "ladder": "Ladder of loaders",
+    "scaleout": "Processes and nodes",
 }
 
 
