@@ -8,6 +8,7 @@ driver cost, and a server figure that is wrong would show in it.
 
 import csv
 import json
+import math
 import os
 import secrets
 import shutil
@@ -226,7 +227,7 @@ def parse(output: str) -> dict[str, float]:
         raise HelpersError(
             f"{TOOL}: no percentiles in what it printed; install redis-tools 6.2 or newer"
         ) from error
-    if min(found.values()) <= 0:
+    if not all(0 < value < math.inf for value in found.values()):
         raise HelpersError(f"{TOOL}: a figure is below its resolution of 1 µs, so no ratio can be had")
     return {name: round(value, 3) for name, value in found.items()}
 

@@ -99,7 +99,7 @@ def test_no_password_is_on_the_command_line_and_the_user_may_only_ping(server, m
         return benchmark(store, command)
 
     monkeypatch.setattr(crosscheck, "_benchmark", watched)
-    crosscheck.run(server.url, rounds=2, requests=32)
+    crosscheck.run(server.url, rounds=2, requests=1600)
     secret = server.url.split("@")[0].rpartition(":")[2]
     assert len(secret) > 10
     assert len(seen) == 4
@@ -176,6 +176,8 @@ def test_the_figures_are_read_from_the_columns_by_name():
             crosscheck.parse(old)
     with pytest.raises(HelpersError, match="resolution"):
         crosscheck.parse(HEADER + '"PING","12738.85","0.071","0.000","0.000","0.119","0.207","0.503"\n')
+    with pytest.raises(HelpersError, match="resolution"):  # so few requests that they took no time
+        crosscheck.parse(HEADER + '"PING","inf","0.071","0.016","0.079","0.119","0.207","0.503"\n')
 
 
 def test_it_is_added_to_a_saved_comparison_and_nothing_else_changes(server, monkeypatch, tmp_path):
