@@ -17,7 +17,7 @@ from typing import Any
 import redis as redis_py
 from redis._parsers import _RESP2Parser
 
-from helpers import connections, growth, population, results, rungs, schema, servers, settings, verification
+from helpers import connections, growth, population, results, rungs, servers, settings, verification
 from helpers.errors import HelpersError
 from helpers.progress import bar
 from helpers.rungs import Bench
@@ -70,25 +70,16 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         HelpersError: no such profile, or rungs that did not do the same work.
     """
     sizes = settings.of_profile(SIZES, profile)
-    admin = connections.postgres()
-    try:
-        schema.ensure_schema(admin, SCHEMA)
-        source = connections.with_schema(servers.url("postgres"), SCHEMA)
-        population.populate(source, **sizes, replace=True, progress=False)
-        with (
-            scratch.redis("appendonly no", 'save ""') as server,
-            tempfile.TemporaryDirectory() as directory,
-        ):
-            bench = Bench(source, server.url, SAMPLE_ROWS[profile], Path(directory))
-            data = _measure(bench, profile, progress)
-            with bar(
-                sum(growth.SIZES[profile].values()), "growth", unit="migrations", enabled=progress
-            ) as shown:
-                data["growth"] = growth.measure(source, server.url, profile, shown.update)
-            version = str(connections.redis(server.url).info("server")["redis_version"])
-    finally:
-        schema.drop_schema(admin, SCHEMA)
-        admin.close()
+    with (
+        population.throw_away(SCHEMA, **sizes) as source,
+        scratch.redis("appendonly no", 'save ""') as server,
+        tempfile.TemporaryDirectory() as directory,
+    ):
+        bench = Bench(source, server.url, SAMPLE_ROWS[profile], Path(directory))
+        data = _measure(bench, profile, progress)
+        with bar(sum(growth.SIZES[profile].values()), "growth", unit="migrations", enabled=progress) as shown:
+            data["growth"] = growth.measure(source, server.url, profile, shown.update)
+        version = str(connections.redis(server.url).info("server")["redis_version"])
     versions = {**servers.versions(["postgres"]), "redis": version}
     results.save("ladder", data, profile=profile, servers=versions, folder=folder)
     return data

@@ -4,6 +4,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -98,6 +99,28 @@ def populate_apart(source: str | None = None, **options: Any) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(populate, source, **{**options, "progress": False}).result()
+
+
+@contextmanager
+def throw_away(name: str, **counts: Any) -> Iterator[str]:
+    """The URL of a filled schema of its own on the resolved server; removed on leaving.
+
+    Args:
+        name: of the schema, which is made when missing.
+        counts: how many rows of each table, as ``populate`` takes them.
+
+    Raises:
+        HelpersError: as ``populate``, or the schema is not ours.
+    """
+    admin = connections.postgres()
+    try:
+        schema.ensure_schema(admin, name)
+        source = connections.with_schema(None, name)
+        populate(source, **counts, replace=True, progress=False)
+        yield source
+    finally:
+        schema.drop_schema(admin, name)
+        admin.close()
 
 
 def _fill(connection: Connection, rows: Rows, replace: bool, progress: bool) -> dict[str, float]:

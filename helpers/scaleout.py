@@ -17,7 +17,6 @@ from helpers import (
     migration,
     population,
     results,
-    schema,
     servers,
     settings,
     verification,
@@ -61,21 +60,14 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         HelpersError: no such profile, or an arm that did not do its work.
     """
     sizes = settings.of_profile(SIZES, profile)
-    admin = connections.postgres()
-    try:
-        schema.ensure_schema(admin, SCHEMA)
-        source = connections.with_schema(servers.url("postgres"), SCHEMA)
-        population.populate(source, **sizes, replace=True, progress=False)
-        with (
-            scratch.redis(*NOTHING_SAVED) as alone,
-            redis_cluster.cluster(max(NODES), 0, *NOTHING_SAVED, timeout_ms=PATIENCE_MS) as cluster,
-        ):
-            targets = {1: [alone.url], max(NODES): cluster.urls}
-            data = _measure(source, targets, ROUNDS[profile], progress)
-            versions = {**servers.versions(["postgres"]), "redis": alone.version}
-    finally:
-        schema.drop_schema(admin, SCHEMA)
-        admin.close()
+    with (
+        population.throw_away(SCHEMA, **sizes) as source,
+        scratch.redis(*NOTHING_SAVED) as alone,
+        redis_cluster.cluster(max(NODES), 0, *NOTHING_SAVED, timeout_ms=PATIENCE_MS) as cluster,
+    ):
+        targets = {1: [alone.url], max(NODES): cluster.urls}
+        data = _measure(source, targets, ROUNDS[profile], progress)
+        versions = {**servers.versions(["postgres"]), "redis": alone.version}
     data |= {"rows": sizes, "cores": psutil.cpu_count()}
     results.save("scaleout", data, profile=profile, servers=versions, folder=folder)
     return data
