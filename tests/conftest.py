@@ -11,10 +11,12 @@ from pathlib import Path
 import hypothesis
 import psycopg2
 import pytest
+from clustered import empty
 from migrating import ROWS
 from psycopg2 import sql
 
 from helpers import connections, schema, servers, settings
+from helpers.servers.redis_cluster import Cluster, cluster
 
 _numbers = itertools.count()
 # A machine that is slow for a moment is no fault of the code.
@@ -107,3 +109,17 @@ def redis_url(redis_server: str) -> Iterator[str]:
     finally:
         client.flushdb()
         client.close()
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Cluster]:
+    """A Redis Cluster of three masters, which the tests of a module share."""
+    with cluster(3) as made:
+        yield made
+
+
+@pytest.fixture
+def nodes(whole: Cluster) -> Cluster:
+    """The same, emptied."""
+    empty(whole)
+    return whole

@@ -1,7 +1,6 @@
 """A Redis Cluster as target: the same content, the same refusals, the same exit codes as one server."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from clustered import HOSTILE, empty, held
@@ -10,23 +9,10 @@ from migrating import dump, migrate, run_sql
 from helpers import cluster, connections, restoration, slots, verification
 from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
-from helpers.servers.redis_cluster import cluster as throw_away
 from helpers.transfer import rehearsal
 from helpers.transfer.tables import Tables
 
 PREFIXES = ("", "shop:", "a{b}c:", "o{pen:", "{user}:")
-
-
-@pytest.fixture(scope="module")
-def whole() -> Iterator[Cluster]:
-    with throw_away(3) as made:
-        yield made
-
-
-@pytest.fixture
-def nodes(whole: Cluster) -> Cluster:
-    empty(whole)
-    return whole
 
 
 @pytest.mark.parametrize("rows", [1000, 20_000])

@@ -28,18 +28,6 @@ from helpers.transfer.checkpoint import LeaseLost
 STATE = "migration:{state}"
 
 
-@pytest.fixture(scope="module")
-def whole() -> Iterator[Cluster]:
-    with throw_away(3) as made:
-        yield made
-
-
-@pytest.fixture
-def nodes(whole: Cluster) -> Cluster:
-    empty(whole)
-    return whole
-
-
 @pytest.fixture
 def many(postgres_url: str) -> str:
     """The URL of a source whose load takes a second or two in small batches."""
