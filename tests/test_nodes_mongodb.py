@@ -12,7 +12,7 @@ from helpers.errors import HelpersError
 from helpers.nodes import mongodb
 from helpers.servers import mongodb as server
 from helpers.servers import process
-from helpers.servers.mongodb_nodes import Member, lags_ms, replica_set
+from helpers.servers.mongodb_nodes import Member, ReplicaSet, lags_ms, replica_set
 
 pytestmark = pytest.mark.skipif(server.missing() is not None, reason=str(server.missing()))
 
@@ -58,6 +58,37 @@ def test_a_killed_primary_costs_an_election_timeout_and_a_stepdown_does_not(meas
     assert cases["stepdown"]["w:1"]["lost"] == 0
     assert measured["found"]["election_reason"]["behind"] == "electionTimeout"
     assert measured["found"]["election_reason"]["stepdown"].startswith("stepUp")
+
+
+class Restless(ReplicaSet):
+    """A set whose first primary stands still, until another is elected, once it was found."""
+
+    stopped = False
+
+    def configuration(self) -> dict[str, Any]:
+        return {**super().configuration(), "settings": {"electionTimeoutMillis": 1000}}
+
+    def primary(self, *, timeout_s: float = 60) -> Member:
+        found = super().primary(timeout_s=timeout_s)
+        if not self.stopped:
+            self.stopped = True
+            server_process = psutil.Process(process.read_record(found.folder).pid)
+            server_process.suspend()
+            try:
+                assert super().primary(timeout_s=timeout_s) is not found
+            finally:
+                server_process.resume()
+        return found
+
+
+def test_another_primary_before_there_is_a_user_is_no_end(tmp_path: Path) -> None:
+    made = Restless(tmp_path, 3)
+    try:
+        made.initiate()
+        states = sorted(member["stateStr"] for member in made.status()["members"])
+        assert made.stopped and states == ["PRIMARY", "SECONDARY", "SECONDARY"]
+    finally:
+        made.stop()
 
 
 def test_nothing_of_it_stays(measured) -> None:

@@ -68,7 +68,12 @@ def under(pid: int) -> list[psutil.Process]:
 
 
 def workers(pid: int) -> list[psutil.Process]:
-    return [one for one in under(pid) if "spawn_main" in " ".join(one.cmdline())]
+    found = []
+    for one in under(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 def gone(processes: list[psutil.Process], patience_s: float = 15) -> bool:

@@ -30,7 +30,15 @@ PATIENCE_S = 10
 PASSING = (211, 11600, 11602)
 """Codes of errors that pass by themselves: no keys yet in a young set, interrupted by a change of state."""
 
+USER_IS_THERE = (13, 51003)
+"""Codes of the errors of making the first user twice: not without a password any more, exists already."""
+
 Client = pymongo.MongoClient[dict[str, Any]]
+
+
+def passing(error: BaseException | None) -> bool:
+    """Whether the error of a command passes by itself: the connection was lost, or the state changes."""
+    return isinstance(error, pymongo.errors.AutoReconnect) or getattr(error, "code", 0) in PASSING
 
 
 class Member:
@@ -106,12 +114,25 @@ class Member:
             try:
                 return dict(self.client.admin.command(command))
             except pymongo.errors.PyMongoError as error:
-                passing = (
-                    isinstance(error, pymongo.errors.AutoReconnect) or getattr(error, "code", 0) in PASSING
-                )
-                if not passing or time.monotonic() > deadline:
+                if not passing(error) or time.monotonic() > deadline:
                     raise HelpersError(f"mongodb at {self.address}: {first_line(error)}") from error
                 time.sleep(POLL_S)
+
+    def before_there_is_a_user(self, command: str, value: Any, **options: Any) -> None:
+        """Give a command of ``admin``, which a young server takes from whoever is on its machine.
+
+        Raises:
+            HelpersError: it does not answer, or refuses.
+        """
+        client: Client = pymongo.MongoClient(
+            process.HOST, self.port, directConnection=True, serverSelectionTimeoutMS=5000
+        )
+        try:
+            client.admin.command(command, value, **options)
+        except pymongo.errors.PyMongoError as error:
+            raise HelpersError(f"mongodb at {self.address}: {first_line(error)}") from error
+        finally:
+            client.close()
 
     def alive(self) -> bool:
         """Whether its process runs."""
@@ -146,6 +167,11 @@ class ReplicaSet:
         hosts = ",".join(member.address for member in self.members)
         return f"mongodb://{server.USER}:{self._password}@{hosts}/?authSource=admin&replicaSet={SET}"
 
+    def configuration(self) -> dict[str, Any]:
+        """What ``replSetInitiate`` is told."""
+        members = [{"_id": i, "host": member.address} for i, member in enumerate(self.members)]
+        return {"_id": SET, "members": members}
+
     def initiate(self) -> None:
         """Start all members, make a set of them, and make the user.
 
@@ -154,31 +180,30 @@ class ReplicaSet:
         """
         for member in self.members:
             member.start()
-        first: Client = pymongo.MongoClient(  # lets in whoever is on its machine until there is a user
-            process.HOST, self.members[0].port, directConnection=True, serverSelectionTimeoutMS=5000
-        )
-        configuration = {
-            "_id": SET,
-            "members": [{"_id": i, "host": member.address} for i, member in enumerate(self.members)],
-        }
-        try:
-            first.admin.command("replSetInitiate", configuration)
-            self.primary(timeout_s=START_S)
-            first.admin.command(
-                "createUser",
-                server.USER,
-                pwd=self._password,
-                roles=["root"],
-                writeConcern={"w": len(self.members), "wtimeout": START_S * 1000},
-            )
-            self.version = str(first.server_info()["version"])
-        except pymongo.errors.PyMongoError as error:
-            raise HelpersError(f"mongodb at {self.members[0].address}: {first_line(error)}") from error
-        finally:
-            first.close()
+        self.members[0].before_there_is_a_user("replSetInitiate", self.configuration())
+        self._make_user()
         self.settle()
+        self.version = str(self.primary().ask("buildInfo")["version"])
         concern = {"w": "majority", "wtimeout": START_S * 1000}
         self.primary().ask({"appendOplogNote": 1, "data": {"set": "ready"}, "writeConcern": concern})
+
+    def _make_user(self) -> None:
+        """Make the user on the primary, which may be another one by the time that it is asked."""
+        user = {"pwd": self._password, "roles": ["root"]}
+        concern = {"w": len(self.members), "wtimeout": START_S * 1000}
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                self.primary(timeout_s=START_S).before_there_is_a_user(
+                    "createUser", server.USER, **user, writeConcern=concern
+                )
+                return
+            except HelpersError as error:
+                if getattr(error.__cause__, "code", 0) in USER_IS_THERE:
+                    return
+                if not passing(error.__cause__) or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_S)
 
     def primary(self, *, timeout_s: float = 60) -> Member:
         """The member that takes writes, once there is one.
