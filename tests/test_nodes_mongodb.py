@@ -61,23 +61,23 @@ def test_a_killed_primary_costs_an_election_timeout_and_a_stepdown_does_not(meas
 
 
 class Restless(ReplicaSet):
-    """A set whose first primary stands still, until another is elected, once it was found."""
+    """A set whose first primary is killed, once it was found, and comes back when another is elected."""
 
-    stopped = False
+    lost = False
 
     def configuration(self) -> dict[str, Any]:
-        return {**super().configuration(), "settings": {"electionTimeoutMillis": 1000}}
+        return {
+            **super().configuration(),
+            "settings": {"electionTimeoutMillis": 3000, "heartbeatIntervalMillis": 500},
+        }
 
     def primary(self, *, timeout_s: float = 60) -> Member:
         found = super().primary(timeout_s=timeout_s)
-        if not self.stopped:
-            self.stopped = True
-            server_process = psutil.Process(process.read_record(found.folder).pid)
-            server_process.suspend()
-            try:
-                assert super().primary(timeout_s=timeout_s) is not found
-            finally:
-                server_process.resume()
+        if not self.lost:
+            self.lost = True
+            found.kill()
+            assert super().primary(timeout_s=timeout_s) is not found
+            found.start()
         return found
 
 
@@ -86,7 +86,7 @@ def test_another_primary_before_there_is_a_user_is_no_end(tmp_path: Path) -> Non
     try:
         made.initiate()
         states = sorted(member["stateStr"] for member in made.status()["members"])
-        assert made.stopped and states == ["PRIMARY", "SECONDARY", "SECONDARY"]
+        assert made.lost and states == ["PRIMARY", "SECONDARY", "SECONDARY"]
     finally:
         made.stop()
 

@@ -203,6 +203,11 @@ def test_the_environment_wins_and_is_not_started(monkeypatch: pytest.MonkeyPatch
     assert (server.source, server.url) == ("env", redis_url)
 
 
+def test_ports_are_not_given_twice_before_anybody_can_listen_there() -> None:
+    for _ in range(20):
+        assert len({process.free_port() for _ in range(process.GIVEN)}) == process.GIVEN
+
+
 def test_an_unreachable_url_is_one_clear_line() -> None:
     port = process.free_port()
     done = cli("up", "redis", REDIS_URL=f"redis://:hidden@127.0.0.1:{port}/0")

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ import psutil
 from helpers.errors import HelpersError
 
 HOST = "127.0.0.1"
+GIVEN = 100
+_given: deque[int] = deque(maxlen=GIVEN)
+"""The ports that this process found free last."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """The processes that this one started, by pid: only their parent learns how they ended."""
 SERVER, OWNER = "server.json", "owner.json"
@@ -97,8 +101,11 @@ def password(folder: Path) -> str:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A free loopback port; the preferred one when nothing listens there."""
-    for port in (preferred, 0):
+    """A free loopback port; the preferred one when nothing listens there.
+
+    None of the last hundred that were given: who asked for it may not listen there yet.
+    """
+    for port in (preferred, *[0] * (GIVEN + 1)):
         if port is None:
             continue
         with socket.socket() as probe:
@@ -107,7 +114,10 @@ def free_port(preferred: int | None = None) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+            found = int(probe.getsockname()[1])
+        if port or found not in _given:
+            _given.append(found)
+            return found
     raise HelpersError(f"no free port on {HOST}; stop a program that holds many ports and try again")
 
 
