@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 
-from helpers import dataset, decision, results, samples, settings, stores, summary, text
+from helpers import dataset, decision, loops, results, samples, settings, stores, summary, text
 from helpers.comparison_schema import SCHEMA
 from helpers.decision import EQUAL_WEIGHTS
 from helpers.design import DESIGNS, Design, steps
@@ -90,6 +90,7 @@ def measure(
         idle = {name: {"idle_rss_mb": store.server_rss_mb()} for name, store in opened.items()}
         sizes = {table: getattr(design, table) for table in dataset.QUERIES}
         made = stack.enter_context(dataset.made(urls.get("postgres"), **sizes, seed=design.seed))
+        stack.enter_context(loops.lean())
         session = Session(design, made, bar)
         tiers = {"relaxed": session.relaxed(opened)}
         counts = {name: idle[name] | session.counts(store) for name, store in opened.items()}

@@ -1,6 +1,5 @@
 """The phases of a comparison: answers, warm-up, closed loop, floors, concurrency, open loop, counting."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -115,7 +114,6 @@ class Session:
             streams = workload.streams(operations, place.mix, clients=place.clients)
             runs = {}
             for position, name in enumerate(order):
-                gc.collect()  # so that no store pays for what the others left behind
                 runs[name] = loops.closed(opened[name], streams)
                 self._keep(runs[name], place, block, position, name)
             if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
@@ -150,7 +148,6 @@ class Session:
                 due_s = arrivals(random, slowest * share, plan.open_seconds).tolist()
                 stream: Sequence[Operation] = workload.stream(len(due_s), plan.busy_mix)
                 for position, name in enumerate(order):
-                    gc.collect()
                     run = loops.open_loop(opened[name], stream, due_s, clients=CLIENTS)
                     self._keep(run, place, block, position, name)
 

@@ -5,7 +5,6 @@ warms up, a machine that tires) falls on small and large data alike and widens t
 looking like growth.
 """
 
-import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -122,7 +121,7 @@ def measure(
             with _told(opened.values()):
                 for visit, (activities, blocks) in enumerate(plan.visits()):
                     tables = plan.tables(activities)
-                    with dataset.made(urls.get("postgres"), **tables, seed=plan.seed) as made:
+                    with dataset.made(urls.get("postgres"), **tables, seed=plan.seed) as made, loops.lean():
                         session.visit(visit, made, blocks)
                 settings = {name: store.settings() for name, store in opened.items()}
                 versions = {name: store.version() for name, store in opened.items()}
@@ -199,7 +198,6 @@ class Session:
         streams = [workload.stream(operations, self.plan.mix)]
         runs = {}
         for name in order:
-            gc.collect()  # so that no store pays for what the others left behind
             runs[name] = loops.closed(self.opened[name], streams)
         if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
             self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)

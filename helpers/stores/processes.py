@@ -1,6 +1,11 @@
 """What the operating system says about a server process on this machine."""
 
+from contextlib import suppress
+
 import psutil
+
+_known: dict[tuple[str, str], psutil.Process] = {}
+"""Who was found to listen: looking through all sockets of the machine takes longer than a short run."""
 
 
 def listening(address: str, name: str) -> psutil.Process | None:
@@ -8,6 +13,17 @@ def listening(address: str, name: str) -> psutil.Process | None:
 
     The name guards against asking about the wrong one: behind Docker it is a proxy that listens.
     """
+    known = _known.get((address, name))
+    with suppress(psutil.NoSuchProcess):
+        if known is not None and known.is_running() and known.status() != psutil.STATUS_ZOMBIE:
+            return known
+    found = _listening(address, name)
+    if found is not None:
+        _known[address, name] = found
+    return found
+
+
+def _listening(address: str, name: str) -> psutil.Process | None:
     host, _, port = address.rpartition(":")
     if host not in ("127.0.0.1", "localhost", "::1", "[::1]"):
         return None
