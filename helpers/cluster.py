@@ -23,10 +23,11 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from helpers import resp, slots
+from helpers import resp, slots, units
 from helpers.errors import HelpersError
 from helpers.resp import encode
-from helpers.units import Unit, packed, taken_apart
+from helpers.strings import Strings, pieces
+from helpers.units import Units, packed
 
 WAIT_S = 10.0
 """How long a command is sent again that no node executes; less than the lease of a migration lasts."""
@@ -197,7 +198,35 @@ class Cluster(resp.Connection):
         Raises:
             Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
         """
-        return b"".join(map(packed, self._replies(b"".join(commands))))
+        return b"".join(map(packed, self._replies(units.taken_apart(b"".join(commands)))))
+
+    def replies(self, commands: Strings) -> list[Any]:
+        """The parsed replies to some commands, each of which is on a key; errors are among them.
+
+        Raises:
+            Lost: as ``exchange``.
+        """
+        return self._replies(units.of(commands))
+
+    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
+        """The replies to some commands that only read, raw, unless they are what they should be.
+
+        What each node should say is compared as a whole; only where one says something else, which may be
+        that a key has moved, all are asked again, one by one.
+        """
+        groups: defaultdict[str, list[int]] = defaultdict(list)
+        for i, slot in enumerate(slots.all_of(units.keys(commands))):
+            groups[self._owners[slot]].append(i)
+        asked, wanted = pieces(commands), pieces(answers)
+        came = self._at_once({address: [asked[i] for i in some] for address, some in groups.items()})
+        if all(came[address] == b"".join([wanted[i] for i in some]) for address, some in groups.items()):
+            return None
+        for address, raw in came.items():
+            for error in resp.errors(resp.parse(raw)):
+                if str(error).split(" ", 1)[0] not in (*NOT_EXECUTED, "WRONGTYPE"):
+                    raise self._nodes[address].refused(error)
+        replies = self.exchange(*asked)
+        return None if replies == b"".join(wanted) else replies
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the node that gave it and the remedy."""
@@ -339,32 +368,31 @@ class Cluster(resp.Connection):
 
     # -- commands and replies
 
-    def _replies(self, stream: bytes) -> list[Any]:
-        """The parsed replies to a stream of commands, in order."""
+    def _replies(self, units: Units) -> list[Any]:
+        """The parsed replies to some units, in order."""
         self._said.clear()
-        units, rounds = taken_apart(stream)
-        replies: list[list[Any]] = [[] for _ in units]
-        for number in range(max(rounds, default=-1) + 1):
-            self._round([i for i, at in enumerate(rounds) if at == number], units, replies)
+        replies: list[list[Any]] = [[]] * len(units)
+        for number in range(max(units.rounds, default=-1) + 1):
+            self._round([i for i, at in enumerate(units.rounds) if at == number], units, replies)
         return [reply for some in replies for reply in some]
 
-    def _round(self, pending: Sequence[int], units: Sequence[Unit], replies: list[list[Any]]) -> None:
+    def _round(self, pending: Sequence[int], units: Units, replies: list[list[Any]]) -> None:
         """Send some units, and again those that were not executed, until all are."""
         asked: dict[int, str] = {}
         deadline, passes = time.monotonic() + WAIT_S, 0
         while pending:
             groups: defaultdict[str, list[int]] = defaultdict(list)
             for i in pending:
-                groups[asked.get(i) or self._owners[units[i].slot]].append(i)
+                groups[asked.get(i) or self._owners[units.slots[i]]].append(i)
             came = self._at_once(
                 {
-                    address: [ASKING + units[i].packed if i in asked else units[i].packed for i in some]
+                    address: [ASKING + units.packed[i] if i in asked else units.packed[i] for i in some]
                     for address, some in groups.items()
                 }
             )
             refusals: list[_Refusal] = []
             for address, some in groups.items():
-                refusals += self._keep(address, some, came[address], asked.keys(), units, replies)
+                refusals += self._keep(address, some, resp.parse(came[address]), asked.keys(), units, replies)
             if refusals and time.monotonic() > deadline:
                 raise resp.Lost(
                     f"redis at {refusals[0].address}: {refusals[0].text}; wait until the cluster is whole "
@@ -374,8 +402,8 @@ class Cluster(resp.Connection):
             pending = sorted(refusal.unit for refusal in refusals)
             passes += 1
 
-    def _at_once(self, commands: Mapping[str, Sequence[bytes]]) -> dict[str, list[Any]]:
-        """The replies of some nodes to the commands for each; what was not read would come later: so all
+    def _at_once(self, commands: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+        """The raw replies of some nodes to the commands for each; what was not read would come later: so all
         connections end where one fails.
         """
         # All are connected to before the first is sent to: each may have to be allowed to write first.
@@ -383,7 +411,7 @@ class Cluster(resp.Connection):
         try:
             for address, some in commands.items():
                 nodes[address].send(*some)
-            return {address: resp.parse(node.receive()) for address, node in nodes.items()}
+            return {address: node.receive() for address, node in nodes.items()}
         except BaseException:
             self.close()
             raise
@@ -394,7 +422,7 @@ class Cluster(resp.Connection):
         some: Sequence[int],
         answers: Sequence[Any],
         asked: Container[int],
-        units: Sequence[Unit],
+        units: Units,
         replies: list[list[Any]],
     ) -> "Iterator[_Refusal]":
         """Keep the replies of a node to some units; those that it did not execute are given back."""
@@ -405,8 +433,8 @@ class Cluster(resp.Connection):
         at = 0
         for i in some:
             at += i in asked
-            found = list(answers[at : at + units[i].replies])
-            at += units[i].replies
+            found = list(answers[at : at + units.replies[i]])
+            at += units.replies[i]
             error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
             code = str(error).split(" ", 1)[0]
             if code in NOT_EXECUTED:
@@ -416,7 +444,7 @@ class Cluster(resp.Connection):
             if error is not None:
                 self._said[str(error)] = address
 
-    def _heed(self, refusals: "Sequence[_Refusal]", units: Sequence[Unit], passes: int) -> dict[int, str]:
+    def _heed(self, refusals: "Sequence[_Refusal]", units: Units, passes: int) -> dict[int, str]:
         """Learn from what was refused, or wait; which units are to be asked of which other node, once."""
         asked: dict[int, str] = {}
         self.met.update(refusal.code for refusal in refusals)
@@ -424,7 +452,7 @@ class Cluster(resp.Connection):
             if refusal.code == "ASK":
                 asked[refusal.unit] = self._place(refusal)
             elif refusal.code == "MOVED":
-                self._owners[units[refusal.unit].slot] = self._place(refusal)
+                self._owners[units.slots[refusal.unit]] = self._place(refusal)
         for address in {refusal.address for refusal in refusals if refusal.code == "NOSCRIPT"}:
             for text in self._scripts:
                 self._nodes[address].call("SCRIPT", "LOAD", text)

@@ -8,6 +8,7 @@ from typing import Any
 from helpers import cluster, model, progress, resp, servers, text
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
+from helpers.strings import column_of
 from helpers.transfer import patience, slot
 from helpers.transfer import target as redis_side
 from helpers.transfer.checkpoint import FORMAT, Checkpoint, LeaseLost
@@ -267,7 +268,7 @@ def drop_slot(
                         f"{upstream.identity}); check --source"
                     )
                 found = slot.drop(upstream, state[slot.SLOT])
-                checkpoint.commit(resp.encode("HDEL", checkpoint.key, *slot.FIELDS), 1)
+                checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
             finally:
                 checkpoint.release()
         return _dropped(state[slot.SLOT], found)

@@ -13,6 +13,7 @@ import redis as redis_py
 
 from helpers import connections, settings
 from helpers.errors import HelpersError, brief, first_line
+from helpers.strings import Strings, joined
 
 RECEIVE_BYTES = 1 << 18
 
@@ -128,6 +129,19 @@ class Connection:
         """
         self.send(*commands)
         return self.receive()
+
+    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
+        """The replies to some commands that only read, raw, unless they are what they should be.
+
+        Args:
+            commands: in RESP, each row one or several on the same key.
+            answers: what each row of them should get, in RESP.
+
+        Raises:
+            Lost: as ``exchange``.
+        """
+        raw = self.exchange(joined(commands))
+        return None if raw == joined(answers) else raw
 
     def send(self, *commands: bytes) -> None:
         """The first half of ``exchange``: several nodes can be sent to before the first is waited for.

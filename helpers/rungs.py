@@ -16,6 +16,7 @@ from psycopg2.extensions import parse_dsn
 
 from helpers import connections, migration, model
 from helpers.errors import HelpersError
+from helpers.strings import joined
 from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
 from helpers.transfer.partitions import Partition
@@ -56,7 +57,7 @@ def prepare(bench: Bench) -> None:
 
 
 def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:
-    file.write(encoder.batch(copytext.columns(rows, width)).commands)
+    file.write(joined(encoder.batch(copytext.columns(rows, width)).commands))
 
 
 def absent() -> str | None:

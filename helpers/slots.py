@@ -24,6 +24,13 @@ def slot(key: bytes) -> int:
     return crc_hqx(key, 0) % SLOTS
 
 
+def all_of(keys: Sequence[bytes]) -> list[int]:
+    """The slot of each key."""
+    if any(b"{" in key for key in keys):
+        return [slot(key) for key in keys]
+    return [crc_hqx(key, 0) % SLOTS for key in keys]
+
+
 def key_of(words: Sequence[bytes]) -> bytes | None:
     """The first key of a command that is on keys; None of one around a transaction.
 

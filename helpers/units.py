@@ -1,49 +1,120 @@
 """Units of a stream of commands: what a cluster's node takes as one, and how its replies are put together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hiredis
+import numpy as np
 
 from helpers import resp, slots
+from helpers.strings import Bytes, Numbers, Strings, joined, pieces
+
+END, ZERO = ord("\r"), ord("0")
+ELSEWHERE = frozenset((*slots.KEY_AT, *slots.AROUND))
+"""Commands whose key is not their first word, or that have none."""
 
 
 @dataclass
-class Unit:
-    """One command, or a transaction: what is sent, to the node of which slot, and how many replies come."""
+class Units:
+    """Commands and transactions, each of which is sent to one node.
 
-    slot: int
-    packed: bytes
-    replies: int = 1
+    Attributes:
+        slots: to the node of which slot each is sent.
+        packed: what is sent.
+        replies: how many replies come to each.
+        rounds: when each is sent: after the writes before it on the same key.
+    """
+
+    slots: list[int] = field(default_factory=list)
+    packed: list[bytes] = field(default_factory=list)
+    replies: list[int] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.slots)
 
 
-def taken_apart(stream: bytes) -> tuple[list[Unit], list[int]]:
-    """The units of a stream, and in which round each is sent: after the writes before it on the same key."""
-    units: list[Unit] = []
-    rounds: list[int] = []
+def of(commands: Strings) -> Units:
+    """The units of a column of commands, which are looked at no further than to their keys.
+
+    Args:
+        commands: in RESP, each row one command.
+
+    Raises:
+        ValueError: a command has no key.
+    """
+    found, n = keys(commands), len(commands)
+    if len(set(found)) < n:  # their order matters
+        return taken_apart(joined(commands))
+    return Units(slots.all_of(found), pieces(commands), [1] * n, [0] * n)
+
+
+def keys(commands: Strings) -> list[bytes]:
+    """The key of each row of commands, read where it stands.
+
+    Args:
+        commands: in RESP, each row one or several on the same key.
+
+    Raises:
+        ValueError: a command has no key.
+    """
+    counts, at = _numbers(commands.data, commands.starts)
+    if counts.min(initial=2) < 2:
+        raise ValueError("a command without words has no key")
+    lengths, starts = _numbers(commands.data, at)
+    names = pieces(Strings(commands.data, starts, lengths))
+    lengths, starts = _numbers(commands.data, starts + lengths + 2)
+    found = pieces(Strings(commands.data, starts, lengths))
+    if not ELSEWHERE.isdisjoint(names):
+        for i in (i for i, name in enumerate(names) if name in ELSEWHERE):
+            found[i] = _key(resp.parse(commands.at(i) or b"")[0])
+    return found
+
+
+def _numbers(data: Bytes, at: Numbers) -> tuple[Numbers, Numbers]:
+    """The numbers behind the first byte at each place, and where what follows them begins."""
+    numbers, at = np.zeros(len(at), dtype=np.int64), at + 1
+    while (digits := (more := data[at]) != END).any():
+        numbers = np.where(digits, numbers * 10 + more - ZERO, numbers)
+        at = at + digits
+    return numbers, at + 2
+
+
+def taken_apart(stream: bytes) -> Units:
+    """The units of a stream."""
+    units = Units()
     writes: dict[bytes, int] = {}
     transaction: list[list[bytes]] = []
+
+    def add(inner: list[list[bytes]], keys: list[bytes], *, write: bool) -> None:
+        units.slots.append(slots.slot(keys[0]))
+        units.replies.append(len(inner))
+        units.rounds.append(max((writes.get(key, 0) for key in keys), default=0))
+        units.packed.append(b"".join(map(_pack, inner)))
+        if write:
+            writes.update(dict.fromkeys(keys, units.rounds[-1] + 1))
+
     for words in resp.parse(stream):
         if transaction or words[0] == b"MULTI":
             transaction.append(words)
             if words[0] in (b"EXEC", b"DISCARD"):
-                keys = [key for inner in transaction if (key := slots.key_of(inner)) is not None]
-                joined = b"".join(map(_pack, transaction))
-                units.append(Unit(slots.slot(keys[0]), joined, len(transaction)))
-                rounds.append(max((writes.get(key, 0) for key in keys), default=0))
-                writes.update(dict.fromkeys(keys, rounds[-1] + 1))
+                add(
+                    transaction,
+                    [key for inner in transaction if (key := slots.key_of(inner)) is not None],
+                    write=True,
+                )
                 transaction = []
             continue
-        key = slots.key_of(words)
-        if key is None:
-            raise ValueError(f"{words[0].decode()} outside of a transaction")
-        units.append(Unit(slots.slot(key), _pack(words)))
-        at = writes.get(key, 0)
-        rounds.append(at)
-        if words[0] not in slots.READS:
-            writes[key] = at + 1
-    return units, rounds
+        add([words], [_key(words)], write=words[0] not in slots.READS)
+    return units
+
+
+def _key(words: Sequence[bytes]) -> bytes:
+    key = slots.key_of(words)
+    if key is None:
+        raise ValueError(f"{words[0].decode()} outside of a transaction")
+    return key
 
 
 def _pack(words: Sequence[bytes]) -> bytes:

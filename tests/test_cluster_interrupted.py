@@ -22,6 +22,7 @@ from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
 from helpers.servers.redis_cluster import cluster as throw_away
 from helpers.servers.redis_nodes import until
+from helpers.strings import Strings, column_of, joined
 from helpers.transfer import slotted, slotted_claim, target
 from helpers.transfer.checkpoint import LeaseLost
 
@@ -244,21 +245,21 @@ def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
     migrate(source, url)
     slow, other = (slotted.checkpoint(cluster.connect(url), "") for _ in range(2))
     slow.acquire()
-    writes = b"".join(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(1, 7))
+    writes = column_of(*(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(1, 7)))
     late = cluster.connect(nodes.urls[1])  # as one that has just come, before it is named
     with nodes.client() as client:
         client.delete(slow.lease.decode())  # its time is over
     other.acquire()
     before = held(nodes, b"\0")
     with pytest.raises((LeaseLost, resp.Lost)):
-        slow.commit(writes, 6)
+        slow.commit(writes)
     assert held(nodes, b"\0").keys() == before.keys()
     assert held(nodes) == {key: value for key, value in before.items() if b"migration:" not in key}
     assert isinstance(late, cluster.Cluster)
     slow.connection = late
     with pytest.raises(LeaseLost):
         slow._enter_and_look(late.masters()[0])
-    assert other.commit(resp.encode("HSET", "user:1", "email", "new"), 1) == [0]
+    assert other.commit(column_of(resp.encode("HSET", "user:1", "email", "new"))) == [0]
     other.release()
     for connection in (late, other.connection):
         connection.close()
@@ -346,7 +347,7 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
     commit, batches = slotted.Slotted.commit, [3]
 
     def lost(self: slotted.Slotted, *arguments: Any, **options: Any) -> list[Any]:
-        batches[0] -= any(b"EVALSHA" in one for one in arguments if isinstance(one, bytes))
+        batches[0] -= any(b"EVALSHA" in joined(one) for one in arguments if isinstance(one, Strings))
         if batches == [0]:
             batches[0] = -99
             run_sql(source, "DELETE FROM activities WHERE activity_id < 20", "DELETE FROM orders")
@@ -368,14 +369,14 @@ def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytes
     with throw_away(3, 0, "appendfsync always") as nodes:
         lost: list[Any] = []
 
-        def batch(self: cluster.Cluster, *commands: bytes) -> bytes:
-            if not lost and b"user:1:activities" in b"".join(commands):
+        def batch(self: cluster.Cluster, commands: Strings) -> list[Any]:
+            if not lost and b"user:1:activities" in joined(commands):
                 lost.append(True)
                 nodes.nodes[2].kill()
-            return exchange(self, *commands)
+            return replies(self, commands)
 
-        exchange = cluster.Cluster.exchange
-        monkeypatch.setattr(cluster.Cluster, "exchange", batch)
+        replies = cluster.Cluster.replies
+        monkeypatch.setattr(cluster.Cluster, "replies", batch)
         with pytest.raises(HelpersError, match=r"rows are in the target, the same command goes on") as caught:
             migrate(many, nodes.urls[0], batch_rows=60)
         assert lost and "\n" not in str(caught.value)
@@ -513,7 +514,7 @@ def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, n
 
 def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None:
     """Neither one that another took over, nor one whose migration lost its lease."""
-    write = resp.encode("HSET", "user:1", "email", "x") + resp.encode("HSET", "user:2", "email", "x")
+    write = column_of(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in (1, 2)))
     lead = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
     lead.acquire()
     lead.commit(state={"claimed": "1"})
@@ -521,20 +522,20 @@ def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None
     def claimed(partition: str) -> Any:
         found = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", partition, lead.token)
         found.take()
-        assert found.commit(write, 2)
+        assert found.commit(write)
         return found
 
     one, other, again = claimed("users"), claimed("orders"), claimed("users")
     with pytest.raises(resp.Lost):
-        one.commit(write, 2)
-    assert other.commit(write, 2) == again.commit(write, 2) == [0, 0]
+        one.commit(write)
+    assert other.commit(write) == again.commit(write) == [0, 0]
     with nodes.client() as client:
         client.delete(f"{STATE}:lease", "user:1", "user:2")
     new = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
     new.acquire()
     for lost in (lead, other, again):
         with pytest.raises((resp.Lost, LeaseLost)):
-            lost.commit(write, 2)
+            lost.commit(write)
     late = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", "orders", lead.token)
     with pytest.raises(LeaseLost):
         late.take()

@@ -28,6 +28,7 @@ from helpers import (
 )
 from helpers.errors import HelpersError
 from helpers.servers import scratch
+from helpers.strings import NOTHING, Strings, joined
 from helpers.transfer import beginning, follower, loading, patience, publication, slot
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.source import Source
@@ -150,9 +151,9 @@ def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
     )
     commit, commits = Checkpoint.commit, []
 
-    def stop(self: Checkpoint, commands: bytes = b"", *arguments: Any, **options: Any) -> Any:
+    def stop(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
         found = commit(self, commands, *arguments, **options)
-        commits.append(1) if b"EVAL" in commands else None
+        commits.append(1) if b"EVAL" in joined(commands) else None
         if len(commits) == written:
             raise KeyboardInterrupt
         return found

@@ -12,6 +12,7 @@ from migrating import dump, migrate, run_sql
 
 from helpers import connections, model, population, resp, schema, verification
 from helpers.errors import HelpersError
+from helpers.strings import column_of
 from helpers.transfer import rehearsal
 from helpers.transfer.checkpoint import Checkpoint
 
@@ -204,11 +205,11 @@ def test_a_migration_of_another_source_that_was_quicker_is_not_overwritten(
 def test_a_paused_mover_cannot_write_after_its_lease_ran_out(source: str, redis_url: str) -> None:
     slow = Checkpoint(resp.Connection(redis_url), "")
     slow.acquire()
-    slow.commit(resp.encode("SET", "session:x", 1), 1)
+    slow.commit(column_of(resp.encode("SET", "session:x", 1)))
     client = connections.redis(redis_url)
     client.delete("migration:lease")  # its time is over
     migrate(source, redis_url)
     with pytest.raises(HelpersError, match="lease"):
-        slow.commit(resp.encode("SET", "session:x", 2), 1)
+        slow.commit(column_of(resp.encode("SET", "session:x", 2)))
     assert client.get("session:x") == b"1"
     slow.connection.close()

@@ -24,6 +24,7 @@ from psycopg2 import sql
 from helpers import connections, judge, population, resp
 from helpers.errors import HelpersError
 from helpers.servers import process, scratch
+from helpers.strings import column_of
 from helpers.transfer import partitions
 from helpers.transfer.checkpoint import Checkpoint, LeaseLost
 from helpers.transfer.claim import Claim
@@ -294,16 +295,16 @@ def claim(task: Task) -> Claim:
 def test_who_lost_its_partition_to_another_cannot_write_it(job: tuple[Checkpoint, Task]) -> None:
     checkpoint, task = job
     older = claim(task)
-    older.commit(resp.encode("SET", "theirs", 1), 1, {"rows:activities.1": 1})
+    older.commit(column_of(resp.encode("SET", "theirs", 1)), {"rows:activities.1": 1})
     newer = claim(task)
     with pytest.raises(LeaseLost):
-        older.commit(resp.encode("SET", "theirs", 2), 1, {"rows:activities.1": 2})
-    assert newer.commit(resp.encode("GET", "theirs"), 1) == [b"1"]
+        older.commit(column_of(resp.encode("SET", "theirs", 2)), {"rows:activities.1": 2})
+    assert newer.commit(column_of(resp.encode("GET", "theirs"))) == [b"1"]
     assert checkpoint.read()["rows:activities.1"] == "1"
     checkpoint.commit()  # renews, and disturbs nobody
     other = claim(dataclasses.replace(task, partition="activities.2"))
-    other.commit(resp.encode("SET", "others", 1), 1)
-    newer.commit(resp.encode("SET", "theirs", 3), 1)
+    other.commit(column_of(resp.encode("SET", "others", 1)))
+    newer.commit(column_of(resp.encode("SET", "theirs", 3)))
 
 
 def test_who_takes_the_lease_stops_all_workers_of_the_one_before(job: tuple[Checkpoint, Task]) -> None:
@@ -314,7 +315,7 @@ def test_who_takes_the_lease_stops_all_workers_of_the_one_before(job: tuple[Chec
     with contextlib.closing(resp.Connection(task.target_url)) as another:
         Checkpoint(another, "").acquire()
         with pytest.raises(LeaseLost):
-            older.commit(resp.encode("SET", "theirs", 2), 1)
+            older.commit(column_of(resp.encode("SET", "theirs", 2)))
         assert not connection.exists("theirs") and not connection.keys("migration:claim:*")
         with pytest.raises(LeaseLost):
             claim(task)
@@ -334,7 +335,7 @@ def test_a_lease_given_back_takes_the_claims_with_it(job: tuple[Checkpoint, Task
     left = claim(task)
     checkpoint.release()
     with pytest.raises(LeaseLost):
-        left.commit(resp.encode("SET", "theirs", 1), 1)
+        left.commit(column_of(resp.encode("SET", "theirs", 1)))
     assert set(client_of(task.target_url).keys("*")) == {"migration:state"}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from helpers import cluster, progress, resp, verification
 from helpers.errors import HelpersError
 from helpers.rss import peak_rss_mb
+from helpers.strings import column_of
 from helpers.transfer import (
     beginning,
     estimation,
@@ -252,7 +253,7 @@ class Attempt:
         elif state:
             checkpoint.commit(state={"status": "removing"})
             target.remove(self.connection, self.run.prefix, checkpoint.commit)
-            checkpoint.commit(resp.encode("DEL", checkpoint.key), 1)
+            checkpoint.commit(column_of(resp.encode("DEL", checkpoint.key)))
         self.run.cleared = True
         return {}
 
@@ -301,7 +302,7 @@ class Attempt:
         checkpoint = self.checkpoint
 
         def mender(commands: list[bytes]) -> None:
-            checkpoint.commit(b"".join(commands), len(commands), doing="catch up")
+            checkpoint.commit(column_of(*commands), doing="catch up")
 
         return verification.compare(
             self.source,

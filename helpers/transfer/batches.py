@@ -9,9 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers import model
+from helpers.strings import (
+    NOTHING,
+    Numbers,
+    Strings,
+    bulk,
+    decimals,
+    merged,
+    numbers,
+    spread,
+    stacked,
+    told,
+    weave,
+)
 from helpers.transfer import copytext
 from helpers.transfer.parts import Part
-from helpers.transfer.strings import Numbers, Strings, bulk, decimals, joined, numbers, spread, told, weave
 
 
 @dataclass(frozen=True)
@@ -21,8 +33,7 @@ class Batch:
     Attributes:
         rows: how many rows it is made of.
         position: the key of the last of them, as text.
-        commands: their commands in RESP.
-        command_count: how many these are.
+        commands: their commands in RESP, one a row, no two of them on the same key.
         rejected: rows left out because their score would put them in another place.
         score_order: what ``model.ScoreOrder`` has to go on from.
         pushed: the last owner of a list and how long its list is now; None where lists are not guarded.
@@ -30,8 +41,7 @@ class Batch:
 
     rows: int
     position: tuple[str, ...]
-    commands: bytes
-    command_count: int
+    commands: Strings
     rejected: int = 0
     score_order: tuple[int | None, float, int] | None = None
     pushed: tuple[int, int] | None = None
@@ -80,14 +90,13 @@ class Encoder:
         rows = len(columns[0])
         position = tuple((columns[i].at(rows - 1) or b"").decode() for i in self._where)
         if self.part.holds == "hash":
-            return Batch(rows, position, self._hashes(columns), rows)
+            return Batch(rows, position, self._hashes(columns))
         owners, dates, ids = columns[:3]
         text, moments = copytext.dates(dates)
         if self.part.holds == "references":
             runs = _Runs.of(owners)
             members = bulk(decimals(moments[::-1])) + bulk(ids[::-1])
-            commands = joined(self._collections(b"ZADD", runs.reversed(), b":orders", members))
-            return Batch(rows, position, commands, len(runs.first))
+            return Batch(rows, position, self._collections(b"ZADD", runs.reversed(), b":orders", members))
         types, rejected = columns[3], 0
         if len(moments) and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
             kept = self._in_order(owners, moments, ids)
@@ -96,7 +105,7 @@ class Encoder:
             moments = moments[kept]
         order = (self._order.user_id, self._order.score, self._order.highest)
         if rejected == rows:
-            return Batch(rows, position, b"", 0, rejected, order, self._pushed if self._guard else None)
+            return Batch(rows, position, NOTHING, rejected, order, self._pushed if self._guard else None)
         runs = _Runs.of(owners)
         elements = bulk(types, b":", text)
         if self._guard:
@@ -106,9 +115,9 @@ class Encoder:
         members = bulk(decimals(moments[::-1])) + bulk(ids[::-1], b":", types[::-1])
         scored = self._collections(b"ZADD", runs.reversed(), b":activities:by_time", members)
         pushed = self._pushed if self._guard else None
-        return Batch(rows, position, joined(listed, scored), 2 * len(runs.first), rejected, order, pushed)
+        return Batch(rows, position, stacked(listed, scored), rejected, order, pushed)
 
-    def _hashes(self, columns: list[Strings]) -> bytes:
+    def _hashes(self, columns: list[Strings]) -> Strings:
         """HSET for each row; a NULL is an absent field."""
         names = model.FIELDS[self.part.table]
         columns = [
@@ -124,7 +133,7 @@ class Encoder:
                 field = [weave(*field).only(column.present)]
             pieces += field
         key = bulk(self.prefix + self.part.table[:-1].encode() + b":", columns[0])
-        return joined(weave(b"*", told(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces))
+        return weave(b"*", told(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces)
 
     def _collections(
         self, command: bytes, runs: "_Runs", name: bytes, items: list[bytes | Strings]
@@ -140,7 +149,7 @@ class Encoder:
         words = 2 + runs.sizes * (2 if command == b"ZADD" else 1)
         key = bulk(self.prefix + self.part.owner.encode() + b":", runs.owners, name)
         heads = weave(b"*", told(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
-        return weave(spread(heads, runs.first, runs.rows), *items)
+        return merged(weave(spread(heads, runs.first, runs.rows), *items), runs.first)
 
     def _guarded(self, runs: "_Runs", name: bytes, items: list[bytes | Strings]) -> Strings:
         """One call of ``PUSH`` for each run; the first list may go on from the last batch."""
@@ -151,7 +160,7 @@ class Encoder:
         key = bulk(self.prefix + self.part.owner.encode() + b":", runs.owners, name)
         script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (len(self._guard), self._guard)
         heads = weave(b"*", told(5 + runs.sizes), script, *key, *bulk(decimals(before)))
-        return weave(spread(heads, runs.first, runs.rows), *items)
+        return merged(weave(spread(heads, runs.first, runs.rows), *items), runs.first)
 
     def _in_order(self, owners: Strings, moments: Numbers, ids: Strings) -> Numbers:
         """The rows that list and sorted set can give back."""

@@ -14,6 +14,7 @@ from typing import Any
 from helpers import cluster, model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
+from helpers.strings import NOTHING, Strings, column_of, joined
 from helpers.transfer import holder, partitions
 
 FORMAT = "3"
@@ -108,8 +109,7 @@ class Checkpoint:
 
     def unclaim(self) -> None:
         """End all claims: nobody but the holder of the lease can write any more."""
-        unclaim = self._unclaim()
-        self.commit(b"".join(unclaim), len(unclaim), {CLAIMED: ""})
+        self.commit(column_of(*self._unclaim()), {CLAIMED: ""})
 
     def _take_over(self, other: bytes) -> bool:
         """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
@@ -130,13 +130,12 @@ class Checkpoint:
         return replies
 
     def commit(
-        self, commands: bytes = b"", count: int = 0, state: Mapping[str, Any] | None = None, doing: str = ""
+        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
         """Run some commands and change the state, all or nothing, if the lease is still ours.
 
         Args:
-            commands: RESP of the commands.
-            count: how many they are.
+            commands: in RESP, one a row.
             state: fields of the state to set.
             doing: what this is, for messages.
 
@@ -148,16 +147,16 @@ class Checkpoint:
             resp.Refused: a reply was an error.
         """
         body = encode("HSET", self.key, *(w for pair in state.items() for w in pair)) if state else b""
-        ours = count + bool(state)
+        count = len(commands)
         raw = self.connection.exchange(
             encode("MULTI"),
-            commands,
+            joined(commands),
             body,
             encode("PEXPIRE", self.lease, self.life_ms),
             encode("EXEC"),
             self._end,
         )
-        queued = OK_QUEUED[0] + OK_QUEUED[1] * (ours + 1)
+        queued = OK_QUEUED[0] + OK_QUEUED[1] * (count + bool(state) + 1)
         as_hoped = raw.startswith(queued)
         replies = resp.parse(raw[len(queued) :] if as_hoped else raw)
         # The error of a command that was not queued comes before that of EXEC, and is the reason. Where one
@@ -195,8 +194,7 @@ class Checkpoint:
                     self._give_back()
 
     def _give_back(self) -> None:
-        commands = [*self._unclaim(), encode("DEL", self.lease)]
-        self.commit(b"".join(commands), len(commands))
+        self.commit(column_of(*self._unclaim(), encode("DEL", self.lease)))
 
     def settle(self) -> None:
         """Make sure of what was committed, as far as the target lets us."""
@@ -208,4 +206,4 @@ class Checkpoint:
     def empty(self) -> None:
         """Empty the whole database, but for the lease."""
         lease = encode("SET", self.lease, self.token, "PX", LEASE_MS)
-        self.commit(encode("FLUSHDB") + lease, 2)
+        self.commit(column_of(encode("FLUSHDB"), lease))

@@ -13,6 +13,7 @@ from typing import Any
 
 from helpers import model, resp
 from helpers.resp import encode
+from helpers.strings import NOTHING, Strings, column_of, stacked
 from helpers.transfer.checkpoint import LEASE_MS, Checkpoint, LeaseLost
 
 
@@ -55,7 +56,7 @@ class Claim(Checkpoint):
         self.renewed = time.monotonic()
 
     def commit(
-        self, commands: bytes = b"", count: int = 0, state: Mapping[str, Any] | None = None, doing: str = ""
+        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
         """``Checkpoint.commit`` under the claim.
 
@@ -63,7 +64,8 @@ class Claim(Checkpoint):
             LeaseLost: the claim is not ours any more, and nothing was written; or it is, but nobody holds
                 the lease, and there is nothing more to write.
         """
-        *replies, held = super().commit(commands + encode("GET", self._job), count + 1, state, doing)
+        look = column_of(encode("GET", self._job))
+        *replies, held = super().commit(stacked(commands, look), state, doing)
         self._check(held)
         return replies
 

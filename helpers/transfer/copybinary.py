@@ -7,7 +7,7 @@ Source: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORM
 import numpy as np
 
 from helpers.model import DATE_WIDTH
-from helpers.transfer.strings import Bytes, Numbers, Strings, whole
+from helpers.strings import Bytes, Numbers, Strings, whole
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 HEADER_BYTES = len(SIGNATURE) + 8

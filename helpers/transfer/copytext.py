@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from helpers.model import DATE_WIDTH
-from helpers.transfer.strings import Bytes, Mask, Numbers, Strings, place, whole
+from helpers.strings import Bytes, Mask, Numbers, Strings, place, whole
 
 ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}

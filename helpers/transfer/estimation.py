@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from helpers import resp, text
+from helpers import resp, text, units
 from helpers.resp import encode
+from helpers.strings import Strings, joined
 from helpers.transfer import copytext
 from helpers.transfer.batches import Encoder
 from helpers.transfer.parts import PARTS, Part
@@ -71,7 +72,7 @@ def sample(source: Source, connection: resp.Connection, prefix: str) -> Sample:
     return Sample(dict(rows), dict(per_row) if known else {}, seconds / max(rows.total(), 1))
 
 
-def _measure(connection: resp.Connection, commands: bytes, more: int) -> int | None:
+def _measure(connection: resp.Connection, commands: Strings, more: int) -> int | None:
     """Bytes that some commands make the target need; None when the user may not ask.
 
     Args:
@@ -79,17 +80,16 @@ def _measure(connection: resp.Connection, commands: bytes, more: int) -> int | N
         commands: which write only below the sample's prefix.
         more: how much longer that makes each key.
     """
-    words = resp.parse(commands)
-    keys = list(dict.fromkeys(command[1] for command in words))
+    keys = units.keys(commands)
     asked = b"".join(encode("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
     away = encode("UNLINK", *keys)
-    raw = connection.exchange(encode("MULTI") + commands + asked + away + encode("EXEC"))
+    raw = connection.exchange(encode("MULTI") + joined(commands) + asked + away + encode("EXEC"))
     replies = resp.parse(raw)
     for error in resp.errors(replies):
         if str(error).startswith("NOPERM"):
             return None
         raise connection.refused(error, "sample")
-    sizes: list[int] = replies[-1][len(words) : len(words) + len(keys)]
+    sizes: list[int] = replies[-1][len(commands) : len(commands) + len(keys)]
     return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from helpers import model, resp
 from helpers.errors import HelpersError
+from helpers.strings import column_of
 from helpers.transfer import pgoutput, publication, slot, target
 from helpers.transfer.checkpoint import Checkpoint
 from helpers.transfer.effects import KINDS, Effects, Row, texts
@@ -246,7 +247,7 @@ class Follower:
         for keys in target.scan(self._connection, self._prefix):
             names = [key for kind, key in keys if any(kind in KINDS[table] for table in tables)]
             if names:
-                self._checkpoint.commit(resp.encode("UNLINK", *names), 1, doing="TRUNCATE")
+                self._checkpoint.commit(column_of(resp.encode("UNLINK", *names)), doing="TRUNCATE")
             self._checkpoint.renew_when_due()
             self._confirm(None)
         for table in tables:
@@ -292,7 +293,7 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {lsn_text(self._position)}"
-        self._checkpoint.commit(effects.command(self._checkpoint.key, fields), 1, doing=doing)
+        self._checkpoint.commit(column_of(effects.command(self._checkpoint.key, fields)), doing=doing)
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
         self._effects, self._bytes, self._whole = Effects(self._prefix), 0, 0

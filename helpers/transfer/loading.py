@@ -98,7 +98,7 @@ def load(
         state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
         state |= {f"rejected:{name}": rejected} if rejected else {}
         doing = f"{part.table} up to {', '.join(batch.position)}"
-        checkpoint.commit(batch.commands, batch.command_count, state, doing)
+        checkpoint.commit(batch.commands, state, doing)
         progress.rows[name], progress.position[name], progress.rejected[name] = rows, where, rejected
         advance(batch.rows if part.name == part.table else 0)
 

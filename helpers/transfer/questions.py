@@ -8,17 +8,35 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from helpers import model
+from helpers.resp import encode
+from helpers.strings import (
+    NOTHING,
+    Mask,
+    Numbers,
+    Strings,
+    bulk,
+    column_of,
+    decimals,
+    merged,
+    spread,
+    stacked,
+    told,
+    weave,
+)
 from helpers.transfer import copybinary
 from helpers.transfer.parts import IN_RANGE, KEPT
-from helpers.transfer.strings import Mask, Numbers, Strings, bulk, decimals, joined, spread, told, weave
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Commands in RESP, the replies in RESP that they must get, and how many rows they are about."""
+    """Commands in RESP, the replies that they must get, and how many rows they are about.
 
-    commands: bytes
-    answers: bytes
+    A row of ``commands`` is one command or several on the same key, and the same row of ``answers`` what it
+    gets.
+    """
+
+    commands: Strings = NOTHING
+    answers: Strings = NOTHING
     rows: int = 0
 
 
@@ -50,8 +68,8 @@ def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:
         pieces += answer
     key = bulk(prefix + table[:-1].encode() + b":", decimals(copybinary.integers(ids)))
     return Questions(
-        joined(weave(b"*2\r\n$7\r\nHGETALL\r\n", *key)),
-        joined(weave(b"*", told(words), b"\r\n", *pieces)),
+        weave(b"*2\r\n$7\r\nHGETALL\r\n", *key),
+        weave(b"*", told(words), b"\r\n", *pieces),
         len(ids),
     )
 
@@ -99,9 +117,9 @@ class Collections:
             owners, moments, ids = owners[kept], moments[kept], ids[kept]
             types = [types[0][kept]]
             if not len(kept):
-                return Questions(b"", b"", len(owner))
+                return Questions(rows=len(owner))
         n = len(owners)
-        before = self.end() if owners[0] != self._open else Questions(b"", b"")
+        before = self.end() if owners[0] != self._open else Questions()
         first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
         sizes = np.diff(np.append(first, n))
         begin = np.zeros(len(first), dtype=np.int64)
@@ -123,25 +141,21 @@ class Collections:
         name = b"activities:by_time" if self.listed else b"orders"
         parts.append(runs.ask(self._key(name), b"ZRANGE", b"ZCARD", scored, 2))
         return Questions(
-            b"".join(part.commands for part in parts),
-            b"".join(part.answers for part in parts),
+            stacked(*(part.commands for part in parts)),
+            stacked(*(part.answers for part in parts)),
             len(owner) if self.listed else 0,
         )
 
     def end(self) -> Questions:
         """Ask how long the collections of the last owner are."""
         if self._open is None:
-            return Questions(b"", b"")
+            return Questions()
         names = (b"activities", b"activities:by_time") if self.listed else (b"orders",)
-        commands, answers = b"", b""
-        for name in names:
-            start, end = self._key(name)
-            key = b"%b%d%b" % (start, self._open, end)
-            command = b"LLEN" if name == b"activities" else b"ZCARD"
-            commands += b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(command), command, len(key), key)
-            answers += b":%d\r\n" % self._length
+        keys = [b"%b%d%b" % (start, self._open, end) for start, end in map(self._key, names)]
+        asked = [encode("ZCARD" if key.endswith(names[-1]) else "LLEN", key) for key in keys]
+        answers = column_of(*[b":%d\r\n" % self._length] * len(names))
         self._open, self._length = None, 0
-        return Questions(commands, answers)
+        return Questions(column_of(*asked), answers)
 
     def _key(self, name: bytes) -> tuple[bytes, bytes]:
         return self.prefix + self.owner.encode() + b":", b":" + name
@@ -182,7 +196,7 @@ class _Runs:
         totals = weave(b":", decimals(last + 1), b"\r\n").only(self.ended)
         at_end = spread(totals, self.first + self.sizes - 1, self.n)
         return Questions(
-            joined(weave(asked, ends)), joined(weave(spread(heads, self.first, self.n), *items, at_end))
+            weave(asked, ends), merged(weave(spread(heads, self.first, self.n), *items, at_end), self.first)
         )
 
 

@@ -27,6 +27,7 @@ from typing import Any
 from helpers import resp, slots
 from helpers.cluster import Cluster
 from helpers.errors import HelpersError
+from helpers.strings import NOTHING, Strings
 from helpers.transfer import target
 from helpers.transfer.batches import PUSH
 from helpers.transfer.checkpoint import LEASE_MS, Checkpoint, LeaseLost
@@ -87,13 +88,13 @@ class Slotted(Checkpoint):
         return {self.lease: self.token.encode()}
 
     def commit(
-        self, commands: bytes = b"", count: int = 0, state: Mapping[str, Any] | None = None, doing: str = ""
+        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
         """Run some commands, and once every node has answered, change the state, if the lease is still ours.
 
         See ``Checkpoint.commit``; unlike there, commands may have been run when this fails.
         """
-        replies = resp.parse(self.connection.exchange(commands)) if commands else []
+        replies = self.connection.replies(commands) if commands else []
         for error in resp.errors(replies):
             raise self.connection.refused(error, doing)
         fields = [word for pair in (state or {}).items() for word in pair]

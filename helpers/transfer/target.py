@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from helpers import model, resp
 from helpers.errors import HelpersError
 from helpers.resp import encode
+from helpers.strings import Strings, column_of
 
 SCAN_COUNT = 5000
 
@@ -139,7 +140,7 @@ def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
     return size(connection) == keys + own and steady(connection, before)
 
 
-def remove(connection: resp.Connection, prefix: str, commit: Callable[[bytes, int], object]) -> int:
+def remove(connection: resp.Connection, prefix: str, commit: Callable[[Strings], object]) -> int:
     """Remove every key of the model under the prefix, in batches; how many keys that were.
 
     Args:
@@ -150,8 +151,8 @@ def remove(connection: resp.Connection, prefix: str, commit: Callable[[bytes, in
     removed = 0
     for found in scan(connection, prefix):
         if connection.clustered:  # one command cannot take keys of several slots
-            commit(b"".join(encode("UNLINK", key) for _, key in found), len(found))
+            commit(column_of(*(encode("UNLINK", key) for _, key in found)))
         else:
-            commit(encode("UNLINK", *(key for _, key in found)), 1)
+            commit(column_of(encode("UNLINK", *(key for _, key in found))))
         removed += len(found)
     return removed

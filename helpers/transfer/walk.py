@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from helpers import model, resp
+from helpers.strings import Strings, joined
 from helpers.transfer import copybinary, questions, strays
 from helpers.transfer.conveyor import Conveyor
 from helpers.transfer.differences import Differences
@@ -17,7 +18,6 @@ from helpers.transfer.lanes import side_by_side
 from helpers.transfer.parts import HASHED
 from helpers.transfer.questions import Collections, Questions
 from helpers.transfer.source import Source
-from helpers.transfer.strings import Strings
 
 WINDOW_ROWS = 20_000
 
@@ -110,7 +110,7 @@ class Walk:
 
     def _compare(self, asked: Questions) -> None:
         self._idle()
-        replies = self._connection.exchange(asked.commands)
-        if replies != asked.answers:
-            self._inspector.inspect(asked.commands, asked.answers, replies)
+        replies = self._connection.unlike(asked.commands, asked.answers)
+        if replies is not None:
+            self._inspector.inspect(joined(asked.commands), joined(asked.answers), replies)
         self._advance(asked.rows)

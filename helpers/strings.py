@@ -62,6 +62,12 @@ def whole(matrix: Bytes) -> Strings:
     return Strings(np.ascontiguousarray(matrix).ravel(), np.arange(n) * width, np.full(n, width))
 
 
+def column_of(*texts: bytes) -> Strings:
+    """A column of some texts."""
+    lengths = np.array([len(text) for text in texts], dtype=np.int64)
+    return Strings(np.frombuffer(b"".join(texts), dtype=np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
 def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
     """A column of n rows that holds the given strings at the given rows, and nothing elsewhere."""
     starts, lengths = np.zeros((2, n), dtype=np.int64)
@@ -115,7 +121,7 @@ def weave(*pieces: bytes | Strings) -> Strings:
         pieces: at least one column; all columns have the same number of rows.
     """
     n = next(len(piece) for piece in pieces if isinstance(piece, Strings))
-    pieces = _merged(pieces)
+    pieces = _fewer(pieces)
     lengths = np.zeros(n, dtype=np.int64)
     for piece in pieces:
         lengths += len(piece) if isinstance(piece, bytes) else piece.lengths
@@ -140,7 +146,7 @@ def place(strings: Strings, out: Bytes, at: Numbers) -> None:
         _window(out, length)[at[rows]] = _window(strings.data, length)[strings.starts[rows]]
 
 
-def _merged(pieces: "Iterable[bytes | Strings]") -> "tuple[bytes | Strings, ...]":
+def _fewer(pieces: "Iterable[bytes | Strings]") -> "tuple[bytes | Strings, ...]":
     """The same pieces, plain bytes that follow each other made one."""
     found: list[bytes | Strings] = []
     for piece in pieces:
@@ -170,6 +176,30 @@ def joined(*columns: Strings) -> bytes:
     return b"".join(column.data for column in columns)  # type: ignore[misc]
 
 
+def stacked(*columns: Strings) -> Strings:
+    """The rows of woven columns, one column after the other, as one."""
+    if len(columns) == 1:
+        return columns[0]
+    before = np.cumsum([0, *(column.data.size for column in columns[:-1])])
+    return Strings(
+        np.concatenate([column.data for column in columns]),
+        np.concatenate([column.starts + at for column, at in zip(columns, before, strict=True)]),
+        np.concatenate([column.lengths for column in columns]),
+    )
+
+
+def merged(woven: Strings, first: Numbers) -> Strings:
+    """The rows of a woven column made fewer: each goes on to the next of those that are named, from 0 on."""
+    starts = woven.starts[first]
+    return Strings(woven.data, starts, np.diff(np.append(starts, woven.data.size)))
+
+
+def pieces(strings: Strings) -> list[bytes]:
+    """The strings of a column, one by one."""
+    data, starts = strings.data.tobytes(), strings.starts
+    return [data[i:j] for i, j in zip(starts.tolist(), (starts + strings.lengths).tolist(), strict=True)]
+
+
 def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:
     """(length, rows that have it), without the empty ones."""
     if not len(lengths):
@@ -188,3 +218,5 @@ def _window(data: Bytes, length: int) -> "NDArray[np.void]":
 
 SMALL = _decimals(np.arange(1000))
 """The text of small numbers, most of all of lengths."""
+NOTHING = column_of()
+"""A column without rows."""
