@@ -1,7 +1,8 @@
 """A Redis Cluster, spoken to as if it were one server: each command goes to the node that has its slot.
 
-``Cluster`` has the interface of ``resp.Connection``. It takes a stream of commands apart, sends each node
-its own as one write, all nodes at the same time, and gives the replies back in the order of the commands.
+``Cluster`` has the interface of ``resp.Connection``. It takes commands apart, sends each node its own as one
+write, all nodes at the same time, and gives the replies back in the order of the commands. Of the many
+commands of a batch no more is looked at than where their keys stand.
 
 What a node refuses because a key is elsewhere or no longer there (MOVED, ASK), or because it cannot answer
 now (TRYAGAIN, CLUSTERDOWN, LOADING), it has not executed: that command is sent again, and nothing else is.

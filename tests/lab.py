@@ -31,9 +31,15 @@ FLAGS = (
 )
 FOLDERS = ("HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 SETTINGS, WORKSPACES = "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"
+OUTPUT = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output"
+BARS = (
+    f"[...document.getElementsByTagName('progress')].map(bar => bar.closest('{OUTPUT}'))"
+    ".filter(Boolean).map(output => output.textContent.trim())"
+)
 PATIENCE_S = 600
 """A machine that is busy with other things is slow, and no fault of the notebooks."""
 IN_FRONT = "window.jupyterapp.shell.currentWidget"
+CODE = f"[...{IN_FRONT}.content.model.cells].filter(cell => cell.type === 'code')"
 
 
 def doubled(name: str, folder: Path, *, parameters: str = "") -> None:
@@ -182,23 +188,20 @@ class Screen:
         cells = self.page.evaluate(f"() => {IN_FRONT}.content.model.toJSON().cells")
         return [cell for cell in cells if cell["cell_type"] == "code"]
 
+    def counts(self) -> list[int | None]:
+        """The execution count of each code cell of the notebook in front."""
+        return list(self.page.evaluate(f"() => {CODE}.map(cell => cell.executionCount)"))
+
     def errors(self) -> list[str]:
         """The errors under the cells of the notebook in front."""
-        return [
-            f"{output['ename']}: {output['evalue']}"
-            for cell in self.code()
-            for output in cell["outputs"]
-            if output["output_type"] == "error"
-        ]
+        found = "Array.from({length: cell.outputs.length}, (_, i) => cell.outputs.get(i))"
+        wanted = f"{found}.filter(one => one.type === 'error').map(one => one.toJSON())"
+        shown = self.page.evaluate(f"() => {CODE}.flatMap(cell => {wanted})")
+        return [f"{output['ename']}: {output['evalue']}" for output in shown]
 
     def bars(self) -> list[str]:
         """The progress bars that can be seen, each as the text beside it."""
-        seen = self.notebook.locator(".jp-OutputArea-output:has(progress)")
-        # Between finding and reading, a bar that is done may have become nothing.
-        still = (
-            "found => found.filter(one => one.querySelector('progress')).map(one => one.textContent.trim())"
-        )
-        return list(seen.evaluate_all(still))
+        return list(self.page.evaluate(f"() => {BARS}"))
 
     def finish(self) -> list[str]:
         """Wait until every cell has run, or one has failed; the progress bars that were seen meanwhile."""
@@ -206,8 +209,7 @@ class Screen:
 
         def over() -> bool:
             bars.extend(self.bars())
-            counts = [cell["execution_count"] for cell in self.code()]
-            return self.kernel() == "idle" and (all(counts) or bool(self.errors()))
+            return self.kernel() == "idle" and (all(self.counts()) or bool(self.errors()))
 
         self.until(over, "all cells")
         return bars

@@ -76,7 +76,7 @@ class Walk:
         screen.open(name)
         screen.run_all()
         if name == RESTARTED:
-            screen.until(lambda: any(c["execution_count"] for c in screen.code()[12:]), "the first cells")
+            screen.until(lambda: any(screen.counts()[12:]), "the first cells")
             screen.restart()
             screen.run_all()
         if name == INTERRUPTED:
