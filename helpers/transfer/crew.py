@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ from helpers.transfer.source import Source
 from helpers.transfer.task import CrewLost, Outcome, Task, do
 
 LOOK_S = 0.2
-"""How often it looks for tasks that have ended."""
+"""How often it looks after the lease, and for tasks that have ended without news of it."""
 SHOW_S = 0.5
 """How often it looks how far the load is."""
 COUNT_S = 2.0
@@ -219,8 +220,12 @@ class Crew:
             client.submit(do, task, key=f"load-{task.partition}-{run}", pure=False, priority=-number)
             for number, task in enumerate(tasks)
         }
+        news = threading.Event()
+        for future in waiting:
+            future.add_done_callback(lambda _: news.set())
         outcomes, seen, looked = [], time.monotonic(), 0.0
         while waiting:
+            news.clear()
             ended = {future for future in waiting if future.status != "pending"}
             for future in ended:
                 outcomes.append(self._outcome(future))
@@ -228,7 +233,7 @@ class Crew:
             waiting -= ended
             idle()
             if not ended:
-                time.sleep(LOOK_S)
+                news.wait(LOOK_S)
             if time.monotonic() - looked < COUNT_S:
                 continue
             looked = time.monotonic()
