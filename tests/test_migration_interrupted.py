@@ -392,6 +392,7 @@ def test_a_target_that_keeps_silent_counts_as_lost_and_is_waited_for(
         monkeypatch.setattr(Checkpoint, "commit", silence)
         result = migrate(postgres_url, server.url, batch_rows=100)
         assert (result["status"], result["caught_up"]) == ("verified", {})
+        assert result["load_seconds"] > settings.SILENCE_S, "the attempt that was lost took its time, too"
 
 
 def test_a_target_that_forgot_everything_is_loaded_anew(postgres_url: str) -> None:

@@ -154,29 +154,28 @@ class Attempt:
         source = self.source
         if run.resumed is None:
             run.resumed = not fresh and state["status"] != "complete"
-        started = time.perf_counter()
         loaded = loading.Progress(state)
-        if state["status"] == "loading":
-            self._load(loaded)
         checked: dict[str, Any] | None = None
-        if again:
-            # The source may have changed, and the reply to the last batch may never have been read.
-            checkpoint.commit(state={"status": "reconciling"})
-            checked = self._compare(mend=True)
-        rows, rejects = source.counts(), Rejects()
-        if again or rows != loaded.table_rows():
-            rejects.collect(source, checkpoint.renew_when_due)
-        self.connection.check()
-        checkpoint.commit(
-            state={
-                "status": "complete",
-                "snapshot": source.snapshot,
-                "finished": _now(),
-                **record.counts(rows, rejects),
-                **followed,
-            },
-        )
-        run.load_seconds += time.perf_counter() - started
+        with run.loading():
+            if state["status"] == "loading":
+                self._load(loaded)
+            if again:
+                # The source may have changed, and the reply to the last batch may never have been read.
+                checkpoint.commit(state={"status": "reconciling"})
+                checked = self._compare(mend=True)
+            rows, rejects = source.counts(), Rejects()
+            if again or rows != loaded.table_rows():
+                rejects.collect(source, checkpoint.renew_when_due)
+            self.connection.check()
+            checkpoint.commit(
+                state={
+                    "status": "complete",
+                    "snapshot": source.snapshot,
+                    "finished": _now(),
+                    **record.counts(rows, rejects),
+                    **followed,
+                },
+            )
         caught_up = checked["by_problem"] if checked else {}
         mended = checked["difference_file"] if checked else None
         if checked and not caught_up:  # that was a verification

@@ -1,6 +1,9 @@
 """One run of the migration: what was asked for, and how far it is."""
 
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -17,7 +20,7 @@ class Run:
         cleared: what it was to remove is gone.
         resumed: it found an unfinished load; None before it looked.
         rows_now: rows that it loaded.
-        load_seconds: what that took, with catching up.
+        load_seconds: what that took in all attempts, with catching up.
         cpu_seconds: processor time of all that loaded, while they did.
         peak_rss_mb: the most memory that another process held which loaded.
         bytes_per_row: estimated memory per row of each table, where memory is limited.
@@ -50,6 +53,15 @@ class Run:
     slot: str | None = None
     told: str = "nothing was written"
     warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Count the time inside as that of the load, also of an attempt that fails."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.load_seconds += time.perf_counter() - started
 
     @property
     def anew(self) -> bool:
