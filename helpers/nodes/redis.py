@@ -65,9 +65,9 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         ([second, what]); ``settings``; ``tiers``: the counts of each writer, with ``errors`` by kind;
         ``found``: ``cases`` (the counts of each tier while the primary was ``killed`` and ``cut off``),
         ``outages_s`` (of each kill, for each tier), ``lost_at`` (as the timeline, the lost writes),
-        ``only_on_old_primary`` (numbers that only the killed primary still held when it was back, by case
-        and tier), ``lag_bytes`` and ``latency_ms`` (median and max, while nothing happened), and
-        ``refused_alone`` (what ``min-replicas-to-write`` answers without a replica).
+        ``only_on_old_primary`` (acknowledged numbers that only the killed primary still held when it was
+        back, by case and tier), ``lag_bytes`` and ``latency_ms`` (median and max, while nothing happened),
+        and ``refused_alone`` (what ``min-replicas-to-write`` answers without a replica).
         Or {"not measured": reason} where Redis cannot run.
 
     Raises:
@@ -104,7 +104,7 @@ class _Pass:
         self.lags: list[int] = []
         self.steady_to = 0.0
         self.kept: dict[str, set[int]] = {}
-        self.only_old: dict[str, dict[str, int]] = {}
+        self.only_old: dict[str, dict[str, set[int]]] = {}
 
     @property
     def writes(self) -> dict[str, list[Write]]:
@@ -202,9 +202,9 @@ class _Pass:
         if ALONE in self._tiers:
             self._writers[ALONE].wait_for(AGAIN)
         old.start()
-        found = self.only_old.setdefault(case, dict.fromkeys(self._tiers, 0))
+        found = self.only_old.setdefault(case, {tier: set() for tier in self._tiers})
         for tier in self._tiers:
-            found[tier] += len(self._held(old, tier) - self._held(self._pair.primary, tier))
+            found[tier] |= self._held(old, tier) - self._held(self._pair.primary, tier)
         if GUARDED in self._tiers:  # a setting that a start has forgotten
             old.ask("CONFIG", "SET", "min-replicas-to-write", 1, "min-replicas-max-lag", MAX_LAG_S)
         self._pair.replicate()
@@ -224,13 +224,14 @@ def _result(nodes: Pair, passes: Sequence[_Pass], design: Design) -> dict[str, A
     old: dict[str, dict[str, int]] = {}
     for one in passes:
         for tier, writes in one.writes.items():
+            acknowledged = {write.number for write in writes if write.acknowledged}
             tiers[tier] = counts(writes, one.kept[tier])
             outages[tier] = [
                 case(writes, *window, one.kept[tier])["outage_s"] for window in one.windows["killed"]
             ]
             for name, windows in one.windows.items():
                 cases.setdefault(name, {})[tier] = over(writes, windows, one.kept[tier])
-                old.setdefault(name, {})[tier] = one.only_old[name][tier]
+                old.setdefault(name, {})[tier] = len(one.only_old[name][tier] & acknowledged)
     first = passes[0]
     writes = first.writes[SHOWN]
     gone = set(lost(writes, first.kept[SHOWN]))
