@@ -2,6 +2,7 @@
 is killed.
 """
 
+import itertools
 import threading
 import time
 from datetime import datetime
@@ -99,12 +100,19 @@ def test_open_loop_does_not_send_before_the_time():
     assert _lags_us(run).min() >= 0
 
 
-def test_a_server_killed_in_a_block_ends_it_with_its_errors_counted(state_folder):
+def test_a_server_killed_in_a_block_ends_it_with_its_errors_counted(state_folder, monkeypatch):
     population = Population(users=50, products=5, activities=0, orders=0, latest=datetime(2026, 1, 1))
     stream = Workload(population, seed=1).stream(200_000, "50/50")
     with scratch.redis("appendonly no") as server:
         store = stores.connect("redis", server.url)
-        threading.Timer(0.4, server.kill).start()
+        append, appended = store.append_activity, itertools.count()
+
+        def kill_at_last(*arguments):
+            if next(appended) == 100:
+                server.kill()
+            return append(*arguments)
+
+        monkeypatch.setattr(store, "append_activity", kill_at_last)
         with pytest.raises(
             HelpersError, match=r"redis at 127\.0\.0\.1:\d+: stopped answering after [\d,]+ oper.* 5 failed"
         ):
