@@ -87,15 +87,44 @@ class Member:
         )
 
     def hello(self) -> dict[str, Any]:
-        """What the member says of itself and of the primary, which it tells without a password.
+        """What the member says of itself and of the primary.
 
         Raises:
             HelpersError: it does not answer.
         """
-        options = {"directConnection": True, "serverSelectionTimeoutMS": 1000, "socketTimeoutMS": 2000}
-        client: Client = pymongo.MongoClient(process.HOST, self.port, **options)  # type: ignore[arg-type]
+        return self.without_password("hello", wait_ms=1000, silence_ms=2000)
+
+    def without_password(
+        self,
+        command: str,
+        value: Any = 1,
+        *,
+        wait_ms: int = 5000,
+        silence_ms: int | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """The answer to a command of ``admin`` that anybody may give, or whoever is on the machine of a young
+        server, which has no user yet.
+
+        Args:
+            command: its name.
+            value: of the command's name.
+            wait_ms: how long the member may not be reached.
+            silence_ms: how long it may keep silent; for ever when None.
+            options: what else belongs to the command.
+
+        Raises:
+            HelpersError: it does not answer, or refuses.
+        """
+        client: Client = pymongo.MongoClient(
+            process.HOST,
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=wait_ms,
+            socketTimeoutMS=silence_ms,
+        )
         try:
-            return dict(client.admin.command("hello"))
+            return dict(client.admin.command(command, value, **options))
         except pymongo.errors.PyMongoError as error:
             raise HelpersError(f"mongodb at {self.address}: {first_line(error)}") from error
         finally:
@@ -117,22 +146,6 @@ class Member:
                 if not passing(error) or time.monotonic() > deadline:
                     raise HelpersError(f"mongodb at {self.address}: {first_line(error)}") from error
                 time.sleep(POLL_S)
-
-    def before_there_is_a_user(self, command: str, value: Any, **options: Any) -> None:
-        """Give a command of ``admin``, which a young server takes from whoever is on its machine.
-
-        Raises:
-            HelpersError: it does not answer, or refuses.
-        """
-        client: Client = pymongo.MongoClient(
-            process.HOST, self.port, directConnection=True, serverSelectionTimeoutMS=5000
-        )
-        try:
-            client.admin.command(command, value, **options)
-        except pymongo.errors.PyMongoError as error:
-            raise HelpersError(f"mongodb at {self.address}: {first_line(error)}") from error
-        finally:
-            client.close()
 
     def alive(self) -> bool:
         """Whether its process runs."""
@@ -180,7 +193,7 @@ class ReplicaSet:
         """
         for member in self.members:
             member.start()
-        self.members[0].before_there_is_a_user("replSetInitiate", self.configuration())
+        self.members[0].without_password("replSetInitiate", self.configuration())
         self._make_user()
         self.settle()
         self.version = str(self.primary().ask("buildInfo")["version"])
@@ -189,13 +202,12 @@ class ReplicaSet:
 
     def _make_user(self) -> None:
         """Make the user on the primary, which may be another one by the time that it is asked."""
-        user = {"pwd": self._password, "roles": ["root"]}
         concern = {"w": len(self.members), "wtimeout": START_S * 1000}
         deadline = time.monotonic() + START_S
         while True:
             try:
-                self.primary(timeout_s=START_S).before_there_is_a_user(
-                    "createUser", server.USER, **user, writeConcern=concern
+                self.primary(timeout_s=START_S).without_password(
+                    "createUser", server.USER, pwd=self._password, roles=["root"], writeConcern=concern
                 )
                 return
             except HelpersError as error:
