@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from helpers.errors import HelpersError, refused
-from helpers.transfer.patience import PATIENCE
+from helpers.migration.patience import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
 ROWS = {"users": 20, "products": 15, "activities": 20, "orders": 20, "seed": 42}
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"helpers {options.command}: {refused(error)}", file=sys.stderr)
         return FAILED
     except Exception as error:  # a server went away where nobody expected it
-        from helpers import connections
+        from helpers.servers import connections
 
         told = connections.lost(error)
         if told is None:
@@ -386,7 +386,7 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from helpers import course
+    from helpers.report import course
 
     rows = {name: getattr(options, name) for name in ROWS if getattr(options, name) is not None}
     print(course.run(profile=options.profile, out=options.out, publish=options.publish, rows=rows))
@@ -394,7 +394,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _populate(options: argparse.Namespace) -> int:
-    from helpers import population
+    from helpers.relational import population
 
     result = population.populate(
         options.source,
@@ -410,9 +410,10 @@ def _populate(options: argparse.Namespace) -> int:
 
 
 def _migrate(options: argparse.Namespace) -> int:
-    from helpers import migration, rss
+    from helpers import migration
+    from helpers.servers import machine
 
-    rss.one_arena()
+    machine.one_arena()
     result = migration.migrate(
         options.source,
         options.target,
@@ -432,9 +433,10 @@ def _migrate(options: argparse.Namespace) -> int:
 
 
 def _follow(options: argparse.Namespace) -> int:
-    from helpers import following, rss
+    from helpers.migration import following
+    from helpers.servers import machine
 
-    rss.one_arena()
+    machine.one_arena()
     if options.drop_slot is not None:
         dropped = following.drop_slot(
             options.source, options.target, prefix=options.prefix, name=options.drop_slot or None
@@ -449,16 +451,17 @@ def _follow(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from helpers import rss, verification
+    from helpers.migration import verification
+    from helpers.servers import machine
 
-    rss.one_arena()
+    machine.one_arena()
     result = verification.verify(options.source, options.target, prefix=options.prefix)
     _show(options, result, verification.describe(result))
     return DIFFERENT if result["differences"] else DONE
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from helpers import restoration
+    from helpers.migration import restoration
 
     result = restoration.restore(options.source, options.target, schema=options.schema, prefix=options.prefix)
     _show(options, result, restoration.describe(result))
@@ -466,8 +469,9 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from helpers import bench, crosscheck, results, scale, servers
-    from helpers.nodes import measurement
+    from helpers import results, servers
+    from helpers.comparison import bench, crosscheck
+    from helpers.scaling import growth, nodes
 
     results.ready()
     servers.up()
@@ -476,7 +480,7 @@ def _bench(options: argparse.Namespace) -> int:
     if options.cross_check:
         found["comparison"]["cross_check"] = crosscheck.run(folder=results.current_folder())
         lines += crosscheck.describe(found["comparison"]["cross_check"])
-    for kind, of in (("scale", scale), ("nodes", measurement)):
+    for kind, of in (("scale", growth), ("nodes", nodes)):
         found[kind] = of.run(profile=options.profile)
         lines += of.describe(found[kind])
     _show(options, found, lines)
@@ -484,7 +488,8 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _ladder(options: argparse.Namespace) -> int:
-    from helpers import ladder, results, servers
+    from helpers import results, servers
+    from helpers.trials import ladder
 
     results.ready()
     servers.up(["postgres"])
@@ -494,7 +499,8 @@ def _ladder(options: argparse.Namespace) -> int:
 
 
 def _crashes(options: argparse.Namespace) -> int:
-    from helpers import crashes, results
+    from helpers import results
+    from helpers.trials import crashes
 
     results.ready()
     result = crashes.run(profile=options.profile, seed=options.seed, workers=options.workers)

@@ -74,5 +74,11 @@ c.LatexExporter.preprocessors = [TableCounter]
 c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
 # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
 c.SVG2PDFPreprocessor.inkscape = sys.executable
-c.SVG2PDFPreprocessor.command = [sys.executable, "-m", "helpers.svg", "{from_filename}", "{to_filename}"]
+c.SVG2PDFPreprocessor.command = [
+    sys.executable,
+    "-m",
+    "helpers.report.svg",
+    "{from_filename}",
+    "{to_filename}",
+]
 os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(get_pandoc_path()).parent)])

@@ -4,13 +4,13 @@ import copy
 import functools
 from dataclasses import asdict
 
-from helpers import stores, summary
-from helpers.bench import CONSTANTS
-from helpers.decision import EQUAL_WEIGHTS
-from helpers.design import DESIGNS
+from helpers.comparison import stores, summary
+from helpers.comparison.bench import CONSTANTS
+from helpers.comparison.decision import EQUAL_WEIGHTS
+from helpers.comparison.design import DESIGNS
+from helpers.comparison.samples import Record
 from helpers.results import Record as Saved
 from helpers.results import Results
-from helpers.samples import Record
 
 VERBS = "plao"
 

@@ -15,7 +15,9 @@ from clustered import empty
 from migrating import ROWS
 from psycopg2 import sql
 
-from helpers import connections, schema, servers, settings
+from helpers import servers, settings
+from helpers.relational import schema
+from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster
 
 _numbers = itertools.count()

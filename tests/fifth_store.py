@@ -5,10 +5,12 @@ from typing import Any
 
 import psycopg2
 
-from helpers import connections, model, schema
-from helpers.population import RowStream
-from helpers.stores.answers import Order, Profile, Seen
-from helpers.stores.base import TIERS, Idiom, Size, Store, Traffic
+from helpers import model
+from helpers.comparison.replies import Order, Profile, Seen
+from helpers.comparison.store import TIERS, Idiom, Size, Store, Traffic
+from helpers.relational import schema
+from helpers.relational.population import RowStream
+from helpers.servers import connections
 
 NEWEST = "ORDER BY {0} DESC, {1} DESC"
 STATEMENTS = {

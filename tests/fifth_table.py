@@ -8,7 +8,9 @@ import json
 import sys
 from typing import Any
 
-from helpers import connections, model, schema
+from helpers import model
+from helpers.relational import schema
+from helpers.servers import connections
 
 COLUMNS = ("review_id", "user_id", "stars", "body", "written_at")
 
@@ -29,27 +31,29 @@ model.DATES += ("written_at",)
 model.KINDS += ("review",)
 model.TYPES["review"], model._KINDS["review"] = "hash", rf"review:{model._ID}"
 
-from helpers.transfer import parts, questions, rehearsal, shape, strays  # noqa: E402
+from helpers.migration import expected, strays  # noqa: E402
+from helpers.source import shape, streams  # noqa: E402
+from helpers.target import rehearsal  # noqa: E402
 
 KEPT = (
     "(user_id IS NOT NULL OR stars IS NOT NULL OR body IS NOT NULL OR written_at IS NOT NULL) "
-    f"AND (written_at IS NULL OR {parts.IN_RANGE.format('written_at')}) "
-    f"AND (body IS NULL OR {parts.TEXT.format('body')})"
+    f"AND (written_at IS NULL OR {streams.IN_RANGE.format('written_at')}) "
+    f"AND (body IS NULL OR {streams.TEXT.format('body')})"
 )
-parts.KEPT["reviews"] = KEPT
-parts.HASHED += ("reviews",)
-parts.PARTS = (parts.Part("reviews", "reviews", COLUMNS, COLUMNS[:1], KEPT), *parts.PARTS)
-questions.HASH_QUERIES["reviews"] = (
+streams.KEPT["reviews"] = KEPT
+streams.HASHED += ("reviews",)
+streams.PARTS = (streams.Part("reviews", "reviews", COLUMNS, COLUMNS[:1], KEPT), *streams.PARTS)
+expected.HASH_QUERIES["reviews"] = (
     f"SELECT review_id::int8, user_id::int8, stars::int8, body, written_at FROM reviews WHERE {KEPT}"
 )
-questions.NUMBERS += ("stars",)
+expected.NUMBERS += ("stars",)
 shape.EXPECTED.update(body="text", written_at="timestamp")
 strays.ASKS["review"] = ("reviews", "review_id", "")
 rehearsal.KEY_OF["review"] = lambda number, prefix: f"{prefix}review:{number}"
 
 from migrating import ROWS, migrate, run_sql  # noqa: E402
 
-from helpers import restoration, verification  # noqa: E402
+from helpers.migration import restoration, verification  # noqa: E402
 
 REVIEWS = """
 INSERT INTO reviews SELECT n, 1 + n % 4, n % 6, CASE n % 3 WHEN 0 THEN E'a\\tb:\u00e9' WHEN 1 THEN '' END,

@@ -19,9 +19,12 @@ from typing import Any
 import psycopg2
 from migrating import run_sql
 
-from helpers import connections, following, judge, migration, population, schema, verification
-from helpers.servers import scratch
-from helpers.traffic import ORDINARY, Operation, traffic
+from helpers import migration
+from helpers.migration import following, verification
+from helpers.relational import population, schema
+from helpers.servers import connections, scratch
+from helpers.trials import judge
+from helpers.trials.traffic import ORDINARY, Operation, traffic
 
 FULL = [f"ALTER TABLE {table} REPLICA IDENTITY FULL" for table in schema.TABLES]
 CASCADES = [
@@ -162,7 +165,7 @@ class Chase:
 
 
 def place(state: dict[str, str]) -> tuple[int, int]:
-    from helpers.transfer.pgoutput import parse_lsn
+    from helpers.source.pgoutput import parse_lsn
 
     part = state.get("follow:part", "").split()
     return parse_lsn(state.get("follow:position", "0/0")), int(part[1]) if part else 0

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from helpers import connections, migration
+from helpers import migration
+from helpers.servers import connections
 
 ROWS = """
 INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',

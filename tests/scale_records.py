@@ -4,10 +4,10 @@ import copy
 import functools
 from dataclasses import asdict
 
-from helpers import scale, scale_summary
+from helpers.comparison.workload import OPERATIONS
 from helpers.results import Record, Results
-from helpers.scale_summary import Block
-from helpers.workload import OPERATIONS
+from helpers.scaling import growth, summary
+from helpers.scaling.summary import Block
 
 SIZES = (1_000, 100_000)
 STORES = ("redis", "mongodb", "cassandra")
@@ -128,8 +128,8 @@ DISK = {"redis": (45, 45), "mongodb": (90, 60), "cassandra": (20, 10)}
 def data(us=LEVEL, *, memory=MEMORY, disk=DISK, **more):
     """The data of a measurement; nothing grows unless ``us`` says so."""
     return {
-        "design": asdict(scale.PLANS["quick"]) | {"sizes": list(SIZES), "visits": list(SIZES)},
-        "tables": {str(size): scale.PLANS["quick"].tables(size) for size in SIZES},
+        "design": asdict(growth.PLANS["quick"]) | {"sizes": list(SIZES), "visits": list(SIZES)},
+        "tables": {str(size): growth.PLANS["quick"].tables(size) for size in SIZES},
         "settings": {store: {"version": "1"} for store in STORES},
         "answers": {"read_profile": 10},
         "space": space(memory, disk),
@@ -141,7 +141,7 @@ def data(us=LEVEL, *, memory=MEMORY, disk=DISK, **more):
 @functools.cache
 def _summary(us, more):
     """What takes a while."""
-    return scale_summary.summarise(blocks(dict(us), **dict(more)))
+    return summary.summarise(blocks(dict(us), **dict(more)))
 
 
 def results(found):

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from helpers import crashes, design, growth, ladder, scale, scaleout
+from helpers.comparison import design
+from helpers.scaling import growth as scale
+from helpers.trials import crashes, growth, ladder, scaleout
 
 design.DESIGNS["quick"] = replace(
     design.DESIGNS["quick"],

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 import jsonschema
 import pytest
 
-from helpers import bench, connections, dataset, design, results, samples, stores, summary
-from helpers.comparison_schema import SCHEMA
+from helpers import results
+from helpers.comparison import bench, dataset, design, samples, stores, summary
+from helpers.comparison.shape import SCHEMA
 from helpers.errors import HelpersError
-from helpers.servers import scratch
+from helpers.servers import connections, scratch
 
 SMALL = replace(
     design.DESIGNS["quick"],
@@ -110,7 +111,7 @@ def test_nothing_is_left_in_the_servers(measured, urls):
 
 def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
     with scratch.redis("appendonly no") as server:
-        from helpers.phases import Session
+        from helpers.comparison.phases import Session
 
         floors = Session._floors
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from lab import Screen, chromium, doubled, lab, needs_chromium, variables
 
-from helpers import notebooks, servers, settings
-from helpers.notebooks import environment
+from helpers import servers, settings
+from helpers.report import notebooks
+from helpers.report.notebooks import environment
 
 pytestmark = needs_chromium
 SMALLER = {

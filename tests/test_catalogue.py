@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from helpers import catalogue, connections
+from helpers.servers import connections
+from helpers.source import catalogue
 
 TABLES = """
 CREATE TABLE parent (

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from helpers.claims import crashes as claims
-from helpers.figures import crashes as figures
-from helpers.figures import style
-from helpers.mover import CATCHING_UP, PHASES, VERIFYING
+from helpers.report import style
 from helpers.results import Missing, Record, Results
+from helpers.trials import claims, figures
+from helpers.trials.mover import CATCHING_UP, PHASES, VERIFYING
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
 SENTENCES = [claims.kills, claims.went_on, claims.corrected, claims.changed, claims.moments]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from helpers.claims import environment
+from helpers.report import claims
 from helpers.results import KINDS, Missing, Record, Results
 
 
@@ -30,7 +30,7 @@ def results(*records: Record) -> Results:
 
 
 def test_one_machine_is_described() -> None:
-    text = environment.machine(results(record("schema"), record("ladder")))
+    text = claims.machine(results(record("schema"), record("ladder")))
     assert text == (
         "All of it was measured on one machine: Sample CPU with 2 cores, 8 GB of memory, Linux 6.1, "
         "Python 3.11.7."
@@ -38,43 +38,41 @@ def test_one_machine_is_described() -> None:
 
 
 def test_two_machines_are_named_both() -> None:
-    text = environment.machine(results(record("schema"), record("ladder", processor="Other CPU")))
+    text = claims.machine(results(record("schema"), record("ladder", processor="Other CPU")))
     assert "on 2 machines" in text and "Sample CPU" in text and "Other CPU" in text
 
 
 def test_versions_that_differ_are_named_both() -> None:
     found = results(record("schema"), record("ladder", servers={"redis": "7.0.0", "postgres": "18.6"}))
-    assert environment.versions(found) == "The servers were PostgreSQL 18.6 and Redis 7.0.0 and 8.2.3."
-    rows = environment.versions_table(found).set_index("Part")["Version or size"]
+    assert claims.versions(found) == "The servers were PostgreSQL 18.6 and Redis 7.0.0 and 8.2.3."
+    rows = claims.versions_table(found).set_index("Part")["Version or size"]
     assert rows["Redis"] == "7.0.0 and 8.2.3" and rows["`redis`"] == "8.1.0" and rows["Memory"] == "8.0 GB"
 
 
 def test_one_day_or_the_span_and_the_profiles() -> None:
-    assert environment.when(results(record("schema"))) == (
+    assert claims.when(results(record("schema"))) == (
         "The results were measured on 22 November 2026 with the full profile."
     )
     later = record("ladder", profile="quick", created="2026-12-01T10:00:00+00:00")
-    assert environment.when(results(record("schema"), later)) == (
+    assert claims.when(results(record("schema"), later)) == (
         "The results were measured between 22 November 2026 and 1 December 2026 "
         "with the profiles full and quick."
     )
 
 
 def test_what_is_missing_is_named() -> None:
-    assert set(environment.TITLES) == set(KINDS)
+    assert set(claims.TITLES) == set(KINDS)
     everything = results(*(record(kind) for kind in KINDS))
-    assert environment.coverage(everything) == "Every part of this report rests on saved results."
-    text = environment.coverage(
-        results(*(record(kind) for kind in KINDS if kind not in ("ladder", "migration")))
-    )
+    assert claims.coverage(everything) == "Every part of this report rests on saved results."
+    text = claims.coverage(results(*(record(kind) for kind in KINDS if kind not in ("ladder", "migration"))))
     assert text == "Not measured for this copy: migration and ladder of loaders."
-    rows = environment.records_table(results(record("schema"))).set_index("Result")["Profile"]
+    rows = claims.records_table(results(record("schema"))).set_index("Result")["Profile"]
     assert rows["Relational schema"] == "full" and rows["Migration"] == "not measured"
 
 
 def test_without_results_nothing_is_claimed() -> None:
-    for claim in (environment.machine, environment.versions, environment.when):
+    for claim in (claims.machine, claims.versions, claims.when):
         assert "othing was measured" in claim(results())
-    for table in (environment.versions_table, environment.records_table):
+    for table in (claims.versions_table, claims.records_table):
         with pytest.raises(Missing):
             table(results())

@@ -4,13 +4,19 @@ from typing import Any
 
 import pytest
 
-from helpers.claims import ladder
-from helpers.figures import ladder as figures
-from helpers.ladder import against, summarise
 from helpers.results import Missing, Record, Results
+from helpers.trials import ladder_claims
+from helpers.trials import ladder_figures as figures
+from helpers.trials.ladder import against, summarise
 
-SAID = [ladder.reached, ladder.limit, ladder.absent, ladder.memory, ladder.verification]
-DRAWN = [ladder.table, ladder.growth_table, figures.rates, figures.cpu, figures.growth]
+SAID = [
+    ladder_claims.reached,
+    ladder_claims.limit,
+    ladder_claims.absent,
+    ladder_claims.memory,
+    ladder_claims.verification,
+]
+DRAWN = [ladder_claims.table, ladder_claims.growth_table, figures.rates, figures.cpu, figures.growth]
 SLOW, QUICK, MIXED = (90, 100, 110), (390, 400, 410), (80, 100, 120)
 
 
@@ -63,53 +69,53 @@ def test_tables_and_figures_without_results(function: Any) -> None:
 
 
 def test_win_tie_and_reverse() -> None:
-    text = ladder.reached(having(pipeline=SLOW, streamed=QUICK))
+    text = ladder_claims.reached(having(pipeline=SLOW, streamed=QUICK))
     assert "400 rows/s" in text and "40.0 times the row-by-row loop" in text
     assert "4.00 times its rate (3.73 to 4.33): more in every round" in text
-    assert "less in every round" in ladder.reached(having(pipeline=QUICK, streamed=SLOW))
-    assert "no difference is shown" in ladder.reached(having(pipeline=(100, 100, 100), streamed=MIXED))
+    assert "less in every round" in ladder_claims.reached(having(pipeline=QUICK, streamed=SLOW))
+    assert "no difference is shown" in ladder_claims.reached(having(pipeline=(100, 100, 100), streamed=MIXED))
 
 
 def test_the_way_from_a_file_is_a_ceiling_and_no_rival() -> None:
     results = having(0.95, pipeline=SLOW, redis_cli_file=(800, 800, 800), streamed=QUICK)
-    assert "quickest was pipelined" in ladder.reached(results)
-    text = ladder.limit(results)
+    assert "quickest was pipelined" in ladder_claims.reached(results)
+    text = ladder_claims.limit(results)
     assert "800 rows/s" in text and "95.0 % of a core then: that is its limit" in text
     assert "reached 50.0 % of that rate" in text
-    assert "not yet its limit" in ladder.limit(having(0.5, redis_cli_file=QUICK, streamed=SLOW))
+    assert "not yet its limit" in ladder_claims.limit(having(0.5, redis_cli_file=QUICK, streamed=SLOW))
 
 
 def test_memory_flat_and_growing() -> None:
     results = having(pipeline=SLOW, streamed=QUICK, growth=grown(1, 100, 101, 102))
-    assert "102 MB with 100,000 rows" in ladder.memory(results)
-    assert "does not grow" in ladder.memory(results)
-    assert "it grows" in ladder.memory(having(streamed=QUICK, growth=grown(1, 100, 200)))
+    assert "102 MB with 100,000 rows" in ladder_claims.memory(results)
+    assert "does not grow" in ladder_claims.memory(results)
+    assert "it grows" in ladder_claims.memory(having(streamed=QUICK, growth=grown(1, 100, 200)))
 
 
 def test_verification_shorter_longer_and_both() -> None:
-    assert "never longer" in ladder.verification(having(streamed=QUICK, growth=grown(1, 1, 1)))
-    assert "always longer" in ladder.verification(having(streamed=QUICK, growth=grown(3, 1, 1)))
+    assert "never longer" in ladder_claims.verification(having(streamed=QUICK, growth=grown(1, 1, 1)))
+    assert "always longer" in ladder_claims.verification(having(streamed=QUICK, growth=grown(3, 1, 1)))
     both = grown(1, 1) + grown(3, 1)
     assert (
         "1.00 (0.500 to 1.50) with 1,000 rows (medians, and the range): sometimes longer"
-        in ladder.verification(having(streamed=QUICK, growth=both))
+        in ladder_claims.verification(having(streamed=QUICK, growth=both))
     )
 
 
 def test_two_hyphens_stay_two_hyphens() -> None:
     results = having(pipeline=SLOW, streamed=QUICK)
     results["ladder"].data["labels"]["pipeline"] = "redis-cli --pipe"
-    assert r"redis-cli \-\-pipe with" in ladder.reached(results)
+    assert r"redis-cli \-\-pipe with" in ladder_claims.reached(results)
 
 
 def test_absent() -> None:
-    assert ladder.absent(having(streamed=QUICK)) == "a tool was not measured: not on PATH."
+    assert ladder_claims.absent(having(streamed=QUICK)) == "a tool was not measured: not on PATH."
 
 
 def test_tables_and_drawings_hold_every_rung_and_size() -> None:
     results = having(pipeline=SLOW, redis_cli_file=QUICK, streamed=QUICK, growth=grown(1, 100, 101))
-    assert list(ladder.table(results)["Way"]) == ["row by row", "pipelined", "file", "stream"]
-    assert list(ladder.growth_table(results)["Rows"]) == ["1,000", "10,000"]
+    assert list(ladder_claims.table(results)["Way"]) == ["row by row", "pipelined", "file", "stream"]
+    assert list(ladder_claims.growth_table(results)["Rows"]) == ["1,000", "10,000"]
     labels = [text.get_text() for text in figures.rates(results).axes[0].get_yticklabels()]
     assert labels == ["row by row", "pipelined", "file", "stream"]
     assert len(figures.cpu(results).axes[0].patches) == 8

@@ -6,21 +6,21 @@ import jsonschema
 import numpy as np
 import pytest
 
-from helpers import cutover
-from helpers.claims import migration, modeling
-from helpers.figures import migration as figures
-from helpers.figures import modeling as modeling_figures
+from helpers.relational import modeling_claims, modeling_figures
 from helpers.results import Missing, Record, Results
+from helpers.trials import cutover, migration_claims
+from helpers.trials import migration_figures as figures
 
 CLAIMS = [
-    migration.course, migration.plan, migration.refused, migration.damage, migration.kill, migration.rejects,
-    migration.again, migration.back,
-    migration.persistence, migration.followed,
-    modeling.duplicates, modeling.thresholds, modeling.memory, modeling.mongodb_embedding, modeling.precision,
+    migration_claims.course, migration_claims.plan, migration_claims.refused, migration_claims.damage,
+    migration_claims.kill, migration_claims.rejects, migration_claims.again, migration_claims.back,
+    migration_claims.persistence, migration_claims.followed,
+    modeling_claims.duplicates, modeling_claims.thresholds, modeling_claims.memory,
+    modeling_claims.mongodb_embedding, modeling_claims.precision,
 ]  # fmt: skip
 NEEDING = [
-    migration.damage_table, migration.rejects_table, modeling.thresholds_table,
-    modeling.memory_table, modeling_figures.memory, figures.lag,
+    migration_claims.damage_table, migration_claims.rejects_table, modeling_claims.thresholds_table,
+    modeling_claims.memory_table, modeling_figures.memory, figures.lag,
 ]  # fmt: skip
 
 
@@ -42,23 +42,23 @@ def test_tables_and_figures_without_results(function: Any) -> None:
 def test_course_and_kill_with_and_without_differences() -> None:
     rows = {"users": 2, "orders": 3}
     part = {"rows_read": rows, "keys_checked": {"user": 2}, "differences": 0}
-    assert "2 users and 3 orders became 2 keys" in migration.course(having("migration", course=part))
-    assert "not a success" in migration.course(having("migration", course={**part, "differences": 4}))
+    assert "2 users and 3 orders became 2 keys" in migration_claims.course(having("migration", course=part))
+    assert "not a success" in migration_claims.course(having("migration", course={**part, "differences": 4}))
     part = {"rows_read": rows, "rows_at_kill": 4, "rows_loaded_now": 1, "differences": 0}
-    text = migration.kill(having("migration", kill=part))
+    text = migration_claims.kill(having("migration", kill=part))
     assert "4 of 5 rows" in text and "only the rest" in text and "nothing lost" in text
-    text = migration.kill(having("migration", kill={**part, "rows_loaded_now": 5, "differences": 2}))
+    text = migration_claims.kill(having("migration", kill={**part, "rows_loaded_now": 5, "differences": 2}))
     assert "read 5 rows where 1 were left" in text and "2 differences" in text
 
 
 def test_again_with_counts_that_agree_and_that_do_not() -> None:
     rows = {"users": 2, "orders": 3}
     part = {"rows": rows, "counted": rows, "differences": 4, "caught_up": {"extra key": 1, "extra field": 2}}
-    text = migration.again(having("migration", again={**part, "differences_after": 0}))
+    text = migration_claims.again(having("migration", again={**part, "differences_after": 0}))
     assert "counts of all 2 tables agreed (5 rows)" in text and "found 4 differences" in text
     assert "caught up 1 × extra key and 2 × extra field; then" in text and "no difference any more" in text
     part |= {"counted": {"users": 2, "orders": 4}, "caught_up": {}, "differences_after": 1}
-    text = migration.again(having("migration", again=part))
+    text = migration_claims.again(having("migration", again=part))
     assert "did not agree (5 rows, 6 counted)" in text and "caught up nothing" in text
     assert "still found 1 difference" in text
 
@@ -66,15 +66,15 @@ def test_again_with_counts_that_agree_and_that_do_not() -> None:
 def test_back_with_nothing_rejected_with_rejects_and_with_a_fault() -> None:
     none = {"users": 0, "orders": 0}
     part = {"rows": {"users": 2, "orders": 3}, "only_before": none, "only_after": none, "rejected": none}
-    text = migration.back(having("migration", back=part))
+    text = migration_claims.back(having("migration", back=part))
     assert text == "From Redis alone 5 rows were made again; none differs, and none is missing."
     one = {"users": 0, "orders": 1}
-    text = migration.back(having("migration", back={**part, "only_before": one, "rejected": one}))
+    text = migration_claims.back(having("migration", back={**part, "only_before": one, "rejected": one}))
     assert "none is missing but the 1 row that could not be held" in text
     for fault in ({"only_before": one}, {"only_after": one}, {"rejected": one}):
-        assert "that is a fault" in migration.back(having("migration", back={**part, **fault}))
+        assert "that is a fault" in migration_claims.back(having("migration", back={**part, **fault}))
     swapped = {"only_before": one, "rejected": {"users": 1, "orders": 0}}
-    assert "that is a fault" in migration.back(having("migration", back={**part, **swapped}))
+    assert "that is a fault" in migration_claims.back(having("migration", back={**part, **swapped}))
 
 
 FOLLOW: dict[str, Any] = {
@@ -98,7 +98,7 @@ FOLLOW: dict[str, Any] = {
 
 def test_followed_to_the_end_and_not() -> None:
     jsonschema.validate(FOLLOW, cutover.SCHEMA)
-    text = migration.followed(having("migration", follow=FOLLOW))
+    text = migration_claims.followed(having("migration", follow=FOLLOW))
     assert (
         "10 rows were loaded, users went on writing over 3 connections, and committed 5 transactions" in text
     )
@@ -106,7 +106,7 @@ def test_followed_to_the_end_and_not() -> None:
     assert "at most 2.00 KiB of WAL behind, and 29 of 30 reads" in text
     assert "the lag came to nothing; all 30 reads" in text and "found no difference." in text
     damage = {"lag": FOLLOW["lag"][:2], "reads_after": {"asked": 30, "equal": 7}, "differences": 2}
-    text = migration.followed(having("migration", follow=FOLLOW | damage))
+    text = migration_claims.followed(having("migration", follow=FOLLOW | damage))
     assert "4.00 KiB of WAL were still not applied, so the cut-over was not complete" in text
     assert "only 7 of 30 reads" in text and "found 2 differences, so the cut-over is not a success" in text
 
@@ -121,36 +121,38 @@ def test_the_lag_is_drawn() -> None:
 
 
 def test_refused_rejects_persistence() -> None:
-    assert "same keys" in migration.refused(having("migration", refused={"before": 1, "after": 1}))
-    assert "fault" in migration.refused(having("migration", refused={"before": 1, "after": 2}))
+    assert "same keys" in migration_claims.refused(having("migration", refused={"before": 1, "after": 1}))
+    assert "fault" in migration_claims.refused(having("migration", refused={"before": 1, "after": 2}))
     part = {
         "rows_read": {"users": 9},
         "rows_rejected": {"users": 1},
         "rejects_by_reason": {"no_field": 1},
         "differences": 0,
     }
-    text = migration.rejects(having("migration", rejects=part))
+    text = migration_claims.rejects(having("migration", rejects=part))
     assert "1 row of 9" in text and "`no_field`" in text and "other 8 agree" in text
-    assert "do not agree" in migration.rejects(having("migration", rejects={**part, "differences": 1}))
-    assert "No row" in migration.rejects(having("migration", rejects={**part, "rows_rejected": {}}))
+    assert "do not agree" in migration_claims.rejects(having("migration", rejects={**part, "differences": 1}))
+    assert "No row" in migration_claims.rejects(having("migration", rejects={**part, "rows_rejected": {}}))
     part = {"keys_before": 3, "keys_after": 3, "differences": 0, "appendfsync": "always"}
-    assert "all keys were there again" in migration.persistence(having("migration", persistence=part))
-    assert "2 of 3 keys" in migration.persistence(having("migration", persistence={**part, "keys_after": 2}))
+    assert "all keys were there again" in migration_claims.persistence(having("migration", persistence=part))
+    assert "2 of 3 keys" in migration_claims.persistence(
+        having("migration", persistence={**part, "keys_after": 2})
+    )
 
 
 def test_modeling_both_ways() -> None:
     def memory(list_bytes: int, set_bytes: int) -> str:
         of = {"list": {"bytes": list_bytes, "encoding": "a"}, "set": {"bytes": set_bytes, "encoding": "b"}}
-        return modeling.memory(having("modeling", memory=[{"length": 10, **of}]))
+        return modeling_claims.memory(having("modeling", memory=[{"length": 10, **of}]))
 
     assert "2.00 times the memory" in memory(100, 200)
     assert "about the same" in memory(100, 101)
     assert "less than the list" in memory(100, 50)
     part = {"events": 3, "list": 3, "set_with_id": 3, "set_without_id": 2}
-    assert "lost 1 of them" in modeling.duplicates(having("modeling", duplicates=part))
-    assert "kept them all too" in modeling.duplicates(
+    assert "lost 1 of them" in modeling_claims.duplicates(having("modeling", duplicates=part))
+    assert "kept them all too" in modeling_claims.duplicates(
         having("modeling", duplicates={**part, "set_without_id": 3})
     )
     part = {"rows": 4, "redis": 4, "mongodb": 0, "cassandra": 4}
-    text = modeling.precision(having("modeling", precision=part))
+    text = modeling_claims.precision(having("modeling", precision=part))
     assert text.startswith("Redis (our text) and Cassandra") and text.endswith("; MongoDB's date 0 of them.")

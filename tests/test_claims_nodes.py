@@ -3,8 +3,8 @@
 import pytest
 from nodes_records import LEFT_OUT, NAMES, data, results, tier
 
-from helpers.claims import nodes
 from helpers.results import Missing
+from helpers.scaling import nodes_claims
 
 OF_PART = {
     "redis_replica": ("replica_killed", "replica_cut_off", "replica_lag", "replicas_wanted"),
@@ -17,13 +17,13 @@ TABLES = ("table", "cases_table", "order_table")
 
 @pytest.mark.parametrize("name", [*(name for of in OF_PART.values() for name in of), "summary", "not_told"])
 def test_what_was_not_measured_is_told(name):
-    assert "not measured" in getattr(nodes, name)(results(None))
+    assert "not measured" in getattr(nodes_claims, name)(results(None))
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_nothing_is_missing(name):
     with pytest.raises(Missing):
-        getattr(nodes, name)(results(None))
+        getattr(nodes_claims, name)(results(None))
 
 
 @pytest.mark.parametrize("part", NAMES)
@@ -31,21 +31,21 @@ def test_the_reason_why_a_part_was_left_out_is_told_and_its_rows_are_gone(part):
     whole, found = data(), data()
     found[part] = LEFT_OUT
     for name in OF_PART[part]:
-        assert getattr(nodes, name)(results(found)).endswith("not measured: no room.")
-    assert len(nodes.table(results(found))) == len(nodes.table(results(whole))) - 2
-    assert f"Not measured: {nodes.PARTS[part]}." in nodes.summary(results(found))
+        assert getattr(nodes_claims, name)(results(found)).endswith("not measured: no room.")
+    assert len(nodes_claims.table(results(found))) == len(nodes_claims.table(results(whole))) - 2
+    assert f"Not measured: {nodes_claims.PARTS[part]}." in nodes_claims.summary(results(found))
 
 
 @pytest.mark.parametrize("part", NAMES)
 def test_findings_that_lack_something_are_not_guessed(part):
     found = data()
     found[part]["found"] = {}
-    told = [getattr(nodes, name)(results(found)) for name in OF_PART[part]]
+    told = [getattr(nodes_claims, name)(results(found)) for name in OF_PART[part]]
     assert any(text.endswith("not measured.") for text in told)
 
 
 def test_the_summary_names_the_settings_that_lost_and_no_other():
-    text = nodes.summary(results(data()))
+    text = nodes_claims.summary(results(data()))
     assert "under 8 settings of Redis, primary and replica, Redis Cluster, MongoDB, replica set" in text
     assert "lost with Redis, primary and replica (no WAIT) 40 and MongoDB, replica set (w:1) 1;" in text
     assert text.endswith("the other 6 settings lost none.")
@@ -57,24 +57,24 @@ def test_the_summary_turns_when_nothing_or_everything_is_lost():
         for one in found[part]["tiers"].values():
             one["lost"] = 0
     acknowledged = sum(one["acknowledged"] for part in NAMES for one in found[part]["tiers"].values())
-    assert f"None of {acknowledged} acknowledged writes was lost." in nodes.summary(results(found))
+    assert f"None of {acknowledged} acknowledged writes was lost." in nodes_claims.summary(results(found))
     for part in NAMES:
         for one in found[part]["tiers"].values():
             one["lost"] = 2
-    text = nodes.summary(results(found))
+    text = nodes_claims.summary(results(found))
     assert text.count(" 2") == 8
     assert "lost none" not in text
 
 
 def test_loss_after_a_cut_turns_with_the_tiers():
     found = data()
-    text = nodes.replica_cut_off(results(found))
+    text = nodes_claims.replica_cut_off(results(found))
     assert "with no WAIT, 40 of 98 acknowledged writes were lost (2 writes were not acknowledged)" in text
     assert "with WAIT 1, none of 97 acknowledged writes was lost (3 writes were not acknowledged)" in text
     assert text.endswith("still held 40 writes (no WAIT), and gave them up to become the replica.")
     cases = found["redis_replica"]["found"]["cases"]["cut off"]
     cases["no WAIT"], cases["WAIT 1"] = cases["WAIT 1"], cases["no WAIT"]
-    text = nodes.replica_cut_off(results(found))
+    text = nodes_claims.replica_cut_off(results(found))
     assert "with no WAIT, none of 97" in text
     assert "with WAIT 1, 40 of 98" in text
     assert "still held 3 writes (WAIT 1)" in text
@@ -83,11 +83,11 @@ def test_loss_after_a_cut_turns_with_the_tiers():
 def test_nothing_acknowledged_is_no_loss():
     found = data()
     found["redis_replica"]["found"]["cases"]["cut off"]["WAIT 1"] = tier(acknowledged=0)
-    assert "with WAIT 1, no write was acknowledged" in nodes.replica_cut_off(results(found))
+    assert "with WAIT 1, no write was acknowledged" in nodes_claims.replica_cut_off(results(found))
 
 
 def test_an_outage_is_a_range_where_kills_differ():
-    text = nodes.replica_killed(results(data()))
+    text = nodes_claims.replica_killed(results(data()))
     assert "killed twice" in text
     assert "nothing was acknowledged for 500 ms to 750 ms" in text
     assert "nothing was acknowledged for 250 ms." in text
@@ -95,27 +95,29 @@ def test_an_outage_is_a_range_where_kills_differ():
 
 def test_a_primary_that_takes_writes_alone_is_told():
     found = data()
-    assert nodes.replicas_wanted(results(found)).endswith("writes: NOREPLICAS Not enough good replicas.")
+    assert nodes_claims.replicas_wanted(results(found)).endswith(
+        "writes: NOREPLICAS Not enough good replicas."
+    )
     found["redis_replica"]["found"]["refused_alone"] = ""
-    assert nodes.replicas_wanted(results(found)).endswith("still took writes.")
+    assert nodes_claims.replicas_wanted(results(found)).endswith("still took writes.")
 
 
 def test_moved_slots_tell_failures_and_lost_keys():
     found = data()
-    text = nodes.slots_moved(results(found))
+    text = nodes_claims.slots_moved(results(found))
     assert "MOVED 5 times, ASK once and TRYAGAIN never" in text
     assert "; no write failed;" in text
     assert "none of the 5,000 keys from before was lost" in text
     of = found["redis_cluster"]["found"]
     of["keys_before_lost"] = 7
     of["cases"]["slots moved"]["whole"] = tier(acknowledged=97, lost=1, errors={"TryAgain": 3})
-    text = nodes.slots_moved(results(found))
+    text = nodes_claims.slots_moved(results(found))
     assert "3 writes failed (3 by TryAgain); 1 of 97 acknowledged writes was lost" in text
     assert "7 of the 5,000 keys from before were lost" in text
 
 
 def test_a_failover_tells_what_the_other_masters_did():
-    text = nodes.cluster_failover(results(data()))
+    text = nodes_claims.cluster_failover(results(data()))
     assert "with whole, keys of the killed master could not be written for 2.00 s, none of 60 writes" in text
     assert "with partial, keys of the killed master could not be written for 2.50 s, 3 of 60 writes" in text
     assert "(cluster-node-timeout 500 ms)" in text
@@ -123,49 +125,49 @@ def test_a_failover_tells_what_the_other_masters_did():
 
 def test_the_order_is_taken_or_refused_by_names_of_keys():
     found = data()
-    text = nodes.order_in_cluster(results(found))
+    text = nodes_claims.order_in_cluster(results(found))
     assert "refused with keys named as in the model (CROSSSLOT" in text
     assert text.endswith("it is taken with keys named one hash tag.")
     for way in found["redis_cluster"]["found"]["order"]:
         way["driver"] = way["server"] = ""
-    assert nodes.order_in_cluster(results(found)).endswith("none is refused.")
+    assert nodes_claims.order_in_cluster(results(found)).endswith("none is refused.")
     for way in found["redis_cluster"]["found"]["order"]:
         way["driver"] = "no"
-    assert nodes.order_in_cluster(results(found)).endswith("no way of naming them is taken.")
+    assert nodes_claims.order_in_cluster(results(found)).endswith("no way of naming them is taken.")
 
 
 def test_mongodb_tells_each_case_and_what_was_rolled_back():
     found = data()
-    text = nodes.mongodb(results(found))
+    text = nodes_claims.mongodb(results(found))
     assert text.startswith("When the primary was killed: ")
     assert "When the primary was killed some time after the secondaries: " in text
     assert text.endswith("laid 12 documents aside (rollback).")
     found["mongodb_set"]["found"]["rolled_back"] = 0
-    assert "No member that came back had a document to lay aside" in nodes.mongodb(results(found))
+    assert "No member that came back had a document to lay aside" in nodes_claims.mongodb(results(found))
 
 
 def test_cassandra_tells_what_a_quorum_refused_and_what_came_back():
     found = data()
-    text = nodes.cassandra(results(found))
+    text = nodes_claims.cassandra(results(found))
     assert "At ONE 0 of 100 writes failed, " in text
     assert "At QUORUM 40 of 100 writes failed (40 by Unavailable)" in text
     assert "Unavailable 2.00 s after" in text
     found["cassandra_ring"]["found"]["refused_after_s"] = None
-    assert nodes.cassandra(results(found)).endswith("No write was refused as Unavailable.")
-    text = nodes.cassandra_returned(results(found))
+    assert nodes_claims.cassandra(results(found)).endswith("No write was refused as Unavailable.")
+    text = nodes_claims.cassandra_returned(results(found))
     assert "had missed 30 writes, of which 20 came by themselves within 5.00 s" in text
     assert "lacked 14 acknowledged writes by themselves, and 0 afterwards" in text
     found["cassandra_ring"]["found"]["returned"][0]["still_missed"] = 30
-    assert "of which 0 came by themselves." in nodes.cassandra_returned(results(found))
+    assert "of which 0 came by themselves." in nodes_claims.cassandra_returned(results(found))
     found["cassandra_ring"]["found"]["returned"] = []
-    assert nodes.cassandra_returned(results(found)).endswith("came back.")
+    assert nodes_claims.cassandra_returned(results(found)).endswith("came back.")
 
 
 def test_tables_hold_a_row_for_each_setting_case_and_way():
     found = results(data())
-    assert len(nodes.table(found)) == 8
-    assert len(nodes.cases_table(found)) == 4 + 2 + 4
-    ways = nodes.order_table(found)
+    assert len(nodes_claims.table(found)) == 8
+    assert len(nodes_claims.cases_table(found)) == 4 + 2 + 4
+    ways = nodes_claims.order_table(found)
     assert list(ways["server, script"]) == [
         "CROSSSLOT Keys in request don't hash to the same slot",
         "taken",
@@ -173,4 +175,6 @@ def test_tables_hold_a_row_for_each_setting_case_and_way():
 
 
 def test_what_one_machine_cannot_tell_is_listed():
-    assert nodes.not_told(results(data())).endswith("do not tell what a network adds; what power does.")
+    assert nodes_claims.not_told(results(data())).endswith(
+        "do not tell what a network adds; what power does."
+    )

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from helpers.claims import relational as claims
+from helpers.relational import claims
 from helpers.results import Missing, Record, Results
 
 RECORD = {

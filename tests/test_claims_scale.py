@@ -5,8 +5,8 @@ import copy
 import pytest
 from scale_records import DISK, LEVEL, MEMORY, data, policy, results
 
-from helpers.claims import scale
 from helpers.results import Missing
+from helpers.scaling import claims as scale
 
 CLAIMS = (
     "growth", "tails", "space", "space_growth", "server_memory", "refusing", "evicting", "mongodb_beyond",

@@ -4,14 +4,19 @@ from typing import Any
 
 import pytest
 
-from helpers import outlook
-from helpers.claims import scaleout
-from helpers.figures import scaleout as figures
-from helpers.outlook import Costs
 from helpers.results import Missing, Record, Results
+from helpers.trials import outlook, scaleout_claims
+from helpers.trials import scaleout_figures as figures
+from helpers.trials.outlook import Costs
 
-SAID = [scaleout.speed, scaleout.why, scaleout.costs, scaleout.needs, scaleout.verified]
-DRAWN = [scaleout.table, scaleout.outlook_table, figures.rates]
+SAID = [
+    scaleout_claims.speed,
+    scaleout_claims.why,
+    scaleout_claims.costs,
+    scaleout_claims.needs,
+    scaleout_claims.verified,
+]
+DRAWN = [scaleout_claims.table, scaleout_claims.outlook_table, figures.rates]
 ROWS = {"users": 100, "products": 100, "activities": 600, "orders": 200}
 SAME = (100.0, 100.0, 100.0)
 
@@ -69,25 +74,25 @@ def test_tables_and_figures_without_results(function: Any) -> None:
     ],
 )
 def test_win_reverse_and_tie(second: tuple[float, ...], verdict: str) -> None:
-    assert f"With 1 Redis node 2 processes loaded at {verdict} of one." in scaleout.speed(
+    assert f"With 1 Redis node 2 processes loaded at {verdict} of one." in scaleout_claims.speed(
         having({(1, 2): second})
     )
-    assert f"1 process loaded into 3 nodes at {verdict} of one node." in scaleout.speed(
+    assert f"1 process loaded into 3 nodes at {verdict} of one node." in scaleout_claims.speed(
         having({(3, 1): second})
     )
 
 
 def test_a_machine_that_is_busy_is_called_the_limit_and_another_is_not() -> None:
-    assert "95.0 % (1 process, 1 node)" in scaleout.why(having(busy=0.95))
-    assert "hardly anything was left" in scaleout.why(having(busy=0.95))
-    assert "not the limit alone" in scaleout.why(having(busy=0.6))
+    assert "95.0 % (1 process, 1 node)" in scaleout_claims.why(having(busy=0.95))
+    assert "hardly anything was left" in scaleout_claims.why(having(busy=0.95))
+    assert "not the limit alone" in scaleout_claims.why(having(busy=0.6))
 
 
 def test_one_arm_that_is_busy_does_not_make_the_machine_the_limit() -> None:
     results = having(busy=0.95)
     for one in results["scaleout"].data["rounds"]:
         one["busy"] = 0.7 if (one["nodes"], one["workers"]) == (3, 2) else 0.95
-    assert "not the limit alone" in scaleout.why(results)
+    assert "not the limit alone" in scaleout_claims.why(results)
 
 
 def test_costs_are_those_of_a_row_with_the_most_nodes() -> None:
@@ -108,23 +113,24 @@ def test_what_a_thousand_million_rows_need_is_the_cost_of_a_row_times_them() -> 
 
 
 def test_the_side_that_limits_turns_with_the_costs() -> None:
-    assert "Redis' cores would be the limit" in scaleout.needs(having())
-    text = scaleout.needs(having(mover_s=1e-3))
+    assert "Redis' cores would be the limit" in scaleout_claims.needs(having())
+    text = scaleout_claims.needs(having(mover_s=1e-3))
     assert "the cores that load would be the limit" in text
     assert "1,000,000,000 rows would need 96.0 GB of memory in 3 Redis nodes" in text
     assert "11.6 days with 1 core that loads" in text and "None of this was measured" in text
 
 
 def test_verifying_takes_as_long_as_one_process_needs() -> None:
-    assert "2.78 hours for 1,000,000,000 rows and 27.8 hours for 10,000,000,000 rows" in scaleout.verified(
-        having()
+    assert (
+        "2.78 hours for 1,000,000,000 rows and 27.8 hours for 10,000,000,000 rows"
+        in scaleout_claims.verified(having())
     )
 
 
 def test_tables_and_figure_show_every_arm() -> None:
     results = having({(3, 2): (50.0, 60.0, 55.0)})
-    table = scaleout.table(results)
+    table = scaleout_claims.table(results)
     assert list(table["rows/s"]) == ["100", "100", "100", "55"]
-    assert len(scaleout.outlook_table(results)) == len(outlook.ROWS) * len(outlook.MOVERS)
+    assert len(scaleout_claims.outlook_table(results)) == len(outlook.ROWS) * len(outlook.MOVERS)
     left = figures.rates(results).axes[0]
     assert [bar.get_width() for bar in left.patches] == pytest.approx([0.1, 0.1, 0.1, 0.055])

@@ -106,7 +106,7 @@ def test_populate_migrate_verify(postgres_url: str, redis_url: str) -> None:
 
 
 def test_a_difference_is_exit_1(postgres_url: str, redis_url: str) -> None:
-    from helpers import connections
+    from helpers.servers import connections
 
     ways = ("--source", postgres_url, "--target", redis_url)
     assert call("populate", "--source", postgres_url).returncode == 0
@@ -119,7 +119,7 @@ def test_a_difference_is_exit_1(postgres_url: str, redis_url: str) -> None:
 
 
 def test_a_rejected_row_is_exit_1(postgres_url: str, redis_url: str) -> None:
-    from helpers import connections
+    from helpers.servers import connections
 
     assert call("populate", "--source", postgres_url).returncode == 0
     connection = connections.postgres(postgres_url)

@@ -6,11 +6,12 @@ import pytest
 from clustered import HOSTILE, empty, held
 from migrating import dump, migrate, run_sql
 
-from helpers import cluster, connections, restoration, slots, verification
 from helpers.errors import HelpersError
+from helpers.migration import restoration, verification
+from helpers.migration.tables import Tables
+from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
-from helpers.transfer import rehearsal
-from helpers.transfer.tables import Tables
+from helpers.target import cluster, rehearsal, routing
 
 PREFIXES = ("", "shop:", "a{b}c:", "o{pen:", "{user}:")
 
@@ -101,7 +102,7 @@ def test_a_slot_that_moves_stops_the_way_back(
     source: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(source, nodes.urls[0])
-    make, slot = Tables.make, slots.slot(b"user:1:activities")
+    make, slot = Tables.make, routing.slot(b"user:1:activities")
     (giver,) = (node for node in nodes.masters() if any(slot in part for part in nodes.slots(node)))
     taker = nodes.nodes[nodes.nodes.index(giver) - 1]
 
@@ -176,7 +177,7 @@ def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster) 
 
 def test_memory_is_judged_node_by_node(source: str, nodes: Cluster) -> None:
     run_sql(source, HOSTILE)
-    slot = slots.slot(b"user:-7:activities:by_time")
+    slot = routing.slot(b"user:-7:activities:by_time")
     (full,) = (node for node in nodes.masters() if any(slot in part for part in nodes.slots(node)))
     used = int(full.ask("INFO", "memory")["used_memory"])
     full.ask("CONFIG", "SET", "maxmemory", used + 600_000)

@@ -17,14 +17,16 @@ import pytest
 from clustered import empty, held
 from migrating import dump, migrate, run_sql
 
-from helpers import cluster, connections, population, resp, slots, verification
+from helpers.columns import Strings, column_of, joined
 from helpers.errors import HelpersError
+from helpers.migration import verification
+from helpers.relational import population
+from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
 from helpers.servers.redis_cluster import cluster as throw_away
 from helpers.servers.redis_nodes import until
-from helpers.strings import Strings, column_of, joined
-from helpers.transfer import slotted, slotted_claim, target
-from helpers.transfer.checkpoint import LeaseLost
+from helpers.target import cluster, keyspace, resp, routing, slotted, slotted_claim
+from helpers.target.checkpoint import LeaseLost
 
 STATE = "migration:{state}"
 
@@ -189,7 +191,7 @@ def test_slots_that_move_while_it_is_verified(
     """An extra key is found, and only it, while keys are under way; so is what is removed."""
     url = nodes.urls[0]
     migrate(many, url, verify=False)
-    monkeypatch.setattr(target, "SCAN_COUNT", 50)
+    monkeypatch.setattr(keyspace, "SCAN_COUNT", 50)
     with nodes.client() as client:
         client.hset("order:99999", "quantity", 1)
     exchange = cluster.Cluster.exchange
@@ -299,7 +301,7 @@ def test_connections_of_other_prefixes_are_left_alone(source: str, nodes: Cluste
 def test_a_lost_master_is_replaced_by_its_replica(many: str) -> None:
     with throw_away(3, 1, timeout_ms=1500) as nodes:
         done = threading.Event()
-        slot = slots.slot(STATE.encode())
+        slot = routing.slot(STATE.encode())
         # It has the state and the lease, and the URL names it.
         (keeper,) = (node for node in nodes.masters() if any(slot in part for part in nodes.slots(node)))
 
@@ -364,7 +366,7 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
 
 
 def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.transfer.patience.BACKOFF_S", (0.1, 0.2))
+    monkeypatch.setattr("helpers.migration.patience.BACKOFF_S", (0.1, 0.2))
     monkeypatch.setattr(cluster, "WAIT_S", 1.0)
     with throw_away(3, 0, "appendfsync always") as nodes:
         lost: list[Any] = []
@@ -413,7 +415,7 @@ def test_writes_to_one_key_keep_their_order() -> None:
     with throw_away(3) as nodes:
         connection = cluster.connect(nodes.urls[0])
         assert isinstance(connection, cluster.Cluster)
-        slot, end = slots.slot(b"list"), threading.Event()
+        slot, end = routing.slot(b"list"), threading.Event()
         (giver,) = (node for node in nodes.nodes if any(slot in part for part in nodes.slots(node)))
         taker = nodes.nodes[nodes.nodes.index(giver) - 1]
         commands = [resp.encode("RPUSH", "list", n) for n in range(20)]

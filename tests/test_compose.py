@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers import connections, servers, settings
+from helpers import servers, settings
 from helpers.errors import HelpersError
-from helpers.servers import compose
+from helpers.servers import compose, connections
 
 FILE = settings.project_root() / "docker-compose.yml"
 DEFAULT_PORTS = {5432, 6379, 27017, 9042}

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import process
+from helpers.servers import connections, process
 
 SCHEMES = {"postgres": "postgresql", "redis": "redis", "mongodb": "mongodb", "cassandra": "cassandra"}
 MARKS = ("/", "?", "#", "%zz")

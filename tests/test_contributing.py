@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from fifth_store import PostgresStore
 
-from helpers import answers, connections, loops, schema, settings, stores
-from helpers.rows import Rows
-from helpers.workload import OPERATIONS, Population, Workload
+from helpers import settings
+from helpers.comparison import answers, loops, stores
+from helpers.comparison.workload import OPERATIONS, Population, Workload
+from helpers.relational import schema
+from helpers.relational.rows import Rows
+from helpers.servers import connections
 
 TESTS = Path(__file__).parent
 ROOT = settings.project_root()

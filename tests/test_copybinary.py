@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.transfer import copybinary
+from helpers.source import copybinary
 
 # Numbers that, with the length behind them, look like the beginning of a row.
 TRAPS = st.sampled_from([3, 0x30003, 3 << 32 | 8, 0x0003_0000_0008_0003, -(2**63)])

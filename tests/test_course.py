@@ -14,8 +14,9 @@ import pytest
 import readme
 from pypdf import PdfReader
 
-from helpers import course, markdown, notebooks, picture, publication, report, results, servers, settings
+from helpers import report, results, servers, settings
 from helpers.errors import HelpersError
+from helpers.report import course, markdown, notebooks, picture, publication
 
 STORES = ("redis", "mongodb", "cassandra")
 LEFT_OUT = {"fig-beyond", "tbl-beyond"}

@@ -16,12 +16,14 @@ import jsonschema
 import psutil
 import pytest
 
-from helpers import cli, connections, crashes, judge, moments, mover, population, results, settings
-from helpers.campaign import Campaign
-from helpers.crashes_schema import SCHEMA
+from helpers import cli, results, settings
 from helpers.errors import HelpersError
-from helpers.mover import Standing
-from helpers.servers import scratch
+from helpers.relational import population
+from helpers.servers import connections, scratch
+from helpers.trials import crashes, judge, moments, mover
+from helpers.trials.campaign import Campaign
+from helpers.trials.crashes_shape import SCHEMA
+from helpers.trials.mover import Standing
 
 CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
 NOTHING = Standing({}, None)

@@ -10,10 +10,11 @@ import pytest
 import redis as redis_py
 from comparison_records import data
 
-from helpers import connections, crosscheck, results
-from helpers.comparison_schema import CROSS_CHECK
+from helpers import results
+from helpers.comparison import crosscheck
+from helpers.comparison.shape import CROSS_CHECK
 from helpers.errors import HelpersError
-from helpers.servers import scratch
+from helpers.servers import connections, scratch
 
 US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 HEADER = (

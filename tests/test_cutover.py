@@ -6,7 +6,11 @@ import pytest
 from following import FULL
 from migrating import run_sql
 
-from helpers import connections, cutover, following, migration, population
+from helpers import migration
+from helpers.migration import following
+from helpers.relational import population
+from helpers.servers import connections
+from helpers.trials import cutover
 
 
 @pytest.fixture

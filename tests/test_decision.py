@@ -1,8 +1,8 @@
 import pytest
 from comparison_records import data
 
-from helpers import decision
-from helpers.summary import GRID
+from helpers.comparison import decision
+from helpers.comparison.summary import GRID
 
 FAST_REDIS = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 

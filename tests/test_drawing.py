@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import drawing, notebooks, report
+from helpers import report
 from helpers.errors import HelpersError
+from helpers.report import drawing, notebooks
 
 FIGURES = 6
 

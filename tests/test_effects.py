@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrating import dump
 
-from helpers import connections, model, resp
+from helpers import model
 from helpers.errors import HelpersError
-from helpers.transfer import effects
-from helpers.transfer.effects import Effects, Row
+from helpers.migration import effects
+from helpers.migration.effects import Effects, Row
+from helpers.servers import connections
+from helpers.target import resp
 
 Rows = dict[tuple[str, str], Row]
 KEY = b"migration:state"

@@ -14,7 +14,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
-from helpers import notebooks, population, report
+from helpers import report
+from helpers.relational import population
+from helpers.report import notebooks
 
 WITH = notebooks.NAMES[1:]
 GRADES = ("Easy", "Harder", "Open")
@@ -137,7 +139,7 @@ def test_the_teachers_page_tells_of_each_exercise(name: str) -> None:
 
 def in_the_databases() -> tuple[dict[str, object], dict[object, object]]:
     """Rows, indexes and constraints of PostgreSQL by table, values of Redis by key; no bookkeeping."""
-    from helpers import connections
+    from helpers.servers import connections
 
     postgres, redis = connections.postgres(), connections.redis(decode_responses=True)
     readers = {

@@ -20,9 +20,12 @@ import pymongo
 import pytest
 from migrating import dump, run_sql
 
-from helpers import cli, connections, course, notebooks, population, schema, servers, settings, verification
+from helpers import cli, servers, settings
 from helpers.errors import HelpersError, refused, usable
-from helpers.servers import process, scratch
+from helpers.migration import verification
+from helpers.relational import population, schema
+from helpers.report import course, notebooks
+from helpers.servers import connections, process, scratch
 
 MANY = ("--activities", "400000")
 """Rows that take long enough to be disturbed."""
@@ -196,12 +199,12 @@ def test_a_url_that_leads_to_another_kind_of_server(
 
 def test_an_older_server_is_refused_by_its_version(postgres_url: str) -> None:
     """The oldest that is taken is 13; this one calls itself 12."""
-    from helpers.transfer import source
+    from helpers.source import snapshot
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "OLDEST", 19)
+        patch.setattr(snapshot, "OLDEST", 19)
         with pytest.raises(HelpersError, match=r"PostgreSQL 18 has no .*; 19 or newer is needed"):
-            source.Source(postgres_url)
+            snapshot.Source(postgres_url)
 
 
 def test_without_a_network_the_proxy_is_named_and_its_password_is_not(tmp_path: Path) -> None:

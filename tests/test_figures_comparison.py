@@ -3,15 +3,16 @@ import copy
 import pytest
 from comparison_records import data, results
 
-from helpers.figures import comparison, style
+from helpers.comparison import figures
+from helpers.report import style
 from helpers.results import Missing
 
 US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 
 
-@pytest.mark.parametrize("name", comparison.__all__)
+@pytest.mark.parametrize("name", figures.__all__)
 def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(name):
-    draw = getattr(comparison, name)
+    draw = getattr(figures, name)
     first, again = (style.svg(draw(results(data(US)))) for _ in range(2))
     assert first == again
     assert all(store in first for store in ("Redis", "MongoDB", "Cassandra"))
@@ -24,9 +25,9 @@ def test_a_client_bound_point_is_open():
     found = data(US)
     for row in found["throughput"]:
         row["client_bound"] = False
-    closed = comparison.throughput(results(copy.deepcopy(found)))
+    closed = figures.throughput(results(copy.deepcopy(found)))
     found["throughput"][0]["client_bound"] = True
-    opened = comparison.throughput(results(found))
+    opened = figures.throughput(results(found))
     faces = [
         sum(line.get_markerfacecolor() == "white" for line in figure.axes[0].lines)
         for figure in (closed, opened)
@@ -37,7 +38,7 @@ def test_a_client_bound_point_is_open():
 def test_a_difference_not_shown_is_open():
     found = data(US)
     found["ratios"][-1]["shown"] = False
-    axis = comparison.ratios(results(found)).axes[0]
+    axis = figures.ratios(results(found)).axes[0]
     points = [line for line in axis.lines if line.get_marker() == "o"]
     assert len(points) == 12
     assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
@@ -45,7 +46,7 @@ def test_a_difference_not_shown_is_open():
 
 def test_the_stack_adds_up_to_the_median():
     found = results(data(US))
-    axis = comparison.cost_stack(found).axes[0]
+    axis = figures.cost_stack(found).axes[0]
     tops = {round(patch.get_y() + patch.get_height(), 6) for patch in axis.patches}
     medians = {
         round(row["percentiles_us"]["p50"]["value"] / 1000, 6)
@@ -57,12 +58,12 @@ def test_the_stack_adds_up_to_the_median():
 
 def test_a_tier_that_was_not_measured_is_missing():
     with pytest.raises(Missing, match="strict"):
-        comparison.ecdf(results(data(US)), tier="strict")
+        figures.ecdf(results(data(US)), tier="strict")
 
 
 def test_the_percentile_curve_reaches_the_slowest_operation():
     found = data(US)
-    figure = comparison.percentile_curve(results(found))
+    figure = figures.percentile_curve(results(found))
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["Redis", "MongoDB", "Cassandra"]
     for axis, us in zip(figure.axes, US.values(), strict=True):
         due, corrected, sent = (line for line in axis.lines if len(line.get_xdata()) > 1)
@@ -78,5 +79,5 @@ def test_results_without_histograms_have_no_percentile_curve():
         for row in found["open_loop"]:
             damage(row)
         with pytest.raises(Missing, match="histogram"):
-            comparison.percentile_curve(results(found))
+            figures.percentile_curve(results(found))
         found = data(US)

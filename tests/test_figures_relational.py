@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from test_claims_relational import POPULATION, SCHEMA, found
 
-from helpers.figures import relational as figures
-from helpers.figures import style
+from helpers.relational import figures
+from helpers.report import style
 from helpers.results import Missing
 
 MOMENT = "2025-03-04T05:06:07"

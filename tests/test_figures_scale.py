@@ -1,13 +1,14 @@
 import pytest
 from scale_records import LEVEL, data, results
 
-from helpers.figures import scale, style
+from helpers.report import style
 from helpers.results import Missing
+from helpers.scaling import figures
 
 
-@pytest.mark.parametrize("name", scale.__all__)
+@pytest.mark.parametrize("name", figures.__all__)
 def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(name):
-    draw = getattr(scale, name)
+    draw = getattr(figures, name)
     first, again = (style.svg(draw(results(data()))) for _ in range(2))
     assert first == again
     assert len(first) < 120_000
@@ -16,7 +17,7 @@ def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(name):
 
 
 def test_latency_has_a_thick_median_and_a_thin_tail_for_each_store():
-    axes = scale.latency(results(data(LEVEL | {"redis": (100.0, 200.0)}))).axes
+    axes = figures.latency(results(data(LEVEL | {"redis": (100.0, 200.0)}))).axes
     assert len(axes) == 4
     for axis in axes:
         lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "None"]
@@ -28,7 +29,7 @@ def test_latency_has_a_thick_median_and_a_thin_tail_for_each_store():
 
 def test_tails_without_samples_are_not_in_the_legend():
     names = [
-        [text.get_text() for text in scale.latency(results(found)).legends[0].get_texts()]
+        [text.get_text() for text in figures.latency(results(found)).legends[0].get_texts()]
         for found in (data(), data(count=20))
     ]
     assert names[0][-1] == "p99"
@@ -36,13 +37,13 @@ def test_tails_without_samples_are_not_in_the_legend():
 
 
 def test_a_store_that_does_not_say_its_memory_is_named():
-    memory, disk = scale.space(results(data())).axes
+    memory, disk = figures.space(results(data())).axes
     assert [text.get_text() for text in memory.texts] == ["Cassandra: not told"]
     assert not disk.texts
 
 
 def test_bars_are_the_shares_that_are_gone():
-    axis = scale.evictions(results(data())).axes[0]
+    axis = figures.evictions(results(data())).axes[0]
     heights = [bar.get_height() for bar in axis.patches]
     assert heights[:10] == [0.0] * 10
     assert heights[10:] == pytest.approx([100.0, *[20.0] * 8, 0.0])
@@ -50,15 +51,15 @@ def test_bars_are_the_shares_that_are_gone():
 
 def test_reads_are_drawn_for_the_stores_that_were_measured():
     found = data()
-    assert len(scale.reads(results(found)).axes) == 2
+    assert len(figures.reads(results(found)).axes) == 2
     found["outgrown"]["cassandra"] = {"not measured": "no disk"}
-    (axis,) = scale.reads(results(found)).axes
+    (axis,) = figures.reads(results(found)).axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == [
         "in the cache",
         "outside",
         "outside,\nfiles dropped",
     ]
     found["outgrown"]["mongodb"] = found["outgrown"]["redis"] = {"not measured": "no disk"}
-    for draw in (scale.reads, scale.evictions):
+    for draw in (figures.reads, figures.evictions):
         with pytest.raises(Missing):
             draw(results(found))

@@ -14,26 +14,19 @@ import pytest
 from following import CASCADES, FULL, LARGE, chase, prepare, start
 from migrating import ROWS, dump, migrate, run_sql
 
-from helpers import (
-    cli,
-    connections,
-    following,
-    judge,
-    population,
-    resp,
-    restoration,
-    schema,
-    settings,
-    verification,
-)
+from helpers import cli, settings
+from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.servers import scratch
-from helpers.strings import NOTHING, Strings, joined
-from helpers.transfer import beginning, follower, loading, patience, publication, slot
-from helpers.transfer.checkpoint import Checkpoint
-from helpers.transfer.source import Source
-from helpers.transfer.stream import Stream
-from helpers.transfer.upstream import Upstream
+from helpers.migration import follower, following, loading, patience, restoration, verification
+from helpers.relational import population, schema
+from helpers.servers import connections, scratch
+from helpers.source import beginning, publication, slot
+from helpers.source.changes import Stream
+from helpers.source.snapshot import Source
+from helpers.source.upstream import Upstream
+from helpers.target import resp
+from helpers.target.checkpoint import Checkpoint
+from helpers.trials import judge
 
 
 def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:

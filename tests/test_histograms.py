@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from helpers import histograms
+from helpers.comparison import histograms
 from helpers.errors import HelpersError
 from helpers.results import Missing
 

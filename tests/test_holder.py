@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from helpers.transfer import holder
+from helpers.target import holder
 
 
 def test_this_process_is_alive_and_has_one_token_a_call() -> None:
@@ -17,7 +17,7 @@ def test_this_process_is_alive_and_has_one_token_a_call() -> None:
 
 
 def test_one_that_ended_is_dead_also_while_its_parent_does_not_look() -> None:
-    code = "from helpers.transfer import holder; print(holder.token(), flush=True); input()"
+    code = "from helpers.target import holder; print(holder.token(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

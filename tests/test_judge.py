@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 from test_verification import DAMAGE, ROWS
 
-from helpers import connections, judge, migration, schema
+from helpers import migration
+from helpers.relational import schema
+from helpers.servers import connections
+from helpers.trials import judge
 
 CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from helpers import growth, ladder, results, rungs, servers
+from helpers import results, servers
 from helpers.errors import HelpersError
+from helpers.trials import growth, ladder, rungs
 
 
 @pytest.fixture(scope="module")

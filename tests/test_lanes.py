@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from helpers.transfer.conveyor import Abandoned, Conveyor
-from helpers.transfer.lanes import side_by_side
+from helpers.migration.lanes import side_by_side
+from helpers.migration.threads import Abandoned, Conveyor
 
 
 def test_all_run_and_the_last_one_here() -> None:

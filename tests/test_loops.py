@@ -10,10 +10,10 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from helpers import floors, loops, samples, stores
+from helpers.comparison import floors, loops, samples, stores
+from helpers.comparison.workload import Operation, Population, Workload, arrivals
 from helpers.errors import HelpersError
 from helpers.servers import scratch
-from helpers.workload import Operation, Population, Workload, arrivals
 
 READ = Operation("read_profile", (1,))
 

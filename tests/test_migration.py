@@ -17,9 +17,11 @@ import pytest
 from migrating import dump, migrate, run_sql
 from proxy import proxy
 
-from helpers import connections, migration, model, population, schema, verification
+from helpers import migration, model
 from helpers.errors import HelpersError
-from helpers.transfer import loading
+from helpers.migration import loading, verification
+from helpers.relational import population, schema
+from helpers.servers import connections
 
 
 def test_what_the_seed_asks_for(source: str, redis_url: str) -> None:

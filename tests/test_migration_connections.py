@@ -14,9 +14,10 @@ from migrating import ROWS, dump, migrate
 from proxy import proxy
 from psycopg2.extensions import parse_dsn
 
-from helpers import connections, schema, verification
 from helpers.errors import HelpersError
-from helpers.servers import scratch
+from helpers.migration import verification
+from helpers.relational import schema
+from helpers.servers import connections, scratch
 
 
 @pytest.fixture(scope="module")

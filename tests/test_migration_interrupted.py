@@ -15,13 +15,15 @@ import pytest
 from migrating import dump, migrate, run_sql
 from proxy import proxy
 
-from helpers import cli, connections, population, schema, settings
+from helpers import cli, settings
+from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.servers import scratch
-from helpers.strings import NOTHING, Strings, joined
-from helpers.transfer import loading, patience, target
-from helpers.transfer.checkpoint import Checkpoint
-from helpers.transfer.source import Source
+from helpers.migration import loading, patience
+from helpers.relational import population, schema
+from helpers.servers import connections, scratch
+from helpers.source.snapshot import Source
+from helpers.target import keyspace
+from helpers.target.checkpoint import Checkpoint
 
 
 class Stop(Exception):
@@ -129,7 +131,7 @@ def test_an_unfinished_load_may_be_dropped(source: str, redis_url: str) -> None:
 def test_a_removal_that_was_interrupted_goes_on(
     source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
-    monkeypatch.setattr(target, "SCAN_COUNT", 10)
+    monkeypatch.setattr(keyspace, "SCAN_COUNT", 10)
     migrate(source, redis_url)
     client = connections.redis(redis_url)
     keys = client.dbsize()

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from migrating import dump, migrate, run_sql
 
-from helpers import connections, migration, population, verification
+from helpers import migration
 from helpers.errors import HelpersError
-from helpers.servers import scratch
-from helpers.transfer import loading, rehearsal
+from helpers.migration import loading, verification
+from helpers.relational import population
+from helpers.servers import connections, scratch
+from helpers.target import rehearsal
 
 RIGHTS = sorted({str(words[0]) for words in rehearsal.commands("")} | {*rehearsal.AROUND, "MEMORY|USAGE"})
 

@@ -10,11 +10,14 @@ import time
 import pytest
 from migrating import dump, migrate, run_sql
 
-from helpers import connections, model, population, resp, schema, verification
+from helpers import model
+from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.strings import column_of
-from helpers.transfer import rehearsal
-from helpers.transfer.checkpoint import Checkpoint
+from helpers.migration import verification
+from helpers.relational import population, schema
+from helpers.servers import connections
+from helpers.target import rehearsal, resp
+from helpers.target.checkpoint import Checkpoint
 
 
 def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_url: str) -> None:

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrating import dump, migrate, run_sql
 
-from helpers import connections, model, schema
-from helpers.transfer import copytext
-from helpers.transfer.parts import KEPT
-from helpers.transfer.rejects import Rejects
-from helpers.transfer.source import Source
+from helpers import model
+from helpers.migration.rejects import Rejects
+from helpers.relational import schema
+from helpers.servers import connections
+from helpers.source import copytext
+from helpers.source.snapshot import Source
+from helpers.source.streams import KEPT
 
 NASTY = st.sampled_from(
     [

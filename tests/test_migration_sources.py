@@ -16,11 +16,11 @@ import pytest
 from migrating import ROWS, dump, migrate, run_sql
 from psycopg2 import errors
 
-from helpers import connections, schema
 from helpers.errors import HelpersError
-from helpers.servers import postgres, process, scratch
-from helpers.transfer import source as source_module
-from helpers.transfer.source import Source
+from helpers.relational import schema
+from helpers.servers import connections, postgres, process, scratch
+from helpers.source import snapshot as source_module
+from helpers.source.snapshot import Source
 
 
 def schema_of(source: str) -> str:

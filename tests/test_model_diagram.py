@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from helpers import model, model_diagram, stores
-from helpers.stores.cassandra import KEYSPACE
-from helpers.stores.mongodb import MongoStore
+from helpers import model
+from helpers.comparison import stores
+from helpers.comparison.cassandra import KEYSPACE
+from helpers.comparison.mongodb import MongoStore
+from helpers.relational import model_diagram
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 6)
 ROWS: dict[str, Any] = {

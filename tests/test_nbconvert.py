@@ -13,8 +13,8 @@ import pytest
 from lab import CHROMIUM, needs_chromium
 from pypdf import PdfReader
 
-from helpers import notebooks, svg
 from helpers.errors import HelpersError
+from helpers.report import notebooks, svg
 
 NAME = "06_report"
 DRAWING = (
@@ -134,7 +134,7 @@ def test_what_is_no_drawing_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(HelpersError, match="Typst refuses drawing"):
         svg.to_pdf(b"not svg")
     (tmp_path / "a.svg").write_text("nothing")
-    command = [sys.executable, "-m", "helpers.svg", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
+    command = [sys.executable, "-m", "helpers.report.svg", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("svg: Typst refuses drawing") and done.stderr.count("\n") == 1

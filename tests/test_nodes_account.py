@@ -1,7 +1,7 @@
 """What came of writes is counted, and no outage is thinned away."""
 
-from helpers.nodes.account import Failed, case, counts, stretch, thinned, timeline
-from helpers.nodes.writer import Write
+from helpers.scaling.account import Failed, case, counts, stretch, thinned, timeline
+from helpers.servers.writer import Write
 
 WRITES = [
     Write(0, 0, 0.5),

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.nodes import cassandra
+from helpers.scaling import cassandra_ring
 from helpers.servers import cassandra as server
 from helpers.servers import cassandra_nodes as servers
 from helpers.servers.cassandra_nodes import Node, ownership
@@ -29,7 +29,7 @@ def steps() -> list[str]:
 
 @pytest.fixture(scope="module")
 def measured(steps: list[str]) -> dict[str, object]:
-    return cassandra.measure("small", steps.append)
+    return cassandra_ring.measure("small", steps.append)
 
 
 @needs_ring
@@ -41,7 +41,7 @@ def test_the_common_fields_agree_with_each_other(measured, steps) -> None:
     assert 0 < len(measured["timeline"]) <= 1500
     assert measured["writes"] - measured["acknowledged"] == sum(shown["errors"].values())
     assert [second for second, _ in measured["events"]] == sorted(second for second, _ in measured["events"])
-    assert len(steps) == cassandra.STEPS["small"]
+    assert len(steps) == cassandra_ring.STEPS["small"]
 
 
 @needs_ring
@@ -94,7 +94,7 @@ def test_a_node_that_cannot_start_says_so_in_one_line_and_none_stays(monkeypatch
 
     monkeypatch.setattr(Node, "start", breaks)
     with pytest.raises(HelpersError, match=r"cassandra 127\.0\.0\.1:\d+: the server ended") as caught:
-        cassandra.measure("small", lambda what: None)
+        cassandra_ring.measure("small", lambda what: None)
     assert "\n" not in str(caught.value)
     assert not list(settings.home().glob("scratch-cassandra-ring-*"))
     assert not running_under(settings.home() / "scratch-cassandra-ring")
@@ -102,12 +102,12 @@ def test_a_node_that_cannot_start_says_so_in_one_line_and_none_stays(monkeypatch
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(HelpersError, match="small, full"):
-        cassandra.measure("quick", lambda what: None)
+        cassandra_ring.measure("quick", lambda what: None)
 
 
 def test_without_java_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "missing", lambda: "no Java")
-    assert cassandra.measure("full", lambda what: None) == {"not measured": "no Java"}
+    assert cassandra_ring.measure("full", lambda what: None) == {"not measured": "no Java"}
 
 
 def test_without_memory_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,12 +117,12 @@ def test_without_memory_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> N
             probe.bind(("127.0.0.2", 0))
         except OSError:
             pytest.skip("127.0.0.2 is no address of this machine")
-    assert "3 nodes need 3000000000 MB" in cassandra.measure("full", lambda what: None)["not measured"]
+    assert "3 nodes need 3000000000 MB" in cassandra_ring.measure("full", lambda what: None)["not measured"]
 
 
 def test_without_further_loopback_addresses_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "ADDRESS", "203.0.113.{}")  # kept for documentation: no machine has it
-    assert "203.0.113.2 is no address" in cassandra.measure("full", lambda what: None)["not measured"]
+    assert "203.0.113.2 is no address" in cassandra_ring.measure("full", lambda what: None)["not measured"]
 
 
 def test_ownership_by_hand() -> None:

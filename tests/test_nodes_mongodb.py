@@ -9,7 +9,7 @@ import pytest
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.nodes import mongodb
+from helpers.scaling import mongodb_set
 from helpers.servers import mongodb as server
 from helpers.servers import process
 from helpers.servers.mongodb_nodes import Member, ReplicaSet, lags_ms, replica_set
@@ -29,7 +29,7 @@ def steps() -> list[str]:
 
 @pytest.fixture(scope="module")
 def measured(steps: list[str]) -> dict[str, object]:
-    return mongodb.measure("small", steps.append)
+    return mongodb_set.measure("small", steps.append)
 
 
 def test_the_common_fields_agree_with_each_other(measured, steps) -> None:
@@ -40,7 +40,7 @@ def test_the_common_fields_agree_with_each_other(measured, steps) -> None:
     assert len(measured["timeline"]) == min(measured["writes"], 1500)
     assert measured["writes"] - measured["acknowledged"] == sum(shown["errors"].values())
     assert [second for second, _ in measured["events"]] == sorted(second for second, _ in measured["events"])
-    assert len(steps) == mongodb.STEPS["small"]
+    assert len(steps) == mongodb_set.STEPS["small"]
 
 
 def test_what_only_the_primary_had_is_lost_and_what_a_majority_had_is_not(measured) -> None:
@@ -127,7 +127,7 @@ def test_a_member_that_cannot_start_says_so_in_one_line_and_none_stays(
 
     monkeypatch.setattr(Member, "start", breaks)
     with pytest.raises(HelpersError, match=r"mongodb 127\.0\.0\.1:\d+: the server ended") as caught:
-        mongodb.measure("small", lambda what: None)
+        mongodb_set.measure("small", lambda what: None)
     assert "\n" not in str(caught.value)
     assert not list(settings.home().glob("scratch-mongodb-set-*"))
     assert not running_under(settings.home() / "scratch-mongodb-set")
@@ -135,12 +135,12 @@ def test_a_member_that_cannot_start_says_so_in_one_line_and_none_stays(
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(HelpersError, match="small, full"):
-        mongodb.measure("quick", lambda what: None)
+        mongodb_set.measure("quick", lambda what: None)
 
 
 def test_where_mongodb_cannot_run_it_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "missing", lambda: "no AVX")
-    assert mongodb.measure("full", lambda what: None) == {"not measured": "no AVX"}
+    assert mongodb_set.measure("full", lambda what: None) == {"not measured": "no AVX"}
 
 
 def test_lag_of_a_secondary_that_applied_nothing_is_no_number() -> None:

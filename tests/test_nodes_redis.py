@@ -8,8 +8,9 @@ import redis as redis_py
 
 from helpers import results, settings
 from helpers.errors import HelpersError
-from helpers.nodes import measurement, redis, redis_cluster
-from helpers.nodes_schema import NOT_MEASURED, PARTS
+from helpers.scaling import nodes as measurement
+from helpers.scaling import redis_cluster, redis_replica
+from helpers.scaling.nodes_shape import NOT_MEASURED, PARTS
 from helpers.servers import redis as server
 from helpers.servers.redis_cluster import cluster
 from helpers.servers.redis_nodes import pair
@@ -90,7 +91,7 @@ def test_nothing_of_it_stays(measured):
     assert not running_under(settings.home() / "scratch-redis")
 
 
-@pytest.mark.parametrize("module", [redis, redis_cluster])
+@pytest.mark.parametrize("module", [redis_replica, redis_cluster])
 def test_an_unknown_profile_is_named_before_anything_starts(module):
     with pytest.raises(HelpersError, match="profile 'fast' is not one of quick, full"):
         module.measure("fast", print)

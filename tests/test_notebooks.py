@@ -9,7 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from helpers import notebooks, settings
+from helpers import settings
+from helpers.report import notebooks
 
 LONGEST_CELL = 25
 MEASURED = re.compile(

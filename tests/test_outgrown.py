@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from helpers import outgrown, stores
+from helpers.comparison import stores
 from helpers.errors import HelpersError
-from helpers.outgrown import files, limit, reader, servers
+from helpers.scaling import outgrown, outgrown_files, outgrown_limit, outgrown_reader, outgrown_servers
 from helpers.servers import cassandra as cassandra_server
 from helpers.servers import mongodb as mongodb_server
 from helpers.servers import redis as redis_server
@@ -36,10 +36,10 @@ def test_redis_drops_acknowledged_activities_the_oldest_first(full_redis):
     row = full_redis[0]["policies"]["allkeys-lru"]
     assert row["refused"] == 0
     assert row["acknowledged"] == row["written"]
-    assert row["keys_evicted"] * limit.EACH > row["gone"] > 0.2 * row["written"]
+    assert row["keys_evicted"] * outgrown_limit.EACH > row["gone"] > 0.2 * row["written"]
     assert "accepted_after_delete" not in row
     shares = row["gone_share_by_tenth"]
-    assert len(shares) == limit.TENTHS
+    assert len(shares) == outgrown_limit.TENTHS
     assert sum(shares[:3]) > sum(shares[-3:])
     assert sum(shares) / 10 == pytest.approx(row["gone"] / row["written"], abs=0.01)
 
@@ -63,7 +63,7 @@ def test_mongodb_reads_from_its_cache_and_from_beyond_it():
     assert found["cache_bytes"] == 2**28
     assert found["file_bytes"] > found["cache_bytes"] > found["cached_bytes"]
     reads = found["reads"]
-    assert [row["n"] for row in reads.values()] == [2 * reader.ROUND_READS] * 3
+    assert [row["n"] for row in reads.values()] == [2 * outgrown_reader.ROUND_READS] * 3
     assert reads["outside"]["into_cache_bytes"] > 10 * reads["inside"]["into_cache_bytes"]
     assert reads["forgotten"]["from_disk_bytes"] > 10 * reads["outside"]["from_disk_bytes"]
     assert set(found["ratios"]) == {"outside", "forgotten"}
@@ -85,11 +85,11 @@ def test_cassandra_writes_its_memtables_to_files():
 def test_what_is_missing_or_changed_is_counted(mongodb_url):
     with stores.connect("mongodb", mongodb_url) as store:
         try:
-            files._stored(store, 5)
-            assert files._checked(store, 5) == {"checked": 50, "lost": 0}
+            outgrown_files._stored(store, 5)
+            assert outgrown_files._checked(store, 5) == {"checked": 50, "lost": 0}
             store.database.activities.delete_one({"_id": 3})
             store.database.activities.update_one({"_id": 17}, {"$set": {"activity_type": "changed"}})
-            assert files._checked(store, 5) == {"checked": 50, "lost": 2}
+            assert outgrown_files._checked(store, 5) == {"checked": 50, "lost": 2}
         finally:
             store.drop()
 
@@ -105,7 +105,7 @@ def test_a_server_that_cannot_be_started_is_not_measured(name, module, monkeypat
 
 @pytest.mark.parametrize("name", ["mongodb", "cassandra"])
 def test_without_disk_space_nothing_is_started(name, monkeypatch):
-    monkeypatch.setattr(servers, "FREE_GB", 10**6)
+    monkeypatch.setattr(outgrown_servers, "FREE_GB", 10**6)
     assert "GB of disk are free" in getattr(outgrown, name)()["not measured"]
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.transfer import pgoutput
-from helpers.transfer.pgoutput import Begin, Change, Commit, Incomplete, Relation, Truncate, decode
+from helpers.source import pgoutput
+from helpers.source.pgoutput import Begin, Change, Commit, Incomplete, Relation, Truncate, decode
 
 ROW = b"\0\3" + b"t\0\0\0\0017" + b"n" + b"t\0\0\0\2a\xff"
 VALUES = (b"7", None, b"a\xff")

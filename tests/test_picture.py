@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from helpers import picture
+from helpers.report import picture
 
 NUMBER = re.compile(r"-?\d+\.\d+")
 TOLERANCE = 0.01

@@ -1,6 +1,7 @@
 import pytest
 
-from helpers import connections, plans
+from helpers.servers import connections
+from helpers.source import plans
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import catalogue, connections, population, schema
 from helpers.errors import HelpersError
-from helpers.rows import Rows
+from helpers.relational import population, schema
+from helpers.relational.rows import Rows
+from helpers.servers import connections
+from helpers.source import catalogue
 
 SMALL: dict[str, Any] = {"users": 7, "products": 3, "activities": 40, "orders": 11, "progress": False}
 

@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from helpers import notebooks, publication
+from helpers.report import notebooks, publication
 
 WORK = """\
 import time

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 from comparison_records import data, interval, percentiles, results
 
-from helpers import published
-from helpers.claims import published as claims
+from helpers.comparison import published
+from helpers.comparison import published_claims as claims
 from helpers.errors import HelpersError
 from helpers.results import Missing
 

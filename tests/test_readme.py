@@ -15,9 +15,10 @@ import yaml
 from packaging.requirements import Requirement
 from test_notebooks import MEASURED
 
-from helpers import cli, notebooks, picture, report, results, settings
+from helpers import cli, report, results, settings
+from helpers.migration import loading
+from helpers.report import notebooks, picture
 from helpers.servers import cassandra, jars
-from helpers.transfer import loading
 
 ROOT = settings.project_root()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

@@ -21,8 +21,8 @@ import pytest
 import readme
 import yaml
 
-from helpers import connections, settings
-from helpers.servers import compose, process
+from helpers import settings
+from helpers.servers import compose, connections, process
 
 ROOT = settings.project_root()
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")

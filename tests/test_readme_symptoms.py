@@ -14,9 +14,10 @@ import pytest
 import readme
 from filelock import FileLock
 
-from helpers import connections, notebooks, servers, settings
+from helpers import servers, settings
 from helpers.errors import HelpersError
-from helpers.servers import compose, embedded, jars, mongodb, process
+from helpers.report import notebooks
+from helpers.servers import compose, connections, embedded, jars, mongodb, process
 
 
 def jars_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ import pdf_ua
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from helpers import markdown, notebooks, pdf, report, results, settings, show
+from helpers import report, results, settings
 from helpers.errors import HelpersError
+from helpers.report import markdown, notebooks, pdf, show
 
 SECTIONS = (
     "Introduction",
@@ -233,7 +234,7 @@ def test_what_makes_the_report_has_no_way_to_a_server() -> None:
     code = (
         "import sys; from pathlib import Path; from helpers import report; "
         "report.build(results=Path(sys.argv[1]), out=Path(sys.argv[2])); "
-        "print({'helpers.connections', 'redis', 'pymongo', 'cassandra'} & set(sys.modules))"
+        "print({'helpers.servers.connections', 'redis', 'pymongo', 'cassandra'} & set(sys.modules))"
     )
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", code, str(report.published_folder()), folder]

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import connections, resp
 from helpers.errors import HelpersError
+from helpers.servers import connections
+from helpers.target import resp
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=5))

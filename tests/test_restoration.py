@@ -21,12 +21,15 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import catalogue, cli, connections, migration, model, population, resp, restoration, schema
+from helpers import cli, migration, model
 from helpers.errors import HelpersError
-from helpers.servers import scratch
-from helpers.transfer import holdings, target
-from helpers.transfer.checkpoint import Checkpoint
-from helpers.transfer.tables import Tables
+from helpers.migration import holdings, restoration
+from helpers.migration.tables import Tables
+from helpers.relational import population, schema
+from helpers.servers import connections, scratch
+from helpers.source import catalogue
+from helpers.target import keyspace, resp
+from helpers.target.checkpoint import Checkpoint
 
 ROWS = """
 INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
@@ -323,8 +326,8 @@ def test_a_key_that_scan_gives_twice_is_one_row(
     source: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(source, redis_url)
-    scan = target.scan
-    monkeypatch.setattr(target, "scan", lambda *a: (found for _ in range(2) for found in scan(*a)))
+    scan = keyspace.scan
+    monkeypatch.setattr(keyspace, "scan", lambda *a: (found for _ in range(2) for found in scan(*a)))
     assert restore(redis_url, source, back)["warnings"] == []
     assert differences(source, back) == []
 

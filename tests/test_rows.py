@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import rows
 from helpers.errors import HelpersError
-from helpers.rows import Rows
+from helpers.relational import rows
+from helpers.relational.rows import Rows
 
 COUNTS = st.integers(1, 300)
 SEEDS = st.integers(-(2**70), 2**70)

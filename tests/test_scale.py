@@ -10,13 +10,15 @@ import pytest
 from scale_records import STORES, blocks
 from scipy import stats
 
-from helpers import outgrown, results, scale, scale_summary, stores
+from helpers import results
+from helpers.comparison import stores
+from helpers.comparison.workload import OPERATIONS
 from helpers.errors import HelpersError
-from helpers.scale_schema import SCHEMA
+from helpers.scaling import growth, outgrown, summary
+from helpers.scaling.shape import SCHEMA
 from helpers.servers import scratch
-from helpers.workload import OPERATIONS
 
-SMALL = scale.Plan((50, 500), 4, 60, 20, 10)
+SMALL = growth.Plan((50, 500), 4, 60, 20, 10)
 DAY = datetime(2026, 3, 1)
 USERS = [(number, f"user{number}", f"u{number}@example.org", DAY) for number in (1, 2)]
 
@@ -34,7 +36,7 @@ def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
 @pytest.fixture(scope="module")
 def measured(urls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return scale.measure(SMALL, profile="quick", folder=folder, progress=False, urls=urls), folder
+    return growth.measure(SMALL, profile="quick", folder=folder, progress=False, urls=urls), folder
 
 
 def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
@@ -95,7 +97,7 @@ def test_space_is_known_once_a_size_and_says_how(measured):
 
 
 def test_it_is_described_in_lines(measured):
-    lines = scale.describe(measured[0])
+    lines = growth.describe(measured[0])
     assert len(lines) == 12 + 3 + 4 + 1
     assert lines[0].startswith("read_profile on redis: ")
     assert "not told" not in "\n".join(lines)
@@ -115,7 +117,7 @@ def test_nothing_is_left_in_the_servers(measured, urls):
 
 def test_a_server_killed_on_the_way_is_told_in_one_line_and_saves_nothing(urls, tmp_path, monkeypatch):
     with scratch.redis("appendonly no") as server:
-        loaded = scale.Session._loaded
+        loaded = growth.Session._loaded
 
         def load_then_kill(self, name, store, made):
             found = loaded(self, name, store, made)
@@ -123,9 +125,9 @@ def test_a_server_killed_on_the_way_is_told_in_one_line_and_saves_nothing(urls, 
                 server.kill()
             return found
 
-        monkeypatch.setattr(scale.Session, "_loaded", load_then_kill)
+        monkeypatch.setattr(growth.Session, "_loaded", load_then_kill)
         with pytest.raises(HelpersError, match=r"^redis at 127\.0\.0\.1:\d+: .*nothing was saved") as told:
-            scale.measure(
+            growth.measure(
                 SMALL, profile="quick", folder=tmp_path, progress=False, urls={**urls, "redis": server.url}
             )
     assert "\n" not in str(told.value)
@@ -134,18 +136,18 @@ def test_a_server_killed_on_the_way_is_told_in_one_line_and_saves_nothing(urls, 
 
 def test_unknown_profile_is_refused():
     with pytest.raises(HelpersError, match="is not one of quick, full"):
-        scale.run(profile="slow")
+        growth.run(profile="slow")
 
 
 def test_plans_keep_the_proportion_and_halve_what_is_visited_twice():
-    plan = scale.Plan((100, 1_000, 10_000), 6, 10, 10, 10)
+    plan = growth.Plan((100, 1_000, 10_000), 6, 10, 10, 10)
     assert plan.visits() == [(100, 3), (1_000, 3), (10_000, 6), (1_000, 3), (100, 3)]
     assert {plan.tables(size)["users"] * 25 == size for size in plan.sizes} == {True}
-    full = scale.PLANS["full"]
+    full = growth.PLANS["full"]
     assert full.sizes == (1_000, 10_000, 100_000, 1_000_000)
     # each of four operations needs 368 samples for an interval of p99
     assert full.blocks * full.block_operations / 4 > 368 * 1.2
-    assert set(outgrown.STEPS) == set(scale.PLANS) == set(outgrown.ROOM_BYTES)
+    assert set(outgrown.STEPS) == set(growth.PLANS) == set(outgrown.ROOM_BYTES)
 
 
 @pytest.mark.parametrize("name", stores.NAMES)
@@ -204,25 +206,25 @@ def test_cassandra_elsewhere_is_asked_for_whole_mebibytes(urls, monkeypatch):
 
 def test_an_unpaired_ratio_is_welchs_test_on_logarithms():
     these, others = [2.0, 2.2, 1.9, 2.4], [1.0, 1.3, 0.9]
-    ratio = scale_summary.unpaired_log_ratio(these, others)
+    ratio = summary.unpaired_log_ratio(these, others)
     expected = stats.ttest_ind(np.log(these), np.log(others), equal_var=False)
     interval = expected.confidence_interval(0.95)
     assert ratio.p == pytest.approx(expected.pvalue)
     assert (ratio.low, ratio.high) == pytest.approx(tuple(np.exp([interval.low, interval.high])))
-    assert scale_summary.unpaired_log_ratio([1.0], [1.0, 2.0]) is None
-    assert scale_summary.unpaired_log_ratio([2.0, 2.0], [1.0, 1.0]).p == 0
-    assert scale_summary.unpaired_log_ratio([1.0, 1.0], [1.0, 1.0]).p == 1
+    assert summary.unpaired_log_ratio([1.0], [1.0, 2.0]) is None
+    assert summary.unpaired_log_ratio([2.0, 2.0], [1.0, 1.0]).p == 0
+    assert summary.unpaired_log_ratio([1.0, 1.0], [1.0, 1.0]).p == 1
 
 
 def test_growth_is_shown_only_where_it_is():
     us = {"redis": (100.0, 100.0), "mongodb": (300.0, 600.0)}
-    rows = scale_summary.summarise(blocks(us))["growth"]
+    rows = summary.summarise(blocks(us))["growth"]
     assert {row["store"] for row in rows if row["shown"]} == {"mongodb"}
     for row in rows:
         assert row["ratio"] == pytest.approx(2 if row["store"] == "mongodb" else 1, rel=1e-6)
 
 
 def test_percentiles_without_enough_samples_are_absent():
-    rows = scale_summary.summarise(blocks({"redis": (100.0, 100.0)}, number=2, count=20))["latency"]
+    rows = summary.summarise(blocks({"redis": (100.0, 100.0)}, number=2, count=20))["latency"]
     assert {row["percentiles_us"]["p99"] for row in rows} == {None}
     assert all(row["percentiles_us"]["p50"]["value"] > 100 for row in rows)

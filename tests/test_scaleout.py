@@ -6,9 +6,10 @@ from typing import Any
 import psutil
 import pytest
 
-from helpers import results, scaleout, servers, settings
+from helpers import results, servers, settings
 from helpers.errors import HelpersError
-from helpers.outlook import Costs
+from helpers.trials import scaleout
+from helpers.trials.outlook import Costs
 
 ROWS = {"users": 40, "products": 10, "activities": 1_500, "orders": 450}
 

@@ -1,8 +1,10 @@
 import psycopg2
 import pytest
 
-from helpers import catalogue, connections, schema
 from helpers.errors import HelpersError
+from helpers.relational import schema
+from helpers.servers import connections
+from helpers.source import catalogue
 
 
 @pytest.fixture

@@ -20,11 +20,12 @@ import pytest
 from migrating import run_sql
 from psycopg2 import sql
 
-from helpers import connections, notebooks, servers, settings
+from helpers import servers, settings
 from helpers.errors import HelpersError
-from helpers.servers import cassandra, process, redis
-from helpers.transfer import slot
-from helpers.transfer.upstream import Upstream
+from helpers.report import notebooks
+from helpers.servers import cassandra, connections, process, redis
+from helpers.source import slot
+from helpers.source.upstream import Upstream
 
 SECRET = "Tell-Nobody'x%9/q"
 """Not to be found anywhere; it needs quoting in URLs, SQL, CQL and shells."""
@@ -159,7 +160,8 @@ def test_a_planted_secret_is_in_no_notebook(
         cells=[
             nbformat.v4.new_code_cell(cell)
             for cell in (
-                "from helpers import connections, migration, population, servers",
+                "from helpers import migration, servers\n"
+                "from helpers.relational import population\nfrom helpers.servers import connections",
                 "[connections.postgres(), connections.redis(), servers.status()['postgres'].safe_url]",
                 "population.populate(replace=True)",
                 "migration.migrate(prefix='notebook:')",
@@ -283,7 +285,7 @@ def test_a_password_of_any_characters_is_a_value_in_cql(planted: dict[str, str])
 
 
 def test_raw_samples_and_reports_are_searched_before_they_are_published(tmp_path: Path) -> None:
-    from helpers import publication
+    from helpers.report import publication
 
     password = (settings.home() / "redis" / "password").read_text(encoding="utf-8")
     path = tmp_path / "samples.json.gz"

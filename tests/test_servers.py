@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import connections, servers, settings
+from helpers import servers, settings
 from helpers.errors import HelpersError
-from helpers.servers import embedded, jars, mongodb, process, scratch
+from helpers.servers import connections, embedded, jars, mongodb, process, scratch
 
 QUICK = ("postgres", "redis", "mongodb")  # those that start within a second or two
 

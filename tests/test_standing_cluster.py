@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 from migrating import migrate
 
-from helpers import connections, servers
-from helpers.servers import process, standing_cluster
+from helpers import servers
+from helpers.servers import connections, process, standing_cluster
 
 
 def cli(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":

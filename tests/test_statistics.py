@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import statistics
+from helpers.comparison import statistics
 
 
 def test_samples_needed_are_those_of_the_order_statistics():

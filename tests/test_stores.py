@@ -5,12 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from helpers import answers, connections, stores
+from helpers.comparison import answers, stores
+from helpers.comparison import cassandra as cassandra_store
+from helpers.comparison import mongodb as mongodb_store
+from helpers.comparison.store import Traffic
+from helpers.comparison.workload import Population
 from helpers.errors import HelpersError
-from helpers.stores import cassandra as cassandra_store
-from helpers.stores import mongodb as mongodb_store
-from helpers.stores.base import Traffic
-from helpers.workload import Population
+from helpers.servers import connections
 
 DAY = datetime(2026, 3, 1, 12, 30, 15, 123457)  # microseconds that no millisecond holds
 USERS = [(1, "ann", "ann@example.org", DAY), (2, "bob", "bob@example.org", DAY + timedelta(microseconds=1))]

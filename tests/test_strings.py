@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.strings import Strings, decimals, joined, numbers, spread, weave, whole
-from helpers.transfer import copytext
+from helpers.columns import Strings, decimals, joined, numbers, spread, weave, whole
+from helpers.source import copytext
 
 VALUES = st.lists(st.none() | st.binary(max_size=300), min_size=1)
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from helpers import population
-from helpers.traffic import ORDINARY, traffic
+from helpers.relational import population
+from helpers.trials.traffic import ORDINARY, traffic
 
 
 def test_every_operation_is_committed_by_several_writers(postgres_url: str) -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import resp, slots, units
-from helpers.strings import column_of, joined
+from helpers.columns import column_of, joined
+from helpers.target import resp, routing, units
 
 WORD = st.binary(max_size=40) | st.sampled_from([b"*2\r\n$3\r\nGET\r\n", b"{a}b", b"\r\n", b"0" * 1200])
 COMMAND = st.one_of(
@@ -19,13 +19,13 @@ COMMAND = st.one_of(
 @given(st.lists(COMMAND))
 def test_keys_and_slots_are_those_of_the_words(commands: list[tuple[bytes, ...]]) -> None:
     column = column_of(*(resp.encode(*words) for words in commands))
-    keys = [slots.key_of(words) or b"" for words in commands]
+    keys = [routing.key_of(words) or b"" for words in commands]
     assert units.keys(column) == keys
     found, apart = units.of(column), units.taken_apart(joined(column))
     assert (
         (found.slots, found.replies)
         == (apart.slots, apart.replies)
-        == ([*map(slots.slot, keys)], [1] * len(keys))
+        == ([*map(routing.slot, keys)], [1] * len(keys))
     )
     assert b"".join(found.packed) == joined(column) == b"".join(apart.packed)
     assert found.rounds == apart.rounds or len(set(keys)) == len(keys)

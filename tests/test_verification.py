@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from migrating import ROWS
 
-from helpers import connections, migration, schema, verification
-from helpers.transfer import walk
+from helpers import migration
+from helpers.migration import verification, walk
+from helpers.relational import schema
+from helpers.servers import connections
 
 Redis = redis.Redis
 

@@ -1,9 +1,9 @@
 import psycopg2
 import pytest
 
-from helpers import connections
 from helpers.errors import HelpersError
-from helpers.violations import Violations, refused
+from helpers.relational.violations import Violations, refused
+from helpers.servers import connections
 
 
 @pytest.fixture

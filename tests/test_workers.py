@@ -21,16 +21,18 @@ import pytest
 from migrating import dump, migrate, run_sql
 from psycopg2 import sql
 
-from helpers import connections, judge, population, resp
+from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.servers import process, scratch
-from helpers.strings import column_of
-from helpers.transfer import partitions
-from helpers.transfer.checkpoint import Checkpoint, LeaseLost
-from helpers.transfer.claim import Claim
-from helpers.transfer.parts import PARTS
-from helpers.transfer.source import Source
-from helpers.transfer.task import Task, do
+from helpers.migration.task import Task, do
+from helpers.relational import population
+from helpers.servers import connections, process, scratch
+from helpers.source import partitions
+from helpers.source.snapshot import Source
+from helpers.source.streams import PARTS
+from helpers.target import resp
+from helpers.target.checkpoint import Checkpoint, LeaseLost
+from helpers.target.claim import Claim
+from helpers.trials import judge
 
 MIGRATE = [sys.executable, "-m", "helpers", "migrate", "--json"]
 HOSTILE = """
@@ -212,7 +214,7 @@ def test_nobody_else_reaches_the_workers() -> None:
     """What is given to them holds passwords, and who reaches a scheduler may run code."""
     import distributed
 
-    from helpers.transfer.crew import Crew
+    from helpers.migration.crew import Crew
 
     with Crew(1) as crew:
         crew.start()
@@ -344,7 +346,7 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
 ) -> None:
     _, task = job
     code = (
-        "import json, sys; from helpers.transfer.task import Task, do; "
+        "import json, sys; from helpers.migration.task import Task, do; "
         "print(do(Task(**json.load(sys.stdin))))"
     )
     with subprocess.Popen(

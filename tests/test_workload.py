@@ -4,8 +4,8 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from helpers import workload
-from helpers.workload import Population, Workload
+from helpers.comparison import workload
+from helpers.comparison.workload import Population, Workload
 
 POPULATION = Population(users=100, products=7, activities=1000, orders=300, latest=datetime(2026, 11, 1, 12))
 

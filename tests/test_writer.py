@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from helpers.nodes.writer import Write, Writer, lost, outage_s, unasked
+from helpers.servers.writer import Write, Writer, lost, outage_s, unasked
 
 
 def test_failures_are_noted_and_the_next_number_follows() -> None:

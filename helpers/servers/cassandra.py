@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import jars, process
+from helpers.servers import connections, jars, process
 
 USER = "course"
 START_S = 180

@@ -12,10 +12,10 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, Session
 from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
 from cassandra.query import tuple_factory
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError
 from helpers.servers import cassandra as server
-from helpers.servers import process
+from helpers.servers import connections, process
 
 ADDRESS = "127.0.0.{}"
 HEAP_MB = 512

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from helpers import connections
 from helpers.errors import HelpersError, first_line
-from helpers.servers import process
+from helpers.servers import connections, process
 
 USER = "course"
 START_S = 60

@@ -9,9 +9,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import process
+from helpers.servers import connections, process
 
 USER = "postgres"
 START_S = 60

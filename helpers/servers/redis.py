@@ -3,8 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from helpers import connections
-from helpers.servers import process
+from helpers.servers import connections, process
 
 START_S = 60
 CONFIGURATION = """\

@@ -14,9 +14,9 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from helpers import connections, settings
+from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.servers import process, scratch
+from helpers.servers import connections, process, scratch
 from helpers.servers import redis as server
 
 POLL_S = 0.02

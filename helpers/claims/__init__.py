@@ -1,1 +1,0 @@
-"""Sentences and tables computed from saved results: no server, no clock."""

@@ -1,0 +1,1 @@
+"""Redis, MongoDB and Cassandra under the same operations: samples, and what they say."""

@@ -1,0 +1,326 @@
+"""Cassandra's idiom: one table a question, rows of a partition kept in the order in which they are asked
+for.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cassandra import DriverException
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, NoHostAvailable
+from cassandra.concurrent import execute_concurrent
+from cassandra.connection import ConnectionException
+from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
+from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
+
+from helpers import model
+from helpers.comparison.replies import Order, Profile, Seen
+from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Size, Store, Traffic
+from helpers.errors import HelpersError
+from helpers.relational import schema
+from helpers.relational.layouts import TABLES
+from helpers.servers import connections, processes
+
+KEYSPACE = f"user_activity_{NAMESPACE}"
+BATCH_STATEMENTS = 50
+"""Rows of one partition sent together while loading; the server warns above 5 kB."""
+
+DEFINITIONS = (
+    f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
+    *TABLES,
+)
+STATEMENTS = {
+    "profile": "SELECT username, email, created_at_us FROM users WHERE user_id = ?",
+    "last": "SELECT activity_type, at_us FROM activities_by_user WHERE user_id = ? LIMIT ?",
+    "order": "SELECT user_id, product_id, at_us, quantity FROM orders WHERE order_id = ?",
+    "by_user": "SELECT order_id FROM orders_by_user WHERE user_id = ?",
+    "by_product": "SELECT order_id FROM orders_by_product WHERE product_id = ?",
+    "user": "INSERT INTO users (user_id, username, email, created_at_us) VALUES (?, ?, ?, ?)",
+    "product": "INSERT INTO products (product_id, product_name, price) VALUES (?, ?, ?)",
+    "activity": "INSERT INTO activities_by_user (activity_id, user_id, activity_type, at_us) VALUES (?, "
+    "?, ?, ?)",
+    "orders": "INSERT INTO orders (order_id, user_id, product_id, at_us, quantity) VALUES (?, ?, ?, ?, ?)",
+    "orders_by_user": "INSERT INTO orders_by_user (order_id, user_id, product_id, at_us, quantity) "
+    "VALUES (?, ?, ?, ?, ?)",
+    "orders_by_product": "INSERT INTO orders_by_product (order_id, user_id, product_id, at_us, quantity) "
+    "VALUES (?, ?, ?, ?, ?)",
+}
+NULL_OP = "SELECT key FROM system.local WHERE key = 'local'"
+ORDER_TABLES = ("orders", "orders_by_user", "orders_by_product")
+ACTIVITIES = "activities_by_user"
+NO_MEMORY = "memory is one heap for all tables"
+FLUSH_S = 60.0
+"""How long a flush and the compactions after it are waited for."""
+WRITERS = ("MemtableFlushWriter", "MemtablePostFlush", "CompactionExecutor")
+"""Threads that are at work while files are written."""
+SYNC_MODES = {"relaxed": ("periodic",), "strict": ("batch", "group")}
+
+
+class CassandraStore(Store):
+    """Tables of a keyspace of their own, one for each question, asked by prepared statements."""
+
+    name = "cassandra"
+    ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
+    DEFINITIONS = DEFINITIONS
+    IDIOMS: ClassVar = {
+        "read_profile": Idiom(STATEMENTS["profile"], "one row", 0),
+        "last_activities": Idiom(STATEMENTS["last"], "one partition, read in its stored order", 0),
+        "append_activity": Idiom(STATEMENTS["activity"], "the row", 1),
+        "place_order": Idiom(
+            "BEGIN BATCH INSERT INTO orders ...; INSERT INTO orders_by_user ...; "
+            "INSERT INTO orders_by_product ...; APPLY BATCH",
+            "all three rows in the end (logged batch), but a reader may see some before the others",
+            3,
+        ),
+    }
+
+    def __init__(self, url: str | None = None) -> None:
+        super().__init__(url)
+        plain = ExecutionProfile(
+            load_balancing_policy=RoundRobinPolicy(),
+            retry_policy=FallthroughRetryPolicy(),
+            row_factory=tuple_factory,
+            request_timeout=TIMEOUT_S,
+        )
+        self.session = connections.cassandra(
+            self.url, execution_profiles={EXEC_PROFILE_DEFAULT: plain}, compression=False
+        )
+        self._null_op = self.session.prepare(NULL_OP)
+        self._prepared: dict[str, PreparedStatement] = {}
+
+    def create(self) -> None:
+        """Make keyspace and tables, and prepare the statements."""
+        self.drop()
+        for statement in DEFINITIONS:
+            self.session.execute(statement, timeout=60)
+            if statement is DEFINITIONS[0]:
+                self.session.set_keyspace(KEYSPACE)
+        self._prepared = {name: self.session.prepare(text) for name, text in STATEMENTS.items()}
+
+    def load(
+        self,
+        *,
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
+    ) -> None:
+        """Send the rows of a partition in unlogged batches, many batches at once."""
+        self._send((self._prepared["user"], (u, n, e, model.microseconds(c))) for u, n, e, c in users)
+        self._send((self._prepared["product"], tuple(row)) for row in products)
+        self._send(self._activity_batches(activities))
+        self._send((self._order_batch(order, BatchType.UNLOGGED), ()) for order in orders)
+
+    def _send(self, statements: Iterable[tuple[Any, tuple[Any, ...]]]) -> None:
+        for _ in execute_concurrent(self.session, statements, concurrency=64, results_generator=True):
+            pass  # an error is raised by the iteration
+
+    def _activity_batches(
+        self, activities: Iterable[schema.Activity]
+    ) -> Iterator[tuple[BatchStatement, tuple[()]]]:
+        insert = self._prepared["activity"]
+        for _, rows in groupby(activities, key=lambda row: row[1]):
+            while chunk := list(islice(rows, BATCH_STATEMENTS)):
+                batch = BatchStatement(BatchType.UNLOGGED)
+                for activity_id, user_id, activity_type, activity_date in chunk:
+                    batch.add(
+                        insert, (activity_id, user_id, activity_type, model.microseconds(activity_date))
+                    )
+                yield batch, ()
+
+    def _order_batch(self, order: Iterable[Any], batch_type: BatchType) -> BatchStatement:
+        order_id, user_id, product_id, order_date, quantity = order
+        values = (order_id, user_id, product_id, model.microseconds(order_date), quantity)
+        batch = BatchStatement(batch_type)
+        for table in ORDER_TABLES:
+            batch.add(self._prepared[table], values)
+        return batch
+
+    def read_profile(self, user_id: int) -> Profile | None:
+        """Read one row by its partition key."""
+        found = self.session.execute(self._prepared["profile"], (user_id,)).one()
+        return None if found is None else Profile(found[0], found[1], model.from_microseconds(found[2]))
+
+    def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
+        """Read the first rows of one partition, which is kept newest first."""
+        found = self.session.execute(self._prepared["last"], (user_id, limit))
+        return [Seen(activity_type, model.from_microseconds(at)) for activity_type, at in found]
+
+    def append_activity(
+        self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
+    ) -> None:
+        """Insert one row; where it belongs in its partition is settled by the clustering order."""
+        self.session.execute(
+            self._prepared["activity"],
+            (activity_id, user_id, activity_type, model.microseconds(activity_date)),
+        )
+
+    def place_order(
+        self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
+    ) -> None:
+        """Insert into the three tables of orders by one logged batch."""
+        order = (order_id, user_id, product_id, order_date, quantity)
+        self.session.execute(self._order_batch(order, BatchType.LOGGED))
+
+    def read_order(self, order_id: int) -> Order | None:
+        """Read one row by its partition key."""
+        found = self.session.execute(self._prepared["order"], (order_id,)).one()
+        return (
+            None
+            if found is None
+            else Order(order_id, found[0], found[1], model.from_microseconds(found[2]), found[3])
+        )
+
+    def orders_of_user(self, user_id: int) -> list[int]:
+        """Read one partition of ``orders_by_user``."""
+        return [row[0] for row in self.session.execute(self._prepared["by_user"], (user_id,))]
+
+    def orders_of_product(self, product_id: int) -> list[int]:
+        """Read one partition of ``orders_by_product``."""
+        return [row[0] for row in self.session.execute(self._prepared["by_product"], (product_id,))]
+
+    def null_op(self) -> None:
+        """Read, by a prepared statement, one row that the server keeps about itself."""
+        self.session.execute(self._null_op)
+
+    def tiers(self) -> tuple[str, ...]:
+        """The one tier that the server was started with: ``commitlog_sync`` cannot change while it runs."""
+        mode = self._setting("commitlog_sync")
+        return tuple(tier for tier, modes in SYNC_MODES.items() if mode in modes)
+
+    def set_durability(self, tier: str) -> None:
+        """Check that the server was started in this tier."""
+        if tier not in self.tiers():
+            raise HelpersError(
+                f"cassandra at {self.address}: runs with commitlog_sync "
+                f"{self._setting('commitlog_sync')}, which is "
+                f"not {tier}; this is a setting of cassandra.yaml, so start a server with it"
+            )
+
+    def _setting(self, name: str) -> str:
+        found = self.session.execute("SELECT value FROM system_views.settings WHERE name = %s", (name,)).one()
+        return "" if found is None or found[0] is None else str(found[0])
+
+    def settings(self) -> dict[str, str]:
+        """Settings as the server's virtual table of settings and its schema give them."""
+        mode = self._setting("commitlog_sync")
+        keyspace = self.session.cluster.metadata.keyspaces.get(KEYSPACE)
+        lines = {"version": self.version(), "commit log": mode}
+        if mode == "periodic":
+            lines["commit log synced every"] = self._setting("commitlog_sync_period")
+        if keyspace is not None:
+            lines["durable writes"] = str(keyspace.durable_writes).lower()
+            lines["replication factor"] = str(keyspace.replication_strategy.replication_factor)
+        profile = self.session.cluster.profile_manager.default
+        return lines | {
+            "consistency level": f"{_consistency(profile.consistency_level)} (driver)",
+            "memtable heap": self._setting("memtable_heap_space"),
+            "concurrent writes": self._setting("concurrent_writes"),
+            "retries": "off (driver)",
+            "connections": "1, shared by all threads (driver)",
+        }
+
+    def version(self) -> str:
+        """The release version in ``system.local``."""
+        row = self.session.execute("SELECT release_version FROM system.local WHERE key = 'local'").one()
+        return str(row[0])
+
+    def traffic(self, verb: str, *arguments: object) -> Traffic:
+        """Count requests as the driver hands them to its connection."""
+        sent: list[Any] = []
+        self.session.add_request_init_listener(sent.append)
+        try:
+            getattr(self, verb)(*arguments)
+        finally:
+            self.session.remove_request_init_listener(sent.append)
+        statements = sum(
+            len(request.query._statements_and_parameters) if isinstance(request.query, BatchStatement) else 1
+            for request in sent
+        )
+        return Traffic(len(sent), statements)
+
+    def size(self) -> Size:
+        """Mebibytes on disk as the server counts them; memtables are not counted by keyspace."""
+        rows = self.session.execute(
+            "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = %s ALLOW FILTERING",
+            (KEYSPACE,),
+        )
+        disk = sum(row[0] for row in rows) * 2**20
+        how = "system_views.disk_usage, whole MiB; rows still in memtables are not in it"
+        return Size(None, disk or None, how)
+
+    def activity_size(self) -> Size:
+        """Bytes of the table's files, where they can be seen from here; else whole mebibytes."""
+        self._flush(ACTIVITIES)
+        folder = self._table_folder(ACTIVITIES)
+        if folder is not None:
+            disk = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+            return Size(None, disk, f"files of {ACTIVITIES} after a flush; {NO_MEMORY}")
+        row = self.session.execute(
+            "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = %s AND table_name = %s",
+            (KEYSPACE, ACTIVITIES),
+        ).one()
+        disk = 0 if row is None else row[0] * 2**20
+        return Size(None, disk or None, f"system_views.disk_usage after a flush, whole MiB; {NO_MEMORY}")
+
+    def _flush(self, table: str) -> None:
+        """Have a table's memtable written to files, and wait for that and for compactions.
+
+        CQL has no command for it, but a table can be given a time after which its memtable is due.
+        """
+        alter = f"ALTER TABLE {KEYSPACE}.{table} WITH memtable_flush_period_in_ms = "
+        self.session.execute(f"{alter}100", timeout=60)
+        try:
+            quiet, deadline = 0, time.monotonic() + FLUSH_S
+            while quiet < 4 and time.monotonic() < deadline:
+                time.sleep(0.15)
+                quiet = 0 if self._busy() else quiet + 1
+        finally:
+            self.session.execute(f"{alter}0", timeout=60)
+
+    def _busy(self) -> bool:
+        pools = self.session.execute(
+            "SELECT name, active_tasks, pending_tasks FROM system_views.thread_pools"
+        )
+        return any(active + pending for name, active, pending in pools if name in WRITERS)
+
+    def _table_folder(self, table: str) -> Path | None:
+        """Where the server keeps a table's files, None where that cannot be seen from here."""
+        row = self.session.execute(
+            "SELECT id FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s",
+            (KEYSPACE, table),
+        ).one()
+        if row is None or processes.listening(self.address, "java") is None:
+            return None
+        for place in self._setting("data_file_directories").strip("[]").split(", "):
+            folder = Path(place) / KEYSPACE / f"{table}-{row[0].hex}"
+            if folder.is_dir():
+                return folder
+        return None
+
+    def server_cpu_s(self) -> float | None:
+        """From the operating system, where the server runs on this machine."""
+        return processes.cpu_s(processes.listening(self.address, "java"))
+
+    def server_rss_mb(self) -> float | None:
+        """From the operating system, where the server runs on this machine."""
+        return processes.rss_mb(processes.listening(self.address, "java"))
+
+    def drop(self) -> None:
+        """Drop the keyspace."""
+        self.session.execute(f"DROP KEYSPACE IF EXISTS {KEYSPACE}", timeout=60)
+
+    def close(self) -> None:
+        """Disconnect."""
+        with suppress(*self.ERRORS):
+            self.session.cluster.shutdown()
+
+
+def _consistency(level: int) -> str:
+    from cassandra import ConsistencyLevel
+
+    return str(ConsistencyLevel.value_to_name[level])

@@ -1,0 +1,367 @@
+"""Sentences on the comparison of Redis, MongoDB and Cassandra; its tables are beside, in
+``comparison_tables``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from helpers.comparison import decision
+from helpers.comparison.tables import (
+    answers_table,
+    cost_table,
+    decision_table,
+    floors_table,
+    idioms_table,
+    measures_table,
+    open_loop_table,
+    percentile_table,
+    ratio_table,
+    settings_table,
+    space_table,
+    throughput_table,
+)
+from helpers.comparison.workload import OPERATIONS
+from helpers.report import claim
+from helpers.results import NOT_MEASURED
+from helpers.settings import LABELS
+from helpers.text import count, duration_us, join, plural, three
+
+__all__ = [
+    "answers_table",
+    "cost_table",
+    "decision_table",
+    "floors_table",
+    "idioms_table",
+    "measures_table",
+    "open_loop_table",
+    "percentile_table",
+    "ratio_table",
+    "settings_table",
+    "space_table",
+    "throughput_table",
+]
+
+TITLES: Mapping[str, str] = {
+    "read_profile": "read a profile",
+    "last_activities": "read the last 20 activities",
+    "append_activity": "append an activity",
+    "place_order": "place an order",
+}
+MIX = "50/50"
+
+_claim = claim.of("comparison", "{}: not measured.")
+
+
+@_claim("Equal answers")
+def answers(data: Mapping[str, Any]) -> str:
+    """How many questions all stores answered alike, how many of them for something that does not exist."""
+    asked = {kind: number for kind, number in data["answers"].items() if kind != "misses"}
+    stores = join([LABELS[store] for store in data["counts"]])
+    return (
+        f"{stores} gave the same answer to each of {count(sum(asked.values()))} questions, "
+        f"{count(asked.get('while timing', 0))} of them asked while timing and "
+        f"{count(data['answers'].get('misses', 0))} about something that does not exist."
+    )
+
+
+@_claim("Fastest store")
+def fastest(data: Mapping[str, Any]) -> str:
+    """The store with the lowest median for each operation, where a difference to the others is shown."""
+    by_store: dict[str, list[str]] = {}
+    for operation in OPERATIONS:
+        medians = _values(data, operation, "p50")
+        first, *others = sorted(medians, key=lambda store: medians[store])
+        tests = {store: _ratio(data, operation, store, first) for store in others}
+        longer = [
+            f"{three(test['ratio'])} times as long on {LABELS[store]}"
+            for store, test in tests.items()
+            if test["shown"]
+        ]
+        level = [LABELS[store] for store, test in tests.items() if not test["shown"]]
+        notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
+        place = first if longer else ""
+        median = "" if not longer else f"{duration_us(medians[first])}; "
+        by_store.setdefault(place, []).append(f"to {TITLES[operation]} ({median}{', '.join(notes)})")
+    sentences = [
+        f"{LABELS[store]} has the lowest median {join(found)}"
+        if store
+        else f"no store is shown to be fastest {join(found)}"
+        for store, found in by_store.items()
+    ]
+    return f"With one client and the {MIX} mix, {'; '.join(sentences)}."
+
+
+@_claim("Differences between stores")
+def differences(data: Mapping[str, Any]) -> str:
+    """In how many of the tests a difference is shown after Holm's correction, and where it is not."""
+    tests = data["ratios"]
+    if not tests:
+        return "Differences between stores: not measured."
+    level = [test for test in tests if not test["shown"]]
+    blocks = min(test["blocks"] for test in tests)
+    opening = (
+        f"Of {plural(len(tests), 'test')} on medians (each pair of stores, operation, mix and tier; at least "
+        f"{plural(blocks, 'block')} each, Holm's correction over all), {len(tests) - len(level)} show a "
+        f"difference"
+    )
+    if not level:
+        return f"{opening}."
+    named = [
+        f"{LABELS[t['store']]} and {LABELS[t['against']]} to {TITLES[t['operation']]} ({t['mix']}, "
+        f"{t['tier']})"
+        for t in level
+    ]
+    listed = join(named[:4]) if len(named) <= 4 else f"{', '.join(named[:3])} and {len(named) - 3} more"
+    return f"{opening}. No difference is shown between {listed}."
+
+
+@_claim("Slowest operations")
+def tails(data: Mapping[str, Any]) -> str:
+    """How far the 99th percentile lies above the median in each store."""
+    sentences = []
+    for store in data["counts"]:
+        spread = [
+            (found["p99"]["value"] / found["p50"]["value"], row["operation"])
+            for row in _rows(data, store=store)
+            if (found := row["percentiles_us"])["p99"] and found["p50"]
+        ]
+        if spread:
+            most, operation = max(spread)
+            sentences.append(f"{three(most)} times the median on {LABELS[store]} (to {TITLES[operation]})")
+    if not sentences:
+        return "Slowest operations: not measured with enough samples for a 99th percentile."
+    return f"The 99th percentile is at most {join(sentences)}."
+
+
+@_claim("Share of the driver")
+def driver_share(data: Mapping[str, Any]) -> str:
+    """Which part of an operation's median the driver's null operation takes by itself."""
+    echo = _with_ends(data["floors"]["echo_us"]["p50"])
+    sentences = []
+    for store, null in data["floors"]["null_op_us"].items():
+        shares = [null["p50"]["value"] / _values(data, operation, "p50")[store] for operation in OPERATIONS]
+        sentences.append(
+            f"{LABELS[store]}'s null operation takes {_with_ends(null['p50'])}, which is "
+            f"{_range([100 * share for share in shares])} % of its four operations"
+        )
+    return f"A bare TCP round trip takes {echo}; {join(sentences)}."
+
+
+def _with_ends(interval: Mapping[str, float]) -> str:
+    """``123 µs (120 µs to 130 µs)``."""
+    value, low, high = (duration_us(interval[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+@_claim("Processor time")
+def cost(data: Mapping[str, Any]) -> str:
+    """Where the processor time of an operation goes: client or server."""
+    sentences = []
+    for store, mixes in data["cost"].items():
+        client, server = mixes[MIX]["client_cpu_us"], mixes[MIX]["server_cpu_us"]
+        spent = f"{duration_us(client)} in the client"
+        spent += (
+            f" and {duration_us(server)} in the server" if server is not None else ", the server's is unknown"
+        )
+        sentences.append(f"{LABELS[store]} {spent}")
+    return f"Processor time of one operation ({MIX}, one client): {'; '.join(sentences)}."
+
+
+@_claim("Throughput against concurrency")
+def scaling(data: Mapping[str, Any]) -> str:
+    """How throughput changes from one client to the most, and where the client itself was the limit."""
+    rows = {(row["store"], row["clients"]): row for row in data["throughput"]}
+    most = max(clients for _, clients in rows)
+    sentences = []
+    for store in data["counts"]:
+        alone, crowd = rows[store, 1], rows[store, most]
+        change = crowd["per_s"] / alone["per_s"]
+        if alone["low"] is not None and crowd["low"] <= alone["high"] and alone["low"] <= crowd["high"]:
+            both = f"{count(alone['per_s'])} and {count(crowd['per_s'])} per second"
+            text = f"{LABELS[store]}: no change shown ({both})"
+        else:
+            verb = "rises" if change > 1 else "falls"
+            text = (
+                f"{LABELS[store]} {verb} to {three(change)} times, from {count(alone['per_s'])} to "
+                f"{count(crowd['per_s'])} per second"
+            )
+        sentences.append(text)
+    bound = [
+        f"{LABELS[row['store']]} with {plural(row['clients'], 'client')}"
+        for row in data["throughput"]
+        if row["client_bound"]
+    ]
+    limit = (
+        f" The client, one Python process whose threads share one core, was the limit for {join(bound)}: "
+        "there the figure is not the server's."
+        if bound
+        else " The client was the limit nowhere."
+    )
+    return f"From one client to {most}: {'; '.join(sentences)}.{limit}"
+
+
+@_claim("Open loop")
+def open_loop(data: Mapping[str, Any]) -> str:
+    """What waiting adds to the service time at the highest rate that was offered to all stores."""
+    rate = max(row["offered_per_s"] for row in data["open_loop"])
+    sentences = []
+    for row in data["open_loop"]:
+        if row["offered_per_s"] != rate:
+            continue
+        name = "p99" if row["latency_us"]["p99"] else "p50"
+        due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
+        kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
+        late = "" if kept else f", and fell behind ({count(row['achieved_per_s'])} per second)"
+        sentences.append(
+            f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
+            f"when it "
+            f"was sent ({name}){late}"
+        )
+    return f"At {count(rate)} operations per second arriving at random: {'; '.join(sentences)}."
+
+
+@_claim("Warm-up")
+def warm_up(data: Mapping[str, Any]) -> str:
+    """How much longer operations took right after loading than at the end of the warm-up."""
+    sentences = []
+    for store, series in data["warm_up"].items():
+        if len(series) >= 4:
+            settled = sorted(series[len(series) // 2 :])[len(series) // 4]
+            sentences.append(f"{three(series[0] / settled)} times as long on {LABELS[store]}")
+    if not sentences:
+        return "Warm-up: not measured."
+    return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
+
+
+@_claim("Durability")
+def durability(data: Mapping[str, Any]) -> str:
+    """In which durability tiers each store was measured."""
+    sentences = []
+    for tier, stores in data["tiers"].items():
+        there = [LABELS[store] for store, found in stores.items() if NOT_MEASURED not in found]
+        absent = [
+            f"{LABELS[store]} not: {found[NOT_MEASURED]}"
+            for store, found in stores.items()
+            if NOT_MEASURED in found
+        ]
+        sentences.append(f"{tier}: {'; '.join([join(there), *absent])}")
+    missing = [] if "strict" in data["tiers"] else ["the strict tier was not measured in this run"]
+    fsync = data["floors"]["fsync_us"]["p50"]
+    disk = f" One flush to this disk takes {duration_us(fsync['value'])}." if fsync else ""
+    return f"Durability, as the servers state it: {'; '.join(sentences + missing)}.{disk}"
+
+
+@_claim("Price of durability")
+def strictness(data: Mapping[str, Any]) -> str:
+    """How much longer writes take in the strict tier."""
+    if "strict" not in data["tiers"]:
+        return "Price of durability: the strict tier was not measured in this run."
+    sentences = []
+    for store in data["counts"]:
+        times = []
+        for operation in ("append_activity", "place_order"):
+            strict, relaxed = (
+                _rows(data, store=store, tier=t, operation=operation) for t in ("strict", "relaxed")
+            )
+            if strict and relaxed:
+                medians = [rows[0]["percentiles_us"]["p50"]["value"] for rows in (strict, relaxed)]
+                times.append(medians[0] / medians[1])
+        sentences.append(
+            f"{LABELS[store]} {_range(times)} times" if times else f"{LABELS[store]}: not measured"
+        )
+    return (
+        "With every write on disk before it is acknowledged, writes take, against the relaxed tier: "
+        f"{'; '.join(sentences)}."
+    )
+
+
+@_claim("Failed operations")
+def errors(data: Mapping[str, Any]) -> str:
+    """How many operations failed."""
+    failed = {store: number for store, number in data["errors"].items() if number}
+    done = sum(data["operations"].values())
+    if not failed:
+        return f"None of {count(done)} timed operations failed."
+    named = [f"{plural(number, 'operation')} on {LABELS[store]}" for store, number in failed.items()]
+    whole = count(done + sum(failed.values()))
+    return f"Of {whole} timed operations {join(named)} failed; they are in no figure."
+
+
+@_claim("Decision")
+def choice(data: Mapping[str, Any]) -> str:
+    """Which store comes first with the weights of the run, by how much, and first in which criteria."""
+    scored = decision.scores(data)
+    total = decision.totals(scored, data["weights"])
+    ranked = sorted(total, key=lambda store: -total[store])
+    leaders = decision.best(total)
+    points = join([f"{LABELS[store]} {total[store]:.2f}" for store in ranked])
+    strong = [
+        f"{decision.CRITERIA[criterion].lower()} ({join([LABELS[s] for s in decision.best(by_store)])})"
+        for criterion, by_store in scored.items()
+    ]
+    opening = (
+        f"{join([LABELS[store] for store in leaders])} are level at the top"
+        if len(leaders) > 1
+        else f"{LABELS[leaders[0]]} comes first"
+    )
+    return f"With these weights {opening}: {points}. First by criterion: {join(strong)}."
+
+
+@_claim("Sensitivity")
+def sensitivity(data: Mapping[str, Any]) -> str:
+    """Where the choice would flip, and how often each store wins over all weightings."""
+    scored = decision.scores(data)
+    shares = decision.shares_of_weightings(scored)
+    wins = join([f"{LABELS[s]} in {100 * shares[s]:.0f} %" for s in sorted(shares, key=lambda s: -shares[s])])
+    found = decision.flips(scored, data["weights"])
+    turns = [
+        f"{decision.CRITERIA[flip.criterion].lower()} had {100 * flip.share_then:.0f} % of the weight "
+        f"instead of "
+        f"{100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
+        for flip in found
+    ]
+    where = (
+        f"The first place would change hands if {join(turns, 'or')}."
+        if turns
+        else "No change of a single weight would change the first place."
+    )
+    return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
+
+
+def _rows(
+    data: Mapping[str, Any],
+    *,
+    store: str,
+    tier: str = "relaxed",
+    mix: str = MIX,
+    operation: str | None = None,
+) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in data["latency"]
+        if (row["store"], row["tier"], row["mix"]) == (store, tier, mix)
+        and operation in (None, row["operation"])
+    ]
+
+
+def _values(data: Mapping[str, Any], operation: str, name: str) -> dict[str, float]:
+    found = {}
+    for store in data["counts"]:
+        (row,) = _rows(data, store=store, operation=operation)
+        found[store] = float(row["percentiles_us"][name]["value"])
+    return found
+
+
+def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:
+    """The test of two stores, its ratio turned so that it is ``store`` over ``against``."""
+    for row in data["ratios"]:
+        same_place = (row["tier"], row["mix"], row["operation"]) == ("relaxed", MIX, operation)
+        if same_place and {row["store"], row["against"]} == {store, against}:
+            turned = row["store"] != store
+            return {"ratio": 1 / row["ratio"] if turned else row["ratio"], "shown": row["shown"]}
+    raise KeyError(f"no test of {store} against {against}")
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = three(min(values)), three(max(values))
+    return low if low == high else f"{low} to {high}"

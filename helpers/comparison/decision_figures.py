@@ -1,0 +1,78 @@
+"""Charts of the decision: scores by criterion, and how the result moves with the weights."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from helpers.comparison import decision as deciding
+from helpers.report.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure
+from helpers.results import Results
+
+HATCHES = {"redis": "", "mongodb": "//", "cassandra": "xx"}
+LOOK: Any = dict(RC)
+SHARES = np.linspace(0, 1, 41)
+
+
+@rc_context(LOOK)
+def decision(results: Results) -> Figure:
+    """Score of each store by criterion, and the weighted result."""
+    data = results.require("comparison")
+    scored = deciding.scores(data)
+    groups = {deciding.CRITERIA[criterion]: by_store for criterion, by_store in scored.items()}
+    groups["Result"] = deciding.totals(scored, data["weights"])
+    figure, axis = new_figure(3.0)
+    stores = list(data["counts"])
+    for number, store in enumerate(stores):
+        places = [x + 0.27 * (number - (len(stores) - 1) / 2) for x in range(len(groups))]
+        bars = axis.bar(
+            places,
+            [by_store[store] for by_store in groups.values()],
+            width=0.25,
+            color=COLOURS[store],
+            hatch=HATCHES[store],
+            edgecolor="white",
+            label=LABELS[store],
+        )
+        axis.bar_label(bars, fmt="%.2f", fontsize=6.5, padding=1)
+    axis.axvline(len(groups) - 1.5, color=COLOURS["muted"], linewidth=1)
+    axis.set_xticks(range(len(groups)), list(groups))
+    axis.grid(axis="x", visible=False)
+    axis.set(ylabel="score (best store: 1)", ylim=(0, 1.1), title="Scores by criterion, and the result")
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+@rc_context(LOOK)
+def sensitivity(results: Results) -> Figure:
+    """The result against the weight of each criterion, the others in proportion; the weight now is dotted."""
+    data = results.require("comparison")
+    scored, weights = deciding.scores(data), data["weights"]
+    whole = sum(weights.get(criterion, 0.0) for criterion in scored)
+    figure, axes = new_figure(2.5, ncols=len(scored), sharey=True)
+    for axis, criterion in zip(np.atleast_1d(axes), scored, strict=True):
+        totals = [
+            deciding.totals(scored, deciding.at_share(scored, weights, criterion, share)) for share in SHARES
+        ]
+        for store in data["counts"]:
+            axis.plot(
+                100 * SHARES,
+                [total[store] for total in totals],
+                color=COLOURS[store],
+                linestyle=LINES[store],
+                marker=MARKERS[store],
+                markevery=10,
+                markersize=3.5,
+                label=LABELS[store],
+            )
+        axis.axvline(100 * weights.get(criterion, 0.0) / whole, color="black", linestyle=":", linewidth=1)
+        axis.set_title(deciding.CRITERIA[criterion], fontsize=8)
+        axis.set_xticks([0, 50, 100])
+        axis.set_ylim(0, 1.05)
+    np.atleast_1d(axes)[len(scored) // 2].set_xlabel("share of the weight (%)")
+    np.atleast_1d(axes)[0].set_ylabel("result")
+    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure

@@ -1,0 +1,321 @@
+"""Charts of the comparison: distributions, percentiles, throughput, floors, open loop, warm-up."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from helpers.comparison import histograms
+from helpers.comparison.decision_figures import LOOK, decision, sensitivity
+from helpers.comparison.summary import GRID, WARM_UP_WINDOW
+from helpers.comparison.workload import OPERATIONS
+from helpers.report.style import COLOURS, LABELS, LINES, MARKERS, log_at, new_figure, plain_log
+from helpers.results import Missing, Results
+
+__all__ = [
+    "cost_stack",
+    "decision",
+    "ecdf",
+    "open_loop",
+    "percentile_curve",
+    "percentiles",
+    "ratios",
+    "sensitivity",
+    "throughput",
+    "warm_up",
+]
+
+TITLES: Mapping[str, str] = {
+    "read_profile": "Read profile",
+    "last_activities": "Read last 20 activities",
+    "append_activity": "Append activity",
+    "place_order": "Place order",
+}
+POINTS = ("p50", "p90", "p99", "p99.9")
+
+
+def _part(results: Results, part: str) -> Any:
+    found = results.require("comparison").get(part)
+    if not found:
+        raise Missing(f"comparison: {part.replace('_', ' ')} not measured")
+    return found
+
+
+def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
+    rows = [row for row in _part(results, "latency") if (row["tier"], row["mix"]) == (tier, mix)]
+    if not rows:
+        raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
+    return rows
+
+
+def _shared_legend(figure: Figure, axis: Any) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
+@rc_context(LOOK)
+def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+    """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
+    rows = _latency(results, tier, mix)
+    figure, axes = new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
+    for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
+        for row in rows:
+            if row["operation"] == operation and row["quantiles_us"]:
+                axis.plot(
+                    np.array(row["quantiles_us"]) / 1000,
+                    GRID,
+                    color=COLOURS[row["store"]],
+                    linestyle=LINES[row["store"]],
+                    marker=MARKERS[row["store"]],
+                    markevery=[GRID.index(share) for share in (0.5, 0.9, 0.99)],
+                    label=LABELS[row["store"]],
+                )
+        axis.set_title(TITLES[operation])
+        plain_log(axis, "x")
+    for axis in axes[1]:
+        axis.set_xlabel("latency (ms)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share answered")
+    _shared_legend(figure, axes[0][0])
+    return figure
+
+
+@rc_context(LOOK)
+def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+    """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap."""
+    rows = _latency(results, tier, mix)
+    figure, axes = new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
+    stores = list(dict.fromkeys(row["store"] for row in rows))
+    points = [name for name in POINTS if any(row["percentiles_us"][name] for row in rows)]
+    for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
+        for row in rows:
+            if row["operation"] != operation:
+                continue
+            shift = 0.2 * (stores.index(row["store"]) - (len(stores) - 1) / 2)
+            found = [
+                (x + shift, one) for x, name in enumerate(points) if (one := row["percentiles_us"][name])
+            ]
+            values = np.array([one["value"] for _, one in found]) / 1000
+            axis.errorbar(
+                [x for x, _ in found],
+                values,
+                yerr=[
+                    np.maximum(values - np.array([one["low"] for _, one in found]) / 1000, 0),
+                    np.maximum(np.array([one["high"] for _, one in found]) / 1000 - values, 0),
+                ],
+                color=COLOURS[row["store"]],
+                marker=MARKERS[row["store"]],
+                linestyle="none",
+                capsize=2.5,
+                label=LABELS[row["store"]],
+            )
+        axis.set_title(TITLES[operation])
+        axis.set_xticks(range(len(points)), points)
+        axis.set_xlim(-0.5, len(points) - 0.5)
+        plain_log(axis, "y")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("latency (ms)")
+    _shared_legend(figure, axes[0][0])
+    return figure
+
+
+@rc_context(LOOK)
+def percentile_curve(results: Results) -> Figure:
+    """Latency against percentile up to the slowest operation, at the highest offered rate: from when
+    operations were due, from the send, and that corrected for the interval of a client.
+    """
+    rows = _part(results, "open_loop")
+    rate = max(row["offered_per_s"] for row in rows)
+    clients = _part(results, "design")["connections"]
+    shown = [row for row in rows if row["offered_per_s"] == rate]
+    figure, axes = new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
+    for axis, row in zip(axes[0], shown, strict=True):
+        store = row["store"]
+        due, sent = (histograms.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
+        curves = (
+            (due, "from when it was due", "-", 1.6),
+            (histograms.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
+            (sent, "from the send", ":", 1.6),
+        )
+        for histogram, label, style, width in curves:
+            reach, latency_us = histograms.percentiles(histogram)
+            look = {"color": COLOURS[store], "linestyle": style, "linewidth": width}
+            axis.plot(reach, np.array(latency_us) / 1000, label=label, **look)
+            axis.plot(reach[-1:], [latency_us[-1] / 1000], marker=MARKERS[store], color=COLOURS[store])
+        axis.set_title(LABELS[store])
+        axis.set_xlabel("percentile")
+    _nines(axes[0][0], max(row["n"] for row in shown))
+    plain_log(axes[0][0], "y")
+    axes[0][0].set_ylabel("latency (ms)")
+    title = f"Open loop at {rate:,.0f} operations per second"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    legend = figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for line in legend.get_lines():
+        line.set_color("black")
+    return figure
+
+
+def _nines(axis: Any, count: int) -> None:
+    """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
+    ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
+    named: dict[float, str] = {tick: name for tick, name in ticks.items() if tick <= count}
+    log_at(axis, "x", named)
+    axis.set_xlim(1, count * 1.3)
+
+
+@rc_context(LOOK)
+def throughput(results: Results) -> Figure:
+    """Throughput against clients with 95 % intervals, and latency against throughput; client-bound
+    points open.
+    """
+    rows = _part(results, "throughput")
+    figure, (left, right) = new_figure(3.1, ncols=2)
+    for number, store in enumerate(dict.fromkeys(row["store"] for row in rows)):
+        mine = [row for row in rows if row["store"] == store]
+        rates = [row["per_s"] for row in mine]
+        look = {"color": COLOURS[store], "linestyle": LINES[store]}
+        clients = [row["clients"] * 1.05 ** (number - 1) for row in mine]  # side by side, so that bars show
+        if all(row["low"] is not None for row in mine):
+            reach = [[r["per_s"] - r["low"] for r in mine], [r["high"] - r["per_s"] for r in mine]]
+            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=LABELS[store], **look)
+        else:
+            left.plot(clients, rates, label=LABELS[store], **look)
+        medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
+        right.plot(rates, medians, label=LABELS[store], **look)
+        for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
+            face = "white" if row["client_bound"] else COLOURS[store]
+            marks = {"marker": MARKERS[store], "color": COLOURS[store], "markerfacecolor": face, "zorder": 3}
+            left.plot([x], [rate], **marks)
+            right.plot([rate], [median], **marks)
+    ticks = sorted({row["clients"] for row in rows})
+    log_at(left, "x", {tick: str(tick) for tick in ticks})
+    left.set_ylim(bottom=0)
+    left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    left.set(xlabel="clients (threads)", ylabel="operations per second", title="Throughput against clients")
+    plain_log(right, "y")
+    right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    right.set(
+        xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
+    )
+    _shared_legend(figure, left)
+    return figure
+
+
+@rc_context(LOOK)
+def open_loop(results: Results) -> Figure:
+    """p50 and p99 against the offered rate, from when operations were due."""
+    rows = _part(results, "open_loop")
+    figure, axes = new_figure(3.0, ncols=2, sharex=True)
+    for axis, name in zip(axes, ("p50", "p99"), strict=True):
+        for store in dict.fromkeys(row["store"] for row in rows):
+            mine = [row for row in rows if row["store"] == store and row["latency_us"][name]]
+            axis.plot(
+                [row["offered_per_s"] for row in mine],
+                [row["latency_us"][name]["value"] / 1000 for row in mine],
+                color=COLOURS[store],
+                linestyle=LINES[store],
+                marker=MARKERS[store],
+                label=LABELS[store],
+            )
+        axis.set(xlabel="offered operations per second", title=f"Open loop, {name}")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        plain_log(axis, "y")
+    axes[0].set_ylabel("latency from due (ms)")
+    _shared_legend(figure, axes[0])
+    return figure
+
+
+RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+
+
+@rc_context(LOOK)
+def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+    """Ratios of medians between stores with 95 % intervals from blocks; filled where a difference is
+    shown.
+    """
+    rows = [row for row in _part(results, "ratios") if (row["tier"], row["mix"]) == (tier, mix)]
+    if not rows:
+        raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
+    figure, axis = new_figure(3.9)
+    names = []
+    for place, row in enumerate(rows):
+        y = -place - 0.6 * (place // 3)
+        names.append((y, f"{TITLES[row['operation']]}: {LABELS[row['store']]} / {LABELS[row['against']]}"))
+        axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
+        face = "black" if row["shown"] else "white"
+        axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
+    axis.axvline(1, color=COLOURS["muted"], linestyle="--", linewidth=1)
+    axis.set_yticks([y for y, _ in names], [name for _, name in names])
+    axis.grid(axis="y", visible=False)
+    ends = [end for row in rows for end in (row["low"], row["high"], 1)]
+    low, high = min(ends) / 1.15, max(ends) * 1.15
+    log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
+    axis.set_xlim(low, high)
+    axis.set_xlabel("ratio of medians (below 1: the first is faster)")
+    axis.set_title("Ratios between stores")
+    return figure
+
+
+@rc_context(LOOK)
+def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
+    """The median of each operation, stacked: TCP echo, what a null operation adds, what the operation
+    adds.
+    """
+    floors = _part(results, "floors")
+    rows = _latency(results, "relaxed", mix)
+    echo = floors["echo_us"]["p50"]["value"] / 1000
+    figure, axis = new_figure(3.2)
+    greys = ("#333333", "#8C8C8C", "#FFFFFF")
+    names = ("TCP echo", "null operation beyond it", "operation beyond that")
+    ticks = []
+    for place, row in enumerate(rows):
+        store, median = row["store"], row["percentiles_us"]["p50"]["value"] / 1000
+        null = min(floors["null_op_us"][store]["p50"]["value"] / 1000, median)
+        x = place + 0.8 * (place // len(floors["null_op_us"]))
+        parts = (min(echo, null), max(null - echo, 0), max(median - max(null, echo), 0))
+        bottom = 0.0
+        for part, grey in zip(parts, greys, strict=True):
+            face = grey if grey != "#FFFFFF" else COLOURS[store]
+            axis.bar(x, part, bottom=bottom, color=face, width=0.8, edgecolor="black", linewidth=0.5)
+            bottom += part
+        axis.text(x, bottom, LABELS[store][0], ha="center", va="bottom", fontsize=7)
+        ticks.append((x, row["operation"]))
+    middle = {op: float(np.mean([x for x, found in ticks if found == op])) for op in OPERATIONS}
+    axis.set_xticks(list(middle.values()), [TITLES[op].replace(" activities", "") for op in middle])
+    axis.grid(axis="x", visible=False)
+    axis.set_ylabel("median (ms)")
+    axis.set_title("What an operation's time consists of")
+    _stack_legend(figure, names, greys, list(floors["null_op_us"]))
+    return figure
+
+
+def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], stores: Sequence[str]) -> None:
+    handles = [
+        Patch(facecolor=grey, edgecolor="black", label=name)
+        for grey, name in zip(greys[:2], names[:2], strict=True)
+    ]
+    handles += [
+        Patch(facecolor=COLOURS[store], edgecolor="black", label=f"{LABELS[store]} ({LABELS[store][0]})")
+        for store in stores
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+
+
+@rc_context(LOOK)
+def warm_up(results: Results) -> Figure:
+    """Median latency of successive windows of operations right after loading, before anything was counted."""
+    series = _part(results, "warm_up")
+    figure, axis = new_figure(2.8)
+    for store, values in series.items():
+        operations = [WARM_UP_WINDOW * (number + 1) for number in range(len(values))]
+        look = {"color": COLOURS[store], "linestyle": LINES[store], "marker": MARKERS[store]}
+        every = max(1, len(values) // 20)
+        axis.plot(operations, np.array(values) / 1000, label=LABELS[store], markevery=every, **look)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    plain_log(axis, "y")
+    axis.set(xlabel="operations since loading", ylabel=f"median of {WARM_UP_WINDOW} (ms)", title="Warm-up")
+    _shared_legend(figure, axis)
+    return figure

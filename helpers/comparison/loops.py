@@ -1,0 +1,215 @@
+"""Drive a store with a stream, and time every operation: closed loop and open loop.
+
+Closed: each client sends its next operation when the last is answered, so a slow answer delays the
+questions after it and hides their waiting. Open: operations are due at times fixed beforehand, as users
+do not wait for each other, and latency counts from the time an operation was due (Tene, "How NOT to
+Measure Latency", 2013; wrk2 does the same).
+"""
+
+import gc
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from helpers.comparison.store import Store
+from helpers.comparison.workload import READS, Operation
+from helpers.errors import HelpersError, first_line
+
+MOST_FAILURES = 5
+"""Failures in a row after which a client gives up: the server is gone."""
+
+ANSWERS_EVERY = 20
+"""Each client keeps the answer of every so many-th read, to be compared between stores afterwards."""
+
+
+@dataclass
+class Run:
+    """What came of one stream on one store.
+
+    Samples of one client follow each other, in the order sent; failed operations have none. Times in
+    microseconds.
+    """
+
+    verbs: list[str] = field(default_factory=list)
+    latency_us: list[float] = field(default_factory=list)
+    service_us: list[float] = field(default_factory=list)
+    errors: int = 0
+    error: str = ""
+    wall_s: float = 0.0
+    client_cpu_s: float = 0.0
+    server_cpu_s: float | None = None
+    answers: list[Any] = field(default_factory=list)
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """Make the garbage collector look only at what is made inside.
+
+    A store should not pay for what another left behind, so that there is a collection before every timed
+    run; with all that a notebook holds it would take a tenth of a second, and one in the middle of a run too.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> Run:
+    """Give each client its stream; each sends as fast as it is answered.
+
+    Args:
+        store: loaded; used from as many threads as there are streams.
+        streams: operations of each client.
+
+    Raises:
+        HelpersError: the server stopped answering; says how many operations succeeded and failed.
+    """
+    gave_up = threading.Event()
+
+    def client(stream: Sequence[Operation], run: Run) -> None:
+        do = _Doer(store, run, gave_up)
+        for operation in stream:
+            if gave_up.is_set():
+                return
+            started = time.perf_counter_ns()
+            if do(operation):
+                run.verbs.append(operation.verb)
+                run.latency_us.append((time.perf_counter_ns() - started) / 1000)
+
+    return _together(store, [partial(client, stream) for stream in streams], gave_up)
+
+
+def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int) -> Run:
+    """Send each operation when it is due, by the first client that is free then.
+
+    ``latency_us`` counts from when an operation was due, ``service_us`` from when it was sent; what lies
+    between is the send lag: waiting for a free client, and the sleeping clock's lateness.
+
+    Args:
+        store: loaded.
+        stream: operations in the order in which they fall due.
+        due_s: seconds from the start, in order, one for each operation.
+        clients: how many operations can be under way at once.
+
+    Raises:
+        HelpersError: the server stopped answering.
+    """
+    gave_up = threading.Event()
+    next_index = itertools.count()  # next() on it is one step of the interpreter, so each index is taken once
+    start: list[int] = []
+
+    def client(run: Run) -> None:
+        do = _Doer(store, run, gave_up)
+        if not start:
+            start.append(time.perf_counter_ns())
+        while not gave_up.is_set() and (index := next(next_index)) < len(stream):
+            due = start[0] + int(due_s[index] * 1e9)
+            wait_ns = due - time.perf_counter_ns()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
+            sent = time.perf_counter_ns()
+            if do(stream[index]):
+                ended = time.perf_counter_ns()
+                run.verbs.append(stream[index].verb)
+                run.latency_us.append((ended - due) / 1000)
+                run.service_us.append((ended - sent) / 1000)
+
+    return _together(store, [client] * clients, gave_up)
+
+
+class _Doer:
+    """Does operations for one client: counts failures, keeps some answers."""
+
+    def __init__(self, store: Store, run: Run, gave_up: threading.Event) -> None:
+        self._verbs: dict[str, Callable[..., Any]] = {}
+        self._store, self._run, self._gave_up = store, run, gave_up
+        self._failed = self._reads = 0
+
+    def __call__(self, operation: Operation) -> bool:
+        verb = operation.verb
+        do = self._verbs.get(verb)
+        if do is None:
+            do = self._verbs[verb] = getattr(self._store, verb)
+        try:
+            answer = do(*operation.arguments)
+        except self._store.ERRORS as error:
+            self._run.errors += 1
+            self._run.error = first_line(error)
+            self._failed += 1
+            if self._failed >= MOST_FAILURES:
+                self._gave_up.set()
+            return False
+        self._failed = 0
+        if verb in READS:
+            self._reads += 1
+            if self._reads % ANSWERS_EVERY == 0:
+                self._run.answers.append(answer)
+        return True
+
+
+def _together(store: Store, clients: Sequence[Callable[[Run], None]], gave_up: threading.Event) -> Run:
+    """Start all clients at once, wait for them, and add up what they saw."""
+    gc.collect()  # so that no store pays for what the others left behind
+    runs = [Run() for _ in clients]
+    gate = threading.Barrier(len(clients) + 1)
+    faults: list[BaseException] = []
+
+    def body(client: Callable[[Run], None], run: Run) -> None:
+        try:
+            try:
+                store.null_op()  # so that no timed operation opens a connection
+            except store.ERRORS as error:
+                run.errors, run.error = 1, first_line(error)
+                gave_up.set()
+            gate.wait()
+            client(run)
+        except BaseException as fault:  # carried over to the thread that asked
+            gate.abort()
+            gave_up.set()
+            faults.append(fault)
+
+    threads = [
+        threading.Thread(target=body, args=pair, daemon=True) for pair in zip(clients, runs, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    server_before = _server_cpu_s(store)
+    with suppress(threading.BrokenBarrierError):  # the fault is raised below
+        gate.wait()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for thread in threads:
+        thread.join()
+    total = Run(wall_s=time.perf_counter() - wall, client_cpu_s=time.process_time() - cpu)
+    if faults:
+        raise faults[0]
+    for run in runs:
+        total.verbs += run.verbs
+        total.latency_us += run.latency_us
+        total.service_us += run.service_us
+        total.answers += run.answers
+        total.errors += run.errors
+        total.error = total.error or run.error
+    if gave_up.is_set():
+        raise HelpersError(
+            f"{store.name} at {store.address}: stopped answering after {len(total.verbs):,} operations, "
+            f"{total.errors} failed ({total.error}); nothing of this block is kept, see that the server runs "
+            "(`python -m helpers status`) and measure again"
+        )
+    server_after = _server_cpu_s(store)
+    if server_before is not None and server_after is not None:
+        total.server_cpu_s = server_after - server_before
+    return total
+
+
+def _server_cpu_s(store: Store) -> float | None:
+    try:
+        return store.server_cpu_s()
+    except store.ERRORS:
+        return None

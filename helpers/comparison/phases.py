@@ -1,0 +1,161 @@
+"""The phases of a comparison: answers, warm-up, closed loop, floors, concurrency, open loop, counting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from helpers import settings
+from helpers.comparison import answers, design, floors, loops, samples, statistics, summary
+from helpers.comparison.dataset import Dataset
+from helpers.comparison.samples import Record
+from helpers.comparison.store import CLIENTS, Store
+from helpers.comparison.workload import LIMIT, Operation, Workload, arrivals
+
+ASKED_USERS = ASKED_ORDERS = 60
+FLOOR_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the comparison a run stands."""
+
+    phase: str
+    tier: str
+    mix: str
+    clients: int = 1
+    rate_per_s: float | None = None
+
+
+@dataclass
+class Session:
+    """One comparison under way: its plan, data set and progress bar, and what it has found so far."""
+
+    plan: design.Design
+    made: Dataset
+    bar: Any
+    records: list[Record] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+    floors: dict[str, Any] = field(default_factory=dict)
+
+    def relaxed(self, opened: Mapping[str, Store]) -> dict[str, Any]:
+        """All phases in the relaxed tier; gives the settings of each store, read back from it."""
+        plan = self.plan
+        read_back, workload = self._loaded("relaxed", opened)
+        busy = Place("warm-up", "relaxed", plan.busy_mix)
+        self._closed(opened, workload, busy, blocks=1, operations=plan.warm_up_operations)
+        for mix in plan.mixes:
+            place = Place("closed", "relaxed", mix)
+            self._closed(opened, workload, place, blocks=plan.blocks, operations=plan.block_operations)
+        self._floors(opened)
+        for clients in plan.concurrency:
+            place = replace(busy, phase="concurrency", clients=clients)
+            self._closed(
+                opened,
+                workload,
+                place,
+                blocks=plan.concurrency_blocks,
+                operations=plan.concurrency_operations,
+            )
+        self._compare(opened)
+        self._open(opened, workload)
+        self._compare(opened, ordered=False)
+        return read_back
+
+    def strict(self, opened: Mapping[str, Store]) -> dict[str, Any]:
+        """Warm-up and closed loop in the strict tier; gives the settings of each store, read back from it."""
+        plan = self.plan
+        read_back, workload = self._loaded("strict", opened)
+        place = Place("warm-up", "strict", plan.strict_mix)
+        self._closed(opened, workload, place, blocks=1, operations=plan.strict_operations)
+        place = replace(place, phase="closed")
+        self._closed(opened, workload, place, blocks=plan.strict_blocks, operations=plan.strict_operations)
+        self._compare(opened)
+        return read_back
+
+    def counts(self, store: Store) -> dict[str, Any]:
+        """What each verb sends, counted on the live server, and what the store's data take."""
+        far, late = 2**31 - 1, self.made.population.latest.replace(year=2100)  # beyond what the streams made
+        arguments: dict[str, tuple[Any, ...]] = {
+            "read_profile": (1,),
+            "last_activities": (1, LIMIT),
+            "append_activity": (far, 1, "login", late),
+            "place_order": (far, 1, 1, late, 1),
+        }
+        return {
+            "definitions": len(store.DEFINITIONS),
+            "sent": {verb: asdict(store.traffic(verb, *given)) for verb, given in arguments.items()},
+            "records_written": {verb: store.IDIOMS[verb].records_written for verb in arguments},
+            "commands": {verb: store.IDIOMS[verb].commands for verb in arguments},
+            "atomic": {verb: store.IDIOMS[verb].atomic for verb in arguments},
+            "size": asdict(store.size()),
+        }
+
+    def _loaded(self, tier: str, opened: Mapping[str, Store]) -> tuple[dict[str, dict[str, str]], Workload]:
+        read_back = {}
+        for name, store in opened.items():
+            store.set_durability(tier)
+            self.made.load_into(store)
+            read_back[name] = store.settings()
+            self.bar.update()
+        self._compare(opened)
+        return read_back, Workload(self.made.population, seed=self.plan.seed)
+
+    def _compare(self, opened: Mapping[str, Store], *, ordered: bool = True) -> None:
+        sizes = {"users": ASKED_USERS, "orders": ASKED_ORDERS}
+        found = answers.compare(list(opened.values()), self.made.population, **sizes, ordered=ordered)
+        for kind, number in found.items():
+            self.asked[kind] = self.asked.get(kind, 0) + number
+
+    def _closed(
+        self, opened: Mapping[str, Store], workload: Workload, place: Place, *, blocks: int, operations: int
+    ) -> None:
+        for block, order in enumerate(design.orders(list(opened), blocks)):
+            streams = workload.streams(operations, place.mix, clients=place.clients)
+            runs = {}
+            for position, name in enumerate(order):
+                runs[name] = loops.closed(opened[name], streams)
+                self._keep(runs[name], place, block, position, name)
+            if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
+                self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)
+
+    def _floors(self, opened: Mapping[str, Store]) -> None:
+        """Measured warm, in turns, after the closed loop: a cold driver would make any operation look
+        cheap.
+        """
+        each = -(-self.plan.floor_operations // FLOOR_ROUNDS)
+        echo: list[np.ndarray] = []
+        null: dict[str, list[np.ndarray]] = {name: [] for name in opened}
+        for _ in range(FLOOR_ROUNDS):
+            echo.append(floors.echo_us(each))
+            for name, store in opened.items():
+                null[name].append(floors.null_op_us(store, each))
+        self.floors = {
+            "echo_us": _described(echo),
+            "fsync_us": _described([floors.fsync_us(self.plan.fsyncs, settings.home())]),
+            "null_op_us": {name: _described(rounds) for name, rounds in null.items()},
+        }
+        self.bar.update()
+
+    def _open(self, opened: Mapping[str, Store], workload: Workload) -> None:
+        plan, busiest = self.plan, max(self.plan.concurrency)
+        measured = summary.throughput(self.records, list(opened))
+        slowest = min(row["per_s"] for row in measured if row["clients"] == busiest)
+        random = np.random.default_rng(plan.seed)
+        for share in plan.open_shares:
+            place = Place("open", "relaxed", plan.busy_mix, CLIENTS, round(slowest * share, 1))
+            for block, order in enumerate(design.orders(list(opened), plan.open_blocks)):
+                due_s = arrivals(random, slowest * share, plan.open_seconds).tolist()
+                stream: Sequence[Operation] = workload.stream(len(due_s), plan.busy_mix)
+                for position, name in enumerate(order):
+                    run = loops.open_loop(opened[name], stream, due_s, clients=CLIENTS)
+                    self._keep(run, place, block, position, name)
+
+    def _keep(self, run: loops.Run, place: Place, block: int, position: int, store: str) -> None:
+        self.records.append(samples.record(run, **asdict(place), block=block, position=position, store=store))
+        self.bar.update()
+
+
+def _described(rounds: Sequence[np.ndarray]) -> dict[str, Any]:
+    return statistics.describe(rounds, summary.SHARES)

@@ -1,0 +1,120 @@
+"""Raw samples: every timed operation of a comparison, one line of JSON a run, compressed."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from helpers.comparison.workload import OPERATIONS
+from helpers.errors import HelpersError, first_line
+
+if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
+    from helpers.comparison.loops import Run
+
+FILE = "comparison-samples.jsonl.gz"
+LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
+PHASES = ("warm-up", "closed", "concurrency", "open")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: which, and its samples. Latencies in microseconds, one for each letter of ``verbs``."""
+
+    phase: str
+    tier: str
+    mix: str
+    block: int
+    position: int
+    store: str
+    clients: int
+    rate_per_s: float | None
+    wall_s: float
+    client_cpu_s: float
+    server_cpu_s: float | None
+    errors: int
+    verbs: str
+    latency_us: Sequence[float]
+    service_us: Sequence[float]
+
+    def of(self, verb: str) -> list[float]:
+        """The latencies of one verb."""
+        letter = LETTERS[verb]
+        return [us for us, found in zip(self.latency_us, self.verbs, strict=True) if found == letter]
+
+
+def record(
+    run: "Run",
+    *,
+    phase: str,
+    tier: str,
+    mix: str,
+    block: int,
+    position: int,
+    store: str,
+    clients: int,
+    rate_per_s: float | None = None,
+) -> Record:
+    """A run as it is saved: letters for verbs, tenths of microseconds.
+
+    Args:
+        run: what a loop gave.
+        phase: one of ``PHASES``.
+        tier: of durability.
+        mix: of operations, by name.
+        block: its number, from 1.
+        position: of the store in the block's order, from 1.
+        store: its name.
+        clients: how many worked at once.
+        rate_per_s: at which operations were due; None in a closed loop.
+    """
+    return Record(
+        phase=phase,
+        tier=tier,
+        mix=mix,
+        block=block,
+        position=position,
+        store=store,
+        clients=clients,
+        rate_per_s=rate_per_s,
+        wall_s=run.wall_s,
+        client_cpu_s=run.client_cpu_s,
+        server_cpu_s=run.server_cpu_s,
+        errors=run.errors,
+        verbs="".join(LETTERS[verb] for verb in run.verbs),
+        latency_us=[round(us, 1) for us in run.latency_us],
+        service_us=[round(us, 1) for us in run.service_us],
+    )
+
+
+def write(records: Iterable[Record], folder: Path) -> Path:
+    """Write records to ``comparison-samples.jsonl.gz``, whole or not at all; the same records give the
+    same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    draft = path.with_suffix(".tmp")
+    with draft.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+        for one in records:
+            packed.write(json.dumps(asdict(one), separators=(",", ":")).encode() + b"\n")
+    draft.replace(path)
+    return path
+
+
+def read(folder: Path) -> Iterator[Record]:
+    """The records of a results folder.
+
+    Raises:
+        HelpersError: the file is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        with gzip.open(path) as packed:
+            for line in io.TextIOWrapper(packed, encoding="utf-8"):
+                yield Record(**json.loads(line))
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise HelpersError(
+            f"{path.name}: not readable as raw samples ({first_line(error)}); run `python -m helpers bench`"
+        ) from error

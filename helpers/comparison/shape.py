@@ -1,0 +1,121 @@
+"""What the data of a saved comparison must look like, as JSON Schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from helpers.comparison.store import TIERS
+from helpers.comparison.stores import NAMES
+from helpers.comparison.workload import MIXES, OPERATIONS
+from helpers.results import NOT_MEASURED
+from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
+
+STORE = {"enum": list(NAMES)}
+INTERVAL = interval()
+PERCENTILES = {
+    "type": "object",
+    "required": ["p50", "p90", "p99", "p99.9"],
+    "additionalProperties": INTERVAL,
+}
+
+
+def _by_store(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(NAMES), "properties": {name: dict(value) for name in NAMES}}
+
+
+def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
+    return record({verb: dict(value) for verb in OPERATIONS})
+
+
+WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}
+QUANTILES = {"type": "array"}  # of numbers; checking thousands one by one takes seconds
+HISTOGRAM = {
+    "type": ["string", "null"],
+    "minLength": 1,
+}  # of helpers.comparison.histograms; null without its library
+TEXTS = mapping(TEXT)
+
+LATENCY = record(
+    WHERE
+    | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
+    | {"quantiles_us": QUANTILES}
+)
+RATIO = record(
+    WHERE
+    | {
+        "store": STORE,
+        "against": STORE,
+        "blocks": COUNT,
+        "ratio": POSITIVE,
+        "low": POSITIVE,
+        "high": POSITIVE,
+    }
+    | {"p": NUMBER, "p_holm": NUMBER, "shown": {"type": "boolean"}}
+)
+THROUGHPUT = record(
+    {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
+    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
+    | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
+)
+OPEN_LOOP = record(
+    {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
+    | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
+    | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
+    | {"client_busy_share": NUMBER}
+)
+COUNTS = record(
+    {
+        "idle_rss_mb": OPTIONAL,
+        "definitions": COUNT,
+        "sent": _by_verb(record({"round_trips": COUNT, "statements": COUNT})),
+        "records_written": _by_verb(COUNT),
+        "commands": _by_verb({"type": "string"}),
+        "atomic": _by_verb({"type": "string"}),
+        "size": record(
+            {
+                "memory_bytes": {"type": ["integer", "null"]},
+                "disk_bytes": {"type": ["integer", "null"]},
+                "how": {"type": "string"},
+            }
+        ),
+    }
+)
+SIDES = record(
+    {"ours_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"theirs_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
+    more=True,
+)
+CROSS_CHECK = {
+    "oneOf": [
+        record({NOT_MEASURED: TEXT}),
+        record(
+            {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
+            | {"one_client": SIDES, "many_clients": SIDES},
+            more=True,
+        ),
+    ]
+}
+
+SCHEMA: Mapping[str, Any] = record(
+    {
+        "design": record(
+            {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True
+        ),
+        "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+        "tiers": {"type": "object", "required": ["relaxed"], "additionalProperties": _by_store(TEXTS)},
+        "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
+        "floors": record(
+            {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
+        ),
+        "counts": _by_store(COUNTS),
+        "latency": {"type": "array", "items": LATENCY, "minItems": 1},
+        "ratios": {"type": "array", "items": RATIO},
+        "throughput": {"type": "array", "items": THROUGHPUT},
+        "open_loop": {"type": "array", "items": OPEN_LOOP},
+        "cost": _by_store({"type": "object"}),
+        "warm_up": _by_store(QUANTILES),
+        "errors": _by_store(COUNT),
+        "operations": _by_store(COUNT),
+    },
+    optional={"cross_check": _by_store(CROSS_CHECK)},
+)

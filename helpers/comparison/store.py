@@ -1,0 +1,193 @@
+"""What every store can do: the verbs that are compared, and what surrounds them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Self
+
+from helpers import settings
+from helpers.comparison.replies import Order, Profile, Seen
+from helpers.relational import schema
+
+NAMESPACE = "comparison"
+"""What the stores call their own keys, database and keyspace; nothing outside is touched."""
+
+CLIENTS = 16
+"""The most threads that use one store at once; connection pools are sized for it."""
+
+TIMEOUT_S = 10.0
+"""How long one operation may take before it counts as an error; nothing is retried behind the clock's
+back.
+"""
+
+TIERS = ("relaxed", "strict")
+"""Durability: an acknowledged write may be lost with the machine (relaxed), or is on disk first (strict)."""
+
+BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a store's own data take; None where the server does not say, with the reason in ``how``."""
+
+    memory_bytes: int | None
+    disk_bytes: int | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one operation sends: requests that wait for an answer, and statements inside them."""
+
+    round_trips: int
+    statements: int
+
+
+@dataclass(frozen=True)
+class Idiom:
+    """How a store does one operation: its commands, what is atomic, and records written for one logical
+    write.
+    """
+
+    commands: str
+    atomic: str
+    records_written: int
+
+
+class Store(ABC):
+    """A connection to one server with the verbs under comparison; usable from ``CLIENTS`` threads at once.
+
+    Answers are the tuples of ``helpers.comparison.replies``, equal between stores for equal data: dates to
+    the microsecond, activities newest first (equal dates: highest id first), None for a user who does not
+    exist.
+    """
+
+    name: ClassVar[str]
+    ERRORS: ClassVar[tuple[type[Exception], ...]]
+    """What the driver raises when an operation fails."""
+    IDIOMS: ClassVar[Mapping[str, Idiom]]
+    """How each verb is done, by the verb's name."""
+    DEFINITIONS: ClassVar[tuple[str, ...]] = ()
+    """The statements that define tables and indexes before the first row."""
+
+    def __init__(self, url: str | None = None) -> None:
+        if url is None:
+            from helpers import servers
+
+            url = servers.url(self.name)
+        self.url = url
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the server."""
+        return settings.address(self.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the empty keyspace, tables and indexes anew; whatever an earlier comparison left is
+        removed.
+        """
+
+    @abstractmethod
+    def load(
+        self,
+        *,
+        users: Iterable[schema.User],
+        products: Iterable[schema.Product],
+        activities: Iterable[schema.Activity],
+        orders: Iterable[schema.Order],
+    ) -> None:
+        """Store rows; activities come sorted by user, date and id."""
+
+    @abstractmethod
+    def read_profile(self, user_id: int) -> Profile | None:
+        """A user's name, email and date of creation, or None."""
+
+    @abstractmethod
+    def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
+        """The newest activities of a user, newest first."""
+
+    @abstractmethod
+    def append_activity(
+        self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
+    ) -> None:
+        """Add an activity of a user."""
+
+    @abstractmethod
+    def place_order(
+        self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
+    ) -> None:
+        """Add an order, and the ways back to it from its user and its product."""
+
+    @abstractmethod
+    def read_order(self, order_id: int) -> Order | None:
+        """An order, or None."""
+
+    @abstractmethod
+    def orders_of_user(self, user_id: int) -> list[int]:
+        """The ids of a user's orders, newest first."""
+
+    @abstractmethod
+    def orders_of_product(self, product_id: int) -> list[int]:
+        """The ids of a product's orders, newest first."""
+
+    @abstractmethod
+    def null_op(self) -> None:
+        """The cheapest question the driver can put to the server: what an operation costs before it does
+        anything.
+        """
+
+    @abstractmethod
+    def tiers(self) -> tuple[str, ...]:
+        """The durability tiers that the live server can be measured in."""
+
+    @abstractmethod
+    def set_durability(self, tier: str) -> None:
+        """Use a tier of ``tiers()`` from now on; ``close`` puts back what was found.
+
+        Raises:
+            HelpersError: the live server cannot do it.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """Settings that bear on durability and speed, read back from the live server."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """The server's version."""
+
+    @abstractmethod
+    def traffic(self, verb: str, *arguments: object) -> Traffic:
+        """Do one operation and count what was sent for it."""
+
+    @abstractmethod
+    def size(self) -> Size:
+        """What the store's own data take now."""
+
+    @abstractmethod
+    def activity_size(self) -> Size:
+        """What the structures that hold activities take now, indexes included; written to files first."""
+
+    @abstractmethod
+    def server_cpu_s(self) -> float | None:
+        """Processor seconds the server has used since its start, None where it cannot be known."""
+
+    @abstractmethod
+    def server_rss_mb(self) -> float | None:
+        """Resident memory of the server in megabytes, None where it cannot be known."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Remove the store's own data, all of it and nothing else."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Put the server's settings back as they were found, and disconnect."""

@@ -1,0 +1,40 @@
+"""The four operations on Redis, MongoDB and Cassandra: the same verbs, each in its own idiom."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from helpers.comparison.cassandra import CassandraStore
+from helpers.comparison.mongodb import MongoStore
+from helpers.comparison.redis import RedisStore
+from helpers.comparison.store import Store
+from helpers.errors import HelpersError
+
+STORES: dict[str, type[Store]] = {"redis": RedisStore, "mongodb": MongoStore, "cassandra": CassandraStore}
+"""The class of each store, in the order in which they are shown."""
+
+NAMES: Sequence[str] = tuple(STORES)
+
+
+def connect(name: str, url: str | None = None) -> Store:
+    """A store connected to a server, the resolved one when no URL is given.
+
+    Raises:
+        HelpersError: the name is not one of ``NAMES``, or the server cannot be reached.
+    """
+    if name not in STORES:
+        raise HelpersError(f"{name}: no such store; choose from {', '.join(NAMES)}")
+    return STORES[name](url)
+
+
+@contextmanager
+def opened(name: str, url: str | None = None) -> Iterator[Store]:
+    """``connect`` to a store whose data are removed and settings put back at the end, also when its server is
+    gone by then.
+    """
+    store = connect(name, url)
+    try:
+        yield store
+    finally:
+        with suppress(*store.ERRORS):
+            store.drop()
+        store.close()

@@ -1,0 +1,240 @@
+"""Tables of the comparison, as data frames made from saved results."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from helpers.comparison import decision
+from helpers.comparison.workload import MIXES, OPERATIONS
+from helpers.results import Missing, Results
+from helpers.settings import LABELS
+from helpers.text import count, duration_us, size_bytes, three
+
+NONE = "n/a"
+
+
+def _cell(interval: Mapping[str, float] | None) -> str:
+    """``123 µs (120 to 130 µs)`` as a cell, or n/a where there are too few samples."""
+    if interval is None:
+        return NONE
+    low, high = duration_us(interval["low"]), duration_us(interval["high"])
+    return f"{duration_us(interval['value'])} ({low} to {high})"
+
+
+def short_cell(interval: Mapping[str, float] | None) -> str:
+    """``123 µs`` as a cell, or n/a where there are too few samples for an interval."""
+    return NONE if interval is None else duration_us(interval["value"])
+
+
+def idioms_table(results: Results) -> pd.DataFrame:
+    """Each operation in each store: its commands, what was counted on the wire, and what is atomic."""
+    counts = results.part("comparison", "counts")
+    rows = []
+    for operation in OPERATIONS:
+        for store, found in counts.items():
+            sent = found["sent"][operation]
+            rows.append(
+                {
+                    "operation": operation,
+                    "store": LABELS[store],
+                    "commands": f"`{found['commands'][operation]}`",
+                    "round trips": sent["round_trips"],
+                    "statements": sent["statements"],
+                    "atomic": found["atomic"][operation],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def answers_table(results: Results) -> pd.DataFrame:
+    """How many questions of each kind were answered alike by all stores."""
+    asked = results.part("comparison", "answers")
+    names = {"misses": "of these, about something that does not exist", "while timing": "kept while timing"}
+    kinds = [kind for kind in asked if kind != "misses"] + ["misses"]
+    return pd.DataFrame(
+        {"question": [names.get(k, k) for k in kinds], "answered alike": [asked[k] for k in kinds]}
+    )
+
+
+def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> pd.DataFrame:
+    """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
+    interval.
+
+    Raises:
+        Missing: this tier with this mix was not measured.
+    """
+    found = [row for row in results.part("comparison", "latency") if (row["tier"], row["mix"]) == (tier, mix)]
+    if not found:
+        raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
+    return pd.DataFrame(
+        [
+            {
+                "operation": row["operation"],
+                "store": LABELS[row["store"]],
+                "n": row["n"],
+                **{name: _cell(interval) for name, interval in row["percentiles_us"].items()},
+            }
+            for row in found
+        ]
+    )
+
+
+def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> pd.DataFrame:
+    """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
+    show.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "operation": row["operation"],
+                "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
+                "value": three(row["ratio"]),
+                "95 % interval": f"{three(row['low'])} to {three(row['high'])}",
+                "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
+                "difference": "shown" if row["shown"] else "not shown",
+            }
+            for row in results.part("comparison", "ratios")
+            if (row["tier"], row["mix"]) == (tier, mix)
+        ]
+    )
+
+
+def throughput_table(results: Results) -> pd.DataFrame:
+    """Throughput and latency against the number of clients; client-bound points are marked."""
+    return pd.DataFrame(
+        [
+            {
+                "store": LABELS[row["store"]],
+                "clients": row["clients"],
+                "operations per second": count(row["per_s"]),
+                "95 % interval": f"{count(row['low'])} to {count(row['high'])}" if row["low"] else NONE,
+                "p50": short_cell(row["percentiles_us"]["p50"]),
+                "p99": short_cell(row["percentiles_us"]["p99"]),
+                "client busy": f"{100 * row['client_busy_share']:.0f} %",
+                "limit": "client" if row["client_bound"] else "",
+            }
+            for row in results.part("comparison", "throughput")
+        ]
+    )
+
+
+def open_loop_table(results: Results) -> pd.DataFrame:
+    """Latency from when operations were due, service time and send lag, at each offered rate."""
+    return pd.DataFrame(
+        [
+            {
+                "store": LABELS[row["store"]],
+                "offered per second": count(row["offered_per_s"]),
+                "achieved": count(row["achieved_per_s"]),
+                "latency p50": short_cell(row["latency_us"]["p50"]),
+                "latency p99": short_cell(row["latency_us"]["p99"]),
+                "service p50": short_cell(row["service_us"]["p50"]),
+                "service p99": short_cell(row["service_us"]["p99"]),
+                "send lag p50": short_cell(row["lag_us"]["p50"]),
+            }
+            for row in results.part("comparison", "open_loop")
+        ]
+    )
+
+
+def floors_table(results: Results) -> pd.DataFrame:
+    """What no operation can be faster than: echo, null operation of each driver; and one flush to the
+    disk.
+    """
+    floors = results.part("comparison", "floors")
+    named = {"TCP echo": floors["echo_us"]}
+    named |= {f"null operation, {LABELS[store]}": found for store, found in floors["null_op_us"].items()}
+    named["flush to disk (fsync)"] = floors["fsync_us"]
+    return pd.DataFrame(
+        [
+            {"floor": name, **{p: _cell(found[p]) for p in ("p50", "p90", "p99")}}
+            for name, found in named.items()
+        ]
+    )
+
+
+def cost_table(results: Results) -> pd.DataFrame:
+    """Processor time of client and server for one operation, by store and mix."""
+    return pd.DataFrame(
+        [
+            {
+                "store": LABELS[store],
+                "mix": mix,
+                "client": duration_us(found["client_cpu_us"]),
+                "server": NONE if found["server_cpu_us"] is None else duration_us(found["server_cpu_us"]),
+            }
+            for store, mixes in results.part("comparison", "cost").items()
+            for mix, found in mixes.items()
+            if mix in MIXES
+        ]
+    )
+
+
+def settings_table(results: Results) -> pd.DataFrame:
+    """Settings read back from the live servers, by durability tier and store."""
+    return pd.DataFrame(
+        [
+            {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
+            for tier, stores in results.part("comparison", "tiers").items()
+            for store, found in stores.items()
+            for setting, value in found.items()
+        ]
+    )
+
+
+def space_table(results: Results) -> pd.DataFrame:
+    """What the stored data take in memory and on disk, as far as each server says it."""
+    rows = []
+    for store, found in results.part("comparison", "counts").items():
+        size = found["size"]
+        rows.append(
+            {
+                "store": LABELS[store],
+                "memory": NONE if size["memory_bytes"] is None else size_bytes(size["memory_bytes"]),
+                "disk": NONE if size["disk_bytes"] is None else size_bytes(size["disk_bytes"]),
+                "idle server": NONE if found["idle_rss_mb"] is None else f"{three(found['idle_rss_mb'])} MB",
+                "how": size["how"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def measures_table(results: Results) -> pd.DataFrame:
+    """What each criterion of the decision rests on: measured values of every store, and which way is
+    better.
+    """
+    rows = []
+    for measure in decision.measures(results.require("comparison", "counts")):
+        better = "less is better" if measure.less_is_better else "more is better"
+        values = {LABELS[store]: three(value) for store, value in measure.values.items()}
+        what = f"{measure.label}{', ' + measure.unit if measure.unit else ''}"
+        rows.append(
+            {"criterion": decision.CRITERIA[measure.criterion], "measured": what, **values, "": better}
+        )
+    return pd.DataFrame(rows)
+
+
+def decision_table(results: Results, weights: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Weight and computed scores by criterion, and the weighted result in the last row.
+
+    Args:
+        results: with a comparison.
+        weights: by criterion; those of the run when None.
+    """
+    data = results.require("comparison", "counts")
+    chosen = data["weights"] if weights is None else weights
+    scored = decision.scores(data)
+    whole = sum(chosen.get(criterion, 0.0) for criterion in scored)
+    rows = [
+        {
+            "criterion": decision.CRITERIA[criterion],
+            "weight": f"{100 * chosen.get(criterion, 0.0) / whole:.0f} %",
+            **{LABELS[store]: f"{score:.2f}" for store, score in by_store.items()},
+        }
+        for criterion, by_store in scored.items()
+    ]
+    total = decision.totals(scored, chosen)
+    rows.append(
+        {"criterion": "Result", "weight": "100 %"} | {LABELS[s]: f"{t:.2f}" for s, t in total.items()}
+    )
+    return pd.DataFrame(rows)

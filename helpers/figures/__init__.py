@@ -1,1 +1,0 @@
-"""Charts drawn from saved results: no server, no clock."""

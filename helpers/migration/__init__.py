@@ -1,0 +1,5 @@
+"""PostgreSQL to Redis: rows moved, verified, followed, restored."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .moving import describe as describe
+from .moving import migrate as migrate

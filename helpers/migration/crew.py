@@ -1,0 +1,376 @@
+"""The crew: processes that load partitions at the same time, by Dask, here or on other machines.
+
+This module imports Dask, which takes memory and a moment: only a load by several processes imports it.
+On this machine scheduler and workers talk over loopback with certificates of their own, made for this load,
+and there is no dashboard. What is given to a worker holds passwords: it is an argument of a task, never part
+of its key, and a task raises nothing, because Dask logs the arguments of one that does.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from types import TracebackType
+from typing import Any
+
+import dask
+import distributed
+from distributed.versions import VersionMismatchWarning
+
+from helpers.errors import HelpersError, first_line
+from helpers.migration.edition import edition
+from helpers.migration.loading import Progress
+from helpers.migration.task import CrewLost, Outcome, Task, do
+from helpers.source.snapshot import Source
+from helpers.target import cluster, resp, slotted
+from helpers.target.checkpoint import CLAIMED, Checkpoint
+
+LOOK_S = 0.2
+"""How often it looks after the lease, and for tasks that have ended without news of it."""
+SHOW_S = 0.5
+"""How often it looks how far the load is."""
+COUNT_S = 2.0
+"""How often it counts the workers."""
+CONNECT_S = 5
+ALONE_S = 30
+"""After so long without any worker it gives up."""
+MARK = "helpers-migrate-"
+"""How the names of its folders begin."""
+SPARING = {"MALLOC_ARENA_MAX": "1"} | {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+"""Environment of the workers on this machine: one arena of the allocator, no threads for linear algebra."""
+CONFIG = {
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.scheduler.worker-ttl": "30s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.nanny.pre-spawn-environ": SPARING,
+}
+"""Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died."""
+
+
+class Crew:
+    """Workers of a Dask scheduler; a context manager that leaves none of its own behind.
+
+    Args:
+        workers: how many processes to start on this machine.
+        scheduler: the address of a scheduler elsewhere, whose workers are taken instead.
+    """
+
+    def __init__(self, workers: int, scheduler: str | None = None) -> None:
+        self.size = workers
+        self.scheduler = scheduler
+        self._client: Any = None
+        self._cluster: Any = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Let the workers go, those of this machine at once: what they have not committed, nobody will."""
+        self._open.close()
+        self._client = None
+
+    def start(self) -> None:
+        """Have the workers ready, unless they are.
+
+        Raises:
+            HelpersError: they cannot be had, or are of another version.
+        """
+        if self._client is not None:
+            return
+        self._open.enter_context(_quiet())
+        address = self.scheduler or self._open.enter_context(self._local())
+        self._client = self._connect(address)
+        self._open.callback(self._client.close, timeout=2)
+        if self.scheduler:
+            self._check()
+
+    @contextmanager
+    def _local(self) -> Iterator[Any]:
+        """A cluster of processes on this machine."""
+        before = dict(os.environ)
+        with (
+            tempfile.TemporaryDirectory(prefix=MARK, ignore_cleanup_errors=True) as folder,
+            dask.config.set(CONFIG),
+        ):
+            try:
+                self._cluster = distributed.LocalCluster(
+                    n_workers=self.size,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    memory_limit=0,
+                    preload=["helpers.migration.task"],
+                    local_directory=folder,
+                    death_timeout=30,
+                    security=True,
+                    silence_logs=logging.CRITICAL,
+                )
+            except Exception as error:
+                raise HelpersError(
+                    f"{self.size} workers cannot be started here ({first_line(error)}); {FEWER}"
+                ) from error
+            finally:
+                _restore(before)
+            shutil.rmtree(folder, ignore_errors=True)  # unused, and so it does not outlive a killed process
+            try:
+                yield self._cluster
+            finally:
+                self._kill()
+                _restore(before)
+
+    def _kill(self) -> None:
+        """End the workers of this machine."""
+        for nanny in list(self._cluster.workers.values()):
+            pid = nanny.pid
+            nanny.close_gracefully()  # it starts no other
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        with suppress(Exception):
+            self._cluster.close(timeout=10)
+
+    def _connect(self, address: Any) -> Any:
+        try:
+            return distributed.Client(
+                address, timeout=CONNECT_S, set_as_default=False, name="helpers-migrate"
+            )
+        except Exception as error:
+            raise CrewLost(
+                f"{self._where}: {first_line(error)}; check the address, and whether "
+                "`dask scheduler` runs there"
+            ) from error
+
+    def _check(self) -> None:
+        """Refuse workers that are not there, or that have not the same code."""
+        where = f"Dask scheduler at {self.scheduler}"
+        threads = self._threads()
+        if not threads:
+            raise CrewLost(f"{where}: it has no worker; start some with `dask worker {self.scheduler}`")
+        self.size = sum(threads.values())
+        try:
+            told = self._client.get_versions()
+            ours = told["client"]["packages"]
+            workers = {f"worker {name}": found for name, found in told["workers"].items()}
+            for who, found in {"the scheduler": told["scheduler"], **workers}.items():
+                packages = found["packages"] if found else {}
+                for name, label in (("python", "Python"), ("distributed", "distributed")):
+                    mine, other = (_minor(name, one.get(name)) for one in (ours, packages))
+                    if mine != other:
+                        raise HelpersError(f"{where}: {who} has {label} {other}, not {mine}; {SAME}")
+            editions = {f"worker {name}": found for name, found in self._client.run(_asker()).items()}
+            editions["the scheduler"] = self._client.run_on_scheduler(_asker())
+        except HelpersError:
+            raise
+        except Exception as error:
+            raise CrewLost(f"{where}: {first_line(error)}; {SAME}") from error
+        for who, found in editions.items():
+            if found != edition():
+                what = "another version of" if found else "not"
+                raise HelpersError(f"{where}: {who} has {what} this package; {SAME}")
+
+    def _threads(self) -> dict[str, int]:
+        """Threads of each worker, by its address.
+
+        Raises:
+            CrewLost: the scheduler does not say.
+        """
+        try:
+            found = self._client.sync(self._client.scheduler.ncores, callback_timeout=CONNECT_S)
+        except Exception as error:
+            raise CrewLost(f"{self._where}: {first_line(error)}; {self._remedy}") from error
+        return dict(found)
+
+    @property
+    def _where(self) -> str:
+        return f"Dask scheduler at {self.scheduler}" if self.scheduler else "workers on this machine"
+
+    @property
+    def _remedy(self) -> str:
+        return AGAIN if self.scheduler else FEWER
+
+    def work(self, tasks: Sequence[Task], idle: Callable[[], object]) -> list[Outcome]:
+        """Have tasks done; those of a worker that dies are done by another.
+
+        Args:
+            tasks: the first of them first.
+            idle: called now and then.
+
+        Raises:
+            HelpersError: of the first task that failed; the others are given up.
+        """
+        client, run = self._client, secrets.token_hex(4)
+        waiting = {
+            client.submit(do, task, key=f"load-{task.partition}-{run}", pure=False, priority=-number)
+            for number, task in enumerate(tasks)
+        }
+        news = threading.Event()
+        for future in waiting:
+            future.add_done_callback(lambda _: news.set())
+        outcomes, seen, looked = [], time.monotonic(), 0.0
+        while waiting:
+            news.clear()
+            ended = {future for future in waiting if future.status != "pending"}
+            for future in ended:
+                outcomes.append(self._outcome(future))
+                outcomes[-1].check()
+            waiting -= ended
+            idle()
+            if not ended:
+                news.wait(LOOK_S)
+            if time.monotonic() - looked < COUNT_S:
+                continue
+            looked = time.monotonic()
+            if self._threads():
+                seen = looked
+            elif looked - seen > ALONE_S:
+                raise CrewLost(f"{self._where}: no worker is left; {self._remedy}")
+        return outcomes
+
+    def _outcome(self, future: Any) -> Outcome:
+        try:
+            found = future.result(timeout=CONNECT_S)
+        except Exception as error:  # no task raises: so it is Dask that says something
+            name = type(error).__name__
+            raise CrewLost(f"{self._where}: {name}: {first_line(error)}; {self._remedy}") from None
+        if not isinstance(found, Outcome):
+            raise CrewLost(f"{self._where}: an answer of another version; {SAME}")
+        return found
+
+
+AGAIN = "start it, and workers, again"
+FEWER = (
+    "look whether memory ran out, or try fewer `--workers`; a script of your own must start it below "
+    "`if __name__ == '__main__':`, as each worker reads the script"
+)
+SAME = "install the same requirements.txt there"
+
+
+def _asker() -> Callable[[], str | None]:
+    """A function that tells the edition of the package where it runs; it needs nothing there."""
+
+    def ask() -> str | None:
+        try:
+            from helpers.migration.edition import edition
+        except ImportError:
+            return None
+        return edition()
+
+    return ask
+
+
+def _minor(name: str, version: str | None) -> str | None:
+    """3.11 of Python 3.11.7, as 3.12 reads other byte code; other versions as they are."""
+    return ".".join(version.split(".")[:2]) if name == "python" and version else version
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Dask says is not for the user: what matters comes as an error of a task, or of its own."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VersionMismatchWarning)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _restore(before: dict[str, str]) -> None:
+    """Take back what Dask put into the environment for its children."""
+    for name in (*SPARING, "PYTHONHASHSEED", "__DASK_PARENT_PID"):
+        os.environ.pop(name, None)
+        os.environ.update({name: before[name]} if name in before else {})
+
+
+def load(
+    crew: Crew,
+    source: Source,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    *,
+    target_url: str,
+    prefix: str,
+    batch_rows: int,
+    advance: Callable[[int], object],
+) -> list[Outcome]:
+    """``loading.load`` by a crew.
+
+    Args:
+        crew: which has started.
+        source: the snapshot, which is exported to the workers.
+        checkpoint: the state, whose lease is held, and renewed meanwhile.
+        progress: how far it is; kept up to date.
+        target_url: where the workers find the target.
+        prefix: the prefix of the migration.
+        batch_rows: most rows in a batch.
+        advance: told how many rows of a table were committed.
+
+    Returns:
+        How each task ended.
+    """
+    looked = 0.0
+
+    def look(at: Checkpoint) -> None:
+        nonlocal looked
+        before = sum(progress.read_rows().values())
+        progress.update(at.read())
+        advance(sum(progress.read_rows().values()) - before)
+        looked = time.monotonic()
+
+    def idle() -> None:
+        checkpoint.renew_when_due()
+        if time.monotonic() - looked > SHOW_S:
+            look(checkpoint)
+
+    # The last part takes longest, so it goes first.
+    wanted = [one.name for one in reversed(progress.partitions) if one.name not in progress.done]
+    checkpoint.commit(state={CLAIMED: "1"})
+    try:
+        outcomes = crew.work(
+            [
+                Task(
+                    source.url,
+                    target_url,
+                    prefix,
+                    batch_rows,
+                    name,
+                    source.exported,
+                    checkpoint.token,
+                    keep=crew.scheduler is None,
+                )
+                for name in wanted
+            ],
+            idle,
+        )
+    except resp.Lost:
+        raise
+    except BaseException:
+        # Tell how far it is; the connection may be in the middle of something.
+        with suppress(HelpersError), closing(cluster.connect(target_url)) as another:
+            look(slotted.checkpoint(another, prefix))
+        raise
+    checkpoint.unclaim()
+    look(checkpoint)
+    if missing := {one.name for one in progress.partitions} - progress.done:
+        raise CrewLost(f"redis at {checkpoint.connection.address}: {min(missing)} is not there as a whole")
+    return outcomes

@@ -1,0 +1,351 @@
+"""The follower: transactions of the source's log, one after the other, become what Redis holds.
+
+A transaction is applied whole, with the place behind it in the same ``EXEC``; those that came in the
+meantime go together. So a reader of Redis sees only states that the source had. A transaction of more than
+``MOST_CHANGES`` changes is the exception: it goes in parts, each with its number of changes in the state, so
+that neither this process nor Redis has to hold all of it at once; a follower that begins again skips the
+parts that are done. A ``TRUNCATE`` is such a part too: it removes keys batch by batch, and may be repeated.
+
+What is confirmed to the server is never newer than the target's state, and some seconds older: a Redis that
+writes its file every second may forget the last ones, and must find them in the slot again.
+"""
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from helpers import model
+from helpers.columns import column_of
+from helpers.errors import HelpersError
+from helpers.migration.effects import KINDS, Effects, Row, texts
+from helpers.migration.rejects import Rejects
+from helpers.source import pgoutput, publication, slot
+from helpers.source.changes import BEAT, Stream
+from helpers.source.pgoutput import lsn_text, parse_lsn
+from helpers.source.upstream import Upstream
+from helpers.target import keyspace, resp
+from helpers.target.checkpoint import Checkpoint
+from helpers.target.record import recorded
+
+MOST_CHANGES, MOST_BYTES = 5_000, 4 << 20
+"""A transaction that is larger goes in parts; this is what one part, and all that waits, may hold."""
+LOOK_S = 0.5
+"""How often lag is asked for."""
+CONFIRM_AFTER_S = 4.0
+"""Age of what is confirmed: ``appendfsync everysec`` may forget up to two seconds."""
+BEAT_BYTES = 1 << 20
+"""So much log of others, and a beat follows, behind which the server may throw it away."""
+WAIT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far the target is behind.
+
+    Attributes:
+        at_s: seconds since this run began.
+        bytes: of the source's log that is not looked at yet.
+        seconds: since the commit of the last transaction that was applied; 0 when caught up.
+        transactions: applied by this run so far.
+    """
+
+    at_s: float
+    bytes: int
+    seconds: float
+    transactions: int
+
+
+@dataclass
+class Tally:
+    """What a run of ``follow`` did, over all its attempts.
+
+    Attributes:
+        transactions: that were applied as a whole.
+        parts: parts of large transactions among them.
+        changes: rows inserted, updated or deleted, of each table.
+        truncated: tables emptied.
+        lag: the last that was seen.
+    """
+
+    transactions: int = 0
+    parts: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+    truncated: int = 0
+    lag: Lag | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class _Transaction:
+    """A transaction that is being read.
+
+    Attributes:
+        commit_lsn: where its commit stands.
+        done: how many of its changes are applied already.
+        seen: how many of its changes were read.
+    """
+
+    commit_lsn: int
+    done: int
+    seen: int = 0
+
+
+class Follower:
+    """Applies a stream to a target whose lease is held.
+
+    Args:
+        stream: from the position in the state on.
+        upstream: the same server, to ask how far its log is.
+        connection: the target.
+        checkpoint: its state.
+        state: as the checkpoint reads it.
+        prefix: stands before every key.
+        tally: what is counted.
+        rejects: where rejected rows go.
+        report: given the lag whenever it was asked for.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        upstream: Upstream,
+        connection: resp.Connection,
+        checkpoint: Checkpoint,
+        state: dict[str, str],
+        *,
+        prefix: str,
+        tally: Tally,
+        rejects: Rejects,
+        report: Callable[[Lag], object] = lambda lag: None,
+    ) -> None:
+        self._stream, self._upstream, self._connection = stream, upstream, connection
+        self._checkpoint, self._prefix = checkpoint, prefix
+        self._tally, self._rejects, self._report = tally, rejects, report
+        self._name = state[slot.SLOT]
+        self._state = state
+        self._position = self._saved = parse_lsn(state[slot.POSITION])
+        part = state.get(slot.PART, "").split()
+        self._part = (parse_lsn(part[0]), int(part[1])) if part else (0, 0)
+        self._committed_us = int(state[slot.COMMITTED])
+        self._held, self._rejected = (recorded(state, name) for name in ("rows_held", "rows_rejected"))
+        seen = json.loads(state[slot.TABLES_SEEN])
+        self._tables = {seen[table]["oid"]: (table, seen[table]) for table in model.TABLES}
+        self._orders: dict[int, list[int]] = {}
+        self._transaction: _Transaction | None = None
+        self._effects, self._bytes = Effects(prefix), 0
+        self._pending: list[tuple[str, Row | None, Row | None]] = []
+        self._pending_bytes = 0
+        self._whole = 0
+        self._looked = time.monotonic()
+        self._beat_at = 0
+        self._durable: deque[tuple[float, int]] = deque()
+        self._mark: tuple[int, float] | None = None
+        self._changed_at = time.monotonic()
+
+    def run(self, until_idle_s: float | None) -> None:
+        """Apply what comes, for ever or until nothing came for so long and everything before is applied.
+
+        Raises:
+            resp.Lost, SourceLost, LeaseLost: another attempt may help.
+            HelpersError: no other attempt would help.
+        """
+        self._look()
+        while True:
+            message = self._stream.read()
+            if message is not None:
+                self._take(message)
+            elif self._transaction is None:
+                self._flush()
+                if until_idle_s is not None and self._idle(until_idle_s):
+                    self._look()
+                    return
+                if not self._stream.wait(WAIT_S) and self._mark is None:
+                    self._look()
+            else:
+                self._stream.wait(WAIT_S)
+            if time.monotonic() - self._looked > LOOK_S:
+                self._look()
+
+    # -- messages
+
+    def _take(self, message: bytes) -> None:
+        try:
+            found = pgoutput.decode(message)
+        except pgoutput.Incomplete as error:
+            raise HelpersError(
+                f"{self._upstream.where}: a change came without the old row; set REPLICA IDENTITY FULL on "
+                "all four tables, then `migrate --follow` again, which compares all rows"
+            ) from error
+        except ValueError as error:
+            raise HelpersError(f"{self._upstream.where}: slot {self._name}: {error}") from error
+        if isinstance(found, pgoutput.Change):
+            self._change(found, len(message))
+        elif isinstance(found, pgoutput.Begin):
+            done = self._part[1] if self._part[0] == found.commit_lsn else 0
+            self._transaction = _Transaction(found.commit_lsn, done)
+        elif isinstance(found, pgoutput.Commit):
+            self._commit(found)
+        elif isinstance(found, pgoutput.Truncate):
+            self._truncate(found)
+        elif isinstance(found, pgoutput.Relation):
+            self._relation(found)
+
+    def _relation(self, found: pgoutput.Relation) -> None:
+        if found.oid not in self._tables:
+            return
+        table, seen = self._tables[found.oid]
+        names = [name for name, *_ in found.columns]
+        if [list(column) for column in found.columns] != seen["columns"] or found.name != table:
+            raise HelpersError(f"{self._upstream.where}: {publication.altered(table, seen, found.columns)}")
+        if found.identity != pgoutput.FULL:
+            raise HelpersError(
+                f"{self._upstream.where}: {table} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "
+                f"{table} REPLICA IDENTITY FULL`, then `migrate --follow` again, which compares all rows"
+            )
+        self._orders[found.oid] = [names.index(column) for column in model.COLUMNS[table]]
+
+    def _next(self) -> _Transaction | None:
+        """The transaction whose next change is to be applied; None when that is done already."""
+        transaction = self._transaction
+        if transaction is None:
+            raise HelpersError(f"{self._upstream.where}: slot {self._name}: a change outside a transaction")
+        transaction.seen += 1
+        applied = transaction.commit_lsn < self._position or transaction.seen <= transaction.done
+        return None if applied else transaction
+
+    def _change(self, found: pgoutput.Change, size: int) -> None:
+        if found.oid not in self._orders or self._next() is None:
+            return
+        table, order = self._tables[found.oid][0], self._orders[found.oid]
+        old, new = (
+            None if values is None else texts(tuple(values[i] for i in order))
+            for values in (found.old, found.new)
+        )
+        self._pending.append((table, old, new))
+        self._pending_bytes += size
+        if len(self._pending) >= MOST_CHANGES or self._pending_bytes >= MOST_BYTES:
+            self._flush_part()
+
+    def _commit(self, found: pgoutput.Commit) -> None:
+        if found.commit_lsn >= self._position:
+            self._merge()
+            self._whole += bool(self._transaction and self._transaction.seen)
+            self._position, self._committed_us = found.end_lsn, found.committed_us
+        self._transaction = None
+        if self._effects.changes.total() >= MOST_CHANGES or self._bytes >= MOST_BYTES:
+            self._flush()
+
+    def _truncate(self, found: pgoutput.Truncate) -> None:
+        tables = [self._tables[oid][0] for oid in found.oids if oid in self._tables]
+        transaction = self._next() if tables else None
+        if transaction is None:
+            return
+        transaction.seen -= 1
+        self._flush_part()
+        transaction.seen += 1
+        for keys in keyspace.scan(self._connection, self._prefix):
+            names = [key for kind, key in keys if any(kind in KINDS[table] for table in tables)]
+            if names:
+                self._checkpoint.commit(column_of(resp.encode("UNLINK", *names)), doing="TRUNCATE")
+            self._checkpoint.renew_when_due()
+            self._confirm(None)
+        for table in tables:
+            self._held[table] = self._rejected[table] = 0
+        self._tally.truncated += len(tables)
+        self._write(transaction)
+
+    # -- writing
+
+    def _merge(self) -> None:
+        """Put what was read of the transaction to what waits to be written."""
+        for change in self._pending:
+            self._effects.change(*change)
+        self._bytes += self._pending_bytes
+        self._pending, self._pending_bytes = [], 0
+
+    def _flush_part(self) -> None:
+        """Write the whole transactions that wait, then what was read of this one."""
+        self._flush()
+        self._merge()
+        self._write(self._transaction)
+        self._tally.parts += 1
+
+    def _flush(self) -> None:
+        """Write the whole transactions that wait."""
+        if self._position != self._saved:
+            self._write(None)
+
+    def _write(self, transaction: _Transaction | None) -> None:
+        """Write what waits; of a transaction that is not whole, how many of its changes are."""
+        effects = self._effects
+        for table in model.TABLES:
+            self._held[table] += effects.held[table]
+            self._rejected[table] += effects.rejected[table]
+        for reject in effects.rejects:
+            self._rejects.add(*reject)
+        part = "" if transaction is None else f"{lsn_text(transaction.commit_lsn)} {transaction.seen}"
+        fields = {
+            slot.POSITION: lsn_text(self._position),
+            slot.PART: part,
+            slot.COMMITTED: str(self._committed_us),
+            "rows_held": json.dumps(self._held),
+            "rows_rejected": json.dumps(self._rejected),
+        }
+        doing = f"transactions up to {lsn_text(self._position)}"
+        self._checkpoint.commit(column_of(effects.command(self._checkpoint.key, fields)), doing=doing)
+        self._tally.changes.update(effects.changes)
+        self._tally.transactions += self._whole
+        self._effects, self._bytes, self._whole = Effects(self._prefix), 0, 0
+        self._saved = self._position
+        if effects.changes or transaction is not None:
+            self._changed_at, self._mark = time.monotonic(), None
+
+    def _confirm(self, lsn: int | None) -> None:
+        """Confirm a place; never one that the target has not written down."""
+        if self._stream.acknowledged > self._position:
+            self._position = self._stream.acknowledged
+            if self._transaction is None:
+                self._flush()
+            else:
+                self._checkpoint.commit(state={slot.POSITION: lsn_text(self._position)})
+                self._saved = self._position
+        self._stream.confirm(lsn)
+
+    # -- lag
+
+    def _look(self) -> None:
+        """Ask how far the log is, tell the lag, confirm what is safe."""
+        ((now_lsn, now_us),) = self._upstream.ask(
+            "SELECT pg_current_wal_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::int8"
+        )
+        self._looked = time.monotonic()
+        self._checkpoint.renew_when_due()
+        end = parse_lsn(now_lsn)
+        if not self._beat_at or end - max(self._beat_at, self._saved) > BEAT_BYTES:
+            self._upstream.ask(BEAT)
+            self._beat_at = end
+        self._durable.append((self._looked, self._saved))
+        safe = None
+        while self._durable and self._durable[0][0] < self._looked - CONFIRM_AFTER_S:
+            safe = self._durable.popleft()[1]
+        self._confirm(safe)
+        if self._mark is None:
+            self._mark = (end, self._looked)
+        behind = max(end - self._through(), 0)
+        seconds = max(now_us - self._committed_us, 0) / 1e6 if behind else 0.0
+        self._tally.lag = Lag(self._looked - self._tally.began, behind, seconds, self._tally.transactions)
+        self._report(self._tally.lag)
+
+    def _through(self) -> int:
+        """Up to where the log is applied: what was sent to us, when nothing of it waits."""
+        if self._transaction is None and not self._whole:
+            return max(self._saved, self._stream.sent_lsn)
+        return self._saved
+
+    def _idle(self, seconds: float) -> bool:
+        """Whether nothing came for so long, and the log is applied up to where it was then."""
+        if self._mark is None or self._through() < self._mark[0]:
+            return False
+        return time.monotonic() - max(self._mark[1], self._changed_at) >= seconds

@@ -1,0 +1,291 @@
+"""Follow the source: apply to Redis what was committed since the migration's snapshot, and go on."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from helpers import model, progress, servers, text
+from helpers.columns import column_of
+from helpers.errors import HelpersError
+from helpers.migration import patience
+from helpers.migration.follower import Follower, Lag, Tally
+from helpers.migration.rejects import Rejects
+from helpers.migration.run import Run
+from helpers.servers.machine import peak_rss_mb
+from helpers.source import slot
+from helpers.source.changes import Stream
+from helpers.source.pgoutput import parse_lsn
+from helpers.source.snapshot import SourceLost
+from helpers.source.upstream import Upstream
+from helpers.target import cluster, resp
+from helpers.target import keyspace as redis_side
+from helpers.target.checkpoint import FORMAT, Checkpoint, LeaseLost
+from helpers.target.record import recorded
+from helpers.target.rehearsal import rehearse
+
+AGAIN = "the same command goes on from there"
+
+
+def follow(
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    prefix: str = "",
+    until_idle_s: float | None = None,
+    report: Callable[[Lag], object] | None = None,
+    shown: bool = True,
+) -> dict[str, Any]:
+    """Apply inserts, updates and deletes of the four tables to the target of ``migrate --follow``.
+
+    In the order of their commits, each transaction exactly once: its effects and its place in the source's
+    log are written in one ``EXEC``. It may be stopped at any moment, and goes on from there when it is called
+    again. A transaction of more than ``follower.MOST_CHANGES`` changes is seen by readers part by part.
+    Lines of the reject file are written before their rows are counted: after a kill some may come twice.
+
+    Args:
+        source: PostgreSQL URL; the resolved server when None.
+        target: Redis URL; the resolved server when None.
+        prefix: the prefix of the migration.
+        until_idle_s: end when everything is applied and nothing came for so many seconds; never when None.
+        report: given the lag about twice a second.
+        shown: show progress and warnings on stderr.
+
+    Returns:
+        ``transactions`` and ``changes`` (per table) that this call applied, ``parts`` of large transactions,
+        ``truncated`` (tables emptied), ``position`` in the source's log, ``lag_bytes``, ``lag_seconds``,
+        ``slot``, ``retained_bytes`` (of the log, kept by the slot), ``rows_held`` and ``rows_rejected`` per
+        table as they are now, ``rejects_by_reason`` and ``reject_file`` of this call, ``seconds``,
+        ``warnings``, ``peak_rss_mb``.
+
+    Raises:
+        HelpersError: a server cannot be reached, there is nothing to follow, or it cannot go on; the message
+            says how far it is.
+    """
+    if until_idle_s is not None and not 0 <= until_idle_s < float("inf"):
+        raise HelpersError(f"--until-idle {until_idle_s}: give a number of seconds from 0 on")
+    run = Run(source or servers.url("postgres"), target or servers.url("redis"), prefix)
+    tally, rejects, failures = Tally(), Rejects(), 0
+    with progress.bar(None, "follow", unit="changes", enabled=shown) as bar:
+
+        def told(lag: Lag) -> None:
+            how_far = f"{lag.transactions:,} transactions, lag {text.size_bytes(lag.bytes)}"
+            bar.set_postfix_str(f"{how_far}, {lag.seconds:.1f} s", refresh=False)
+            bar.update(tally.changes.total() - bar.n)
+            if report is not None:
+                report(lag)
+
+        try:
+            while True:
+                before = tally.changes.total() + tally.truncated
+                try:
+                    return _attempt(run, tally, rejects, until_idle_s, told, shown)
+                except (resp.Lost, SourceLost, LeaseLost) as error:
+                    failures = 1 if tally.changes.total() + tally.truncated > before else failures + 1
+                    if not run.begun:
+                        raise
+                    if failures > len(patience.BACKOFF_S):
+                        raise HelpersError(f"{error}; {_far(tally)}, {AGAIN}") from error
+                    time.sleep(patience.BACKOFF_S[failures - 1])
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"{_far(tally)}, {AGAIN}") from error
+        finally:
+            rejects.close()
+
+
+def _far(tally: Tally) -> str:
+    lag = "" if tally.lag is None else f", {text.size_bytes(tally.lag.bytes)} of WAL were left"
+    return f"{text.plural(tally.transactions, 'transaction')} applied by this run{lag}"
+
+
+def _attempt(
+    run: Run,
+    tally: Tally,
+    rejects: Rejects,
+    until_idle_s: float | None,
+    told: Callable[[Lag], object],
+    shown: bool,
+) -> dict[str, Any]:
+    """One attempt, from the state in the target on."""
+    with (
+        Upstream(run.source_url) as upstream,
+        contextlib.closing(cluster.single(run.target_url, "follow")) as connection,
+    ):
+        checkpoint = Checkpoint(connection, run.prefix)
+        if not run.begun:
+            run.warnings += redis_side.inspect(connection, run.prefix).warnings
+            rehearse(connection, run.prefix, follow=True)
+            state = _followed(upstream, connection, checkpoint, run.prefix)
+            slot.check(upstream, state)
+            run.warnings += slot.warnings(upstream.ask, state[slot.SLOT])
+            for warning in run.warnings if shown else ():
+                progress.say(f"warning: {warning}")
+        checkpoint.acquire(run.name)
+        run.begun = True
+        try:
+            state = _followed(upstream, connection, checkpoint, run.prefix)
+            slot.release(upstream, state[slot.SLOT])
+            slot.check(upstream, state)
+            position = parse_lsn(state[slot.POSITION])
+            with Stream(run.source_url, state[slot.SLOT], state[slot.PUBLICATION], position) as stream:
+                Follower(
+                    stream,
+                    upstream,
+                    connection,
+                    checkpoint,
+                    state,
+                    prefix=run.prefix,
+                    tally=tally,
+                    rejects=rejects,
+                    report=told,
+                ).run(until_idle_s)
+            slot.check_tables(upstream, state)
+            result = _result(run, tally, rejects, checkpoint.read(), upstream)
+        except BaseException as error:
+            connection.close()  # whatever is under way on it is not waited for
+            if not isinstance(error, resp.Lost):
+                checkpoint.release(run.target_url)
+            raise
+        checkpoint.release()
+        return result
+
+
+def _followed(
+    upstream: Upstream, connection: resp.Connection, checkpoint: Checkpoint, prefix: str
+) -> dict[str, str]:
+    """The state of a migration that can be followed; refuses any other."""
+    state, where = checkpoint.read(), f"redis at {connection.address}"
+    if not state:
+        raise HelpersError(
+            f"{where}: no migration was recorded there ({model.state_key(prefix)}); begin with `migrate "
+            "--follow`, or check the URL, its database number, and --prefix"
+        )
+    if state.get("format") != FORMAT:
+        raise HelpersError(
+            f"{where}: {model.state_key(prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; it "
+            "was written by another version: use that one"
+        )
+    if not state.get(slot.SLOT):
+        raise HelpersError(
+            f"{where}: the migration there made no replication slot, so that what changed since is not "
+            "known; run `migrate --follow`, which compares all rows and makes one"
+        )
+    if state.get("status") != "complete":
+        raise HelpersError(
+            f"{where}: the migration there is not finished (status {state.get('status')!r}); run `migrate "
+            "--follow` again, which goes on"
+        )
+    if state.get("source") != upstream.identity:
+        raise HelpersError(
+            f"{where}: holds a migration of another source ({state.get('source')}, not {upstream.identity}); "
+            "check --source"
+        )
+    if state.get(slot.FAULT):
+        raise HelpersError(
+            f"{where}: following met what it had not written ({state[slot.FAULT]}) and stopped in the middle "
+            "of a transaction; run `migrate --follow` again, which compares all rows and puts them right"
+        )
+    return state
+
+
+def _result(
+    run: Run, tally: Tally, rejects: Rejects, state: dict[str, str], upstream: Upstream
+) -> dict[str, Any]:
+    found = slot.look(upstream.ask, state[slot.SLOT])
+    by_reason = rejects.summary()
+    return {
+        "transactions": tally.transactions,
+        "parts": tally.parts,
+        "changes": {table: tally.changes[table] for table in model.TABLES},
+        "truncated": tally.truncated,
+        "position": state[slot.POSITION],
+        "lag_bytes": tally.lag.bytes if tally.lag else None,
+        "lag_seconds": tally.lag.seconds if tally.lag else None,
+        "slot": state[slot.SLOT],
+        "retained_bytes": found[0].retained_bytes if found else None,
+        "rows_held": recorded(state, "rows_held"),
+        "rows_rejected": recorded(state, "rows_rejected"),
+        "rejects_by_reason": by_reason["rejects_by_reason"],
+        "reject_file": by_reason["reject_file"],
+        "seconds": time.monotonic() - tally.began,
+        "warnings": run.warnings,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """What ``follow`` did, as lines for people."""
+    changes = text.join([f"{text.count(n)} of {table}" for table, n in result["changes"].items() if n])
+    lines = [
+        f"applied: {text.plural(result['transactions'], 'transaction')}"
+        f"{f' with changes: {changes}' if changes else ''}; at {result['position']}, lag "
+        f"{text.size_bytes(result['lag_bytes'])}, {result['lag_seconds']:.1f} s"
+    ]
+    rejected = sum(result["rows_rejected"].values())
+    if rejected:
+        where = f"; those of this run are in {result['reject_file']}" if result["reject_file"] else ""
+        lines.append(f"rejected: {text.plural(rejected, 'row')} of the source are not in Redis{where}")
+    lines.append(
+        f"slot {result['slot']} keeps {text.size_bytes(result['retained_bytes'])} of WAL: `follow` goes on, "
+        "`follow --drop-slot` ends it"
+    )
+    return lines
+
+
+def drop_slot(
+    source: str | None = None, target: str | None = None, *, prefix: str = "", name: str | None = None
+) -> dict[str, Any]:
+    """End the following of a target: drop its slot, and the publication when no other slot needs it.
+
+    Args:
+        source: PostgreSQL URL; the resolved server when None.
+        target: Redis URL; the resolved server when None. Not asked when a name is given.
+        prefix: the prefix of the migration.
+        name: a slot that was left behind, whose target does not know it any more.
+
+    Returns:
+        ``slot``, ``dropped`` (whether there was one), ``retained_bytes`` that it kept.
+
+    Raises:
+        HelpersError: the target is not followed, or is being followed now; or the slot is none of ours.
+    """
+    with Upstream(source or servers.url("postgres")) as upstream:
+        if name:
+            if any(found.active for found in slot.look(upstream.ask, name)):
+                raise HelpersError(f"{upstream.where}: slot {name} is in use: somebody follows from it")
+            return _dropped(name, slot.drop(upstream, name))
+        with contextlib.closing(cluster.single(target or servers.url("redis"), "follow")) as connection:
+            checkpoint = Checkpoint(connection, prefix)
+            if not checkpoint.read().get(slot.SLOT):
+                raise HelpersError(
+                    f"redis at {connection.address}: no migration there is followed; "
+                    + (" ".join(slot.warnings(upstream.ask)) or "there is no slot to drop")
+                )
+            checkpoint.acquire()
+            try:
+                state = checkpoint.read()
+                if state.get("source") != upstream.identity:
+                    raise HelpersError(
+                        f"redis at {connection.address}: follows another source ({state.get('source')}, not "
+                        f"{upstream.identity}); check --source"
+                    )
+                found = slot.drop(upstream, state[slot.SLOT])
+                checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
+            finally:
+                checkpoint.release()
+        return _dropped(state[slot.SLOT], found)
+
+
+def _dropped(name: str, found: slot.Slot | None) -> dict[str, Any]:
+    return {
+        "slot": name,
+        "dropped": found is not None,
+        "retained_bytes": found.retained_bytes if found else None,
+    }
+
+
+def describe_dropped(result: dict[str, Any]) -> list[str]:
+    """What ``drop_slot`` did, as lines for people."""
+    if not result["dropped"]:
+        return [f"slot {result['slot']} was gone already"]
+    return [f"dropped: slot {result['slot']}, which kept {text.size_bytes(result['retained_bytes'])} of WAL"]

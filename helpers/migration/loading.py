@@ -1,0 +1,131 @@
+"""The load: parts of the source become batches, each committed with its position."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from helpers import model
+from helpers.migration.encoding import NOBODY, Batch, Encoder
+from helpers.migration.lanes import side_by_side
+from helpers.migration.threads import Conveyor
+from helpers.source import copytext, partitions
+from helpers.source.partitions import Partition
+from helpers.source.snapshot import Source
+from helpers.source.streams import PARTS
+from helpers.target.checkpoint import Checkpoint
+
+BATCH_ROWS = 20_000
+
+
+class Progress:
+    """How far a load is, as the checkpoint tells it.
+
+    Attributes:
+        partitions: what is loaded.
+        rows: rows read of each partition, over all runs of this load, by its name.
+        rejected: activities left out for their score, of each.
+        position: of each, the key of the last row and what its encoder goes on from.
+        done: names of those that are complete.
+    """
+
+    def __init__(self, state: Mapping[str, str]) -> None:
+        self.update(state)
+
+    def update(self, state: Mapping[str, str]) -> None:
+        """Take over how far a newer state is."""
+        self.partitions = partitions.of(state)
+        names = [partition.name for partition in self.partitions]
+        self.rows = {name: int(state.get(f"rows:{name}", 0)) for name in names}
+        self.rejected = {name: int(state.get(f"rejected:{name}", 0)) for name in names}
+        self.position: dict[str, Any] = {
+            name: json.loads(state.get(f"position:{name}", "null")) for name in names
+        }
+        self.done = {name for name in names if state.get(f"done:{name}") == "1"}
+
+    def table_rows(self) -> dict[str, int]:
+        """Rows of each table that are in the target."""
+        rows = self.read_rows()
+        for one in self.partitions:
+            rows[one.part.table] -= self.rejected[one.name]
+        return rows
+
+    def read_rows(self) -> dict[str, int]:
+        """Rows of each table that were read, with those left out."""
+        rows = dict.fromkeys(model.TABLES, 0)
+        for one in self.partitions:
+            if one.part.name == one.part.table:
+                rows[one.part.table] += self.rows[one.name]
+        return rows
+
+    def told(self) -> str:
+        """How far it is, for messages."""
+        return f"{sum(self.table_rows().values()):,} rows are in the target"
+
+
+def load(
+    source: Source,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    *,
+    prefix: str,
+    batch_rows: int = BATCH_ROWS,
+    advance: Callable[[int], object] = lambda rows: None,
+    only: str | None = None,
+) -> None:
+    """Bring every partition that is not done into the target, from behind its position on.
+
+    Args:
+        source: the snapshot.
+        checkpoint: the state, whose lease, or the claim of the partition, is held.
+        progress: how far it is; kept up to date.
+        prefix: the prefix of the migration.
+        batch_rows: most rows in a batch.
+        advance: told how many rows of a table were committed.
+        only: the name of one partition; all of them when None.
+    """
+    guard = checkpoint.guard()
+
+    def commit(item: tuple[Partition, Batch | None]) -> None:
+        (partition, batch), name = item, item[0].name
+        if batch is None:
+            checkpoint.commit(state={f"done:{name}": "1"})
+            progress.done.add(name)
+            return
+        rows, where = progress.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
+        where = where if batch.pushed else where[:2]
+        rejected, part = progress.rejected[name] + batch.rejected, partition.part
+        state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
+        state |= {f"rejected:{name}": rejected} if rejected else {}
+        doing = f"{part.table} up to {', '.join(batch.position)}"
+        checkpoint.commit(batch.commands, state, doing)
+        progress.rows[name], progress.position[name], progress.rejected[name] = rows, where, rejected
+        advance(batch.rows if part.name == part.table else 0)
+
+    def read(partition: Partition) -> None:
+        position, score_order, *pushed = progress.position[partition.name] or (None, None)
+        part = partition.part
+        encoder = Encoder(part, prefix, score_order, guard=guard, pushed=pushed[0] if pushed else NOBODY)
+
+        def take(rows: bytes) -> None:
+            columns = copytext.columns(rows, len(part.columns))
+            number = len(columns[0])
+            batches = -(-number // batch_rows)
+            for i in range(batches):
+                some = slice(number * i // batches, number * (i + 1) // batches)
+                conveyor.put((partition, encoder.batch([column[some] for column in columns])))
+
+        source.read(partition, position, take)
+        conveyor.put((partition, None))
+
+    def read_all(some: Sequence[Partition]) -> None:
+        for partition in some:
+            if partition.name not in progress.done:
+                read(partition)
+
+    with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
+        # While PostgreSQL puts the activities in order, the other parts go.
+        wanted = [one for one in progress.partitions if only in (None, one.name)]
+        last = [one.part == PARTS[-1] for one in wanted]
+        lanes = [[one for one, late in zip(wanted, last, strict=True) if late == of] for of in (False, True)]
+        side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)

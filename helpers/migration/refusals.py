@@ -1,0 +1,65 @@
+"""What a migration refuses to touch, found out before anything is written."""
+
+from collections.abc import Mapping
+
+from helpers import model, text
+from helpers.errors import HelpersError
+from helpers.migration.findings import show
+from helpers.migration.run import Run
+from helpers.source import slot
+from helpers.source.snapshot import Source
+from helpers.target import keyspace, resp
+from helpers.target.checkpoint import FORMAT, Checkpoint
+
+
+def refuse(run: Run, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> None:
+    """Stop when the source is empty or something in the target is not ours to change.
+
+    Raises:
+        HelpersError: it is so; nothing was written.
+    """
+    if not any(source.counts().values()):
+        raise HelpersError(
+            f"postgres at {source.address}: all four tables are empty; check the URL, or fill them with "
+            "`python -m helpers populate`"
+        )
+    state = checkpoint.read()
+    refuse_state(run, source, connection, state)
+    if state or run.flushdb:
+        return
+    for found in keyspace.scan(connection, run.prefix):
+        if checkpoint.read():  # another migration has begun meanwhile; its lease will say so
+            return
+        names = text.join([show(key) for _, key in found[:3]])
+        raise HelpersError(
+            f"redis at {connection.address}: holds keys of the model that no migration wrote (such as "
+            f"{names}); use another --prefix or database, or remove them"
+            + ("; --replace removes only what a migration recorded here" if run.replace else "")
+        )
+
+
+def refuse_state(run: Run, source: Source, connection: resp.Connection, state: Mapping[str, str]) -> None:
+    """Stop when the migration that is recorded in the target is not one to go on with.
+
+    Raises:
+        HelpersError: it is of another format or of another source.
+    """
+    if not state or run.flushdb:
+        return
+    where = f"redis at {connection.address}"
+    if state.get("format") != FORMAT:
+        key = model.state_key(run.prefix, clustered=connection.clustered)
+        raise HelpersError(
+            f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
+            "it was written by another version: use that one, or another --prefix"
+        )
+    if state.get(slot.SLOT) and not run.follow and state.get("source") == source.identity:
+        raise HelpersError(
+            f"{where}: is followed from slot {state[slot.SLOT]}, and a newer snapshot would be ahead of it; "
+            "`migrate --follow` brings all up to date and goes on from there, `follow --drop-slot` ends that"
+        )
+    if state.get("source") != source.identity and not (run.replace and run.anew):
+        raise HelpersError(
+            f"{where}: holds a migration of another source ({state.get('source')}, not {source.identity}); "
+            "use another --prefix, or --replace to remove it"
+        )

@@ -1,0 +1,141 @@
+"""A task: one partition of a load, as a worker is given it, does it, and tells of it."""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from helpers import settings
+from helpers.errors import HelpersError, first_line
+from helpers.migration import loading
+from helpers.servers import connections
+from helpers.servers.machine import peak_rss_mb
+from helpers.source.snapshot import Source, SourceLost
+from helpers.target import cluster, resp, slotted_claim
+from helpers.target.checkpoint import LeaseLost
+
+AGAIN = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
+"""Errors after which another attempt may help."""
+
+
+class CrewLost(HelpersError):
+    """Those who do tasks went away; trying again later may help."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know. Its ``repr`` shows no URL: they may hold passwords.
+
+    Attributes:
+        partition: its name in the state.
+        snapshot: the exported one, which ends with the process that exported it.
+        lease: the token of the migration's lease.
+        keep: whether the process ends with the load, and may keep its part in the snapshot until then.
+    """
+
+    source_url: str = field(repr=False)
+    target_url: str = field(repr=False)
+    prefix: str
+    batch_rows: int
+    partition: str
+    snapshot: str
+    lease: str = field(repr=False)
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended, in a process whose memory and processor time are told.
+
+    Attributes:
+        process: a name of it that no other has.
+        peak_rss_mb: the most memory that it held so far.
+        cpu_from: its seconds of processor time when the task began.
+        cpu_to: the same when it ended.
+        error: the name of the class of an error that stopped it; None without one.
+        text: the error's line.
+        code: of an error reply of Redis.
+    """
+
+    process: str
+    peak_rss_mb: float
+    cpu_from: float
+    cpu_to: float
+    error: str | None = None
+    text: str = ""
+    code: str = ""
+
+    def check(self) -> None:
+        """Raise what stopped the task, as it would have been raised in this process.
+
+        Raises:
+            resp.Lost, SourceLost, LeaseLost: a server or the claim is gone; another attempt may help.
+            HelpersError: no other attempt would help.
+        """
+        if self.error is None:
+            return
+        if self.error == resp.Refused.__name__:
+            refused = resp.Refused(self.text)
+            refused.code = self.code
+            raise refused
+        raise AGAIN.get(self.error, HelpersError)(self.text)
+
+
+def do(task: Task) -> Outcome:
+    """Claim a partition and load what is missing of it.
+
+    It raises nothing: what a worker raises is written to logs, and an error may hold what it is about.
+    """
+    began = time.process_time()
+    error: str | None = None
+    text = code = ""
+    try:
+        _load(task)
+    except HelpersError as found:
+        error, text, code = type(found).__name__, str(found), getattr(found, "code", "")
+    except Exception as found:  # a fault of this package, or an interrupt of its process
+        error, text = "HelpersError", f"{task.partition}: {type(found).__name__}: {first_line(found)}"
+    for secret in (*settings.secrets(task.source_url), *settings.secrets(task.target_url)):
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return Outcome(connections.PROCESS, peak_rss_mb(), began, time.process_time(), error, text, code)
+
+
+def _load(task: Task) -> None:
+    with contextlib.closing(cluster.connect(task.target_url)) as connection:
+        claim = slotted_claim.claim(connection, task.prefix, task.partition, task.lease)
+        claim.take()
+        progress = loading.Progress(claim.read())  # nobody else can change it any more
+        if task.partition in progress.done:
+            return
+        with _source(task) as source:
+            loading.load(
+                source,
+                claim,
+                progress,
+                prefix=task.prefix,
+                batch_rows=task.batch_rows,
+                only=task.partition,
+            )
+
+
+_kept: list[Source] = []
+
+
+@contextlib.contextmanager
+def _source(task: Task) -> Iterator[Source]:
+    """The snapshot of a task.
+
+    It is kept for the next one where that may be: whoever waits for a table to be unlocked lets nobody pass
+    that comes after him, and would be waited for by each further task.
+    """
+    source = _kept.pop() if task.keep and _kept else Source(task.source_url, lambda: task.snapshot, lanes=1)
+    try:
+        yield source
+    except BaseException:
+        source.close()
+        raise
+    if task.keep:
+        _kept.append(source)
+    else:
+        source.close()

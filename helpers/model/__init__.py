@@ -1,0 +1,5 @@
+"""A row of PostgreSQL becomes keys and values of Redis, and back."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

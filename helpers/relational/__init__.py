@@ -1,0 +1,1 @@
+"""The course's four tables: schema, rows, population, rules broken, diagrams."""

@@ -1,0 +1,216 @@
+"""Sentences on the relational part: what the schema refuses, what an index does, what was populated.
+
+Its tables are beside, in ``relational_tables``.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from statistics import median, quantiles
+from typing import Any
+
+from helpers.relational.tables import (
+    accepted_table,
+    constraints_table,
+    indexes_table,
+    plans_table,
+    population_table,
+    scale_table,
+    tables_table,
+)
+from helpers.results import Results
+from helpers.text import count, duration_s, duration_us, join, plural, size_bytes, three
+
+__all__ = [
+    "accepted_table",
+    "constraints_table",
+    "indexes_table",
+    "plans_table",
+    "population_table",
+    "scale_table",
+    "tables_table",
+]
+
+FLAT_MB = 8
+"""Peaks that differ by less are called flat: what an interpreter's memory varies by from run to run."""
+
+
+def constraints(results: Results) -> str:
+    """How many rules were broken on purpose and what answered."""
+    records = results.find("schema", "constraints")
+    if not records:
+        return "Whether the constraints hold was not measured."
+    kinds = sorted({f"`{record['error']}`" for record in records})
+    were, each = ("was", "It") if len(records) == 1 else ("were", "Each")
+    return (
+        f"{plural(len(records), 'rule')} of the schema {were} broken on purpose. "
+        f"{each} was refused, by {plural(len(kinds), 'kind')} of error: {join(kinds)}."
+    )
+
+
+def accepted(results: Results) -> str:
+    """How many senseless rows the schema lets through."""
+    records = results.find("schema", "accepted")
+    if records is None:
+        return "What the schema lets through was not measured."
+    if not records:
+        return "None of the senseless rows that were tried was accepted."
+    senses = join([record["what"] for record in records])
+    return f"The schema accepted {plural(len(records), 'senseless row')}: {senses}."
+
+
+def index_effect(results: Results) -> str:
+    """Whether the index changed the time, pages and cost of its query, and by how much."""
+    index = results.find("schema", "index")
+    if not index:
+        return "The effect of the index was not measured."
+    without, with_ = index["without"], index["with"]
+    where = f"in {plural(index['rows'], 'activity', 'activities')} of {plural(index['users'], 'user')}"
+    if index["name"] not in with_["indexes"]:
+        return f"The planner did not use the index `{index['name']}` {where}; no effect of it is shown."
+    before, after = _quartiles(without["execution_ms"]), _quartiles(with_["execution_ms"])
+    times = f"{_ms(before[1])} without the index and {_ms(after[1])} with it"
+    trials = f"medians of {plural(len(with_['execution_ms']), 'run')} each"
+    if after[2] < before[0]:
+        verdict = f"The index helps: the query took {times}, a factor of {three(before[1] / after[1])} less"
+    elif before[2] < after[0]:
+        verdict = (
+            f"The index does not help: the query took {times}, a factor of {three(after[1] / before[1])} more"
+        )
+    else:
+        verdict = f"No difference in time is shown: the query took {times}, and the middle halves overlap"
+    pages = f"{plural(round(median(with_['pages'])), 'page')} instead of {count(median(without['pages']))}"
+    cost = f"{three(median(with_['cost']))} instead of {three(median(without['cost']))}"
+    return f"{verdict} ({trials}), {where}. With it {pages} were touched, at an estimated cost of {cost}."
+
+
+def index_price(results: Results) -> str:
+    """The room that the index takes beside its table."""
+    index = results.find("schema", "index")
+    if not index:
+        return "The price of the index was not measured."
+    share = three(100 * index["index_bytes"] / index["table_bytes"])
+    own, table = size_bytes(index["index_bytes"]), size_bytes(index["table_bytes"])
+    return (
+        f"The index takes {own}, {share} % of the {table} of its table, and every insert has to maintain it."
+    )
+
+
+def population_counts(results: Results) -> str:
+    """How many rows the course's tables hold, of which seed and time."""
+    data = _data(results, "population")
+    if "rows" not in data:
+        return "The population was not measured."
+    rows = [plural(number, *_nouns(table)) for table, number in data["rows"].items()]
+    reference = datetime.fromisoformat(data["reference"])
+    return (
+        f"With seed {data['seed']}, the tables hold {join(rows)}, all from the year before "
+        f"{reference.day} {reference:%B %Y}."
+    )
+
+
+def sense(results: Results) -> str:
+    """Whether usernames and emails are unique and nothing happens before its user exists."""
+    data = _data(results, "population")
+    if "distinct" not in data or "early" not in data:
+        return "Whether the rows make sense was not measured."
+    distinct, early = data["distinct"], sum(data["early"].values())
+    unique = distinct["usernames"] == distinct["emails"] == distinct["users"]
+    first = (
+        f"All {count(distinct['users'])} usernames and email addresses are unique"
+        if unique
+        else f"Of {count(distinct['users'])} users, {count(distinct['usernames'])} usernames and "
+        f"{count(distinct['emails'])} email addresses are distinct"
+    )
+    second = (
+        "no activity and no order comes before its user was created"
+        if early == 0
+        else f"{plural(early, 'activity or order', 'activities and orders')} came before the user was created"
+    )
+    return f"{first}, {'and' if unique and early == 0 else 'but'} {second}."
+
+
+def same_seed(results: Results) -> str:
+    """Whether the same seed gave the same rows, and another seed others."""
+    sums = results.find("population", "checksums")
+    if not sums:
+        return "Whether the same seed gives the same rows was not measured."
+    differing = [table for table in sums["first"] if sums["first"][table] != sums["again"][table]]
+    if differing:
+        return f"The same seed did not give the same rows: {join(differing)} differ."
+    unmoved = [table for table in sums["first"] if sums["first"][table] == sums["other_seed"][table]]
+    same = f"The same seed gave the same rows in all {plural(len(sums['first']), 'table')}"
+    return (
+        f"{same}, but another seed changed nothing in {join(unmoved)}."
+        if unmoved
+        else f"{same}; another, others."
+    )
+
+
+def skew(results: Results) -> str:
+    """How unevenly activities fall on users."""
+    part = results.find("population", "skew")
+    if not part:
+        return "How activities spread over users was not measured."
+    share, busiest = three(100 * part["top_tenth"]), count(part["ranks"][0]["activities"])
+    return (
+        f"The most active tenth of {plural(part['users'], 'user')} has {share} % of the "
+        f"{count(part['activities'])} activities; the busiest user has {busiest}."
+    )
+
+
+def population_speed(results: Results) -> str:
+    """How fast rows were generated and loaded, at the largest size measured."""
+    sizes = _sizes(results)
+    if not sizes:
+        return "The speed of the population was not measured."
+    largest = sizes[-1]
+    total = sum(largest["rows"].values())
+    slowest = max(largest["table_seconds"], key=lambda table: largest["table_seconds"][table])
+    time, speed = duration_s(largest["seconds"]), three(largest["rows_per_second"])
+    return (
+        f"The largest population, {plural(total, 'row')}, was generated, loaded, checked against every "
+        f"constraint and indexed in {time}: {speed} rows a second. Most of the time went into {slowest}."
+    )
+
+
+def memory_flat(results: Results) -> str:
+    """Whether the peak memory of the loading process grew with the number of rows."""
+    sizes = _sizes(results)
+    if len(sizes) < 2:
+        return "Whether memory stays flat was not measured at two sizes."
+    first, last = sizes[0], sizes[-1]
+    small, large = sum(first["rows"].values()), sum(last["rows"].values())
+    peaks = [size["peak_rss_mb"] for size in sizes]
+    measured = (
+        f"at {count(small)} rows the loading process peaked at {three(first['peak_rss_mb'])} MB, "
+        f"at {count(large)} rows at {three(last['peak_rss_mb'])} MB"
+    )
+    if max(peaks) - min(peaks) < FLAT_MB:
+        return f"Memory stayed flat: {measured}, for {three(large / small)} times the rows."
+    if last["peak_rss_mb"] > first["peak_rss_mb"]:
+        return f"Memory grew with the rows: {measured}."
+    return f"Memory did not grow with the rows, but varied: {measured}."
+
+
+def _data(results: Results, kind: str) -> Mapping[str, Any]:
+    return results[kind].data if kind in results else {}
+
+
+def _sizes(results: Results) -> list[dict[str, Any]]:
+    """The measured sizes of the population, smallest first."""
+    return sorted(results.find("population", "scale") or [], key=lambda size: sum(size["rows"].values()))
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def _ms(milliseconds: float) -> str:
+    return duration_us(milliseconds * 1e3)
+
+
+def _nouns(table: str) -> tuple[str, str]:
+    return ({"activities": "activity"}.get(table, table.removesuffix("s")), table)

@@ -1,0 +1,105 @@
+"""A document as PDF: Markdown through pandoc to Typst, both from wheels; no network, TeX or browser."""
+
+import json
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from helpers.errors import HelpersError, first_line
+from helpers.report.markdown import Document
+from helpers.settings import project_root
+
+STANDARD = "ua-1"
+# Plain prose: a dollar sign, a tilde or a caret in it is itself.
+READER = (
+    "markdown-tex_math_dollars-subscript-superscript-strikeout-raw_html-raw_tex-example_lists+pipe_tables"
+)
+NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def write(document: Document, path: Path) -> Path:
+    """Write a document as a tagged PDF (PDF/UA-1); the same document gives the same bytes.
+
+    The date inside is that of the newest result. Fonts are those that Typst holds and matplotlib's
+    DejaVu Sans.
+
+    Args:
+        document: what to print.
+        path: of the PDF; replaced whole or not at all.
+
+    Returns:
+        The path.
+
+    Raises:
+        HelpersError: pandoc or Typst refuses the document; the message holds the first thing they say.
+    """
+    template = project_root() / "report"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        document.write_drawings(folder)
+        for name in ("references.bib", "style.typ"):
+            (folder / name).write_bytes((template / name).read_bytes())
+        (folder / "report.typ").write_text(_typst(document, template), encoding="utf-8")
+        created = document.title.get("created")
+        when = datetime.fromisoformat(created) if created else NO_DATE
+        pdf = compiled(folder / "report.typ", pdf_standards=STANDARD, timestamp=when)
+    draft = path.with_suffix(".pdf.tmp")
+    try:
+        draft.write_bytes(pdf)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _typst(document: Document, template: Path) -> str:
+    """The document in Typst's language."""
+    import pypandoc
+
+    title = json.dumps(document.title, ensure_ascii=False)
+    text = f"::: {{.abstract}}\n{document.abstract}\n:::\n\n{document.body}"
+    command = [
+        pypandoc.get_pandoc_path(),
+        f"--from={READER}",
+        "--to=typst",
+        "--wrap=none",
+        "--standalone",
+        f"--template={template / 'report.template.typ'}",
+        f"--lua-filter={template / 'report.lua'}",
+    ]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8", check=False)
+    if done.returncode:
+        raise HelpersError(f"pandoc refuses the report: {done.stderr.strip()}")
+    return f"#let about = json(bytes({json.dumps(title, ensure_ascii=False)}))\n{done.stdout}"
+
+
+def compiled(main: Path, **options: Any) -> bytes:
+    """A Typst file, with what lies beside it, as PDF.
+
+    Args:
+        main: the file.
+        options: passed to Typst (pdf_standards, timestamp).
+
+    Raises:
+        HelpersError: Typst refuses it, or warns of something.
+    """
+    import matplotlib
+    import typst
+
+    fonts = typst.Fonts(
+        include_system_fonts=False,
+        include_embedded_fonts=True,
+        font_paths=[Path(matplotlib.get_data_path()) / "fonts" / "ttf"],
+    )
+    compiler = typst.Compiler(main, root=main.parent, font_paths=fonts)
+    try:
+        pdf, warnings = compiler.compile_with_warnings(format="pdf", **options)
+    except typst.TypstError as error:
+        raise HelpersError(f"Typst refuses {main.stem}: {first_line(error)}") from error
+    if warnings:
+        raise HelpersError(f"Typst warns about {main.stem}: {warnings[0].message}")
+    assert isinstance(pdf, bytes)  # of one document in this format
+    return pdf

@@ -1,0 +1,273 @@
+"""What notebook 06 displays: sentences, figures, tables and excerpts, each with what the PDF needs to
+know about it.
+
+Every display works twice. JupyterLab and nbconvert show it as it is; the PDF is made from the output's
+metadata (key ``report``), which holds label, caption and content, so nothing has to be read back out of HTML.
+"""
+
+import ast
+import html
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.report import drawing
+from helpers.results import Missing, Results
+from helpers.settings import project_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+NOT_MEASURED = "*not measured*"
+NUMBER = re.compile(r"^[<>≥≤±+−-]?\d[\d,. ]*( ?(%|[a-zµ/]{1,8}|[KMG]i?B))?$|^n/a$")
+
+
+def title(
+    results: Results, *, title: str, subtitle: str, authors: Sequence[str], course: str, date: str = ""
+) -> None:
+    """The title page.
+
+    Args:
+        results: what the report rests on; its profile is marked here unless it is ``full``.
+        title: of the report.
+        subtitle: one line under it.
+        authors: names in order.
+        course: the course it is handed in for.
+        date: as it is to be printed; the day of the newest result when empty.
+    """
+    created = max((record.created for record in results.values()), default="")
+    day = date or (f"{datetime.fromisoformat(created):%d %B %Y}".lstrip("0") if created else "no date")
+    mark = profile_mark(results)
+    lines = [f"# {title}", f"*{subtitle}*", ", ".join(authors), f"{course} · {day}"] + [f"**{mark}**"] * bool(
+        mark
+    )
+    about = {"title": title, "subtitle": subtitle, "authors": list(authors), "course": course, "date": day}
+    _display({"text/markdown": "\n\n".join(lines)}, part="title", created=created, mark=mark, **about)
+
+
+def profile_mark(results: Results) -> str:
+    """What the title page has to say about the kind of run, or an empty string for a complete full run."""
+    if not results:
+        return "Nothing was measured for this copy."
+    if results.profile != "full":
+        return (
+            "Quick profile: small data and few repetitions, made to try the course out. "
+            "The figures of this copy are not results."
+        )
+    return ""
+
+
+def claim(results: Results, *functions: Callable[[Results], str]) -> None:
+    """Sentences computed from results, as one paragraph; a claim without its results says so."""
+    _display({"text/markdown": " ".join(_sentence(function, results) for function in functions)})
+
+
+def figure(
+    results: Results,
+    function: "Callable[[Results], Figure | str]",
+    *,
+    label: str,
+    caption: str,
+    alt: "str | Callable[[Results], str]",
+    width: str = "100%",
+) -> None:
+    """A chart or drawing as SVG with its caption.
+
+    Args:
+        results: passed to ``function``.
+        function: gives a matplotlib figure, or SVG text.
+        label: name for cross references, beginning with ``fig-``.
+        caption: Markdown, one or two sentences that say what is drawn.
+        alt: the same for those who cannot see it; text, or a function that gives it.
+        width: of the text width.
+    """
+    from matplotlib import rc_context
+
+    from helpers.report import style
+
+    def draw() -> str:
+        with rc_context(dict(style.RC)):  # matplotlib reads the style again for titles and legends
+            drawn = function(results)
+        return drawn if isinstance(drawn, str) else style.svg(drawn)
+
+    try:
+        drawn = drawing.svg(draw)
+    except Missing:
+        _missing("figure", label, caption)
+        return
+    words = alt if isinstance(alt, str) else alt(results)
+    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
+    about = {"label": label, "caption": caption, "alt": words, "width": width}
+    _display({"image/svg+xml": svg, "text/plain": words}, part="figure", **about)
+    _display({"text/markdown": f"<a id='{label}'></a>*Figure: {caption}*"}, part="screen")
+
+
+def table(
+    results: Results,
+    function: "Callable[[Results], pd.DataFrame]",
+    *,
+    label: str,
+    caption: str,
+    wide: bool = False,
+) -> None:
+    """A data frame as a table with its caption; the index is shown when it has a name.
+
+    Args:
+        results: passed to ``function``.
+        function: gives the data frame; cells are shown as ``str`` gives them, text in backticks as code.
+        label: name for cross references, beginning with ``tbl-``.
+        caption: Markdown, one or two sentences that say what the table holds.
+        wide: printed on a landscape page.
+    """
+    try:
+        frame = function(results)
+    except Missing:
+        _missing("table", label, caption)
+        return
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    columns = [_heading(str(name)) for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    align = [_alignment([row[i] for row in rows]) for i in range(len(columns))]
+    about = {
+        "label": label,
+        "caption": caption,
+        "columns": columns,
+        "rows": rows,
+        "align": align,
+        "wide": wide,
+    }
+    data = {
+        "text/html": _html(label, caption, columns, rows, align),
+        "text/markdown": _pipes(caption, columns, rows, align),
+        "text/plain": caption,
+    }
+    _display(data, part="table", **about)
+
+
+def listing(code: str, *, label: str, caption: str, language: str = "python") -> None:
+    """A code excerpt, highlighted, with its caption."""
+    text = code.strip("\n")
+    about = {"label": label, "caption": caption, "code": text, "language": language}
+    screen = f"<a id='{label}'></a>*Listing: {caption}*\n\n```{language}\n{text}\n```"
+    _display({"text/markdown": screen}, part="listing", **about)
+
+
+def source(module: str, name: str, *, label: str, caption: str) -> None:
+    """A function of this project as it is in the file, without its docstring.
+
+    Args:
+        module: path in the project, for example ``helpers/model/keys.py``.
+        name: of the function.
+        label: name for cross references, beginning with ``lst-``.
+        caption: Markdown.
+    """
+    listing(excerpt(project_root() / module, name), label=label, caption=caption)
+
+
+def excerpt(path: Path, name: str) -> str:
+    """The text of one top-level function, class or assignment of a Python file, without its docstring.
+
+    Raises:
+        KeyError: the file has nothing of that name.
+    """
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.parse(text).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if name not in {getattr(node, "name", None), *(getattr(target, "id", None) for target in targets)}:
+            continue
+        keep = set(range(node.lineno - 1, node.end_lineno or node.lineno))
+        body = getattr(node, "body", None)
+        if body and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
+            keep -= set(range(body[0].lineno - 1, body[0].end_lineno))
+        return "\n".join(lines[i] for i in sorted(keep))
+    raise KeyError(f"{path.name} has no {name}")
+
+
+def references(path: Path | None = None) -> None:
+    """The bibliography; the PDF holds those of its entries that the text cites."""
+    text = (path or project_root() / "report" / "references.bib").read_text(encoding="utf-8")
+    lines = []
+    for key, body in re.findall(r"@\w+\{([^,]+),(.*?)\n\}", text, flags=re.S):
+        fields = dict(re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", body, flags=re.M))
+        who = fields.get("author", "").replace("{", "").replace("}", "").replace(" and ", ", ")
+        name, url = fields["title"].replace("{", "").replace("}", ""), fields.get("url")
+        lines.append(f"- `@{key}` {who}: " + (f"[{name}]({url})" if url else name))
+    _display({"text/markdown": "\n".join(lines)}, part="references")
+
+
+def _sentence(function: Callable[[Results], str], results: Results) -> str:
+    try:
+        return function(results)
+    except Missing as missing:
+        return f"*{missing.args[0].partition(':')[0].capitalize()}: not measured.*"
+
+
+def _missing(what: str, label: str, caption: str) -> None:
+    screen = f"<a id='{label}'></a>{NOT_MEASURED} ({caption})"
+    _display({"text/markdown": screen}, part="missing", what=what, label=label, caption=caption)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        from helpers.text import three
+
+        return three(value)
+    return str(value)
+
+
+def _heading(name: str) -> str:
+    """A column's name with a capital, but for symbols such as n or p99."""
+    return name if re.match(r"(?:n|p[\d(]?[\d.]*)\b|`", name) else name[:1].upper() + name[1:]
+
+
+def _alignment(cells: Sequence[str]) -> str:
+    filled = [cell for cell in cells if cell not in ("", "–")]
+    return "right" if filled and all(NUMBER.match(cell) for cell in filled) else "left"
+
+
+def _code(text: str) -> str:
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text, quote=False)).replace("\n", "<br>")
+
+
+def _html(label: str, caption: str, columns: list[str], rows: list[list[str]], align: list[str]) -> str:
+    def row(tag: str, cells: list[str]) -> str:
+        styled = (
+            f'<{tag} style="text-align:{side}">{_code(c)}</{tag}>'
+            for c, side in zip(cells, align, strict=True)
+        )
+        return f"<tr>{''.join(styled)}</tr>"
+
+    body = "\n".join(row("td", cells) for cells in rows)
+    return (
+        f'<table id="{label}"><caption style="text-align:left"><em>Table: {_code(caption)}</em></caption>\n'
+        f"<thead>{row('th', columns)}</thead>\n<tbody>\n{body}\n</tbody></table>"
+    )
+
+
+def _pipes(caption: str, columns: list[str], rows: list[list[str]], align: list[str]) -> str:
+    """The table in Markdown, for what shows no HTML: LaTeX."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in cells)} |"
+
+    rule = ["--:" if side == "right" else ":--" for side in align]
+    return "\n".join([f"*Table: {caption}*", "", line(columns), line(rule), *map(line, rows)])
+
+
+def _display(data: dict[str, str], **about: Any) -> None:
+    from IPython.display import display
+
+    data.setdefault("text/plain", next(iter(data.values())))
+    display(data, raw=True, metadata={"report": about} if about else {})

@@ -1,0 +1,1 @@
+"""More rows, less memory, more nodes: what each store does."""

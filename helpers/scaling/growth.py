@@ -1,0 +1,265 @@
+"""How latency and space change as the data grow, and what happens when they outgrow memory.
+
+Sizes are visited upwards and then downwards again, so that whatever changes with time alone (a compiler that
+warms up, a machine that tires) falls on small and large data alike and widens the intervals instead of
+looking like growth.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import psycopg2
+
+from helpers import results, settings, text
+from helpers.comparison import answers, dataset, design, loops, stores
+from helpers.comparison.dataset import Dataset
+from helpers.comparison.store import Store
+from helpers.comparison.workload import OPERATIONS, Workload
+from helpers.errors import HelpersError, first_line
+from helpers.progress import bar as bar_of
+from helpers.scaling import outgrown, summary
+from helpers.scaling.shape import SCHEMA
+from helpers.scaling.summary import Block
+
+ASKED_USERS = ASKED_ORDERS = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        sizes: numbers of activities, growing.
+        blocks: timed blocks of each store at each size, an even number.
+        block_operations: operations of a block.
+        warm_up_operations: before the first size.
+        settle_operations: before the first block of each visit.
+    """
+
+    sizes: tuple[int, ...]
+    blocks: int
+    block_operations: int
+    warm_up_operations: int
+    settle_operations: int
+    activities_per_user: int = 25
+    orders_per_user: int = 1
+    users_per_product: int = 10
+    mix: str = "50/50"
+    seed: int = 11
+
+    def tables(self, activities: int) -> dict[str, int]:
+        """Rows of each table for so many activities."""
+        users = max(activities // self.activities_per_user, 1)
+        products = max(users // self.users_per_product, 1)
+        orders = users * self.orders_per_user
+        return {"users": users, "products": products, "activities": activities, "orders": orders}
+
+    def visits(self) -> list[tuple[int, int]]:
+        """Size and number of blocks of each visit: up to the largest, and down again."""
+        *smaller, largest = self.sizes
+        half = [(size, self.blocks // 2) for size in smaller]
+        return [*half, (largest, self.blocks), *reversed(half)]
+
+
+PLANS = {
+    "quick": Plan((1_000, 10_000), 6, 100, 200, 30),
+    "full": Plan((1_000, 10_000, 100_000, 1_000_000), 6, 600, 3_000, 300),
+}
+
+
+def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = True) -> dict[str, Any]:
+    """Measure, save ``scale.json``, and leave no data in any server.
+
+    Args:
+        profile: ``quick`` (two sizes, and Redis alone beyond its memory) or ``full`` (up to a million
+            activities, and each store beyond its memory).
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+
+    Returns:
+        What was saved as the record's data.
+
+    Raises:
+        HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
+            then nothing is saved.
+    """
+    return measure(settings.of_profile(PLANS, profile), profile=profile, folder=folder, progress=progress)
+
+
+def measure(
+    plan: Plan,
+    *,
+    profile: str,
+    folder: Path | None = None,
+    progress: bool = True,
+    urls: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """As ``run``, with a plan of one's own.
+
+    Args:
+        plan: how much is measured.
+        profile: its name, as saved.
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+        urls: of the servers, by name; the resolved ones where none is given.
+
+    Raises:
+        HelpersError: as ``run``.
+    """
+    urls = urls or {}
+    with ExitStack() as stack:
+        steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in plan.visits()) + outgrown.STEPS[profile]
+        shown = stack.enter_context(bar_of(steps, "scale", unit="steps", enabled=progress))
+        with ExitStack() as opening:
+            opened = {
+                name: opening.enter_context(stores.opened(name, urls.get(name))) for name in stores.NAMES
+            }
+            session = Session(plan, opened, shown)
+            with _told(opened.values()):
+                for visit, (activities, blocks) in enumerate(plan.visits()):
+                    tables = plan.tables(activities)
+                    with dataset.made(urls.get("postgres"), **tables, seed=plan.seed) as made, loops.lean():
+                        session.visit(visit, made, blocks)
+                settings = {name: store.settings() for name, store in opened.items()}
+                versions = {name: store.version() for name, store in opened.items()}
+        beyond = outgrown.measure(profile, lambda _: shown.update())
+    data = {
+        "design": asdict(plan)
+        | {"sizes": list(plan.sizes), "visits": [activities for activities, _ in plan.visits()]},
+        "tables": {str(activities): plan.tables(activities) for activities in plan.sizes},
+        "settings": settings,
+        "answers": session.asked,
+        "space": session.space,
+        **summary.summarise(session.blocks),
+        "outgrown": beyond,
+    }
+    jsonschema.validate(data, SCHEMA)
+    results.save("scale", data, profile=profile, servers=versions, folder=folder)
+    return data
+
+
+@dataclass
+class Session:
+    """A measurement under way: its plan, stores and progress bar, and what it has found so far."""
+
+    plan: Plan
+    opened: Mapping[str, Store]
+    shown: Any
+    blocks: list[Block] = field(default_factory=list)
+    space: list[dict[str, Any]] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def visit(self, visit: int, made: Dataset, blocks: int) -> None:
+        """Load one size into every store, compare answers, note the space, time the blocks."""
+        plan = self.plan
+        first = made.population.activities not in {row["activities"] for row in self.space}
+        for name, store in self.opened.items():
+            space = self._loaded(name, store, made)
+            if first:  # on the way down a server still holds what it took for more
+                self.space.append(space)
+            self.shown.update()
+        self._compare(made)
+        workload = Workload(made.population, seed=plan.seed + visit)
+        before = plan.settle_operations + (0 if visit else plan.warm_up_operations)
+        self._timed(workload, before, list(self.opened))
+        done = sum(block.activities == made.population.activities for block in self.blocks)
+        start = done // len(self.opened)
+        for number in range(start, start + blocks):
+            order = design.orders(list(self.opened), number + 1)[-1]
+            for name, run in self._timed(workload, plan.block_operations, order).items():
+                self.blocks.append(_block(visit, made.population.activities, number, name, run))
+                self.shown.update()
+        self._compare(made)
+
+    def _loaded(self, name: str, store: Store, made: Dataset) -> dict[str, Any]:
+        if "relaxed" in store.tiers():
+            store.set_durability("relaxed")
+        store.create()
+        before, began = store.server_rss_mb(), time.perf_counter()
+        store.load(**{table: made.rows(table) for table in dataset.QUERIES})
+        seconds, after = time.perf_counter() - began, store.server_rss_mb()
+        size, activities = store.activity_size(), made.population.activities
+        return {
+            "activities": activities,
+            "store": name,
+            **asdict(size),
+            "memory_per_activity": _each(size.memory_bytes, activities),
+            "disk_per_activity": _each(size.disk_bytes, activities),
+            "rss_before_mb": before,
+            "rss_after_mb": after,
+            "load_s": seconds,
+        }
+
+    def _timed(self, workload: Workload, operations: int, order: Sequence[str]) -> dict[str, loops.Run]:
+        """The same stream on each store, one after the other; answers kept on the way are compared."""
+        streams = [workload.stream(operations, self.plan.mix)]
+        runs = {}
+        for name in order:
+            runs[name] = loops.closed(self.opened[name], streams)
+        if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
+            self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)
+        return runs
+
+    def _compare(self, made: Dataset) -> None:
+        asked = answers.compare(
+            list(self.opened.values()), made.population, users=ASKED_USERS, orders=ASKED_ORDERS
+        )
+        for kind, number in asked.items():
+            self.asked[kind] = self.asked.get(kind, 0) + number
+
+
+def _block(visit: int, activities: int, number: int, name: str, run: loops.Run) -> Block:
+    latency_us: dict[str, list[float]] = {operation: [] for operation in OPERATIONS}
+    for verb, us in zip(run.verbs, run.latency_us, strict=True):
+        latency_us[verb].append(us)
+    return Block(visit, activities, number, name, latency_us, run.errors)
+
+
+def _each(size: int | None, activities: int) -> float | None:
+    return None if size is None else round(size / activities, 2)
+
+
+@contextmanager
+def _told(opened: Sequence[Store] | Any) -> Iterator[None]:
+    """Tell what a driver raises outside of a timed block in one line."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise HelpersError(f"postgres: {first_line(error)}; nothing was saved, measure again") from error
+    except Exception as error:
+        for store in opened:
+            if isinstance(error, store.ERRORS):
+                raise HelpersError(
+                    f"{store.name} at {store.address}: {first_line(error)}; nothing was saved, see that the "
+                    "server runs (`python -m helpers status`) and measure again"
+                ) from error
+        raise
+
+
+def describe(data: Mapping[str, Any]) -> list[str]:
+    """What was measured, as lines for people."""
+    lines = []
+    for row in data["growth"]:
+        verdict = "" if row["shown"] else ", no difference shown"
+        lines.append(
+            f"{row['operation']} on {row['store']}: {text.three(row['ratio'])} times the median "
+            f"({text.three(row['low'])} to {text.three(row['high'])}) with {text.count(row['largest'])} "
+            f"activities against {text.count(row['smallest'])}{verdict}"
+        )
+    largest = max(row["activities"] for row in data["space"])
+    for row in data["space"]:
+        if row["activities"] == largest:
+            sizes = [
+                f"{text.size_bytes(row[f'{kind}_per_activity'])} {where}"
+                for kind, where in (("memory", "in memory"), ("disk", "on disk"))
+                if row[f"{kind}_per_activity"] is not None
+            ]
+            lines.append(f"an activity in {row['store']}: {text.join(sizes) or 'not told by the server'}")
+    lines += outgrown.describe(data["outgrown"])
+    lines.append("saved: scale.json in the results folder")
+    return lines

@@ -1,0 +1,269 @@
+"""MongoDB with three members: two clients write on, with ``w:1`` and with ``w:majority``, and primaries go.
+
+Three cases, one after the other, under the same two writers: the primary is killed; the primary steps down
+when asked to; the secondaries are killed first and the primary some time later, so that what only the primary
+acknowledged is on no other member when they elect a new one.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+import pymongo.errors
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+
+from helpers import settings
+from helpers.errors import HelpersError, first_line
+from helpers.results import NOT_MEASURED
+from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
+from helpers.servers import mongodb as server
+from helpers.servers.mongodb_nodes import ReplicaSet, lags_ms, replica_set
+from helpers.servers.writer import Write, Writer
+
+NAME = "mongodb"
+MEMBERS = 3
+DATABASE = "nodes"
+CONCERNS: dict[str, int | str] = {"w:1": 1, "w:majority": "majority"}
+SHOWN = "w:majority"
+"""The write concern whose counts and timeline stand for the whole: what a client gets that sets none."""
+CASES = {
+    "killed": "the primary is killed",
+    "stepdown": "the primary steps down",
+    "behind": "the secondaries are killed, then the primary",
+}
+PATIENCE_MS = 1000
+"""How long a write waits for a primary, and for the members that it asks for, before it fails."""
+OPTIONS: dict[str, Any] = {
+    "retryWrites": False,
+    "retryReads": False,
+    "serverSelectionTimeoutMS": PATIENCE_MS,
+    "connectTimeoutMS": 2000,
+    "socketTimeoutMS": 5000,
+    "heartbeatFrequencyMS": 500,
+}
+SAMPLE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Design:
+    """How long undisturbed writing lasts, how long the primary is alone, writes a second of each client."""
+
+    steady_s: float
+    alone_s: float
+    per_s: float
+    cases: tuple[str, ...] = tuple(CASES)
+
+
+DESIGNS = {"small": Design(0.5, 0.5, 100, ("stepdown", "behind")), "full": Design(2, 2, 100)}
+STEPS = {profile: 2 + len(design.cases) for profile, design in DESIGNS.items()}
+"""How often ``measure`` calls ``step``."""
+
+
+def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
+    """Measure a throw-away replica set.
+
+    Args:
+        profile: ``full``, or ``small`` (one case less, and shorter).
+        step: called with what begins, ``STEPS`` times.
+
+    Returns:
+        ``nodes``, ``version``; ``writes``, ``acknowledged``, ``lost``, ``unasked``, ``outage_s`` and
+        ``timeline`` ([second sent, milliseconds, 1 or 0]) of the writer ``SHOWN``; ``events`` ([second,
+        what]); ``settings``; ``tiers``: for each write concern its counts over the whole time, with
+        ``errors`` by kind; ``found``: ``cases`` (the same counts for each case and write concern),
+        ``election_reason`` of each case, ``rolled_back`` (documents that members laid aside), ``lag_ms`` of
+        the secondaries and ``latency_ms`` of each write concern (median and max) while nothing happened.
+        Or {"not measured": reason} where MongoDB cannot run.
+
+    Raises:
+        HelpersError: no such profile, or the set did not come up, or not back.
+    """
+    design = settings.of_profile(DESIGNS, profile)
+    reason = server.missing()
+    if reason:
+        return {NOT_MEASURED: reason}
+    step("a replica set of three starts")
+    with replica_set(MEMBERS) as members:
+        try:
+            return _Measurement(members, design, step).run()
+        except pymongo.errors.PyMongoError as error:
+            raise HelpersError(f"mongodb: the replica set: {first_line(error)}") from error
+        except TimeoutError as error:
+            raise HelpersError(f"mongodb: the replica set: a write was {error}") from error
+
+
+class _Measurement:
+    def __init__(self, members: ReplicaSet, design: Design, step: Callable[[str], None]) -> None:
+        self._set, self._design, self._step = members, design, step
+        self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(members.url, **OPTIONS)
+        self._events: list[list[Any]] = []
+        self._reasons: dict[str, str] = {}
+        self._windows: dict[str, tuple[float, float]] = {}
+        self._clock: Writer | None = None
+
+    def run(self) -> dict[str, Any]:
+        try:
+            with contextlib.ExitStack() as stack:
+                for concern in CONCERNS:
+                    self._client[DATABASE].create_collection(_name(concern))
+                writers = {
+                    concern: Writer(self._write(concern), (Failed,), per_s=self._design.per_s)
+                    for concern in CONCERNS
+                }
+                self._clock = writers[SHOWN]
+                for writer in writers.values():
+                    stack.enter_context(writer)
+                self._step("clients write on, the secondaries' lag")
+                lags = self._lags()
+                steady_to = self._clock.now_s()
+                for name in self._design.cases:
+                    self._case(name, writers)
+            self._set.settle()
+            return self._result({concern: writers[concern].writes for concern in CONCERNS}, lags, steady_to)
+        finally:
+            self._client.close()
+
+    def _collection(self, concern: str) -> Collection[dict[str, Any]]:
+        return self._client[DATABASE].get_collection(
+            _name(concern),
+            write_concern=pymongo.WriteConcern(w=CONCERNS[concern], wtimeout=PATIENCE_MS),
+            read_concern=ReadConcern("majority"),
+        )
+
+    def _write(self, concern: str) -> Callable[[int], None]:
+        collection = self._collection(concern)
+
+        def write(number: int) -> None:
+            try:
+                collection.insert_one({"_id": number})
+            except pymongo.errors.PyMongoError as error:
+                raise Failed(error, _kind(error)) from error
+
+        return write
+
+    def _event(self, what: str) -> None:
+        if self._clock is not None:
+            self._events.append([round(self._clock.now_s(), 3), what])
+
+    def _lags(self) -> list[float]:
+        """Milliseconds that the secondaries are behind, many times over while the writers write."""
+        primary, found = self._set.primary(), []
+        end = time.monotonic() + self._design.steady_s
+        while time.monotonic() < end:
+            found += lags_ms(primary.ask("replSetGetStatus")["members"])
+            time.sleep(SAMPLE_S)
+        return found
+
+    def _case(self, name: str, writers: dict[str, Writer]) -> None:
+        clock = writers[SHOWN]
+        began = clock.now_s()
+        self._step(CASES[name])
+        getattr(self, f"_{name}")(writers)
+        time.sleep(self._design.steady_s)
+        self._windows[name] = (began, clock.now_s())
+
+    def _killed(self, writers: dict[str, Writer]) -> None:
+        old = self._set.primary()
+        self._event("primary killed")
+        old.kill()
+        self._acknowledged_again("killed", writers)
+        self._event("old primary started")
+        old.start()
+        self._set.settle()
+
+    def _stepdown(self, writers: dict[str, Writer]) -> None:
+        old = self._set.primary()
+        self._event("primary steps down")
+        old.ask({"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 10})
+        self._acknowledged_again("stepdown", writers)
+        self._set.settle()
+
+    def _behind(self, writers: dict[str, Writer]) -> None:
+        primary = self._set.primary()
+        others = [member for member in self._set.members if member is not primary]
+        self._event("secondaries killed")
+        for member in others:
+            member.kill()
+        time.sleep(self._design.alone_s)
+        self._event("primary killed")
+        primary.kill()
+        for member in others:
+            member.start()
+        self._event("secondaries started")
+        self._acknowledged_again("behind", writers)
+        self._event("old primary started")
+        primary.start()
+        self._set.settle()
+
+    def _acknowledged_again(self, name: str, writers: dict[str, Writer]) -> None:
+        for writer in writers.values():
+            writer.wait_for(20, timeout_s=90)
+        metrics = self._set.status().get("electionCandidateMetrics", {})
+        self._reasons[name] = str(metrics.get("lastElectionReason", ""))
+        self._event("writes acknowledged again")
+
+    def _result(
+        self, writes: dict[str, Sequence[Write]], lags: list[float], steady_to: float
+    ) -> dict[str, Any]:
+        kept = {
+            concern: {found["_id"] for found in self._collection(concern).find({}, {"_id": 1})}
+            for concern in CONCERNS
+        }
+        tiers = {concern: counts(writes[concern], kept[concern]) for concern in CONCERNS}
+        cases = {
+            name: {concern: case(writes[concern], *window, kept[concern]) for concern in CONCERNS}
+            for name, window in self._windows.items()
+        }
+        return {
+            "nodes": MEMBERS,
+            "version": self._set.version,
+            **whole(tiers[SHOWN]),
+            "timeline": timeline(writes[SHOWN]),
+            "events": self._events,
+            "settings": {"shown": SHOWN, "timeline": thinned(writes[SHOWN]), **self._settings()},
+            "tiers": tiers,
+            "found": {
+                "cases": cases,
+                "election_reason": self._reasons,
+                "rolled_back": sum(member.rolled_back() for member in self._set.members),
+                "lag_ms": middle_and_most(lags),
+                "latency_ms": {
+                    concern: middle_and_most(
+                        [(w.ended_s - w.sent_s) * 1000 for w in between(writes[concern], 0, steady_to)]
+                    )
+                    for concern in CONCERNS
+                },
+            },
+        }
+
+    def _settings(self) -> dict[str, str]:
+        """As the servers state them, and the driver's own."""
+        primary = self._set.primary()
+        chosen = primary.ask("replSetGetConfig")["config"]["settings"]
+        default = primary.ask("getDefaultRWConcern").get("defaultWriteConcern", {})
+        flush = primary.ask({"getParameter": 1, "journalCommitInterval": 1})["journalCommitInterval"]
+        return {
+            "default write concern": f"w:{default.get('w')}",
+            "electionTimeoutMillis": str(chosen["electionTimeoutMillis"]),
+            "heartbeatIntervalMillis": str(chosen["heartbeatIntervalMillis"]),
+            "journal flushed at least every": f"{flush} ms",
+            "retryable writes": "off (driver)",
+            "wtimeout": f"{PATIENCE_MS} ms",
+            "server selection timeout": f"{PATIENCE_MS} ms (driver)",
+            "heartbeat of the driver": f"{OPTIONS['heartbeatFrequencyMS']} ms",
+            "writes a second": f"at most {self._design.per_s:.0f} a client, one client a write concern",
+        }
+
+
+def _name(concern: str) -> str:
+    return concern.replace(":", "_")
+
+
+def _kind(error: pymongo.errors.PyMongoError) -> str:
+    """The error's type, or the server's own name for it."""
+    details = getattr(error, "details", None)
+    return str((details or {}).get("codeName") or type(error).__name__)

@@ -1,0 +1,86 @@
+"""Measure what each store does with more than one node, and save what was found."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from helpers import results
+from helpers.errors import HelpersError
+from helpers.progress import bar
+from helpers.results import NOT_MEASURED
+from helpers.scaling.nodes_shape import PARTS, SCHEMA
+from helpers.text import plural, three
+
+MODULES: Mapping[str, str] = {
+    "redis_replica": "helpers.scaling.redis_replica",
+    "redis_cluster": "helpers.scaling.redis_cluster",
+    "mongodb_set": "helpers.scaling.mongodb_set",
+    "cassandra_ring": "helpers.scaling.cassandra_ring",
+}
+"""The module that measures each part; imported where it is used, for a driver takes its time."""
+QUICK = ("redis_replica", "redis_cluster")
+LEFT_OUT = "the quick profile leaves it out; the full one measures it"
+NOT_TOLD = (
+    "what a network between machines adds: all nodes are on one machine and speak over loopback",
+    "what more machines carry: the nodes share the processors, the memory and the disk of one",
+    "what the loss of power or of a disk takes: SIGKILL ends a process, what it handed to the kernel stays",
+    "what clocks that differ do: all nodes read the same clock",
+    "what a node that is slow or hangs does: nodes either run or are dead",
+)
+"""What these measurements cannot tell."""
+
+
+def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = True) -> dict[str, Any]:
+    """Measure throw-away servers, one store after the other, and save the result ``nodes``.
+
+    Args:
+        profile: ``quick`` (Redis only) or ``full``.
+        folder: results folder; that of the current run when None.
+        progress: show a progress bar.
+
+    Returns:
+        ``redis_replica``, ``redis_cluster``, ``mongodb_set`` and ``cassandra_ring``: each what its module's
+        ``measure`` gives, or {"not measured": reason}; and ``not_told``: what one machine cannot tell.
+
+    Raises:
+        HelpersError: no such profile, or nodes that did not come up, or not back; then nothing is saved.
+    """
+    if profile not in results.PROFILES:
+        raise HelpersError(f"profile {profile!r} is not one of {', '.join(results.PROFILES)}")
+    data: dict[str, Any] = {}
+    wanted = {part: module for part, module in MODULES.items() if part in QUICK or profile == "full"}
+    modules = {part: importlib.import_module(name) for part, name in wanted.items()}
+    total = sum(module.STEPS[profile] for module in modules.values())
+    with bar(total, "nodes", unit="steps", enabled=progress) as shown:
+
+        def step(what: str) -> None:
+            shown.set_postfix_str(f"{part}: {what}")
+            shown.update()
+
+        for part in PARTS:
+            measured = part in modules
+            data[part] = modules[part].measure(profile, step) if measured else {NOT_MEASURED: LEFT_OUT}
+    data["not_told"] = list(NOT_TOLD)
+    jsonschema.validate(data, SCHEMA)
+    found = {part.split("_")[0]: data[part]["version"] for part in PARTS if NOT_MEASURED not in data[part]}
+    results.save("nodes", data, profile=profile, servers=found, folder=folder)
+    return data
+
+
+def describe(data: Mapping[str, Any]) -> list[str]:
+    """What was measured, as lines for people: a line for each part and setting."""
+    lines = []
+    for part, name in PARTS.items():
+        if NOT_MEASURED in data[part]:
+            lines.append(f"{name}: not measured, {data[part][NOT_MEASURED]}")
+            continue
+        for tier, found in data[part]["tiers"].items():
+            lines.append(
+                f"{name}, {tier}: {plural(found['acknowledged'], 'write')} acknowledged, "
+                f"{found['lost']:,} of them lost, {found['unasked']:,} kept that were not; "
+                f"outage {three(found['outage_s'])} s"
+            )
+    return lines

@@ -1,0 +1,284 @@
+"""Sentences on several nodes, computed from the result ``nodes``; its tables are beside, in
+``nodes_tables``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from helpers.results import NOT_MEASURED, Results
+from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_tables import CASES, cases_table, errors_text, measured, order_table, table
+from helpers.text import count, duration_s, duration_us, join, plural
+
+Claim = Callable[[Results], str]
+Found = Callable[[Mapping[str, Any]], str]
+
+
+def _claim(part: str, topic: str) -> Callable[[Found], Claim]:
+    """Make a claim of a function of one part's data: without it, it says "... not measured", and why."""
+
+    def make(found: Found) -> Claim:
+        @wraps(found)
+        def claim(results: Results) -> str:
+            data = results["nodes"].data.get(part, {}) if "nodes" in results else {}
+            if NOT_MEASURED in data:
+                return f"{topic} not measured: {data[NOT_MEASURED]}."
+            try:
+                return found(data)
+            except LookupError:
+                return f"{topic} not measured."
+
+        return claim
+
+    return make
+
+
+def _lost(found: Mapping[str, Any]) -> str:
+    """How many acknowledged writes were lost: ``none of 12 acknowledged writes was lost``."""
+    whole, lost = found["acknowledged"], found["lost"]
+    if not whole:
+        return "no write was acknowledged"
+    if not lost:
+        return f"none of {plural(whole, 'acknowledged write')} was lost"
+    return f"{count(lost)} of {plural(whole, 'acknowledged write')} {'was' if lost == 1 else 'were'} lost"
+
+
+def _range(seconds: Sequence[float]) -> str:
+    """``1.20 s``, or ``1.20 s to 3.40 s`` where they differ."""
+    low, high = duration_s(min(seconds)), duration_s(max(seconds))
+    return low if low == high else f"{low} to {high}"
+
+
+def _times(number: int) -> str:
+    """``once``, ``twice``, ``5 times``; ``never`` for 0."""
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{count(number)} times")
+
+
+def summary(results: Results) -> str:
+    """Which settings lost acknowledged writes, over all parts, and which parts are not there."""
+    parts = measured(results)
+    if not parts:
+        return "Several nodes were not measured."
+    settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
+    losing = {name: found for name, found in settings.items() if found["lost"]}
+    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {join(_names(parts))}. "
+    if not losing:
+        whole = sum(found["acknowledged"] for found in settings.values())
+        told = f"None of {plural(whole, 'acknowledged write')} was lost"
+    else:
+        named = [f"{name} {count(found['lost'])}" for name, found in losing.items()]
+        kept = len(settings) - len(losing)
+        rest = f"; the other {plural(kept, 'setting')} lost none" if kept else ""
+        told = f"Acknowledged writes were lost with {join(named)}{rest}"
+    absent = [name for part, name in PARTS.items() if part not in parts]
+    return f"{opening}{told}.{f' Not measured: {join(absent)}.' if absent else ''}"
+
+
+def _names(parts: Mapping[str, Any]) -> list[str]:
+    return [PARTS[part] for part in parts]
+
+
+@_claim("redis_replica", "Redis with a replica was")
+def replica_killed(data: Mapping[str, Any]) -> str:
+    """What the death of a primary costs while its replica keeps up: loss and outage in each tier."""
+    cases, outages = data["found"]["cases"]["killed"], data["found"]["outages_s"]
+    told = [
+        f"with {tier}, {_lost(found)}, and nothing was acknowledged for {_range(outages[tier])}"
+        for tier, found in cases.items()
+    ]
+    kills = len(next(iter(outages.values())))
+    return (
+        f"The primary was killed {_times(kills)} while its replica kept up, and the replica was promoted by "
+        f"a command at once: {'; '.join(told)}."
+    )
+
+
+@_claim("redis_replica", "Redis with a replica that was cut off was")
+def replica_cut_off(data: Mapping[str, Any]) -> str:
+    """What is lost when the primary dies some time after the link to its replica was cut."""
+    found, cases = data["found"], data["found"]["cases"]["cut off"]
+    told = []
+    for tier, one in cases.items():
+        failed = one["writes"] - one["acknowledged"]
+        was = "was" if failed == 1 else "were"
+        more = f" ({plural(failed, 'write')} {was} not acknowledged)" if failed else ""
+        told.append(f"with {tier}, {_lost(one)}{more}")
+    alone = found["only_on_old_primary"]["cut off"]
+    held = [
+        f"{plural(alone[tier], 'write')} ({tier})" for tier in cases if cases[tier]["lost"] and alone[tier]
+    ]
+    back = f" When the killed primary was back, it alone still held {join(held)}, and gave them up to become "
+    where = f"{back}the replica." if held else ""
+    return (
+        f"With the link to the replica cut for {duration_s(found['cut_s'])} before the primary was killed: "
+        f"{'; '.join(told)}.{where}"
+    )
+
+
+@_claim("redis_replica", "The lag of Redis's replica was")
+def replica_lag(data: Mapping[str, Any]) -> str:
+    """How far the replica is behind, and what waiting for it adds, while nothing happens."""
+    lag, latency = data["found"]["lag_bytes"], data["found"]["latency_ms"]
+    medians = [f"{duration_us(1000 * took['median'])} ({tier})" for tier, took in latency.items()]
+    return (
+        f"While nothing happened, the replica was at most {plural(round(lag['max']), 'byte')} behind "
+        f"(median {count(lag['median'])}); the median write took {join(medians)}."
+    )
+
+
+@_claim("redis_replica", "min-replicas-to-write was")
+def replicas_wanted(data: Mapping[str, Any]) -> str:
+    """What a primary that wants a replica answers when it has none."""
+    words = data["found"]["refused_alone"]
+    if not words:
+        return "With min-replicas-to-write 1 and its replica dead, the primary still took writes."
+    return (
+        f"With min-replicas-to-write 1 and its replica dead, the primary refuses writes: {words.rstrip('.')}."
+    )
+
+
+@_claim("redis_cluster", "Moving slots of a Redis Cluster was")
+def slots_moved(data: Mapping[str, Any]) -> str:
+    """What a client meets while slots move to another master, and whether keys were lost."""
+    move, before = data["found"]["move"], data["found"]["keys_before"]
+    case = next(iter(data["found"]["cases"]["slots moved"].values()))
+    gone, failed = data["found"]["keys_before_lost"], case["writes"] - case["acknowledged"]
+    met = join([f"{word} {_times(move[word])}" for word in ("MOVED", "ASK", "TRYAGAIN")])
+    errors = f"; {plural(failed, 'write')} failed ({errors_text(case)})" if failed else "; no write failed"
+    earlier = (
+        f"none of the {count(before)} keys from before was lost"
+        if not gone
+        else f"{count(gone)} of the {count(before)} keys from before were lost"
+    )
+    return (
+        f"{plural(move['slots'], 'slot')} with {plural(move['keys'], 'key')} moved in "
+        f"{duration_s(move['seconds'])} while a client wrote. The nodes answered {met}, which the driver "
+        f"follows{errors}; {_lost(case)}, and {earlier}. The longest time without an acknowledgement was "
+        f"{duration_s(case['outage_s'])}."
+    )
+
+
+@_claim("redis_cluster", "The failover of a Redis Cluster was")
+def cluster_failover(data: Mapping[str, Any]) -> str:
+    """How long a replica takes to step in, what that means for its keys and for the others', and loss."""
+    kills = data["found"]["kills"]
+    timeout = data["settings"].get("cluster-node-timeout", "?")
+    told = []
+    for tier in dict.fromkeys(kill["tier"] for kill in kills):
+        of_tier = [kill for kill in kills if kill["tier"] == tier]
+        failed, others = (sum(kill[name] for kill in of_tier) for name in ("others_failed", "others"))
+        outages = _range([kill["outage_s"] for kill in of_tier])
+        longest = max(kill["others_outage_s"] for kill in of_tier)
+        told.append(
+            f"with {tier}, keys of the killed master could not be written for {outages}, "
+            f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
+            f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
+        )
+    return (
+        f"A master was killed {_times(len(kills))} and its replica took over by itself after "
+        f"{_range([kill['took_over_s'] for kill in kills])} (cluster-node-timeout {timeout} ms): "
+        f"{'; '.join(told)}."
+    )
+
+
+@_claim("redis_cluster", "The model's order in a Redis Cluster was")
+def order_in_cluster(data: Mapping[str, Any]) -> str:
+    """Whether the model's order transaction is taken by a cluster, and which names of keys change that."""
+    ways = data["found"]["order"]
+    taken = [way["way"] for way in ways if not way["driver"] and not way["server"]]
+    refused = {way["way"]: way["server"] or way["driver"] for way in ways if way["way"] not in taken}
+    words = join(list(dict.fromkeys(refused.values())), "or")
+    first = f"The order's transaction is refused with keys named {join(list(refused))} ({words})"
+    second = f"it is taken with keys named {join(taken)}"
+    if not refused:
+        return f"The order's transaction is taken with keys named {join(taken)}: none is refused."
+    return f"{first}; {second if taken else 'no way of naming them is taken'}."
+
+
+@_claim("mongodb_set", "MongoDB's replica set was")
+def mongodb(data: Mapping[str, Any]) -> str:
+    """Outage and loss in each case, by write concern; and what was rolled back."""
+    told = []
+    for case, concerns in data["found"]["cases"].items():
+        of_case = [
+            f"{concern} {duration_s(one['outage_s'])} without an acknowledgement, {_lost(one)}"
+            for concern, one in concerns.items()
+        ]
+        told.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
+    back = data["found"]["rolled_back"]
+    rolled = (
+        f"Members that came back laid {plural(back, 'document')} aside (rollback)."
+        if back
+        else "No member that came back had a document to lay aside (rollback)."
+    )
+    return " ".join([*told, rolled])
+
+
+@_claim("cassandra_ring", "Cassandra's ring was")
+def cassandra(data: Mapping[str, Any]) -> str:
+    """What each consistency level acknowledged and lost while nodes died, and when a quorum was refused."""
+    told = [
+        f"At {level} {count(found['writes'] - found['acknowledged'])} of {plural(found['writes'], 'write')} "
+        f"failed{f' ({errors_text(found)})' if found['errors'] else ''}, the longest time without an "
+        f"acknowledgement was {duration_s(found['outage_s'])}, and {_lost(found)}."
+        for level, found in data["tiers"].items()
+    ]
+    after = data["found"]["refused_after_s"]
+    told.append(
+        "No write was refused as Unavailable."
+        if after is None
+        else f"Writes at QUORUM were refused as Unavailable {duration_s(after)} after too few nodes were "
+        "left."
+    )
+    return " ".join(told)
+
+
+@_claim("cassandra_ring", "What comes back to Cassandra's nodes was")
+def cassandra_returned(data: Mapping[str, Any]) -> str:
+    """What nodes that were away had missed, and how much of it was handed over by itself."""
+    told = [
+        f"node {one['node']} was away for {duration_s(one['away_s'])} and had missed "
+        f"{plural(one['missed'], 'write')}, of which {count(one['missed'] - one['still_missed'])} came by "
+        f"themselves{_within(one)}"
+        for one in data["found"]["returned"]
+    ]
+    if not told:
+        return "No node of Cassandra's ring came back."
+    lacking = data["found"]["lacking"]
+    before, after = (sum(lacking[when]) for when in ("before_reading_at_all", "after_reading_at_all"))
+    return (
+        f"Started again, {'; '.join(told)}. Before all rows were read at ALL, the nodes lacked "
+        f"{count(before)} acknowledged writes by themselves, and {count(after)} afterwards."
+    )
+
+
+def _within(one: Mapping[str, Any]) -> str:
+    came = one["missed"] > one["still_missed"]
+    return f" within {duration_s(one['handed_over_s'])}" if came else ""
+
+
+def not_told(results: Results) -> str:
+    """What one machine cannot tell."""
+    if "nodes" not in results:
+        return "Several nodes were not measured."
+    return f"These measurements do not tell {'; '.join(results['nodes'].data['not_told'])}."
+
+
+__all__ = [
+    "cases_table",
+    "cassandra",
+    "cassandra_returned",
+    "cluster_failover",
+    "mongodb",
+    "not_told",
+    "order_in_cluster",
+    "order_table",
+    "replica_cut_off",
+    "replica_killed",
+    "replica_lag",
+    "replicas_wanted",
+    "slots_moved",
+    "summary",
+    "table",
+]

@@ -1,0 +1,199 @@
+"""MongoDB and Cassandra with more data than their caches hold: what reading takes then, and what is lost."""
+
+import base64
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from helpers.comparison.cassandra import CassandraStore
+from helpers.comparison.mongodb import MongoStore
+from helpers.comparison.store import Store
+from helpers.errors import HelpersError
+from helpers.relational.rows import REFERENCE
+from helpers.relational.schema import Activity
+from helpers.results import NOT_MEASURED
+from helpers.scaling.outgrown_reader import SEED, Reader
+from helpers.scaling.outgrown_servers import need_disk, told
+from helpers.servers import cassandra as cassandra_server
+from helpers.servers import scratch
+
+LONG_EACH = 10
+LONG_BYTES = 3_000
+"""Random bytes in an activity's type; as base64 a third more characters, which LZ4 and Snappy cannot shorten.
+"""
+CACHE_GB = 0.25
+"""The smallest cache that MongoDB accepts."""
+MONGODB_USERS = 20_000
+CASSANDRA_USERS = 5_000
+MEMTABLE_MB = 16
+ROUNDS = 6
+CHECKED_USERS = 300
+
+
+def mongodb(
+    step: Callable[[str], object] = lambda what: None, *, users: int = MONGODB_USERS, rounds: int = ROUNDS
+) -> dict[str, Any]:
+    """Store more than the cache holds; read what is in it, what is not, and what the kernel has
+    forgotten too.
+
+    Args:
+        step: called with what was done, twice.
+        users: how many are stored, with ten long activities each.
+        rounds: of reads.
+    """
+    with ExitStack() as stack:
+        try:
+            need_disk()
+            server = stack.enter_context(scratch.mongodb(cache_gb=CACHE_GB))
+            store = stack.enter_context(MongoStore(server.url))
+        except HelpersError as error:
+            return {NOT_MEASURED: str(error)}
+        with told(store.name, server.url, store.ERRORS):
+            found = _stored(store, users)
+            store.client.admin.command("fsync")
+            stats = store.database.command("collStats", "activities")
+            cache = _cache(store)
+            step("mongodb, stored")
+            reader = Reader(store, server.pid, users, lambda: _cache(store)["bytes read into cache"])
+            parts: dict[str, Callable[[], object]] = {
+                "inside": reader.warm,
+                "outside": lambda: _recall(server.folder),
+                "forgotten": lambda: _forget(server.folder),
+            }
+            reads = reader.rounds(parts, rounds)
+            found |= {
+                "version": server.version,
+                "cache_bytes": cache["maximum bytes configured"],
+                "cached_bytes": _cache(store)["bytes currently in the cache"],
+                "stored_bytes": stats["size"],
+                "file_bytes": stats["storageSize"],
+                "rss_mb": store.server_rss_mb(),
+                "reads": reads,
+                "ratios": reader.ratios("inside"),
+                **_checked(store, users),
+            }
+            step("mongodb, read")
+        return found
+
+
+def cassandra(
+    step: Callable[[str], object] = lambda what: None, *, users: int = CASSANDRA_USERS, rounds: int = ROUNDS
+) -> dict[str, Any]:
+    """Store many times what the memtables hold; read what was written last and what was written at any
+    time.
+
+    Args:
+        step: called with what was done, twice.
+        users: how many are stored, with ten long activities each.
+        rounds: of reads.
+    """
+    memtable = f"{MEMTABLE_MB}MiB"
+    with ExitStack() as stack:
+        try:
+            need_disk()
+            server = stack.enter_context(
+                scratch.cassandra(memtable_heap_space=memtable, memtable_offheap_space=memtable)
+            )
+            store = stack.enter_context(CassandraStore(server.url))
+        except HelpersError as error:
+            return {NOT_MEASURED: str(error)}
+        with told(store.name, server.url, store.ERRORS):
+            before = _tasks(store)
+            found = _stored(store, users)
+            tasks = {name: number - before[name] for name, number in _tasks(store).items()}
+            files = store.activity_size()
+            step("cassandra, stored")
+            reader = Reader(store, server.pid, users, lambda: 0)
+            parts: dict[str, Callable[[], object]] = {"inside": reader.warm, "outside": lambda: None}
+            reads = reader.rounds(parts, rounds)
+            found |= {
+                "version": server.version,
+                "heap_bytes": cassandra_server.HEAP_MB * 2**20,
+                "memtable_bytes": MEMTABLE_MB * 2**20,
+                "memtable_setting": store.settings()["memtable heap"],
+                "flushes": tasks["MemtableFlushWriter"],
+                "compactions": tasks["CompactionExecutor"],
+                "tables_written": _tables_written(server.folder),
+                "file_bytes": files.disk_bytes,
+                "rss_mb": store.server_rss_mb(),
+                "reads": reads,
+                "ratios": reader.ratios("inside"),
+                **_checked(store, users),
+            }
+            step("cassandra, read")
+        return found
+
+
+def _stored(store: Store, users: int) -> dict[str, Any]:
+    store.create()
+    began = time.perf_counter()
+    store.load(users=[], products=[], activities=_long(users), orders=[])
+    seconds = time.perf_counter() - began
+    number = users * LONG_EACH
+    return {"acknowledged": number, "written_bytes": number * len(_text(0)), "load_s": seconds}
+
+
+def _long(users: Iterable[int] | int) -> Iterator[Activity]:
+    for user in range(1, users + 1) if isinstance(users, int) else users:
+        for number in range((user - 1) * LONG_EACH + 1, user * LONG_EACH + 1):
+            yield number, user, _text(number), REFERENCE + timedelta(milliseconds=number)
+
+
+def _text(number: int) -> str:
+    """The long type of an activity, the same for the same number."""
+    return base64.b64encode(np.random.default_rng([SEED, number]).bytes(LONG_BYTES)).decode()
+
+
+def _checked(store: Store, users: int) -> dict[str, int]:
+    """Users spread over all of them: how many activities were asked for, how many are not as written."""
+    asked = range(1, users + 1, max(users // CHECKED_USERS, 1))
+    lost = 0
+    for user in asked:
+        expected = [(kind, at) for _, _, kind, at in _long([user])]
+        answered = {tuple(seen) for seen in store.last_activities(user, LONG_EACH)}
+        lost += sum(row not in answered for row in expected)
+    return {"checked": len(asked) * LONG_EACH, "lost": lost}
+
+
+def _cache(store: MongoStore) -> dict[str, int]:
+    return dict(store.client.admin.command("serverStatus")["wiredTiger"]["cache"])
+
+
+def _forget(folder: Path) -> None:
+    """Ask the kernel to drop what it holds of a server's files; what is not written yet stays."""
+    for path in (folder / "data").rglob("*"):
+        if path.is_file() and hasattr(os, "posix_fadvise"):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def _recall(folder: Path) -> None:
+    """Read a server's files once, so that the kernel holds them."""
+    for path in (folder / "data").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 20):
+                    pass
+
+
+def _tasks(store: CassandraStore) -> dict[str, int]:
+    rows = store.session.execute("SELECT name, completed_tasks FROM system_views.thread_pools")
+    wanted = ("MemtableFlushWriter", "CompactionExecutor")
+    return dict.fromkeys(wanted, 0) | {name: done for name, done in rows if name in wanted}
+
+
+def _tables_written(folder: Path) -> int:
+    """How many SSTables of activities were ever written: their files are numbered."""
+    paths = (folder / "data").rglob("activities_by_user-*/*-Data.db")
+    return max(
+        (int(path.name.split("-")[1]) for path in paths if path.name.split("-")[1].isdigit()), default=0
+    )

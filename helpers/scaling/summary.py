@@ -1,0 +1,136 @@
+"""From timed blocks to how latency and space change with the number of activities. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from helpers.comparison import statistics
+from helpers.comparison.workload import OPERATIONS
+
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Block:
+    """One timed block: where it stands, and the latencies of each operation in microseconds."""
+
+    visit: int
+    activities: int
+    block: int
+    store: str
+    latency_us: Mapping[str, Sequence[float]]
+    errors: int = 0
+
+
+def summarise(blocks: Sequence[Block]) -> dict[str, Any]:
+    """Everything that follows from the blocks, JSON-able, in a fixed order."""
+    stores = list(dict.fromkeys(block.store for block in blocks))
+    return {
+        "latency": latency(blocks, stores),
+        "growth": growth(blocks, stores),
+        "medians": medians(blocks),
+        "errors": {s: sum(b.errors for b in blocks if b.store == s) for s in stores},
+        "operations": {
+            s: sum(len(us) for b in blocks if b.store == s for us in b.latency_us.values()) for s in stores
+        },
+    }
+
+
+def latency(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any]]:
+    """Percentiles of each operation, store and size, with intervals as in the comparison."""
+    rows = []
+    for activities in sorted({block.activities for block in blocks}):
+        for operation in OPERATIONS:
+            for store in stores:
+                found = _of(blocks, store, operation, activities)
+                if not found:
+                    continue
+                rows.append(
+                    {"activities": activities, "operation": operation, "store": store}
+                    | {"n": sum(map(len, found)), "blocks": len(found)}
+                    | {"percentiles_us": _percentiles(found)}
+                )
+    return rows
+
+
+def growth(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any]]:
+    """How many times longer the median takes with the most activities than with the fewest.
+
+    Medians of blocks are compared. ``shown`` is whether a difference from 1 remains at 5 % after Holm's
+    correction over all rows.
+    """
+    sizes = sorted({block.activities for block in blocks})
+    rows: list[dict[str, Any]] = []
+    for operation in OPERATIONS:
+        for store in stores:
+            few, many = (
+                [float(np.median(found)) for found in _of(blocks, store, operation, size)]
+                for size in (sizes[0], sizes[-1])
+            )
+            ratio = unpaired_log_ratio(many, few)
+            if ratio is not None and len(sizes) > 1:
+                rows.append(
+                    {"operation": operation, "store": store, "smallest": sizes[0], "largest": sizes[-1]}
+                    | {"blocks_smallest": len(few), "blocks_largest": len(many), "ratio": ratio.value}
+                    | {"low": ratio.low, "high": ratio.high, "p": ratio.p}
+                )
+    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
+        row["shown"] = adjusted < ALPHA
+    return rows
+
+
+def medians(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """The median of each operation in each block, from which ``growth`` follows."""
+    return [
+        {"visit": b.visit, "activities": b.activities, "block": b.block, "store": b.store}
+        | {"operation": operation, "n": len(us), "p50_us": round(float(np.median(us)), 2)}
+        for b in blocks
+        for operation, us in b.latency_us.items()
+        if len(us)
+    ]
+
+
+def unpaired_log_ratio(
+    these: Sequence[float], others: Sequence[float], confidence: float = statistics.CONFIDENCE
+) -> statistics.Ratio | None:
+    """The ratio of two geometric means with Welch's interval on the logarithms, None with fewer than two
+    values on a side.
+
+    For blocks that cannot be paired, because the two were not measured at the same time (Welch, The
+    generalization of Student's problem when several different population variances are involved,
+    Biometrika 34, 1947).
+    """
+    if min(len(these), len(others)) < 2:
+        return None
+    logs = [np.log(np.asarray(values, dtype=float)) for values in (these, others)]
+    mean = float(logs[0].mean() - logs[1].mean())
+    parts = [float(one.var(ddof=1)) / len(one) for one in logs]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return statistics.Ratio(math.exp(mean), math.exp(mean), math.exp(mean), 1.0 if mean == 0 else 0.0)
+    from scipy import stats
+
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, logs, strict=True))
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return statistics.Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p)
+
+
+def _of(blocks: Sequence[Block], store: str, operation: str, activities: int) -> list[np.ndarray]:
+    return [
+        np.asarray(b.latency_us[operation])
+        for b in blocks
+        if b.store == store and b.activities == activities and b.latency_us.get(operation)
+    ]
+
+
+def _percentiles(blocks: Sequence[np.ndarray]) -> dict[str, Any]:
+    return {
+        name: None if one is None else {end: round(us, 2) for end, us in one.items()}
+        for name, one in statistics.describe(blocks, SHARES).items()
+    }

@@ -1,0 +1,1 @@
+"""PostgreSQL as the source: a snapshot, its columns, its log."""

@@ -1,0 +1,106 @@
+"""What of the source is told to who follows: the publication of the four tables, and their columns."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors
+
+from helpers.errors import HelpersError, first_line
+from helpers.model import COLUMNS, TABLES
+from helpers.source.shape import Ask
+from helpers.source.upstream import Upstream
+
+NAMED = "helpers_follow_"
+"""What the names of publications and slots begin with."""
+
+
+def name_of(identity: str) -> str:
+    """The name of the publication of a schema's tables."""
+    schema = json.loads(identity)["schema"]
+    return NAMED + hashlib.sha256(str(schema).encode()).hexdigest()[:8]
+
+
+def made(ask: Ask, name: str) -> tuple[bool, set[str]] | None:
+    """(whether it tells all kinds of changes of whole rows, tables of ours) of a publication, or None."""
+    found = ask(
+        "SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT EXISTS (SELECT FROM "
+        "pg_publication_rel r WHERE prpubid = p.oid AND (to_jsonb(r)->>'prqual' IS NOT NULL OR "
+        "to_jsonb(r)->>'prattrs' IS NOT NULL)), ARRAY(SELECT t FROM unnest(%s) t WHERE to_regclass(t) IN "
+        "(SELECT relid FROM pg_get_publication_tables(p.pubname))) "
+        "FROM pg_publication p WHERE pubname = %s",
+        (list(TABLES), name),
+    )
+    return (bool(found[0][0]), set(found[0][1])) if found else None
+
+
+def refuse(found: tuple[bool, set[str]], name: str, where: str) -> None:
+    """Stop when a publication, as ``made`` gives it, leaves out a change or a table."""
+    if found != (True, set(TABLES)):
+        raise HelpersError(
+            f"{where}: publication {name} does not tell every change of all four tables; `DROP PUBLICATION "
+            f"{name}`, then `migrate --follow`"
+        )
+
+
+def publish(upstream: Upstream) -> None:
+    """Make the publication when it is missing; a slot tells only what was published before it was made."""
+    name = name_of(upstream.identity)
+    try:
+        found = made(upstream.ask, name)
+        if found is None:
+            with contextlib.suppress(errors.DuplicateObject):
+                upstream.ask(f"CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}")
+        else:
+            refuse(found, name, upstream.where)
+    except psycopg2.Error as error:
+        raise HelpersError(f"{upstream.where}: publication {name}: {first_line(error)}") from error
+
+
+def columns(ask: Ask) -> dict[str, dict[str, Any]]:
+    """Of each table its number and its columns as (name, number of the type, its modifier)."""
+    return {
+        table: {
+            "oid": oid,
+            "columns": [
+                list(column)
+                for column in ask(
+                    "SELECT attname::text, atttypid::int8, atttypmod FROM pg_attribute WHERE attrelid = %s "
+                    "AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+                    (oid,),
+                )
+            ],
+        }
+        for table in TABLES
+        for ((oid,),) in [ask("SELECT to_regclass(%s)::oid::int8", (table,))]
+    }
+
+
+def check(upstream: Upstream, name: str, seen: Mapping[str, Any]) -> None:
+    """Stop when a table, or what is published of it, is not what it was when the slot was made."""
+    found = made(upstream.ask, name)
+    if found is None:
+        raise HelpersError(
+            f"{upstream.where}: publication {name} is gone; `follow --drop-slot`, then `migrate --follow`"
+        )
+    refuse(found, name, upstream.where)
+    now = columns(upstream.ask)
+    for table in TABLES:
+        if seen[table] != now[table]:
+            raise HelpersError(f"{upstream.where}: {altered(table, seen[table], now[table]['columns'])}")
+
+
+def altered(table: str, seen: Mapping[str, Any], now: Any) -> str:
+    """What to say of a table that is not what it was."""
+    before, after = {c[0]: list(c) for c in seen["columns"]}, {c[0]: list(c) for c in now}
+    differ = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    more = sorted(set(after) - set(COLUMNS[table]))
+    what = f"{table} was altered ({', '.join(differ)})" if differ else f"{table} was made anew or reordered"
+    undo = f"drop {', '.join(more)} or rename it back, and " if more else ""
+    return (
+        f"{what} since the migration; nothing was applied from there on; {undo}run `migrate --follow` again, "
+        "which compares all rows"
+    )

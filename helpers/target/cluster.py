@@ -1,0 +1,489 @@
+"""A Redis Cluster, spoken to as if it were one server: each command goes to the node that has its slot.
+
+``Cluster`` has the interface of ``resp.Connection``. It takes commands apart, sends each node its own as one
+write, all nodes at the same time, and gives the replies back in the order of the commands. Of the many
+commands of a batch no more is looked at than where their keys stand.
+
+What a node refuses because a key is elsewhere or no longer there (MOVED, ASK), or because it cannot answer
+now (TRYAGAIN, CLUSTERDOWN, LOADING), it has not executed: that command is sent again, and nothing else is.
+So that this changes no order, a command on a key waits for the replies to the writes before it on the same
+key. A connection that breaks is never opened again here: what became of its commands is not known, and a
+replica that takes over may lack what its master had acknowledged. Then everything is given up (``Lost``),
+and the caller begins anew and compares.
+
+Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ (redirection, failover).
+"""
+
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+
+from helpers.columns import Strings, pieces
+from helpers.errors import HelpersError
+from helpers.target import resp, routing, units
+from helpers.target.resp import encode
+from helpers.target.units import Units, packed
+
+WAIT_S = 10.0
+"""How long a command is sent again that no node executes; less than the lease of a migration lasts."""
+PAUSE_S = 0.05
+REPLICA_S = 5.0
+"""How long a node without slots may keep silent."""
+WAITS = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
+NOT_EXECUTED = ("MOVED", "ASK", "NOSCRIPT", *WAITS)
+ASKING = encode("ASKING")
+_known: dict[str, list[str]] = {}
+"""The nodes that a cluster had when it was last asked, by the URL that led to it: one may be gone."""
+
+
+def connect(url: str) -> resp.Connection:
+    """A connection to the server of a URL, or to all masters of the cluster that it belongs to.
+
+    Raises:
+        resp.Lost: it cannot be reached, nor, of a cluster that was reached before, any other node.
+        HelpersError: it refuses.
+    """
+    try:
+        first = resp.Connection(url)
+    except resp.Lost as error:
+        first = _another(url, error)
+    try:
+        if not _is_cluster(first):
+            return first
+        if url.startswith("unix:"):
+            raise HelpersError(
+                f"redis at {first.address}: this is a node of a Redis Cluster, whose others have no unix "
+                "socket here; give redis:// or rediss:// with its host and port"
+            )
+        return Cluster(url, first)
+    except BaseException:
+        first.close()
+        raise
+
+
+def single(url: str, doing: str) -> resp.Connection:
+    """A connection to a server that belongs to no cluster.
+
+    Raises:
+        HelpersError: it cannot be reached, refuses, or belongs to a cluster.
+    """
+    connection = connect(url)
+    try:
+        refuse(connection, doing)
+    except HelpersError:
+        connection.close()
+        raise
+    return connection
+
+
+def refuse(connection: resp.Connection, doing: str) -> None:
+    """Stop when the connection leads to a cluster.
+
+    Raises:
+        HelpersError: it does.
+    """
+    if connection.clustered:
+        raise HelpersError(
+            f"redis at {connection.address}: this is a Redis Cluster, and {doing} needs one transaction over "
+            "keys of several slots, which no cluster has; give a single Redis, or leave that out"
+        )
+
+
+def _another(url: str, lost: resp.Lost) -> resp.Connection:
+    """A connection to another node than that of the URL; raises what that raised when there is none."""
+    for address in _known.get(url, ()):
+        try:
+            return resp.Connection(_at(url, address))
+        except resp.Lost:
+            continue
+    raise lost
+
+
+def _is_cluster(connection: resp.Connection) -> bool:
+    try:
+        told = connection.call("HELLO")  # any user may, and it changes nothing
+    except resp.Refused as error:
+        if error.code == "NOPERM" or "unknown command" in str(error):  # a proxy, which is one server to us
+            return False
+        raise
+    return dict(zip(told[::2], told[1::2], strict=False)).get(b"mode") == b"cluster"
+
+
+def _at(url: str, address: str) -> str:
+    """The URL with the host and port of another node."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}{address}").geturl()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A unit that a node did not execute, and what it answered, whose first word is the code."""
+
+    unit: int
+    address: str
+    code: str
+    text: str
+
+
+def replaced(node: resp.Connection) -> resp.Lost:
+    """The error for a node that was a master, and is none any more."""
+    return resp.Lost(
+        f"redis at {node.address}: it is a master no more, so that what it acknowledged last may be lost; "
+        "the same command goes on, and compares all"
+    )
+
+
+class Member(resp.Connection):
+    """One node of a cluster."""
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply; a master that became a replica is lost."""
+        return replaced(self) if str(error).startswith("READONLY") else super().refused(error, doing)
+
+
+class Cluster(resp.Connection):
+    """The masters of a cluster as one connection.
+
+    Attributes:
+        met: how often each redirection or wait was met, by the first word of the reply.
+        entered: called when a node was connected to after the first ones, before anything is sent to it.
+    """
+
+    clustered = True
+
+    def __init__(self, url: str, first: resp.Connection) -> None:
+        self.url, self.address = url, first.address
+        self.met: Counter[str] = Counter()
+        self.entered: Callable[[resp.Connection], None] | None = None
+        self._user = first.user
+        self._nodes: dict[str, resp.Connection] = {}
+        self._owners: list[str] = []
+        self._masters: list[str] = []
+        self._replicas: list[str] = []
+        self._scripts: list[str] = []
+        self._said: dict[str, str] = {}
+        try:
+            self._learn(first)
+            self.masters()
+            first.close()  # it may be a replica, or a master by another name
+        except BaseException:
+            self.close()
+            raise
+
+    # -- what a connection is
+
+    @property
+    def user(self) -> str:
+        """The name of the ACL user."""
+        return self._user
+
+    def close(self) -> None:
+        """Close all connections."""
+        for node in self.nodes():
+            node.close()
+
+    def exchange(self, *commands: bytes) -> bytes:
+        """The replies to some commands, each of which is on a key, in RESP; a status comes as a string.
+
+        Raises:
+            Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
+        """
+        return b"".join(map(packed, self._replies(units.taken_apart(b"".join(commands)))))
+
+    def replies(self, commands: Strings) -> list[Any]:
+        """The parsed replies to some commands, each of which is on a key; errors are among them.
+
+        Raises:
+            Lost: as ``exchange``.
+        """
+        return self._replies(units.of(commands))
+
+    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
+        """The replies to some commands that only read, raw, unless they are what they should be.
+
+        What each node should say is compared as a whole; only where one says something else, which may be
+        that a key has moved, all are asked again, one by one.
+        """
+        groups: defaultdict[str, list[int]] = defaultdict(list)
+        for i, slot in enumerate(routing.all_of(units.keys(commands))):
+            groups[self._owners[slot]].append(i)
+        asked, wanted = pieces(commands), pieces(answers)
+        came = self._at_once({address: [asked[i] for i in some] for address, some in groups.items()})
+        if all(came[address] == b"".join([wanted[i] for i in some]) for address, some in groups.items()):
+            return None
+        for address, raw in came.items():
+            for error in resp.errors(resp.parse(raw)):
+                if str(error).split(" ", 1)[0] not in (*NOT_EXECUTED, "WRONGTYPE"):
+                    raise self._nodes[address].refused(error)
+        replies = self.exchange(*asked)
+        return None if replies == b"".join(wanted) else replies
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply: one line with the node that gave it and the remedy."""
+        node = self._nodes.get(self._said.get(str(error), ""))
+        return node.refused(error, doing) if node else super().refused(error, doing)
+
+    # -- what a cluster is besides
+
+    def masters(self) -> list[resp.Connection]:
+        """A connection to each master, also to one without slots: the first may be on their way to it."""
+        return [self._node(address) for address in self._masters]
+
+    def share(self, node: resp.Connection, prefix: str) -> float:
+        """Which part of the keys under a prefix goes to one of the masters: that of the slots it has."""
+        if routing.tagged(prefix):
+            return float(self._owners[routing.slot(prefix.encode())] == node.address)
+        return self._owners.count(node.address) / routing.SLOTS
+
+    def nodes(self) -> list[resp.Connection]:
+        """All connections that are open, also those to nodes that were masters."""
+        return list(self._nodes.values())
+
+    def owner(self, key: bytes) -> resp.Connection:
+        """The connection to the node that a key belongs to."""
+        return self._node(self._owners[routing.slot(key)])
+
+    def layout(self) -> tuple[str, ...]:
+        """Of each master its slots, and in brackets those that go or come now; asked anew.
+
+        Raises:
+            Lost: some slots have no node for long, as far as the nodes tell of themselves.
+        """
+        deadline, passes = time.monotonic() + WAIT_S, 0
+        while True:
+            nodes = self.nodes()
+            self._learn(nodes[passes % len(nodes)])  # one may know more than another
+            found = [_myself(node) for node in self.masters()]
+            covered = {slot for words in found for slot in _slots(words)}
+            if len(covered) == routing.SLOTS:
+                return tuple(" ".join(words) for words in found)
+            if time.monotonic() > deadline:
+                raise self._not_whole(routing.SLOTS - len(covered))
+            time.sleep(PAUSE_S)
+            passes += 1
+
+    def check(self) -> None:
+        """Return if every node that was spoken to is still there and a master.
+
+        Raises:
+            Lost: one is not: what it acknowledged may be lost.
+        """
+        for node in self.nodes():
+            self._check(node)
+
+    def everywhere(self) -> list[resp.Connection]:
+        """A connection to every node that can be reached, replicas too, to be closed by ``done``.
+
+        Raises:
+            Lost: a master cannot be reached.
+        """
+        self._learn(self.nodes()[0])
+        found = self.masters()
+        for address in self._replicas:
+            with contextlib.suppress(resp.Lost):  # it is down: nobody writes through it
+                found.append(
+                    self._nodes.get(address) or resp.Connection(_at(self.url, address), silence_s=REPLICA_S)
+                )
+        return found
+
+    def done(self, nodes: Iterable[resp.Connection]) -> None:
+        """Close those of some nodes that are not spoken to otherwise."""
+        for node in nodes:
+            if self._nodes.get(node.address) is not node:
+                node.close()
+
+    def script(self, text: str) -> bytes:
+        """The name of a script for EVALSHA, on every node."""
+        name = b""
+        for node in self.nodes():
+            name = node.call("SCRIPT", "LOAD", text)
+        if text not in self._scripts:
+            self._scripts.append(text)
+        return name
+
+    # -- the nodes
+
+    def _learn(self, node: resp.Connection) -> None:
+        """Ask a node which slot is where, and which nodes there are besides.
+
+        Raises:
+            Lost: some slots have no node.
+        """
+        owners = [""] * routing.SLOTS
+        places: dict[bytes, str] = {}
+        failed, masters = set(), set()
+        host = (urlsplit(_at(self.url, node.address)).hostname or "").encode()
+        for first, last, *nodes in node.call("CLUSTER", "SLOTS"):
+            of = {one[2]: _address((one[0] or host).decode(), one[1]) for one in nodes}
+            owners[first : last + 1] = [next(iter(of.values()))] * (
+                last + 1 - first
+            )  # the first is the master
+            places |= of
+        if "" in owners:
+            raise self._not_whole(owners.count(""))
+        for line in node.call("CLUSTER", "NODES").splitlines():
+            name, place, flags = line.split(b" ")[:3]
+            at, _, port = place.partition(b"@")[0].rpartition(b":")
+            if port == b"0" or b"noaddr" in flags or b"handshake" in flags:
+                continue
+            address = places.setdefault(name, _address((at or host).decode(), int(port)))
+            if b"fail" in flags.split(b","):
+                failed.add(address)
+            elif b"master" in flags:
+                masters.add(address)
+        self._owners, self._masters = owners, sorted(masters | set(owners))
+        self._replicas = sorted(set(places.values()) - set(self._masters) - failed)
+        _known[self.url] = list(places.values())
+
+    def _not_whole(self, lacking: int) -> resp.Lost:
+        return resp.Lost(
+            f"redis at {self.address}: {lacking} of the cluster's {routing.SLOTS} slots have no node; wait "
+            "until it is whole (`CLUSTER INFO`), then the same command goes on"
+        )
+
+    def _node(self, address: str) -> resp.Connection:
+        """The connection to a node, opened where it is the first time."""
+        if address not in self._nodes:
+            node = Member(_at(self.url, address))
+            for text in self._scripts:
+                node.call("SCRIPT", "LOAD", text)
+            self._nodes[address] = node
+            if self.entered is not None:
+                self.entered(node)
+        return self._nodes[address]
+
+    def _check(self, node: resp.Connection) -> None:
+        if node.call("ROLE")[0] != b"master":
+            raise replaced(node)
+
+    # -- commands and replies
+
+    def _replies(self, units: Units) -> list[Any]:
+        """The parsed replies to some units, in order."""
+        self._said.clear()
+        replies: list[list[Any]] = [[]] * len(units)
+        for number in range(max(units.rounds, default=-1) + 1):
+            self._round([i for i, at in enumerate(units.rounds) if at == number], units, replies)
+        return [reply for some in replies for reply in some]
+
+    def _round(self, pending: Sequence[int], units: Units, replies: list[list[Any]]) -> None:
+        """Send some units, and again those that were not executed, until all are."""
+        asked: dict[int, str] = {}
+        deadline, passes = time.monotonic() + WAIT_S, 0
+        while pending:
+            groups: defaultdict[str, list[int]] = defaultdict(list)
+            for i in pending:
+                groups[asked.get(i) or self._owners[units.slots[i]]].append(i)
+            came = self._at_once(
+                {
+                    address: [ASKING + units.packed[i] if i in asked else units.packed[i] for i in some]
+                    for address, some in groups.items()
+                }
+            )
+            refusals: list[_Refusal] = []
+            for address, some in groups.items():
+                refusals += self._keep(address, some, resp.parse(came[address]), asked.keys(), units, replies)
+            if refusals and time.monotonic() > deadline:
+                raise resp.Lost(
+                    f"redis at {refusals[0].address}: {refusals[0].text}; wait until the cluster is whole "
+                    "(`CLUSTER INFO`), then the same command goes on"
+                )
+            asked = self._heed(refusals, units, passes)
+            pending = sorted(refusal.unit for refusal in refusals)
+            passes += 1
+
+    def _at_once(self, commands: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
+        """The raw replies of some nodes to the commands for each; what was not read would come later: so all
+        connections end where one fails.
+        """
+        # All are connected to before the first is sent to: each may have to be allowed to write first.
+        nodes = {address: self._node(address) for address in commands}
+        try:
+            for address, some in commands.items():
+                nodes[address].send(*some)
+            return {address: node.receive() for address, node in nodes.items()}
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(
+        self,
+        address: str,
+        some: Sequence[int],
+        answers: Sequence[Any],
+        asked: Container[int],
+        units: Units,
+        replies: list[list[Any]],
+    ) -> "Iterator[_Refusal]":
+        """Keep the replies of a node to some units; those that it did not execute are given back."""
+        if len(answers) == len(some) and hiredis.ReplyError not in map(type, answers):  # most of the time
+            for i, answer in zip(some, answers, strict=True):
+                replies[i] = [answer]
+            return
+        at = 0
+        for i in some:
+            at += i in asked
+            found = list(answers[at : at + units.replies[i]])
+            at += units.replies[i]
+            error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
+            code = str(error).split(" ", 1)[0]
+            if code in NOT_EXECUTED:
+                yield _Refusal(i, address, code, str(error))
+                continue
+            replies[i] = found
+            if error is not None:
+                self._said[str(error)] = address
+
+    def _heed(self, refusals: "Sequence[_Refusal]", units: Units, passes: int) -> dict[int, str]:
+        """Learn from what was refused, or wait; which units are to be asked of which other node, once."""
+        asked: dict[int, str] = {}
+        self.met.update(refusal.code for refusal in refusals)
+        for refusal in refusals:
+            if refusal.code == "ASK":
+                asked[refusal.unit] = self._place(refusal)
+            elif refusal.code == "MOVED":
+                self._owners[units.slots[refusal.unit]] = self._place(refusal)
+        for address in {refusal.address for refusal in refusals if refusal.code == "NOSCRIPT"}:
+            for text in self._scripts:
+                self._nodes[address].call("SCRIPT", "LOAD", text)
+        moved = {refusal.address for refusal in refusals if refusal.code == "MOVED"}
+        for address in moved:
+            self._check(self._nodes[address])  # it gave the slot away; or it lost it, with what was in it
+        if passes > 3 or any(refusal.code in WAITS for refusal in refusals):
+            time.sleep(PAUSE_S)
+        if moved and passes % 4 == 3:  # the nodes do not agree yet
+            self._learn(self._nodes[moved.pop()])
+        return asked
+
+    def _place(self, refusal: "_Refusal") -> str:
+        """The node that MOVED or ASK names: without a host it is that of the node that answered."""
+        host, _, port = refusal.text.split(" ")[2].rpartition(":")
+        return (
+            _address(host.strip("[]"), int(port)) if host else f"{refusal.address.rpartition(':')[0]}:{port}"
+        )
+
+
+def _myself(node: resp.Connection) -> list[str]:
+    """The slots of a node, as it tells them itself; in brackets those that go or come now."""
+    lines = node.call("CLUSTER", "NODES").decode().splitlines()
+    (mine,) = (line.split(" ") for line in lines if "myself" in line.split(" ")[2].split(","))
+    return [node.address, *mine[8:]]
+
+
+def _slots(words: Sequence[str]) -> Iterator[int]:
+    """The slots in what a node tells of itself."""
+    for word in words[1:]:
+        if not word.startswith("["):
+            first, _, last = word.partition("-")
+            yield from range(int(first), int(last or first) + 1)

@@ -1,0 +1,159 @@
+"""The target's side: what it is fit for, which keys of the model it holds, and their removal."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from helpers import model
+from helpers.columns import Strings, column_of
+from helpers.errors import HelpersError
+from helpers.target import resp
+from helpers.target.resp import encode
+
+SCAN_COUNT = 5000
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What INFO says of a target: version, memory in bytes (0: no limit), eviction policy, append-only
+    file; of a cluster that of the node with the least room, its address, and its share of the keys.
+    """
+
+    version: str
+    used_bytes: int
+    limit_bytes: int
+    policy: str
+    append_only: bool
+    where: str = ""
+    share: float = 1.0
+    others: "tuple[Fitness, ...]" = ()
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left below the limit."""
+        return max(self.limit_bytes - self.used_bytes, 0)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know before loading."""
+        found = []
+        if self.policy != "noeviction":
+            when = "" if self.limit_bytes else " as soon as it has a maxmemory"
+            found.append(
+                f"maxmemory-policy is {self.policy}: Redis may evict migrated keys{when}; "
+                "set it to noeviction"
+            )
+        if not self.append_only:
+            found.append("appendonly is no: what was written since the last snapshot is lost with the server")
+        if self.where:
+            found = [f"redis at {self.where}: {one}" for one in found]
+        return found + [one for other in self.others for one in other.warnings]
+
+
+def inspect(connection: resp.Connection, prefix: str) -> Fitness:
+    """Whether the target can be written to at all.
+
+    Raises:
+        HelpersError: it is a read-only replica, or too old; of a cluster, a master is.
+    """
+    if not connection.clustered:
+        return _inspect(connection)
+    connection.check()  # one that has just been replaced is no replica that the user named
+    found = [
+        replace(_inspect(node), where=node.address, share=connection.share(node, prefix))
+        for node in connection.masters()
+    ]
+    limited = [one for one in found if one.limit_bytes and one.share]
+    tightest = min(limited or found, key=lambda one: one.free_bytes / (one.share or 1))
+    return replace(tightest, others=tuple(one for one in found if one is not tightest))
+
+
+def _inspect(connection: resp.Connection) -> Fitness:
+    text = connection.call("INFO").decode("utf-8", "replace")
+    info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    where = f"redis at {connection.address}"
+    if info.get("role") == "slave":
+        kind = "read-only" if info.get("slave_read_only", "1") == "1" else "writable"
+        raise HelpersError(
+            f"{where}: this is a {kind} replica, which keeps only what its primary sends; "
+            "give the URL of its primary"
+        )
+    version = info.get("redis_version", "0")
+    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+        raise HelpersError(f"{where}: Redis {version} has no ZMSCORE; 6.2 or newer is needed")
+    return Fitness(
+        version=version,
+        used_bytes=int(info.get("used_memory", 0)),
+        limit_bytes=int(info.get("maxmemory", 0)),
+        policy=info.get("maxmemory_policy", "noeviction"),
+        append_only=info.get("aof_enabled") == "1",
+    )
+
+
+def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
+    """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
+    one.
+
+    The masters of a cluster are scanned one after the other. A key that moves from one that was not scanned
+    yet to one that was is not seen: where slots moved meanwhile, all are scanned once more, so that a key
+    which moves once is seen in any case.
+    """
+    before = connection.layout()
+    yield from _scan_all(connection, prefix)
+    if not steady(connection, before):
+        yield from _scan_all(connection, prefix)
+
+
+def _scan_all(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
+    pattern, glob = model.key_pattern(prefix), model.glob(prefix)
+    for node in connection.masters():
+        cursor: bytes | None = None
+        while cursor != b"0":
+            cursor, keys = node.call("SCAN", cursor or b"0", "MATCH", glob, "COUNT", SCAN_COUNT)
+            found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
+            if found:
+                yield found
+
+
+def steady(connection: resp.Connection, before: tuple[str, ...]) -> bool:
+    """Whether no key has moved between nodes since the layout was as it was before."""
+    return connection.layout() == before and not any("[" in one.partition(" ")[2] for one in before)
+
+
+def size(connection: resp.Connection) -> int:
+    """How many keys of any kind the database holds; of a cluster, its masters."""
+    return sum(node.call("DBSIZE") for node in connection.masters())
+
+
+def count(connection: resp.Connection, prefix: str) -> Counter[str]:
+    """How many keys of each kind the target holds (SCAN may count one twice)."""
+    kinds: Counter[str] = Counter()
+    for found in scan(connection, prefix):
+        kinds.update(kind for kind, _ in found)
+    return kinds
+
+
+def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
+    """Whether so many keys, and those of the bookkeeping, are all that the database holds."""
+    before, clustered = connection.layout(), connection.clustered
+    names = (model.state_key(prefix, clustered=clustered), model.lease_key(prefix, clustered=clustered))
+    own = connection.call("EXISTS", *names)
+    return size(connection) == keys + own and steady(connection, before)
+
+
+def remove(connection: resp.Connection, prefix: str, commit: Callable[[Strings], object]) -> int:
+    """Remove every key of the model under the prefix, in batches; how many keys that were.
+
+    Args:
+        connection: where to scan.
+        prefix: the prefix of the migration.
+        commit: runs the commands of a batch (``Checkpoint.commit``).
+    """
+    removed = 0
+    for found in scan(connection, prefix):
+        if connection.clustered:  # one command cannot take keys of several slots
+            commit(column_of(*(encode("UNLINK", key) for _, key in found)))
+        else:
+            commit(column_of(encode("UNLINK", *(key for _, key in found))))
+        removed += len(found)
+    return removed

@@ -1,0 +1,73 @@
+"""What a finished migration recorded in Redis, and whether none is under way."""
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+
+from helpers import model
+from helpers.errors import HelpersError
+from helpers.migration.findings import show
+from helpers.migration.rejects import Rejects
+from helpers.target import holder, resp, slotted
+from helpers.target.checkpoint import FORMAT, LEASE_MS
+
+
+def counts(rows: Mapping[str, int], rejects: Rejects) -> dict[str, str]:
+    """What a migration adds to its state as it ends: rows of each table that it left in Redis, and rejected.
+
+    Args:
+        rows: rows of each table that it read.
+        rejects: those that the model cannot hold.
+    """
+    rejected = {table: rejects.counts[table].total() for table in model.TABLES}
+    held = {table: rows[table] - rejected[table] for table in model.TABLES}
+    return {"rows_held": json.dumps(held), "rows_rejected": json.dumps(rejected)}
+
+
+def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:
+    """What the migration recorded, when it is finished and no other is under way; refuses otherwise."""
+    where = f"redis at {connection.address}"
+    checkpoint = slotted.checkpoint(connection, prefix)
+    state = checkpoint.read()
+    if not state:
+        raise HelpersError(
+            f"{where}: no migration was recorded there ({show(checkpoint.key)}); check the URL, its database "
+            "number, and --prefix"
+        )
+    if state.get("format") != FORMAT:
+        raise HelpersError(
+            f"{where}: {show(checkpoint.key)} is of format {state.get('format')!r}, not {FORMAT!r}; it was "
+            "written by another version: use that one"
+        )
+    _wait_for_lease(connection, checkpoint.lease)
+    state = checkpoint.read()
+    if state.get("status") != "complete":
+        raise HelpersError(
+            f"{where}: the migration there is not finished (status {state.get('status')!r}); run `migrate` "
+            "again, which goes on, then restore"
+        )
+    return state
+
+
+def _wait_for_lease(connection: resp.Connection, lease: bytes) -> None:
+    """Return when no migration holds the lease; that of a process that has gone runs out by itself."""
+    before: int | None = None
+    deadline = time.monotonic() + 1.5 * LEASE_MS / 1000
+    while (left_ms := connection.call("PTTL", lease)) != -2:
+        token = (connection.call("GET", lease) or b"").decode("utf-8", "replace")
+        renewed = before is not None and left_ms > before
+        if holder.alive(token) or renewed or time.monotonic() > deadline:
+            raise HelpersError(
+                f"redis at {connection.address}: a migration is under way ({holder.name(token)}); wait until "
+                "it ends"
+            )
+        before = left_ms
+        time.sleep(0.2)
+
+
+def recorded(state: dict[str, str], name: str) -> dict[str, int]:
+    """Rows per table that the migration recorded when it ended; empty when it recorded none."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return {table: int(number) for table, number in json.loads(state.get(name, "{}")).items()}
+    return {}

@@ -1,0 +1,183 @@
+"""The rehearsal: every command that a migration needs, queued in the target and thrown away.
+
+A command queued behind MULTI is judged as if it were run: by the user's rights, by memory, disk and
+replicas. DISCARD forgets it. So what a target would refuse in the middle of a load is known before its
+first write.
+"""
+
+from collections.abc import Callable, Mapping
+
+import hiredis
+
+from helpers import model, text
+from helpers.errors import HelpersError
+from helpers.target import resp
+from helpers.target.cluster import Cluster
+from helpers.target.resp import encode
+
+Command = tuple[str | int, ...]
+"""Words of a command; those on a key have ``{}`` in its place."""
+
+ON_TYPE: Mapping[str, tuple[Command, ...]] = {
+    "hash": (("HSET", "{}", "f", "v"), ("HGETALL", "{}")),
+    "list": (("RPUSH", "{}", "v"), ("LRANGE", "{}", 0, 0), ("LLEN", "{}"), ("LTRIM", "{}", 0, 0)),
+    "zset": (
+        ("ZADD", "{}", 0, "m"),
+        ("ZREM", "{}", "m"),
+        ("ZRANGE", "{}", 0, 0),
+        ("ZMSCORE", "{}", "m"),
+        ("ZCARD", "{}"),
+        ("ZSCAN", "{}", 0),
+    ),
+}
+ON_ANY: tuple[Command, ...] = (("DEL", "{}"), ("UNLINK", "{}"), ("TYPE", "{}"))
+ON_STATE: tuple[Command, ...] = (*ON_TYPE["hash"], ("DEL", "{}"), ("EXISTS", "{}"))
+ON_LEASE: tuple[Command, ...] = (
+    ("SET", "{}", "v", "NX", "PX", 1),
+    ("GET", "{}"),
+    ("PTTL", "{}"),
+    ("PEXPIRE", "{}", 1),
+    ("DEL", "{}"),
+    ("EXISTS", "{}"),
+)
+ON_CLAIM: tuple[Command, ...] = (
+    ("SET", "{}", "v", "PX", 1),
+    ("GET", "{}"),
+    ("PEXPIRE", "{}", 1),
+    ("DEL", "{}"),
+)
+KEY_OF: Mapping[str, Callable[[int, str], str]] = {
+    "user": model.user_key,
+    "product": model.product_key,
+    "order": model.order_key,
+    "user_activities": model.activities_key,
+    "user_activities_by_time": model.activities_by_time_key,
+    "user_orders": model.user_orders_key,
+    "product_orders": model.product_orders_key,
+}
+FOLLOWING: Mapping[str, tuple[Command, ...]] = {
+    "list": (
+        ("LINDEX", "{}", 0),
+        ("LSET", "{}", 0, "v"),
+        ("LREM", "{}", 1, "v"),
+        ("LINSERT", "{}", "BEFORE", "v", "v"),
+        ("LPOP", "{}", 1),
+    ),
+    "zset": (("ZCOUNT", "{}", 0, 0), ("ZRANGEBYSCORE", "{}", 0, 0), ("ZSCORE", "{}", "m")),
+    "hash": (),
+}
+"""What the script of ``follow`` runs besides."""
+IN_CLUSTER: tuple[Command, ...] = (
+    ("EVAL", "return 1", 0),
+    ("EVALSHA", "0" * 40, 0),
+    ("SCRIPT", "LOAD", "return 1"),
+    ("CLUSTER", "SLOTS"),
+    ("CLUSTER", "NODES"),
+    ("CLIENT", "SETNAME", "x"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "ID", 1),
+    ("ROLE",),
+    ("WAIT", 0, 1),
+    ("ASKING",),
+)
+"""What each node of a cluster is asked besides."""
+SEARCHED = 1000
+"""How many numbers are tried to find a key that belongs to a node."""
+AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD")
+"""Commands that a migration runs, but not in a transaction."""
+
+
+def commands(
+    prefix: str,
+    *,
+    flushdb: bool = False,
+    follow: bool = False,
+    clustered: bool = False,
+    key_of: Callable[[str], str] | None = None,
+) -> list[Command]:
+    """What a migration may run in a transaction, each command on a key of each kind that it touches.
+
+    Args:
+        key_of: gives a key of a kind; by default that of the row 1.
+    """
+    state, lease = (name(prefix, clustered=clustered) for name in (model.state_key, model.lease_key))
+    claim = model.claim_key("users", prefix, clustered=clustered)
+    found = [(state, ON_STATE), (lease, ON_LEASE), (claim, ON_CLAIM)]
+    for kind in model.KINDS:
+        more = FOLLOWING[model.TYPES[kind]] if follow else ()
+        key = key_of(kind) if key_of else KEY_OF[kind](1, prefix)
+        found.append((key, (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
+    on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
+    once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
+    once += [("FLUSHDB",)] if flushdb else []
+    once += [("EVAL", "return 1", 0), ("HDEL", model.state_key(prefix), "f")] if follow else []
+    once += IN_CLUSTER if clustered else ()
+    return [*once, *on_keys]
+
+
+def rehearse(
+    connection: resp.Connection, prefix: str, *, flushdb: bool = False, follow: bool = False
+) -> None:
+    """Find out, without writing, whether the target would refuse anything of a migration now.
+
+    Raises:
+        HelpersError: it would; all missing rights are in one line, with the command that gives them.
+    """
+    if isinstance(connection, Cluster):
+        for node in connection.masters():
+            _rehearse(node, prefix, flushdb, of=connection)
+    else:
+        _rehearse(connection, prefix, flushdb, follow)
+
+
+def _rehearse(
+    connection: resp.Connection, prefix: str, flushdb: bool, follow: bool = False, of: Cluster | None = None
+) -> None:
+    """Rehearse on one server; of a cluster on a node, with keys of which it has the slots, where it has."""
+
+    def key_of(kind: str) -> str:
+        names = (KEY_OF[kind](number, prefix) for number in range(1, SEARCHED))
+        return next(
+            (key for key in names if of is None or of.owner(key.encode()) is connection),
+            KEY_OF[kind](1, prefix),
+        )
+
+    # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
+    _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
+    watched = (model.lease_key(prefix), model.claim_key("users", prefix))
+    lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if of is None else []
+    sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=of is not None, key_of=key_of)
+    _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])
+
+
+def _try(connection: resp.Connection, sent: list[Command]) -> None:
+    replies = resp.parse(connection.exchange(b"".join(encode(*words) for words in sent)))
+    errors = [(w, r) for w, r in zip(sent, replies, strict=True) if isinstance(r, hiredis.ReplyError)]
+    errors = [(words, error) for words, error in errors if not str(error).startswith(("MOVED ", "ASK "))]
+    denied = [(words, "run the" in str(error)) for words, error in errors if "NOPERM" in str(error)]
+    if denied:
+        names = list(dict.fromkeys(right(words) for words, of_command in denied if of_command))
+        keys = list(dict.fromkeys(str(words[1]) for words, of_command in denied if not of_command))
+        lacks = [f"may not run {text.join(names)}"] if names else []
+        lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
+        rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(map(_pattern, keys)))
+        raise HelpersError(
+            f"redis at {connection.address}: user {connection.user} {text.join(lacks)}; nothing was written; "
+            f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
+        )
+    for _, error in errors:
+        raise connection.refused(error)
+
+
+def right(words: Command) -> str:
+    """The right that a command needs, as ACL names it."""
+    return f"{words[0]}|{words[1]}" if words[0] in ("CLIENT", "CLUSTER", "SCRIPT") else str(words[0])
+
+
+def _pattern(key: str) -> str:
+    """The pattern of keys like this one, as ACL takes it: ``shop:user:1:orders`` gives ``~shop:user:*``."""
+    for name in ("user", "product", "order", "migration"):
+        prefix, found, _ = key.rpartition(f"{name}:")
+        if found:
+            return f"~{prefix}{name}:*"
+    return f"~{key}"

@@ -1,0 +1,229 @@
+"""Redis' wire protocol in bulk: many commands as one write, their replies as one piece of bytes.
+
+Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2).
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import hiredis
+import redis as redis_py
+
+from helpers import settings
+from helpers.columns import Strings, joined
+from helpers.errors import HelpersError, brief, first_line
+from helpers.servers import connections
+
+RECEIVE_BYTES = 1 << 18
+
+
+class Lost(HelpersError):
+    """The server went away or is not ready; trying again later may help."""
+
+
+class Refused(HelpersError):
+    """The server answered with an error; ``code`` is its first word."""
+
+    code = ""
+
+
+REMEDIES = {
+    "OOM": "raise maxmemory, then the same command goes on",
+    "READONLY": "this is a read-only replica; give the URL of its primary",
+    "MISCONF": "Redis cannot write to its disk; repair that, then the same command goes on",
+    "NOPERM": "give this Redis user the right (`ACL SETUSER`)",
+    "NOAUTH": "put user and password into the URL",
+    "NOREPLICAS": "wait for its replicas, or lower min-replicas-to-write; then the same command goes on",
+    "WRONGTYPE": "another program wrote a key of the model; the same command puts that right",
+}
+ALLOW = "allow it by `ACL SETUSER {user} +{name}`"
+NOT_READY = ("LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY")
+
+
+def encode(*words: bytes | str | int) -> bytes:
+    """One command in RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        text = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(parts)
+
+
+def bulk(text: bytes) -> bytes:
+    """One bulk string in RESP, as part of a command or of a reply."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def parse(raw: bytes) -> list[Any]:
+    """The replies in the bytes, in order; errors are ``hiredis.ReplyError`` objects among them."""
+    reader = hiredis.Reader()
+    reader.feed(raw)
+    replies = []
+    while (reply := reader.gets()) is not False:
+        replies.append(reply)
+    return replies
+
+
+def errors(replies: Sequence[Any]) -> Iterable[hiredis.ReplyError]:
+    """The error replies, those inside arrays too."""
+    if {hiredis.ReplyError, list}.isdisjoint(map(type, replies)):  # thousands of numbers, most of the time
+        return
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            yield reply
+        elif isinstance(reply, list):
+            yield from errors(reply)
+
+
+class Connection:
+    """One connection to Redis, opened as redis-py opens it: ``redis://``, ``rediss://``, ``unix://``,
+    ACL users.
+
+    Attributes:
+        address: where it is, for messages.
+        url: that it was opened with.
+        clustered: whether it leads to the nodes of a cluster (see ``helpers.target.cluster``).
+    """
+
+    clustered = False
+
+    def __init__(self, url: str, *, silence_s: float | None = None) -> None:
+        self.url = url
+        self.address = settings.address(url)
+        try:
+            self._client = connections.redis(url, protocol=2, socket_timeout=silence_s or settings.SILENCE_S)
+            self._socket = connections.redis_socket(self._client)
+        except HelpersError as error:
+            raise Lost(str(error)) from error
+        except (redis_py.RedisError, OSError) as error:
+            raise Lost(str(connections.refused("redis", url, error))) from error
+        mark = secrets.token_hex(12).encode()
+        self._last = encode(b"ECHO", mark)
+        self._last_reply = bulk(mark)
+        self._buffer = bytearray(RECEIVE_BYTES)
+        self._socket.sendall(self._last)
+        answer = self._receive(until=b"\r\n")
+        if answer.startswith(b"-"):
+            raise self.refused(parse(answer + b"\r\n")[0])
+        if not answer.endswith(mark):
+            self._receive(until=mark + b"\r\n")
+
+    @property
+    def user(self) -> str:
+        """The name of the ACL user."""
+        return str(self._client.connection_pool.connection_kwargs.get("username") or "default")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def exchange(self, *commands: bytes) -> bytes:
+        """The replies to some commands, raw.
+
+        Args:
+            commands: pieces that together are whole commands in RESP, any number.
+
+        Raises:
+            Lost: the connection broke, or no byte came for a minute.
+        """
+        self.send(*commands)
+        return self.receive()
+
+    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
+        """The replies to some commands that only read, raw, unless they are what they should be.
+
+        Args:
+            commands: in RESP, each row one or several on the same key.
+            answers: what each row of them should get, in RESP.
+
+        Raises:
+            Lost: as ``exchange``.
+        """
+        raw = self.exchange(joined(commands))
+        return None if raw == joined(answers) else raw
+
+    def send(self, *commands: bytes) -> None:
+        """The first half of ``exchange``: several nodes can be sent to before the first is waited for.
+
+        Raises:
+            Lost: the connection broke.
+        """
+        try:
+            self._socket.sendall(b"".join((*commands, self._last)))
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def receive(self) -> bytes:
+        """The second half of ``exchange``: the replies to what was sent.
+
+        Raises:
+            Lost: the connection broke, or no byte came for a minute.
+        """
+        return self._receive(until=self._last_reply)
+
+    def masters(self) -> "list[Connection]":
+        """A connection to each server that holds keys: this one alone, or the masters of a cluster."""
+        return [self]
+
+    def share(self, node: "Connection", prefix: str) -> float:
+        """Which part of the keys under a prefix goes to one of the masters, from 0 to 1."""
+        return 1.0
+
+    def layout(self) -> tuple[str, ...]:
+        """Which slots are where, and which move now: as long as it is the same, no key moves."""
+        return ()
+
+    def check(self) -> None:
+        """Return if every server that was written to is still the one that keeps it.
+
+        Raises:
+            Lost: one is not.
+        """
+
+    def call(self, *words: bytes | str | int) -> Any:
+        """The reply to one command.
+
+        Raises:
+            Refused: the reply is an error.
+            Lost: the connection broke.
+        """
+        (reply,) = parse(self.exchange(encode(*words)))
+        for error in errors([reply]):
+            raise self.refused(error)
+        return reply
+
+    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """The error to raise for an error reply: one line with the remedy."""
+        text = brief(first_line(error))
+        code = text.removeprefix("EXECABORT Transaction discarded because of: ").split(" ", 1)[0]
+        where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"
+        if code in NOT_READY:
+            return Lost(f"{where}; wait until it is ready, then the same command goes on")
+        denied = re.search(r"run the '([\w|]+)'", text)
+        remedy = REMEDIES.get(code, "see the Redis log")
+        refused = Refused(f"{where}; {ALLOW.format(user=self.user, name=denied[1]) if denied else remedy}")
+        refused.code = code
+        return refused
+
+    def _receive(self, until: bytes) -> bytes:
+        """What comes before some bytes, behind which nothing comes."""
+        size = 0
+        try:
+            while not self._buffer.endswith(until, 0, size):
+                if len(self._buffer) - size < RECEIVE_BYTES:
+                    self._buffer += bytes(len(self._buffer))
+                with memoryview(self._buffer) as whole, whole[size:] as room:
+                    got = self._socket.recv_into(room)
+                if not got:
+                    raise ConnectionResetError("connection closed by the server")
+                size += got
+        except OSError as error:
+            raise self._lost(error) from error
+        with memoryview(self._buffer) as whole:
+            return whole[: size - len(until)].tobytes()
+
+    def _lost(self, error: OSError) -> Lost:
+        self.close()
+        return Lost(f"redis at {self.address}: connection lost ({first_line(error)}); {connections.REMEDY}")

@@ -1,0 +1,184 @@
+"""The checkpoint of a migration whose target is a cluster, where no transaction spans slots.
+
+One server commits a batch and its position in one ``EXEC``. A cluster cannot, not even on one node. Exactly
+once is made of three other things there:
+
+1. Each command of a batch may come twice and change nothing the second time: HSET and ZADD are so, and a
+   list is pushed to by ``PUSH``, which is told how long the list was before and leaves out what it has.
+2. State and lease have one slot, and the state moves on only after every node has answered for the whole
+   batch: a batch whose position was not recorded is sent again, a position that was recorded has its batch.
+3. Who lost the lease cannot write any more. Every connection that a migration writes over carries the token
+   of its lease as its name, and only then the lease is looked at; who takes a lease ends, on every node, the
+   connections with another token of the same prefix before it reads the state. So what a process that was
+   paused sends later reaches nobody, and a connection that it opens later finds the lease taken.
+
+The replies of a node are those of its memory, and replicas follow a moment later: a master that is lost may
+take along what it had acknowledged. Whoever loses a connection, or finds that a master is none any more,
+therefore begins anew and compares the whole, as every load does that goes on.
+"""
+
+import contextlib
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from helpers.columns import NOTHING, Strings
+from helpers.errors import HelpersError
+from helpers.migration.encoding import PUSH
+from helpers.target import keyspace, resp, routing
+from helpers.target.checkpoint import LEASE_MS, Checkpoint, LeaseLost
+from helpers.target.cluster import Cluster
+
+SETTLE_MS = 1000
+EMPTIED = 3
+"""How often a cluster is emptied while keys move from a node that was not emptied yet to one that was."""
+IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+COMMIT = (
+    "for i = 2, #KEYS do if redis.call('GET', KEYS[i]) ~= ARGV[i - 1] then return 0 end end "
+    "redis.call('PEXPIRE', KEYS[2], ARGV[#KEYS]) "
+    "for i = #KEYS + 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end return 1"
+)
+"""Set fields of the state, the first key, if each further key has its token; the second lives on."""
+SWAP = IF_OURS + "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
+DROP = IF_OURS + "redis.call('DEL', KEYS[1]) return 1"
+EMPTY = IF_OURS + "redis.call('FLUSHDB') redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+
+
+def checkpoint(connection: resp.Connection, prefix: str) -> Checkpoint:
+    """The checkpoint of a migration, as its target needs it.
+
+    Raises:
+        HelpersError: the target is a cluster, and the prefix would tear state and lease apart.
+    """
+    if isinstance(connection, Cluster):
+        return Slotted(connection, prefix)
+    return Checkpoint(connection, prefix)
+
+
+class Slotted(Checkpoint):
+    """The state of a migration in a cluster, and the right to change it."""
+
+    connection: Cluster
+
+    def __init__(self, connection: Cluster, prefix: str) -> None:
+        super().__init__(connection, prefix)
+        if routing.slot(self.key) != routing.slot(self.lease):
+            raise HelpersError(
+                f"redis at {connection.address}: --prefix {prefix!r} has empty braces, which in a cluster "
+                "bring its bookkeeping to several slots; use another one"
+            )
+        digest = hashlib.sha256(prefix.encode("utf-8", "surrogateescape")).hexdigest()
+        self._mark = f"migration:{digest[:16]}:"
+
+    @property
+    def _name(self) -> str:
+        """What the connections of this lease are called."""
+        return self._mark + self.token.split(" ")[0]
+
+    @property
+    def _others(self) -> str:
+        """How those connections are called that end when this right is taken."""
+        return self._mark
+
+    def _rights(self) -> dict[bytes, bytes]:
+        """The tokens that must stand in the cluster while this writes, by key; the first is renewed."""
+        return {self.lease: self.token.encode()}
+
+    def commit(
+        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
+    ) -> list[Any]:
+        """Run some commands, and once every node has answered, change the state, if the lease is still ours.
+
+        See ``Checkpoint.commit``; unlike there, commands may have been run when this fails.
+        """
+        replies = self.connection.replies(commands) if commands else []
+        for error in resp.errors(replies):
+            raise self.connection.refused(error, doing)
+        fields = [word for pair in (state or {}).items() for word in pair]
+        rights = self._rights()
+        words = (*rights.values(), self.life_ms, *fields)
+        if self.connection.call("EVAL", COMMIT, 1 + len(rights), self.key, *rights, *words) != 1:
+            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+        self.renewed = time.monotonic()
+        return replies
+
+    def guard(self) -> bytes:
+        """The name of ``PUSH`` on every node."""
+        return self.connection.script(PUSH)
+
+    def empty(self) -> None:
+        """Empty every master, the one with state and lease last: until then it is known what was begun."""
+        self.commit()
+        for _ in range(EMPTIED):
+            before, last = self.connection.layout(), self.connection.owner(self.lease)
+            for node in self.connection.masters():
+                if node is not last:
+                    node.call("FLUSHDB")
+            if self.connection.call("EVAL", EMPTY, 1, self.lease, self.token, LEASE_MS) != 1:
+                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+            if keyspace.steady(self.connection, before):
+                break
+
+    def _take_over(self, other: bytes) -> bool:
+        return bool(self.connection.call("EVAL", SWAP, 1, self.lease, other, self.token, LEASE_MS) == 1)
+
+    def _watch(self) -> None:
+        """Make sure that the lease is ours, and that nobody else writes under an earlier one."""
+        self.connection.entered = self._enter
+        for node in self.connection.nodes():
+            self._enter(node)
+        self._look()
+        self._fence()
+        self._look()
+        self.connection.entered = self._enter_and_look
+
+    def _fence(self) -> None:
+        """End, on every node, the connections over which others may still write."""
+        nodes = self.connection.everywhere()
+        try:
+            for node in nodes:
+                try:
+                    self._end_others(node)
+                except resp.Lost:
+                    if node in self.connection.nodes():
+                        raise
+        finally:
+            self.connection.done(nodes)
+
+    def _enter(self, node: resp.Connection) -> None:
+        node.call("CLIENT", "SETNAME", self._name)
+
+    def _enter_and_look(self, node: resp.Connection) -> None:
+        self._enter(node)
+        self._look()
+
+    def _look(self) -> None:
+        for key, token in self._rights().items():
+            if self.connection.call("GET", key) != token:
+                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+
+    def _end_others(self, node: resp.Connection) -> None:
+        """End what other leases of this prefix have open on a node."""
+        for line in node.call("CLIENT", "LIST").decode("utf-8", "replace").splitlines():
+            found = re.match(r"id=(\d+) .*? name=(\S*) ", line)
+            if found and found[2].startswith(self._others) and found[2] != self._name:
+                with contextlib.suppress(resp.Refused):  # it has gone by itself
+                    node.call("CLIENT", "KILL", "ID", found[1])
+
+    def settle(self) -> None:
+        """Wait a moment until a replica has the state: a master that is lost should not take it along."""
+        node = self.connection.owner(self.key)
+        if node.call("ROLE")[2]:
+            node.call("WAIT", 1, SETTLE_MS)
+
+    def unclaim(self) -> None:
+        """End all claims, and the connections of who had them."""
+        super().unclaim()
+        self._fence()
+
+    def _give_back(self) -> None:
+        if self._unclaim():
+            self.unclaim()
+        self.connection.call("EVAL", DROP, 1, self.lease, self.token)

@@ -1,3 +1,0 @@
-"""Parts of the migration: the source's snapshot, batches, checkpoint, target, and the walk that compares
-both.
-"""

@@ -1,0 +1,1 @@
+"""The migration tried: its speed, its kills, a cut-over."""

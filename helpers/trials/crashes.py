@@ -1,0 +1,152 @@
+"""The kill campaign: mover, Redis and PostgreSQL are killed at random moments, then the same command again.
+
+Everything is thrown away: a PostgreSQL and a Redis of its own, killed by SIGKILL and started again on the
+same port and data. A *trial* begins with an empty target, or with an older load whose source has changed
+since, and ends with a migration that nobody disturbed; then two judges compare every value: ``verify`` and
+``judge.compare``. Rows are few and batches tiny, so that a load has hundreds of moments to be hit at.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from helpers import results, settings
+from helpers.progress import bar
+from helpers.relational import population
+from helpers.servers import connections, scratch
+from helpers.text import count, join, plural
+from helpers.trials import moments
+from helpers.trials.campaign import BATCH_ROWS, Campaign
+from helpers.trials.crashes_shape import SCHEMA, VICTIMS
+from helpers.trials.judge import VERDICTS
+from helpers.trials.mover import PHASES
+
+REDIS = ("appendonly yes", "appendfsync always")
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many kills of each, on how many rows, and how many undisturbed runs to learn the moments from."""
+
+    kills: Mapping[str, int]
+    rows: Mapping[str, Any]
+    undisturbed: int
+
+
+DESIGNS: Mapping[str, Design] = {
+    "quick": Design(
+        {"mover": 4, "redis": 1, "postgres": 1},
+        {"users": 40, "products": 15, "activities": 1_000, "orders": 200},
+        undisturbed=1,
+    ),
+    "full": Design(
+        {"mover": 200, "redis": 30, "postgres": 30},
+        {"users": 100, "products": 40, "activities": 3_200, "orders": 800},
+        undisturbed=5,
+    ),
+}
+
+
+def run(
+    *,
+    profile: str = "quick",
+    folder: Path | None = None,
+    seed: int = 42,
+    workers: int = 1,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Kill, run again and compare, until enough kills have struck; save the result ``crashes``.
+
+    Args:
+        profile: ``quick`` or ``full`` (see ``DESIGNS``).
+        folder: results folder; that of the current run when None.
+        seed: of the rows, the moments and the changes; what a moment hits depends on the machine too.
+        workers: processes that load.
+        progress: show a progress bar.
+
+    Returns:
+        ``seed``, ``batch_rows``, ``workers``, ``rows`` per table, ``appendfsync``, ``wanted`` (kills of
+        each), ``seconds``; ``undisturbed``: a run that nobody disturbs, medians in seconds after its start;
+        ``trials``: one record each, with its ``kills`` (moment, phase, rows committed), what the last run
+        did, and what the two judges found; ``summary`` per victim.
+
+    Raises:
+        HelpersError: no such profile, or a server cannot be started here.
+    """
+    design, began = settings.of_profile(DESIGNS, profile), time.monotonic()
+    trials: list[dict[str, Any]] = []
+    with scratch.postgres() as source, scratch.redis(*REDIS) as target:
+        population.populate(source.url, **design.rows, seed=seed, progress=False)
+        campaign = Campaign(source, target, rows=sum(design.rows.values()), seed=seed, workers=workers)
+        campaign.learn(design.undisturbed)
+        with bar(sum(design.kills.values()), "kills", unit="kills", enabled=progress) as shown:
+            for victim in VICTIMS:
+                for trial in campaign.trials(victim, design.kills[victim]):
+                    trials.append(trial)
+                    shown.update(len(trial["kills"]))
+        client = connections.redis(target.url, decode_responses=True)
+        appendfsync = client.config_get("appendfsync")["appendfsync"]
+        client.close()
+        versions = {"postgres": source.version, "redis": target.version}
+    data = {
+        "seed": seed,
+        "batch_rows": BATCH_ROWS,
+        "workers": workers,
+        "rows": dict(design.rows),
+        "wanted": dict(design.kills),
+        "appendfsync": appendfsync,
+        "undisturbed": moments.middle(campaign.watched) | {"runs": len(campaign.watched)},
+        "seconds": time.monotonic() - began,
+        "trials": trials,
+        "summary": {victim: summarise(t for t in trials if t["victim"] == victim) for victim in VICTIMS},
+    }
+    jsonschema.validate(data, SCHEMA)
+    results.save("crashes", data, profile=profile, servers=versions, folder=folder)
+    return data
+
+
+def summarise(trials: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Kills, trials, kills that came too late, phases hit, how it went on, and what the judges found."""
+    trials = list(trials)
+    kills = [kill for trial in trials for kill in trial["kills"]]
+    phases = Counter(kill["phase"] for kill in kills)
+    return {
+        "kills": len(kills),
+        "trials": len(trials),
+        "too_late": sum(trial["too_late"] for trial in trials),
+        "changed": sum(kill["changed"] is not None for kill in kills),
+        "behind": sum(kill["changed"] == "behind" for kill in kills),
+        "faults": sum(len(trial["faults"]) for trial in trials),
+        "phases": {phase: phases[phase] for phase in PHASES},
+        "after": dict(Counter(trial["after"] for trial in trials if trial["kills"])),
+        **{who: {v: sum(trial[who][v] for trial in trials) for v in VERDICTS} for who in ("verify", "judge")},
+    }
+
+
+def clean(data: Mapping[str, Any]) -> bool:
+    """Whether nothing was lost, doubled or altered, and every migration came to its end."""
+    return not any(
+        part["faults"] or any(part["verify"].values()) or any(part["judge"].values())
+        for part in data["summary"].values()
+    )
+
+
+def describe(data: Mapping[str, Any]) -> list[str]:
+    """What a campaign found, as lines for people."""
+    lines = []
+    for victim, part in data["summary"].items():
+        found = join([f"{count(number)} {verdict}" for verdict, number in part["verify"].items()])
+        second = join([f"{count(number)} {verdict}" for verdict, number in part["judge"].items()])
+        lines.append(
+            f"{victim}: {plural(part['kills'], 'kill')} ({count(part['too_late'])} more came too late); "
+            f"verify: {found}; second judge: {second}"
+        )
+    for trial in data["trials"]:
+        lines += [f"{trial['victim']}, trial {trial['number']}: {fault}" for fault in trial["faults"]]
+    verdict = "nothing was lost, doubled or altered" if clean(data) else "NOT CLEAN"
+    return [*lines, f"{verdict}; seed {data['seed']}, {data['seconds']:.0f} s"]

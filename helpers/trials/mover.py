@@ -1,0 +1,181 @@
+"""The migration in a process of its own, started as a user starts it: watched, and killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from helpers import model
+from helpers.errors import HelpersError
+from helpers.servers import connections
+
+PATIENCE_S = 120
+DONE, STOPPED = 0, 2
+"""Exit codes of a migration that is done, and of one that could not be done."""
+PHASES = (
+    "before the first batch",
+    "first third of the load",
+    "second third",
+    "last third",
+    "catching up",
+    "verifying",
+    "after the verification",
+)
+"""What a migration may be doing, as its target tells it."""
+START, *THIRDS, CATCHING_UP, VERIFYING, OVER = PHASES
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a migration is, as its target tells it: the state, and the holder of the lease or None."""
+
+    state: dict[str, str]
+    lease: str | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the four tables that are committed."""
+        return sum(
+            int(rows)
+            for name, rows in self.state.items()
+            if name.startswith(tuple(f"rows:{table}" for table in model.TABLES))
+        )
+
+    @property
+    def status(self) -> str | None:
+        """``loading``, ``reconciling``, ``complete``; None when nothing was begun."""
+        return self.state.get("status")
+
+    def phase(self, before: "Standing", rows: int) -> str:
+        """What the run was doing that found the target as it was ``before``: one of ``PHASES``.
+
+        Args:
+            before: what the run found.
+            rows: of the source.
+        """
+        if self == before or (self.state == before.state and self.status != "reconciling"):
+            return START
+        if self.status == "complete":
+            return VERIFYING if self.lease else OVER
+        if self.status == "reconciling":
+            return CATCHING_UP
+        if self.rows == 0:
+            return START
+        return THIRDS[min(3 * self.rows // rows, 2)]
+
+
+def look(client: Redis, prefix: str = "") -> Standing:
+    """How far the migration of a target is; the client decodes responses."""
+    with client.pipeline(transaction=True) as both:
+        both.hgetall(model.state_key(prefix)).get(model.lease_key(prefix))
+        return Standing(*both.execute())
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: exit code, its JSON when it gave one, and its last line on stderr."""
+
+    code: int
+    result: dict[str, Any] | None
+    said: str
+
+
+class Mover:
+    """``python -m helpers migrate --json``, started at once; a context manager that leaves no process behind.
+
+    Args:
+        source: PostgreSQL URL.
+        target: Redis URL.
+        prefix: stands before every key.
+        batch_rows: most rows in a batch.
+        workers: processes that load.
+    """
+
+    def __init__(
+        self, source: str, target: str, *, prefix: str = "", batch_rows: int = 1000, workers: int = 1
+    ) -> None:
+        command = [sys.executable, "-m", "helpers", "migrate", "--json"]
+        command += ["--prefix", prefix, "--batch-rows", str(batch_rows), "--workers", str(workers)]
+        # By environment, because anybody on the machine may read a command line.
+        environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> "Mover":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._began
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def sleep_until(self, age_s: float) -> None:
+        """Wait until it is so old, or has ended."""
+        while self.running and (left := age_s - self.age_s) > 0:
+            time.sleep(min(left, 0.02))
+
+    def kill(self) -> bool:
+        """Kill it by SIGKILL; whether it was still running."""
+        self._process.send_signal(signal.SIGKILL)
+        return self._process.wait() == -signal.SIGKILL
+
+    def wait(self) -> Ended:
+        """How it ended.
+
+        Raises:
+            HelpersError: it did not end; it was killed.
+        """
+        try:
+            out, err = self._process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            raise HelpersError(f"a migration did not end within {PATIENCE_S} s; it was killed") from error
+        said = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")
+        return Ended(self._process.returncode, json.loads(out) if out.strip() else None, said)
+
+
+def kill_at(source: str, target: str, *, prefix: str = "", rows: int, batch_rows: int = 1000) -> int:
+    """Start a migration, and kill it by SIGKILL once so many rows are committed.
+
+    Args:
+        source: PostgreSQL URL.
+        target: Redis URL.
+        prefix: stands before every key.
+        rows: that must be committed before the kill.
+        batch_rows: most rows in a batch.
+
+    Returns:
+        Rows that are committed after the kill.
+
+    Raises:
+        HelpersError: it ended before it could be killed; migrate more rows.
+    """
+    client = connections.redis(target, decode_responses=True)
+    try:
+        with Mover(source, target, prefix=prefix, batch_rows=batch_rows) as mover:
+            while look(client, prefix).rows < rows and mover.running and mover.age_s < PATIENCE_S:
+                time.sleep(0.001)
+            if not mover.kill():
+                raise HelpersError(
+                    f"the migration ended before it was killed at {rows:,} rows ({mover.wait().said}); "
+                    "migrate more rows"
+                )
+        return look(client, prefix).rows
+    finally:
+        client.close()

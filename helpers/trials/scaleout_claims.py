@@ -1,0 +1,193 @@
+"""Sentences and tables on scaling out, computed from the results ``scaleout`` and ``ladder``."""
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from helpers.report import claim
+from helpers.results import Results
+from helpers.text import count, duration_s, duration_us, join, plural, three
+from helpers.trials import outlook
+from helpers.trials.outlook import Costs
+
+MISSING = "{} was not measured."
+BUSY = 0.9
+"""From this share of all cores on, the machine is called the limit."""
+SIDES = {
+    "movers": "the cores that load",
+    "Redis": "Redis' cores",
+    "reading": "reading the source",
+    "network": "the network of the machines that load",
+}
+
+of_scaleout = claim.of("scaleout", MISSING)
+
+
+def arm(nodes: int, workers: int) -> str:
+    """How an arm is called."""
+    return f"{plural(workers, 'process', 'processes')}, {plural(nodes, 'node')}"
+
+
+def _rates(data: Mapping[str, Any]) -> dict[tuple[int, int], dict[int, float]]:
+    """Rows/s by round, for each arm (nodes, workers)."""
+    found: dict[tuple[int, int], dict[int, float]] = {}
+    for one in data["rounds"]:
+        found.setdefault((one["nodes"], one["workers"]), {})[one["round"]] = one["rows_per_second"]
+    return found
+
+
+def _against(these: Mapping[int, float], those: Mapping[int, float]) -> str:
+    """How rates compare with others of the same rounds."""
+    ratios = sorted(rate / those[number] for number, rate in these.items())
+    if ratios[0] > 1:
+        verdict = "more in every round"
+    elif ratios[-1] < 1:
+        verdict = "less in every round"
+    else:
+        verdict = "no difference shown"
+    spread = f"{three(ratios[0])} to {three(ratios[-1])}"
+    return f"{three(median(ratios))} times the rate ({spread}; {verdict})"
+
+
+@of_scaleout("The effect of more processes and more nodes")
+def speed(data: Mapping[str, Any]) -> str:
+    """What the second process and the further nodes changed, round by round."""
+    rates = _rates(data)
+    nodes = sorted({of for of, _ in rates})
+    workers = sorted({of for _, of in rates})
+    base = rates[nodes[0], workers[0]].values()
+    told = [
+        f"With {plural(of, 'Redis node')} {workers[-1]} processes loaded at "
+        f"{_against(rates[of, workers[-1]], rates[of, workers[0]])} of one"
+        for of in nodes
+    ]
+    told += [
+        f"{plural(of, 'process', 'processes').capitalize()} loaded into {nodes[-1]} nodes at "
+        f"{_against(rates[nodes[-1], of], rates[nodes[0], of])} of one node"
+        for of in workers
+    ]
+    return (
+        f"One process filled one Redis with {count(median(base))} rows/s (median of {len(base)} rounds; "
+        f"{count(min(base))} to {count(max(base))}). {'. '.join(told)}."
+    )
+
+
+@of_scaleout("Why more processes and nodes are quicker, or not,")
+def why(data: Mapping[str, Any]) -> str:
+    """How busy the machine was: what it had left is all that more processes could have used."""
+    busy = {
+        key: median(one["busy"] for one in data["rounds"] if (one["nodes"], one["workers"]) == key)
+        for key in _rates(data)
+    }
+    told = join([f"{three(100 * share)} % ({arm(*key)})" for key, share in busy.items()])
+    verdict = (
+        "Source, movers and Redis share them. With the most of both hardly anything was left: what more "
+        "machines would bring cannot be seen on this one"
+        if busy[max(busy)] >= BUSY
+        else "Source, movers and Redis share them; they were not the limit alone"
+    )
+    return f"Of the {plural(data['cores'], 'core')} of the machine these shares were busy: {told}. {verdict}."
+
+
+@of_scaleout("What a row costs with several nodes")
+def costs(data: Mapping[str, Any]) -> str:
+    """What a row costs each side, on which the outlook rests."""
+    one = Costs.of(data)
+    return (
+        f"A row took the movers {duration_s(one.mover_s)} and Redis {duration_s(one.redis_s)} of a core, and "
+        f"a stream that only reads the source {duration_s(one.read_s)}; {count(one.source_bytes)} bytes came "
+        f"from the source, {count(one.redis_bytes)} went to Redis, which needed "
+        f"{count(one.memory_bytes)} bytes of memory for it (medians over all rounds with "
+        f"{max(r['nodes'] for r in data['rounds'])} nodes)."
+    )
+
+
+@of_scaleout("What very many rows would need")
+def needs(data: Mapping[str, Any]) -> str:
+    """What very many rows would need, by these costs."""
+    one = Costs.of(data)
+    told = []
+    for rows in outlook.ROWS:
+        times = {movers: one.seconds(rows, movers) for movers in outlook.MOVERS}
+        slowest = {movers: max(sides, key=lambda side: sides[side]) for movers, sides in times.items()}
+        few, many = outlook.MOVERS[0], outlook.MOVERS[-1]
+        told.append(
+            f"{count(rows)} rows would need {three(rows * one.memory_bytes / 1e9)} GB of memory in "
+            f"{plural(one.nodes(rows), 'Redis node')}; loading would take "
+            f"{_hours(times[few][slowest[few]])} with {plural(few, 'core')} that "
+            f"{'loads' if few == 1 else 'load'} and {_hours(times[many][slowest[many]])} with {many}, where "
+            f"{SIDES[slowest[many]]} would be the limit"
+        )
+    return (
+        f"If a row costs as much among very many, and all spreads evenly: {'; '.join(told)}. Assumed are "
+        f"nodes of {three(outlook.NODE_BYTES / 1e9)} GB that are filled to {three(100 * outlook.FILLED)} %, "
+        f"machines of {outlook.HOST_CORES} cores that load with {three(outlook.LINK_BYTES_S * 8 / 1e9)} "
+        "Gbit/s each, and a source that reads for all of them at once as quickly as for one. None of this "
+        "was measured."
+    )
+
+
+def verified(results: Results) -> str:
+    """How long verifying very many rows would take, which one process does."""
+    data = results["ladder"].data.get("growth") if "ladder" in results else None
+    if not data:
+        return "How long verifying very many rows would take was not measured."
+    most = max(one["rows"] for one in data)
+    rate = median(one["rows"] / one["verify_seconds"] for one in data if one["rows"] == most)
+    told = join([f"{_hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
+    return (
+        f"Verification is not divided among processes: at its rate with {count(most)} rows into one Redis it "
+        f"would take {told}."
+    )
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 3600:
+        return f"{three(seconds / 60)} minutes"
+    return f"{three(seconds / 3600)} hours" if seconds < 48 * 3600 else f"{three(seconds / 86400)} days"
+
+
+def table(results: Results) -> pd.DataFrame:
+    """Rates, processor time a row and share of busy cores for each arm: medians over rounds."""
+    data = results.require("scaleout")
+    rows = []
+    for (nodes, workers), rates in _rates(data).items():
+        records = [one for one in data["rounds"] if (one["nodes"], one["workers"]) == (nodes, workers)]
+
+        def middle(field: str, records: list[dict[str, Any]] = records) -> float:
+            return float(median(one[field] / one["rows"] for one in records)) * 1e6
+
+        redis = median(sum(one["redis_cpu_seconds"]) / one["rows"] for one in records) * 1e6
+        rows.append(
+            {
+                "Redis nodes": count(nodes),
+                "processes": count(workers),
+                "rows/s": count(median(rates.values())),
+                "min to max": f"{count(min(rates.values()))} to {count(max(rates.values()))}",
+                "mover CPU a row": duration_us(middle("mover_cpu_seconds")),
+                "Redis CPU a row": duration_us(redis),
+                "cores busy": f"{three(100 * median(one['busy'] for one in records))} %",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def outlook_table(results: Results) -> pd.DataFrame:
+    """How long a load of very many rows would take by each side, if it were the only one."""
+    one = Costs.of(results.require("scaleout"))
+    rows = []
+    for number in outlook.ROWS:
+        for movers in outlook.MOVERS:
+            sides = one.seconds(number, movers)
+            rows.append(
+                {
+                    "Rows": count(number),
+                    "Redis nodes": count(one.nodes(number)),
+                    "cores that load": count(movers),
+                    **{f"by {side}": _hours(seconds) for side, seconds in sides.items()},
+                    "load": _hours(max(sides.values())),
+                }
+            )
+    return pd.DataFrame(rows)
