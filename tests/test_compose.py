@@ -11,7 +11,7 @@ import yaml
 
 from helpers import servers, settings
 from helpers.errors import HelpersError
-from helpers.servers import compose, connections
+from helpers.servers import connections, urls
 
 FILE = settings.project_root() / "docker-compose.yml"
 DEFAULT_PORTS = {5432, 6379, 27017, 9042}
@@ -38,7 +38,7 @@ def test_the_same_four_servers_on_loopback_ports_of_their_own(services: dict[str
     for name, service in services.items():
         (published,) = service["ports"]
         host, port, _ = published.split(":")
-        assert host == "127.0.0.1" and int(port) == compose.PORTS[name] and int(port) not in DEFAULT_PORTS
+        assert host == "127.0.0.1" and int(port) == urls.PORTS[name] and int(port) not in DEFAULT_PORTS
 
 
 @pytest.mark.parametrize("name", settings.NAMES)
@@ -52,13 +52,13 @@ def test_each_is_limited_checked_and_guarded(services: dict[str, Any]) -> None:
         assert service["mem_limit"] and service["volumes"]
         assert service["healthcheck"]["test"]
         password = str(service["environment"])
-        assert f"${{{compose.VARIABLES[name]}:?" in password, "a password from .env, and no default"
+        assert f"${{{urls.VARIABLES[name]}:?" in password, "a password from .env, and no default"
 
 
 def test_the_example_names_every_password_and_holds_none() -> None:
     lines = (settings.project_root() / ".env.example").read_text(encoding="utf-8").splitlines()
     pairs = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    assert set(pairs) == set(compose.VARIABLES.values()) and not any(pairs.values())
+    assert set(pairs) == set(urls.VARIABLES.values()) and not any(pairs.values())
 
 
 def test_passwords_are_read_as_compose_reads_them(tmp_path: Path) -> None:
@@ -66,14 +66,14 @@ def test_passwords_are_read_as_compose_reads_them(tmp_path: Path) -> None:
     path.write_text(
         "# a word\nREDIS_PASSWORD='a-b_c'\nPOSTGRES_PASSWORD=\"x\"\nMONGODB_PASSWORD=\n", encoding="utf-8"
     )
-    assert compose.read_passwords(path) == {"redis": "a-b_c", "postgres": "x"}
+    assert urls.read_passwords(path) == {"redis": "a-b_c", "postgres": "x"}
 
 
 def test_a_port_that_another_program_holds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        monkeypatch.setitem(compose.PORTS, "redis", port)
-        monkeypatch.setattr(compose, "read_passwords", lambda path=None: {"redis": "a"})
+        monkeypatch.setitem(urls.PORTS, "redis", port)
+        monkeypatch.setattr(urls, "read_passwords", lambda path=None: {"redis": "a"})
         monkeypatch.setattr(connections, "TIMEOUT_S", 0.2)
         with pytest.raises(
             HelpersError, match=rf"redis at 127.0.0.1:{port}: .*another program holds its port"
@@ -85,9 +85,9 @@ def test_a_running_stack_is_found_by_its_port_and_password(
     monkeypatch: pytest.MonkeyPatch, redis_server: str
 ) -> None:
     secret, place = redis_server.removeprefix("redis://:").split("@")
-    monkeypatch.setitem(compose.PORTS, "redis", int(place.split(":")[1].split("/")[0]))
-    monkeypatch.setattr(compose, "read_passwords", lambda path=None: {"redis": secret})
+    monkeypatch.setitem(urls.PORTS, "redis", int(place.split(":")[1].split("/")[0]))
+    monkeypatch.setattr(urls, "read_passwords", lambda path=None: {"redis": secret})
     server = servers.up(["redis"], progress=False)["redis"]
     assert (server.source, server.running) == ("compose", True)
-    monkeypatch.setattr(compose, "read_passwords", dict)
+    monkeypatch.setattr(urls, "read_passwords", dict)
     assert servers.status(["redis"])["redis"].source == "embedded"

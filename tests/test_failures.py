@@ -25,7 +25,7 @@ from helpers.errors import HelpersError, refused, usable
 from helpers.migration import verification
 from helpers.relational import population, schema
 from helpers.report import course, notebooks
-from helpers.servers import connections, process, scratch
+from helpers.servers import connections, process, scratch, urls
 
 MANY = ("--activities", "400000")
 """Rows that take long enough to be disturbed."""
@@ -441,21 +441,21 @@ def test_compose_servers_and_embedded_ones_give_the_same_result(
         for source in ("embedded", "compose"):
             if source == "compose":
                 secrets = {one.name: urlsplit(one.url).password for one in (postgres, redis)}
-                monkeypatch.setattr(servers.compose, "read_passwords", partial(dict, secrets))
+                monkeypatch.setattr(urls, "read_passwords", partial(dict, secrets))
                 for one in (postgres, redis):
-                    monkeypatch.setitem(servers.compose.PORTS, one.name, one.port)
-                urls = {
+                    monkeypatch.setitem(urls.PORTS, one.name, one.port)
+                ways = {
                     name: server.url for name, server in servers.up(list(secrets), progress=False).items()
                 }
                 assert {server.source for server in servers.status(list(secrets)).values()} == {"compose"}
             else:
-                urls = {"postgres": postgres_url, "redis": redis_url}
-            population.populate(urls["postgres"], progress=False)
-            result = json.loads(migrated(urls["postgres"] or "", urls["redis"] or ""))
+                ways = {"postgres": postgres_url, "redis": redis_url}
+            population.populate(ways["postgres"], progress=False)
+            result = json.loads(migrated(ways["postgres"] or "", ways["redis"] or ""))
             found[source] = {
                 key: result[key] for key in ("status", "rows_read", "rows_checked", "differences")
             }
-            moved[source] = dump(urls["redis"] or "")
+            moved[source] = dump(ways["redis"] or "")
     assert found["compose"] == found["embedded"] and found["compose"]["status"] == "verified"
     assert moved["compose"] == moved["embedded"]
 

@@ -22,7 +22,7 @@ import readme
 import yaml
 
 from helpers import settings
-from helpers.servers import compose, connections, process
+from helpers.servers import connections, process, urls
 
 ROOT = settings.project_root()
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -153,7 +153,7 @@ def test_the_commands_for_compose(tmp_path: Path) -> None:
     assert readme.run(copy, cwd=tmp_path).returncode == 0
     env = (tmp_path / ".env").read_text(encoding="utf-8").replace("_PASSWORD=", "_PASSWORD=chosen")
     (tmp_path / ".env").write_text(env, encoding="utf-8")
-    assert set(compose.read_passwords(tmp_path / ".env")) == set(settings.NAMES), "one on each of its lines"
+    assert set(urls.read_passwords(tmp_path / ".env")) == set(settings.NAMES), "one on each of its lines"
     for up in ups:
         words = up.split()
         assert words[:5] == ["docker", "compose", "up", "--detach", "--wait"]

@@ -17,7 +17,7 @@ from filelock import FileLock
 from helpers import servers, settings
 from helpers.errors import HelpersError
 from helpers.report import notebooks
-from helpers.servers import compose, connections, embedded, jars, mongodb, process
+from helpers.servers import connections, embedded, jars, mongodb, process, urls
 
 
 def jars_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +50,8 @@ def kernel_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def port_of_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setitem(compose.PORTS, "redis", other.getsockname()[1])
-        monkeypatch.setattr(compose, "read_passwords", lambda path=None: {"redis": "a"})
+        monkeypatch.setitem(urls.PORTS, "redis", other.getsockname()[1])
+        monkeypatch.setattr(urls, "read_passwords", lambda path=None: {"redis": "a"})
         monkeypatch.setattr(connections, "TIMEOUT_S", 0.2)
         servers.up(["redis"], progress=False)
 

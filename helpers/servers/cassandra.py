@@ -9,9 +9,9 @@ import yaml
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import connections, jars, process
+from helpers.servers import connections, jars, process, urls
 
-USER = "course"
+USER = urls.USERS["cassandra"]
 START_S = 180
 HEAP_MB = 1024
 # What Cassandra's own jvm17-server.options asks for.
@@ -135,18 +135,13 @@ def variables() -> dict[str, str]:
     return {"JAVA_TOOL_OPTIONS": "", "_JAVA_OPTIONS": "", "JDK_JAVA_OPTIONS": ""}
 
 
-def url(port: int, password: str) -> str:
-    """The URL with the role that ``finish`` makes."""
-    return f"cassandra://{USER}:{password}@{process.HOST}:{port}"
-
-
 def finish(port: int, password: str) -> None:
     """Make the role, and lock out the one that every new Cassandra has."""
-    default = f"cassandra://cassandra:cassandra@{process.HOST}:{port}"
+    own = urls.local("cassandra", port, password)
     try:
-        session = connections.cassandra(default)
+        session = connections.cassandra(urls.local("cassandra", port, "cassandra", "cassandra"))
     except HelpersError:
-        version(url(port, password))  # the role is there already, or this says what is wrong
+        version(own)  # the role is there already, or this says what is wrong
         return
     try:
         session.execute(
@@ -156,7 +151,7 @@ def finish(port: int, password: str) -> None:
         session.execute("ALTER ROLE cassandra WITH PASSWORD = %s", (secrets.token_urlsafe(24),))
     finally:
         session.cluster.shutdown()
-    session = connections.cassandra(url(port, password))
+    session = connections.cassandra(own)
     try:
         session.execute("ALTER ROLE cassandra WITH SUPERUSER = false AND LOGIN = false")
     finally:

@@ -16,6 +16,7 @@ import redis as redis_py
 
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
+from helpers.servers import urls
 
 if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
     import pymongo
@@ -71,14 +72,6 @@ PATIENCE = {
 """Parameters of libpq by which a host that has gone is noticed; those of the URL win."""
 
 
-def _url(name: str, url: str | None) -> str:
-    if url is not None:
-        return url
-    from helpers.servers import fleet  # the servers use these connections to ask whether they answer
-
-    return fleet.url(name)
-
-
 def refused(name: str, url: str, error: BaseException) -> HelpersError:
     """The error to raise when a server cannot be had: one line that says where, why, and the remedy."""
     if name != "postgres" and "://" not in url:
@@ -122,7 +115,7 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
-    url = _url("postgres", url)
+    url = urls.url("postgres") if url is None else url
     try:
         given = set(psycopg2.extensions.parse_dsn(url))
         if "PGCONNECT_TIMEOUT" in os.environ:
@@ -201,7 +194,7 @@ def first_cause(error: psycopg2.Error) -> psycopg2.Error:
 
 def with_schema(url: str | None, schema: str) -> str:
     """The URL of the same PostgreSQL database with one schema, of any name, as its whole search path."""
-    url = _url("postgres", url)
+    url = urls.url("postgres") if url is None else url
     plain = re.fullmatch(r"[a-z_][a-z0-9_]*", schema)
     name = schema if plain else '"' + schema.replace('"', '""') + '"'
     option = "-csearch_path=" + re.sub(r"[\\\s]", r"\\\g<0>", name)  # the server splits options at spaces
@@ -221,7 +214,7 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
-    url = _url("redis", url)
+    url = urls.url("redis") if url is None else url
     try:
         client = redis_py.Redis.from_url(url, **{"socket_connect_timeout": TIMEOUT_S, **options})
     except (redis_py.RedisError, ValueError) as error:
@@ -259,7 +252,7 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
     import pymongo
     import pymongo.errors
 
-    url = _url("mongodb", url)
+    url = urls.url("mongodb") if url is None else url
     try:
         client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             url, **{"serverSelectionTimeoutMS": TIMEOUT_S * 1000, **options}
@@ -287,7 +280,7 @@ def cassandra(url: str | None = None, **options: Any) -> "Session":
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import Cluster, NoHostAvailable
 
-    url = _url("cassandra", url)
+    url = urls.url("cassandra") if url is None else url
     parts = urlsplit(url)
     try:
         auth = (

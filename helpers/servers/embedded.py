@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import cassandra, mongodb, postgres, process, redis
+from helpers.servers import cassandra, mongodb, postgres, process, redis, urls
 
 MODULES: dict[str, ModuleType] = {
     "postgres": postgres,
@@ -20,15 +20,6 @@ MODULES: dict[str, ModuleType] = {
     "cassandra": cassandra,
 }
 LOCK_S = 300
-
-
-def running_url(name: str) -> str | None:
-    """The URL of the embedded server of this state folder when its process runs, else None."""
-    folder = settings.home() / name
-    record = process.read_record(folder)
-    if record is None or not record.alive() or not (folder / "ready").exists():
-        return None
-    return str(MODULES[name].url(record.port, process.password(folder)))
 
 
 def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: None) -> str:
@@ -52,7 +43,7 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
     folder = settings.home() / name
     try:
         with FileLock(settings.home() / f"{name}.lock", timeout=LOCK_S, mode=0o600):
-            found = running_url(name)
+            found = urls.running_url(name)
             if found:
                 module.version(found)
                 return found
@@ -83,7 +74,7 @@ def _start(name: str, module: ModuleType, folder: Path, cancel: Event, tell: Cal
             f"{name}: {folder}: {error.strerror or error}; free space or set HELPERS_HOME"
         ) from error
     tell("starting")
-    url = str(module.url(port, secret))
+    url = urls.local(name, port, secret)
 
     def answers() -> str:
         if not ready.exists():

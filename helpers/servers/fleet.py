@@ -12,7 +12,7 @@ from threading import Event, Lock
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
-from helpers.servers import compose, embedded, process, standing_cluster
+from helpers.servers import embedded, process, standing_cluster, urls
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
     Raises:
         HelpersError: an unknown name, or servers that cannot be had, all named in one line.
     """
-    _check(names)
+    urls.check(names)
     cancel, stages, lock = Event(), dict.fromkeys(names, "waiting"), Lock()
     ready: dict[str, Server] = {}
     failures: dict[str, HelpersError] = {}
@@ -60,7 +60,7 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
                 shown.set_postfix_str(waiting, refresh=watched())
 
         def one(name: str) -> Server:
-            found = _outside(name)
+            found = urls.outside(name)
             if found is not None:
                 return _ask(name, *found)
             url = embedded.start(name, cancel, lambda stage: tell(name, stage))
@@ -89,10 +89,10 @@ def up(names: Sequence[str] = settings.NAMES, *, progress: bool = True) -> dict[
 
 def status(names: Sequence[str] = settings.NAMES) -> dict[str, Server]:
     """What runs, where, and in which version; nothing is started."""
-    _check(names)
+    urls.check(names)
 
     def one(name: str) -> Server:
-        url, source = _outside(name) or (embedded.running_url(name), "embedded")
+        url, source = urls.outside(name) or (urls.running_url(name), "embedded")
         try:
             if url is None:
                 return Server(name, None, None, source, False)
@@ -141,35 +141,9 @@ def cluster_status() -> Server | None:
     return Server(standing_cluster.NAME, found, version, "embedded", version is not None)
 
 
-def url(name: str) -> str:
-    """The URL of a server, with its password.
-
-    Raises:
-        HelpersError: no server of that name is known to run.
-    """
-    _check([name])
-    found = _outside(name)
-    address = found[0] if found else embedded.running_url(name)
-    if address is None:
-        raise HelpersError(
-            f"{name}: no server is running; start it with `python -m helpers up {name}` "
-            f"or set {name.upper()}_URL"
-        )
-    return address
-
-
 def versions(names: Sequence[str] = settings.NAMES) -> dict[str, str]:
     """The versions of the running servers, by name."""
     return {name: server.version for name, server in status(names).items() if server.version}
-
-
-def _outside(name: str) -> tuple[str, str] | None:
-    """The URL and source of a server that is not ours to start."""
-    given = settings.environment_url(name)
-    if given:
-        return given, "env"
-    composed = compose.url(name)
-    return (composed, "compose") if composed else None
 
 
 def _ask(name: str, url: str, source: str) -> Server:
@@ -178,11 +152,5 @@ def _ask(name: str, url: str, source: str) -> Server:
     except HelpersError as error:
         if source != "compose":
             raise
-        raise HelpersError(f"{str(error).partition('; ')[0]}; {compose.REMEDY}") from error
+        raise HelpersError(f"{str(error).partition('; ')[0]}; {urls.COMPOSE_REMEDY}") from error
     return Server(name, url, version, source, True)
-
-
-def _check(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in settings.NAMES]
-    if unknown:
-        raise HelpersError(f"unknown server {unknown[0]}; the servers are {', '.join(settings.NAMES)}")

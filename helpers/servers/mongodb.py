@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 
 from helpers.errors import HelpersError, first_line
-from helpers.servers import connections, process
+from helpers.servers import connections, process, urls
 
-USER = "course"
+USER = urls.USERS["mongodb"]
 START_S = 60
 PROCESSOR = Path("/proc/cpuinfo")
 NO_AVX = "this processor has no AVX, which MongoDB 5 and later need, in a container too"
@@ -59,11 +59,6 @@ def variables() -> dict[str, str]:
         return {}
     paths = ["lib", str(_bundled(spec.origin)), os.environ.get("LD_LIBRARY_PATH", "")]
     return {"LD_LIBRARY_PATH": ":".join(path for path in paths if path)}
-
-
-def url(port: int, password: str) -> str:
-    """The URL with the user that ``finish`` makes."""
-    return f"mongodb://{USER}:{password}@{process.HOST}:{port}/?authSource=admin"
 
 
 def finish(port: int, password: str) -> None:

@@ -11,9 +11,9 @@ from psycopg2 import sql
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import connections, process
+from helpers.servers import connections, process, urls
 
-USER = "postgres"
+USER = urls.USERS["postgres"]
 START_S = 60
 NOBODY = 65534
 # Linux capabilities (linux/capability.h) by which the server may look through root's private folders.
@@ -79,11 +79,6 @@ def command(folder: Path) -> list[str]:
 def variables() -> dict[str, str]:
     """Environment variables of the server's process."""
     return {}
-
-
-def url(port: int, password: str) -> str:
-    """The URL of the course's database."""
-    return f"postgresql://{USER}:{password}@{process.HOST}:{port}/{settings.DATABASE}"
 
 
 def finish(port: int, password: str) -> None:

@@ -46,11 +46,6 @@ def variables() -> dict[str, str]:
     return {}
 
 
-def url(port: int, password: str) -> str:
-    """The URL of database 0."""
-    return f"redis://:{password}@{process.HOST}:{port}/0"
-
-
 def finish(port: int, password: str) -> None:
     """Nothing: the configuration holds it all."""
 

@@ -13,7 +13,7 @@ from helpers.errors import HelpersError
 from helpers.servers import cassandra as cassandra_server
 from helpers.servers import mongodb as mongodb_server
 from helpers.servers import postgres as postgres_server
-from helpers.servers import process
+from helpers.servers import process, urls
 from helpers.servers import redis as redis_server
 
 
@@ -31,7 +31,7 @@ class Scratch:
         self._finished = False
         self._record: process.Record | None = None
         self.version = ""
-        self.url = str(module.url(self.port, process.password(folder)))
+        self.url = urls.local(name, self.port, process.password(folder))
 
     @property
     def pid(self) -> int:
