@@ -1,6 +1,7 @@
 """Numbers and lists as people read them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def count(number: float) -> str:
@@ -61,3 +62,8 @@ def join(words: Sequence[str], last: str = "and") -> str:
 def plural(number: int, noun: str, nouns: str | None = None) -> str:
     """``1 row``, ``1,234 rows``."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def show(value: Any) -> Any:
+    """A value as text for people; bytes that are not UTF-8 are shown as escapes."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

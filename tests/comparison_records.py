@@ -9,8 +9,7 @@ from helpers.comparison.bench import CONSTANTS
 from helpers.comparison.decision import EQUAL_WEIGHTS
 from helpers.comparison.design import DESIGNS
 from helpers.comparison.samples import Record
-from helpers.results import Record as Saved
-from helpers.results import Results
+from helpers.results import Record as Saved, Results
 
 VERBS = "plao"
 

@@ -32,7 +32,8 @@ model.KINDS += ("review",)
 model.TYPES["review"], model._KINDS["review"] = "hash", rf"review:{model._ID}"
 
 from helpers.migration import expected, strays  # noqa: E402
-from helpers.source import shape, streams  # noqa: E402
+from helpers.model import streams  # noqa: E402
+from helpers.source import shape  # noqa: E402
 from helpers.target import rehearsal  # noqa: E402
 
 KEPT = (

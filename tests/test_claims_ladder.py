@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from helpers.results import Missing, Record, Results
-from helpers.trials import ladder_claims
-from helpers.trials import ladder_figures as figures
+from helpers.trials import ladder_claims, ladder_figures as figures
 from helpers.trials.ladder import against, summarise
 
 SAID = [

@@ -8,8 +8,7 @@ import pytest
 
 from helpers.relational import modeling_claims, modeling_figures
 from helpers.results import Missing, Record, Results
-from helpers.trials import cutover, migration_claims
-from helpers.trials import migration_figures as figures
+from helpers.trials import cutover, migration_claims, migration_figures as figures
 
 CLAIMS = [
     migration_claims.course, migration_claims.plan, migration_claims.refused, migration_claims.damage,

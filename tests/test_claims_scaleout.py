@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from helpers.results import Missing, Record, Results
-from helpers.trials import outlook, scaleout_claims
-from helpers.trials import scaleout_figures as figures
+from helpers.trials import outlook, scaleout_claims, scaleout_figures as figures
 from helpers.trials.outlook import Costs
 
 SAID = [

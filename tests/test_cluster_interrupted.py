@@ -22,8 +22,7 @@ from helpers.errors import HelpersError
 from helpers.migration import verification
 from helpers.relational import population
 from helpers.servers import connections
-from helpers.servers.redis_cluster import Cluster
-from helpers.servers.redis_cluster import cluster as throw_away
+from helpers.servers.redis_cluster import Cluster, cluster as throw_away
 from helpers.servers.redis_nodes import until
 from helpers.target import cluster, keyspace, resp, routing, slotted, slotted_claim
 from helpers.target.checkpoint import LeaseLost

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import dump, migrate, run_sql
 
 from helpers import model
 from helpers.migration.rejects import Rejects
+from helpers.model.streams import KEPT
 from helpers.relational import schema
 from helpers.servers import connections
 from helpers.source import copytext
 from helpers.source.snapshot import Source
-from helpers.source.streams import KEPT
 
 NASTY = st.sampled_from(
     [

@@ -10,8 +10,7 @@ import pytest
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.scaling import cassandra_ring
-from helpers.servers import cassandra as server
-from helpers.servers import cassandra_nodes as servers
+from helpers.servers import cassandra as server, cassandra_nodes as servers
 from helpers.servers.cassandra_nodes import Node, ownership
 
 needs_ring = pytest.mark.skipif(servers.missing(2) is not None, reason=str(servers.missing(2)))

@@ -10,8 +10,7 @@ import pytest
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.scaling import mongodb_set
-from helpers.servers import mongodb as server
-from helpers.servers import process
+from helpers.servers import mongodb as server, process
 from helpers.servers.mongodb_nodes import Member, ReplicaSet, lags_ms, replica_set
 
 pytestmark = pytest.mark.skipif(server.missing() is not None, reason=str(server.missing()))

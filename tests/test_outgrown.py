@@ -8,10 +8,12 @@ import pytest
 from helpers.comparison import stores
 from helpers.errors import HelpersError
 from helpers.scaling import outgrown, outgrown_files, outgrown_limit, outgrown_reader, outgrown_servers
-from helpers.servers import cassandra as cassandra_server
-from helpers.servers import mongodb as mongodb_server
-from helpers.servers import redis as redis_server
-from helpers.servers import scratch
+from helpers.servers import (
+    cassandra as cassandra_server,
+    mongodb as mongodb_server,
+    redis as redis_server,
+    scratch,
+)
 
 
 @pytest.fixture(scope="module")

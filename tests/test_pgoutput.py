@@ -3,8 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.source import pgoutput
 from helpers.source.pgoutput import Begin, Change, Commit, Incomplete, Relation, Truncate, decode

@@ -9,8 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.errors import HelpersError
 from helpers.relational import population, schema

@@ -7,8 +7,7 @@ import jsonschema
 import pytest
 from comparison_records import data, interval, percentiles, results
 
-from helpers.comparison import published
-from helpers.comparison import published_claims as claims
+from helpers.comparison import published, published_claims as claims
 from helpers.errors import HelpersError
 from helpers.results import Missing
 

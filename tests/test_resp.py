@@ -2,8 +2,7 @@
 
 import hiredis
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.errors import HelpersError
 from helpers.servers import connections

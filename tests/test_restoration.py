@@ -18,8 +18,7 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from helpers import cli, migration, model
 from helpers.errors import HelpersError

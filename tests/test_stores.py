@@ -5,9 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from helpers.comparison import answers, stores
-from helpers.comparison import cassandra as cassandra_store
-from helpers.comparison import mongodb as mongodb_store
+from helpers.comparison import answers, cassandra as cassandra_store, mongodb as mongodb_store, stores
 from helpers.comparison.store import Traffic
 from helpers.comparison.workload import Population
 from helpers.errors import HelpersError

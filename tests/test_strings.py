@@ -3,8 +3,7 @@
 from datetime import datetime
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.columns import Strings, decimals, joined, numbers, spread, weave, whole
 from helpers.source import copytext

@@ -2,8 +2,7 @@
 
 import hiredis
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.columns import column_of, joined
 from helpers.target import resp, routing, units

@@ -24,11 +24,12 @@ from psycopg2 import sql
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.task import Task, do
+from helpers.model import streams
+from helpers.model.streams import PARTS
 from helpers.relational import population
 from helpers.servers import connections, process, scratch
 from helpers.source import partitions
 from helpers.source.snapshot import Source
-from helpers.source.streams import PARTS
 from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint, LeaseLost
 from helpers.target.claim import Claim
@@ -155,8 +156,8 @@ def test_every_row_is_in_one_partition(postgres_url: str, shape: str) -> None:
     fill(postgres_url, activities=4_000, orders=500)
     run_sql(postgres_url, "SET session_replication_role = replica", SHAPES[shape])
     with Source(postgres_url) as source:
-        state = {partitions.FIELD: json.dumps(partitions.cut(source, 4, 3))}
-        found = partitions.of(state)
+        state = {streams.PARTITIONS: json.dumps(partitions.cut(source, 4, 3))}
+        found = streams.partitions(state)
         assert len({one.name for one in found}) == len(found)
         for part in PARTS:
             of = [one for one in found if one.part == part]
@@ -281,7 +282,7 @@ def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, Task]]:
         checkpoint = Checkpoint(connection, "")
         checkpoint.acquire()
         cuts = json.dumps(partitions.cut(source, 2, 200))
-        checkpoint.commit(state={partitions.FIELD: cuts, "claimed": "1"})
+        checkpoint.commit(state={streams.PARTITIONS: cuts, "claimed": "1"})
         yield (
             checkpoint,
             Task(postgres_url, redis_url, "", 50, "activities.1", source.exported, checkpoint.token),

@@ -1,2 +1,1 @@
-from .moving import describe as describe
-from .moving import migrate as migrate
+from .moving import describe as describe, migrate as migrate

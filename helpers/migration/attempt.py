@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from helpers import progress
+from helpers import model, progress
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration import estimation, loading, verification
 from helpers.migration.refusals import refuse, refuse_state
 from helpers.migration.rejects import Rejects
 from helpers.migration.run import Run
+from helpers.model import streams
 from helpers.servers.machine import peak_rss_mb
 from helpers.source import beginning, followable, partitions, publication, slot
 from helpers.source.pgoutput import lsn_text
 from helpers.source.snapshot import Source
 from helpers.source.upstream import Upstream
-from helpers.target import cluster, keyspace, record, rehearsal, resp, slotted
+from helpers.target import cluster, keyspace, rehearsal, resp, slotted
 from helpers.target.checkpoint import FORMAT
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
@@ -162,7 +163,7 @@ class Attempt:
                     "status": "complete",
                     "snapshot": source.snapshot,
                     "finished": _now(),
-                    **record.counts(rows, rejects),
+                    **_counts(rows, rejects),
                     **followed,
                 },
             )
@@ -229,7 +230,7 @@ class Attempt:
             "snapshot": self.source.snapshot,
             "status": "loading",
             "started": _now(),
-            partitions.FIELD: json.dumps(
+            streams.PARTITIONS: json.dumps(
                 partitions.cut(self.source, self.crew.size if self.crew else 1, self.run.batch_rows)
             ),
         } | ({"bytes_per_row": json.dumps(self.run.bytes_per_row)} if self.run.bytes_per_row else {})
@@ -316,3 +317,15 @@ class Attempt:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _counts(rows: Mapping[str, int], rejects: Rejects) -> dict[str, str]:
+    """What a migration adds to its state as it ends: rows of each table that it left in Redis, and rejected.
+
+    Args:
+        rows: rows of each table that it read.
+        rejects: those that the model cannot hold.
+    """
+    rejected = {table: rejects.counts[table].total() for table in model.TABLES}
+    held = {table: rows[table] - rejected[table] for table in model.TABLES}
+    return {"rows_held": json.dumps(held), "rows_rejected": json.dumps(rejected)}

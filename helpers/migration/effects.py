@@ -166,18 +166,9 @@ def _activity(row: Row) -> Activity:
     number, _, kind, date = (str(value) for value in row)
     moment = _microseconds(date)
     if abs(moment) >= model.EXACT_SCORE and int(float(moment)) != moment:
-        raise HelpersError(inexact_date(number))
+        raise HelpersError(model.inexact_date(number))
     return moment, int(number), f"{number}:{kind}", f"{kind}:{canonical(date)}"
 
 
 def _microseconds(date: str) -> int:
     return model.microseconds(datetime.fromisoformat(canonical(date)))
-
-
-def inexact_date(activity: str | None) -> str:
-    """What to say of an activity whose date is too far for an exact score."""
-    return (
-        f"activity {activity} has a date beyond 2255 or before 1684 whose microseconds no score holds "
-        "exactly, and whether it can be kept depends on its neighbours; set it to whole seconds, then "
-        "`migrate --follow`"
-    )

@@ -22,8 +22,8 @@ from helpers.columns import (
     told,
     weave,
 )
+from helpers.model.streams import Part
 from helpers.source import copytext
-from helpers.source.streams import Part
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,6 @@ class Batch:
     pushed: tuple[int, int] | None = None
 
 
-PUSH = (
-    "local held, before = redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]) "
-    "if held < before then return held end "
-    "for i = 2 + held - before, #ARGV, 5000 do "
-    "redis.call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 4999, #ARGV))) end "
-    "return redis.call('LLEN', KEYS[1])"
-)
-"""Push elements to a list that was so long before them, but those that it has already; its length then. A
-list that is shorter is left as it is: something is lost, which only a comparison can mend."""
 NOBODY = (0, 0)
 """Nothing was pushed yet, so that the first list begins empty."""
 

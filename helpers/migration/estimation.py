@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from helpers import text
 from helpers.columns import Strings, joined
 from helpers.migration.encoding import Encoder
+from helpers.model.streams import PARTS, Part
 from helpers.source import copytext
 from helpers.source.snapshot import Source
-from helpers.source.streams import PARTS, Part
 from helpers.target import resp, units
 from helpers.target.keyspace import Fitness
 from helpers.target.resp import encode

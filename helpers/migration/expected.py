@@ -22,8 +22,8 @@ from helpers.columns import (
     told,
     weave,
 )
+from helpers.model.streams import IN_RANGE, KEPT
 from helpers.source import copybinary
-from helpers.source.streams import IN_RANGE, KEPT
 from helpers.target.resp import encode
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from helpers import settings
+from helpers.text import show
 
 EXAMPLES = 20
 
@@ -81,8 +82,3 @@ class Differences:
     def close(self) -> None:
         """Close the file."""
         self._log.close()
-
-
-def show(value: Any) -> Any:
-    """A value as text for people; bytes that are not UTF-8 are shown as escapes."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

@@ -18,9 +18,8 @@ from helpers.source.changes import Stream
 from helpers.source.pgoutput import parse_lsn
 from helpers.source.snapshot import SourceLost
 from helpers.source.upstream import Upstream
-from helpers.target import cluster, resp
-from helpers.target import keyspace as redis_side
-from helpers.target.checkpoint import FORMAT, Checkpoint, LeaseLost
+from helpers.target import cluster, keyspace as redis_side, resp
+from helpers.target.checkpoint import FORMAT, Checkpoint, LeaseLost, state_key
 from helpers.target.record import recorded
 from helpers.target.rehearsal import rehearse
 
@@ -157,12 +156,12 @@ def _followed(
     state, where = checkpoint.read(), f"redis at {connection.address}"
     if not state:
         raise HelpersError(
-            f"{where}: no migration was recorded there ({model.state_key(prefix)}); begin with `migrate "
+            f"{where}: no migration was recorded there ({state_key(prefix)}); begin with `migrate "
             "--follow`, or check the URL, its database number, and --prefix"
         )
     if state.get("format") != FORMAT:
         raise HelpersError(
-            f"{where}: {model.state_key(prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; it "
+            f"{where}: {state_key(prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; it "
             "was written by another version: use that one"
         )
     if not state.get(slot.SLOT):

@@ -13,10 +13,10 @@ import hiredis
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.migration import forms
-from helpers.migration.findings import show
 from helpers.source.shape import EXPECTED
 from helpers.target import resp
 from helpers.target.resp import encode
+from helpers.text import show
 
 MOST_ROWS = 10_000
 WINDOW_BYTES = 2 << 20

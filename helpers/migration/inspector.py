@@ -8,8 +8,8 @@ import hiredis
 
 from helpers import model
 from helpers.migration.findings import Differences
+from helpers.model.streams import KEPT
 from helpers.source.snapshot import Source
-from helpers.source.streams import KEPT
 from helpers.target import resp
 from helpers.target.resp import encode
 

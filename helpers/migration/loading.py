@@ -9,10 +9,10 @@ from helpers import model
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.lanes import side_by_side
 from helpers.migration.threads import Conveyor
-from helpers.source import copytext, partitions
-from helpers.source.partitions import Partition
+from helpers.model import streams
+from helpers.model.streams import PARTS, Partition
+from helpers.source import copytext
 from helpers.source.snapshot import Source
-from helpers.source.streams import PARTS
 from helpers.target.checkpoint import Checkpoint
 
 BATCH_ROWS = 20_000
@@ -34,7 +34,7 @@ class Progress:
 
     def update(self, state: Mapping[str, str]) -> None:
         """Take over how far a newer state is."""
-        self.partitions = partitions.of(state)
+        self.partitions = streams.partitions(state)
         names = [partition.name for partition in self.partitions]
         self.rows = {name: int(state.get(f"rows:{name}", 0)) for name in names}
         self.rejected = {name: int(state.get(f"rejected:{name}", 0)) for name in names}

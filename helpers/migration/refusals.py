@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from helpers import model, text
+from helpers import text
 from helpers.errors import HelpersError
-from helpers.migration.findings import show
 from helpers.migration.run import Run
 from helpers.source import slot
 from helpers.source.snapshot import Source
 from helpers.target import keyspace, resp
-from helpers.target.checkpoint import FORMAT, Checkpoint
+from helpers.target.checkpoint import FORMAT, Checkpoint, state_key
+from helpers.text import show
 
 
 def refuse(run: Run, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> None:
@@ -48,7 +48,7 @@ def refuse_state(run: Run, source: Source, connection: resp.Connection, state: M
         return
     where = f"redis at {connection.address}"
     if state.get("format") != FORMAT:
-        key = model.state_key(run.prefix, clustered=connection.clustered)
+        key = state_key(run.prefix, clustered=connection.clustered)
         raise HelpersError(
             f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"

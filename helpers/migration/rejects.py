@@ -11,9 +11,9 @@ from typing import Any
 from helpers import model
 from helpers.migration.findings import Log
 from helpers.migration.threads import Conveyor
+from helpers.model.streams import KEPT
 from helpers.source import copytext
 from helpers.source.snapshot import Source
-from helpers.source.streams import KEPT
 
 FAR = "activity_date >= '2255-06-05' OR activity_date < '1684-07-29'"
 """Dates near or beyond the limit where a score is no longer exact to the microsecond."""

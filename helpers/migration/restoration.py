@@ -13,11 +13,10 @@ from helpers.migration.holdings import MEND, Holdings, Piece
 from helpers.migration.lines import refused
 from helpers.migration.tables import Tables
 from helpers.migration.timelines import Timelines
+from helpers.model.streams import HASHED
 from helpers.progress import bar
 from helpers.servers.machine import peak_rss_mb
-from helpers.source.streams import HASHED
-from helpers.target import cluster
-from helpers.target import keyspace as redis_side
+from helpers.target import cluster, keyspace as redis_side
 from helpers.target.record import finished, recorded
 from helpers.target.watch import Watches
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from helpers import model
 from helpers.migration.inspector import Inspector
+from helpers.model.streams import KEPT
 from helpers.source.snapshot import Source
-from helpers.source.streams import KEPT
 from helpers.target import keyspace, resp
 from helpers.target.resp import encode
 

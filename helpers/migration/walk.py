@@ -16,9 +16,9 @@ from helpers.migration.findings import Differences
 from helpers.migration.inspector import Inspector
 from helpers.migration.lanes import side_by_side
 from helpers.migration.threads import Conveyor
+from helpers.model.streams import HASHED
 from helpers.source import copybinary
 from helpers.source.snapshot import Source
-from helpers.source.streams import HASHED
 from helpers.target import resp
 
 WINDOW_ROWS = 20_000

@@ -122,21 +122,6 @@ def product_orders_key(product_id: int, prefix: str = "") -> str:
     return f"{prefix}product:{product_id}:orders"
 
 
-def state_key(prefix: str = "", *, clustered: bool = False) -> str:
-    """The hash in which a migration keeps how far it is; in a cluster with braces, as its lease has them."""
-    return f"{prefix}migration:{{state}}" if clustered else f"{prefix}migration:state"
-
-
-def lease_key(prefix: str = "", *, clustered: bool = False) -> str:
-    """The string that says which process migrates now; it expires by itself."""
-    return f"{prefix}migration:{{state}}:lease" if clustered else f"{prefix}migration:lease"
-
-
-def claim_key(partition: str, prefix: str = "", *, clustered: bool = False) -> str:
-    """The string that says which process loads a partition, where several do."""
-    return f"{prefix}migration:{'{state}:' if clustered else ''}claim:{partition}"
-
-
 def glob(prefix: str = "") -> str:
     """A SCAN MATCH pattern that every key of the model under the prefix matches; some foreign ones do too."""
     escaped = re.sub(r"([*?\[\]\\^])", r"\\\1", prefix)
@@ -315,3 +300,12 @@ class ScoreOrder:
             return True
         self.user_id, self.score, self.highest = user_id, float(number), activity_id
         return True
+
+
+def inexact_date(activity: str | None) -> str:
+    """What to say of an activity whose date is too far for an exact score."""
+    return (
+        f"activity {activity} has a date beyond 2255 or before 1684 whose microseconds no score holds "
+        "exactly, and whether it can be kept depends on its neighbours; set it to whole seconds, then "
+        "`migrate --follow`"
+    )

@@ -23,8 +23,7 @@ from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.results import NOT_MEASURED
 from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import cassandra_nodes as servers
-from helpers.servers import connections
+from helpers.servers import cassandra_nodes as servers, connections
 from helpers.servers.cassandra_nodes import Node, Ring, ownership
 from helpers.servers.writer import Writer
 

@@ -20,8 +20,7 @@ from helpers.relational.schema import Activity
 from helpers.results import NOT_MEASURED
 from helpers.scaling.outgrown_reader import SEED, Reader
 from helpers.scaling.outgrown_servers import need_disk, told
-from helpers.servers import cassandra as cassandra_server
-from helpers.servers import scratch
+from helpers.servers import cassandra as cassandra_server, scratch
 
 LONG_EACH = 10
 LONG_BYTES = 3_000

@@ -14,8 +14,7 @@ from cassandra.query import tuple_factory
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import cassandra as server
-from helpers.servers import connections, process
+from helpers.servers import cassandra as server, connections, process
 
 ADDRESS = "127.0.0.{}"
 HEAP_MB = 512

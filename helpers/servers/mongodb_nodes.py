@@ -18,8 +18,7 @@ import yaml
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.servers import mongodb as server
-from helpers.servers import process
+from helpers.servers import mongodb as server, process
 
 SET = "course"
 CACHE_GB = 0.25

@@ -16,8 +16,7 @@ from redis.retry import Retry
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.servers import connections, process, scratch
-from helpers.servers import redis as server
+from helpers.servers import connections, process, redis as server, scratch
 
 POLL_S = 0.02
 START_S = 30

@@ -10,11 +10,14 @@ from typing import Any
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import cassandra as cassandra_server
-from helpers.servers import mongodb as mongodb_server
-from helpers.servers import postgres as postgres_server
-from helpers.servers import process, urls
-from helpers.servers import redis as redis_server
+from helpers.servers import (
+    cassandra as cassandra_server,
+    mongodb as mongodb_server,
+    postgres as postgres_server,
+    process,
+    redis as redis_server,
+    urls,
+)
 
 
 class Scratch:

@@ -1,13 +1,12 @@
 """Whether a source can be followed, found out before anything is made."""
 
-from helpers import text
+from helpers import model, text
 from helpers.errors import HelpersError
-from helpers.migration import effects
 from helpers.model import TABLES
+from helpers.model.streams import KEPT
 from helpers.source import beginning, copytext, publication, slot
 from helpers.source.shape import Ask
 from helpers.source.snapshot import Source
-from helpers.source.streams import KEPT
 
 
 def refuse(source: Source) -> None:
@@ -114,4 +113,4 @@ def _refuse_scores(source: Source, where: str) -> None:
         look,
     )
     if inexact:
-        raise HelpersError(f"{where}: {effects.inexact_date(inexact[0])}")
+        raise HelpersError(f"{where}: {model.inexact_date(inexact[0])}")

@@ -11,10 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from helpers import model
 from helpers.columns import NOTHING, Strings, column_of, joined
 from helpers.errors import HelpersError
-from helpers.source import partitions
+from helpers.model import streams
 from helpers.target import cluster, holder, resp
 from helpers.target.resp import encode
 
@@ -25,6 +24,21 @@ OK_QUEUED = (b"+OK\r\n", b"+QUEUED\r\n")
 
 CLAIMED = "claimed"
 """Field of the state: partitions were claimed by several processes, and their claims may be there still."""
+
+
+def state_key(prefix: str = "", *, clustered: bool = False) -> str:
+    """The hash in which a migration keeps how far it is; in a cluster with braces, as its lease has them."""
+    return f"{prefix}migration:{{state}}" if clustered else f"{prefix}migration:state"
+
+
+def lease_key(prefix: str = "", *, clustered: bool = False) -> str:
+    """The string that says which process migrates now; it expires by itself."""
+    return f"{prefix}migration:{{state}}:lease" if clustered else f"{prefix}migration:lease"
+
+
+def claim_key(partition: str, prefix: str = "", *, clustered: bool = False) -> str:
+    """The string that says which process loads a partition, where several do."""
+    return f"{prefix}migration:{'{state}:' if clustered else ''}claim:{partition}"
 
 
 class LeaseLost(HelpersError):
@@ -38,8 +52,8 @@ class Checkpoint:
 
     def __init__(self, connection: resp.Connection, prefix: str) -> None:
         self.connection, self.prefix = connection, prefix
-        self.lease = model.lease_key(prefix, clustered=connection.clustered).encode()
-        self.key = model.state_key(prefix, clustered=connection.clustered).encode()
+        self.lease = lease_key(prefix, clustered=connection.clustered).encode()
+        self.key = state_key(prefix, clustered=connection.clustered).encode()
         self.token = ""
         self.renewed = 0.0
         self._end = b""
@@ -105,8 +119,8 @@ class Checkpoint:
         """The commands that take its partition from every process that loads one."""
         state = self.read()
         clustered = self.connection.clustered
-        keys = partitions.claims(state, self.prefix, clustered=clustered) if state.get(CLAIMED) else []
-        return [encode("DEL", key) for key in keys]
+        parts = streams.partitions(state) if state.get(CLAIMED) else []
+        return [encode("DEL", claim_key(part.name, self.prefix, clustered=clustered)) for part in parts]
 
     def unclaim(self) -> None:
         """End all claims: nobody but the holder of the lease can write any more."""

@@ -11,10 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from helpers import model
 from helpers.columns import NOTHING, Strings, column_of, stacked
 from helpers.target import resp
-from helpers.target.checkpoint import LEASE_MS, Checkpoint, LeaseLost
+from helpers.target.checkpoint import LEASE_MS, Checkpoint, LeaseLost, claim_key
 from helpers.target.resp import encode
 
 
@@ -34,7 +33,7 @@ class Claim(Checkpoint):
     def __init__(self, connection: resp.Connection, prefix: str, partition: str, lease: str) -> None:
         super().__init__(connection, prefix)
         self._job, self._job_token = self.lease, lease.encode()
-        self.lease = model.claim_key(partition, prefix).encode()
+        self.lease = claim_key(partition, prefix).encode()
 
     def take(self) -> None:
         """Take the partition from whoever has it.

@@ -8,6 +8,7 @@ from helpers import model
 from helpers.columns import Strings, column_of
 from helpers.errors import HelpersError
 from helpers.target import resp
+from helpers.target.checkpoint import lease_key, state_key
 from helpers.target.resp import encode
 
 SCAN_COUNT = 5000
@@ -136,7 +137,7 @@ def count(connection: resp.Connection, prefix: str) -> Counter[str]:
 def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
     """Whether so many keys, and those of the bookkeeping, are all that the database holds."""
     before, clustered = connection.layout(), connection.clustered
-    names = (model.state_key(prefix, clustered=clustered), model.lease_key(prefix, clustered=clustered))
+    names = (state_key(prefix, clustered=clustered), lease_key(prefix, clustered=clustered))
     own = connection.call("EXISTS", *names)
     return size(connection) == keys + own and steady(connection, before)
 

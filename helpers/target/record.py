@@ -3,26 +3,11 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
 
-from helpers import model
 from helpers.errors import HelpersError
-from helpers.migration.findings import show
-from helpers.migration.rejects import Rejects
 from helpers.target import holder, resp, slotted
 from helpers.target.checkpoint import FORMAT, LEASE_MS
-
-
-def counts(rows: Mapping[str, int], rejects: Rejects) -> dict[str, str]:
-    """What a migration adds to its state as it ends: rows of each table that it left in Redis, and rejected.
-
-    Args:
-        rows: rows of each table that it read.
-        rejects: those that the model cannot hold.
-    """
-    rejected = {table: rejects.counts[table].total() for table in model.TABLES}
-    held = {table: rows[table] - rejected[table] for table in model.TABLES}
-    return {"rows_held": json.dumps(held), "rows_rejected": json.dumps(rejected)}
+from helpers.text import show
 
 
 def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:

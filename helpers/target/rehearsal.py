@@ -12,6 +12,7 @@ import hiredis
 from helpers import model, text
 from helpers.errors import HelpersError
 from helpers.target import resp
+from helpers.target.checkpoint import claim_key, lease_key, state_key
 from helpers.target.cluster import Cluster
 from helpers.target.resp import encode
 
@@ -100,8 +101,8 @@ def commands(
     Args:
         key_of: gives a key of a kind; by default that of the row 1.
     """
-    state, lease = (name(prefix, clustered=clustered) for name in (model.state_key, model.lease_key))
-    claim = model.claim_key("users", prefix, clustered=clustered)
+    state, lease = (name(prefix, clustered=clustered) for name in (state_key, lease_key))
+    claim = claim_key("users", prefix, clustered=clustered)
     found = [(state, ON_STATE), (lease, ON_LEASE), (claim, ON_CLAIM)]
     for kind in model.KINDS:
         more = FOLLOWING[model.TYPES[kind]] if follow else ()
@@ -110,7 +111,7 @@ def commands(
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
     once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
     once += [("FLUSHDB",)] if flushdb else []
-    once += [("EVAL", "return 1", 0), ("HDEL", model.state_key(prefix), "f")] if follow else []
+    once += [("EVAL", "return 1", 0), ("HDEL", state_key(prefix), "f")] if follow else []
     once += IN_CLUSTER if clustered else ()
     return [*once, *on_keys]
 
@@ -144,7 +145,7 @@ def _rehearse(
 
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (model.lease_key(prefix), model.claim_key("users", prefix))
+    watched = (lease_key(prefix), claim_key("users", prefix))
     lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if of is None else []
     sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=of is not None, key_of=key_of)
     _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])

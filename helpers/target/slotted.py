@@ -26,11 +26,19 @@ from typing import Any
 
 from helpers.columns import NOTHING, Strings
 from helpers.errors import HelpersError
-from helpers.migration.encoding import PUSH
 from helpers.target import keyspace, resp, routing
 from helpers.target.checkpoint import LEASE_MS, Checkpoint, LeaseLost
 from helpers.target.cluster import Cluster
 
+PUSH = (
+    "local held, before = redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]) "
+    "if held < before then return held end "
+    "for i = 2 + held - before, #ARGV, 5000 do "
+    "redis.call('RPUSH', KEYS[1], unpack(ARGV, i, math.min(i + 4999, #ARGV))) end "
+    "return redis.call('LLEN', KEYS[1])"
+)
+"""Push elements to a list that was so long before them, but those that it has already; its length then. A
+list that is shorter is left as it is: something is lost, which only a comparison can mend."""
 SETTLE_MS = 1000
 EMPTIED = 3
 """How often a cluster is emptied while keys move from a node that was not emptied yet to one that was."""

@@ -7,9 +7,8 @@ takes the partition over ends the connections of the one before, and who takes t
 import secrets
 import time
 
-from helpers import model
 from helpers.target import resp
-from helpers.target.checkpoint import LeaseLost
+from helpers.target.checkpoint import LeaseLost, claim_key
 from helpers.target.claim import Claim
 from helpers.target.cluster import Cluster
 from helpers.target.slotted import Slotted
@@ -42,7 +41,7 @@ class SlottedClaim(Slotted):
     def __init__(self, connection: Cluster, prefix: str, partition: str, lease: str) -> None:
         super().__init__(connection, prefix)
         self._job, self._job_token = self.lease, lease.encode()
-        self.lease = model.claim_key(partition, prefix, clustered=True).encode()
+        self.lease = claim_key(partition, prefix, clustered=True).encode()
         self._mark += f"{lease.split(' ')[0]}:{partition}:"
 
     def take(self) -> None:

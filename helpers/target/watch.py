@@ -10,9 +10,10 @@ import redis as redis_py
 
 from helpers import model, settings, text
 from helpers.errors import HelpersError, first_line
-from helpers.migration.findings import show
 from helpers.servers import connections
 from helpers.target import resp
+from helpers.target.checkpoint import lease_key, state_key
+from helpers.text import show
 
 
 class Watch:
@@ -28,7 +29,7 @@ class Watch:
         self.address = settings.address(url)
         self.warning: str | None = None
         self._pattern = model.key_pattern(prefix)
-        names = (model.state_key, model.lease_key)
+        names = (state_key, lease_key)
         self._own = {name(prefix, clustered=clustered).encode() for name in names}
         self._written: list[bytes] = []
         self._reader = hiredis.Reader()

@@ -14,6 +14,7 @@ from redis import Redis
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.servers import connections
+from helpers.target.checkpoint import lease_key, state_key
 
 PATIENCE_S = 120
 DONE, STOPPED = 0, 2
@@ -73,7 +74,7 @@ class Standing:
 def look(client: Redis, prefix: str = "") -> Standing:
     """How far the migration of a target is; the client decodes responses."""
     with client.pipeline(transaction=True) as both:
-        both.hgetall(model.state_key(prefix)).get(model.lease_key(prefix))
+        both.hgetall(state_key(prefix)).get(lease_key(prefix))
         return Standing(*both.execute())
 
 

@@ -18,11 +18,10 @@ from helpers import migration, model
 from helpers.columns import joined
 from helpers.errors import HelpersError
 from helpers.migration.encoding import Encoder
+from helpers.model.streams import PARTS, Part, Partition
 from helpers.servers import connections
 from helpers.source import copytext
-from helpers.source.partitions import Partition
 from helpers.source.snapshot import Source
-from helpers.source.streams import PARTS, Part
 
 PIPELINE_ROWS = 1000
 ENCODER = Path(__file__).with_name("encoder.c")

@@ -14,10 +14,10 @@ import psutil
 from helpers import migration, results, servers, settings
 from helpers.errors import HelpersError
 from helpers.migration import verification
+from helpers.model import streams
 from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, redis_cluster, scratch
-from helpers.source import partitions
 from helpers.source.snapshot import Source
 from helpers.text import count, plural, three
 from helpers.trials import growth
@@ -134,7 +134,7 @@ def _read(source: str) -> dict[str, float]:
 
     with Source(source) as opened:
         began = time.perf_counter()
-        for part in partitions.of({}):
+        for part in streams.partitions({}):
             opened.read(part, None, drop)
         return {"seconds": time.perf_counter() - began, "bytes": size}
 

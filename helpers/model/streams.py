@@ -1,10 +1,15 @@
-"""What is read of the four tables: which rows the model holds, and the parts in which a load streams them."""
+"""What is read of the four tables: which rows the model holds, the parts in which a load streams them, and
+the partitions of these, which several processes may load.
+"""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from helpers.model import COLUMNS, LONGEST_BYTES
+from helpers.model.keys import COLUMNS, LONGEST_BYTES
 
+PARTITIONS = "partitions"
+"""Field of the state: where the parts are cut."""
 IN_RANGE = "isfinite({0}) AND {0} >= '0001-01-01' AND {0} < '10000-01-01'"
 UTF8 = (
     r"^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]"
@@ -79,3 +84,48 @@ PARTS = (
         "user",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A part, or the rows of it whose first column of the key lies in a range.
+
+    So all rows of one owner are in the same partition.
+
+    Attributes:
+        part: what it is cut from.
+        number: which of the part's partitions, from 0; None where the part is whole.
+        low: where it begins; None where it is open below.
+        high: where the next one begins; None where it is open above.
+    """
+
+    part: Part
+    number: int | None = None
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the state."""
+        return self.part.name if self.number is None else f"{self.part.name}.{self.number}"
+
+    @property
+    def where(self) -> str:
+        """Which rows are in it, as SQL."""
+        first = self.part.key[0]
+        low = [] if self.low is None else [f"{first} >= {self.low}"]
+        high = [] if self.high is None else [f"{first} < {self.high}"]
+        return " AND ".join([f"({self.part.where})", *low, *high])
+
+
+def partitions(state: Mapping[str, str]) -> list[Partition]:
+    """The partitions of the load that a state tells of, in the order of the parts."""
+    cuts = json.loads(state.get(PARTITIONS, "{}"))
+    return [one for part in PARTS for one in _ranges(part, cuts.get(part.name, []))]
+
+
+def _ranges(part: Part, keys: list[int]) -> list[Partition]:
+    if not keys:
+        return [Partition(part)]
+    ends = [None, *(int(key) for key in keys), None]
+    return [Partition(part, n, ends[n], ends[n + 1]) for n in range(len(ends) - 1)]
