@@ -386,10 +386,18 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from helpers.comparison import crosscheck
+    from helpers.relational.rows import Rows
     from helpers.report import course
+    from helpers.trials import rungs
 
     rows = {name: getattr(options, name) for name in ROWS if getattr(options, name) is not None}
-    print(course.run(profile=options.profile, out=options.out, publish=options.publish, rows=rows))
+    Rows(**rows)  # better refused now than by a cell
+    programs = crosscheck.PROGRAMS | rungs.PROGRAMS
+    made = course.run(
+        profile=options.profile, out=options.out, publish=options.publish, rows=rows, programs=programs
+    )
+    print(made)
     return DONE
 
 

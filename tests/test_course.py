@@ -15,8 +15,10 @@ import readme
 from pypdf import PdfReader
 
 from helpers import report, results, servers, settings
+from helpers.comparison import crosscheck
 from helpers.errors import HelpersError
 from helpers.report import course, markdown, notebooks, picture, publication
+from helpers.trials import rungs
 
 STORES = ("redis", "mongodb", "cassandra")
 LEFT_OUT = {"fig-beyond", "tbl-beyond"}
@@ -166,9 +168,9 @@ def test_what_a_publication_would_lack_is_known_before(
     for tool in ("psql", "redis-cli", "cc", "redis-benchmark"):
         (tmp_path / tool).touch(mode=0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert publication.lacking() == []
+    assert publication.lacking(crosscheck.PROGRAMS | rungs.PROGRAMS) == []
     (tmp_path / "psql").unlink()
-    (line,) = publication.lacking()
+    (line,) = publication.lacking(rungs.PROGRAMS)
     assert "psql is not on PATH" in line and "postgresql-client" in line
 
 

@@ -31,6 +31,8 @@ from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 
 TOOL = "redis-benchmark"
+PROGRAMS = {TOOL: "the cross-check of Redis (Debian: redis-tools)"}
+"""What a publication lacks where a program is not on PATH."""
 PEERS = {
     "mongodb": ("mongoperf", "it times the disk, not the server, and left MongoDB with version 4.4"),
     "cassandra": ("cassandra-stress", "its statements and tables are its own, none is a null operation"),

@@ -56,7 +56,7 @@ class Tables:
         self._connection = connections.postgres(
             url, application_name="helpers restore", client_encoding="UTF8"
         )
-        self.where = f"{catalogue.address(self._connection)}, schema {name}"
+        self.where = f"{connections.address(self._connection)}, schema {name}"
         self._types = {t: {c: type_ for c, (type_, _) in schema.COLUMNS[t].items()} for t in schema.TABLES}
         self._constraints: Constraints | None = None
 

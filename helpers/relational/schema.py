@@ -10,6 +10,7 @@ from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import connection as Connection
 
 from helpers.errors import HelpersError
+from helpers.servers import connections
 from helpers.source import catalogue
 
 TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
@@ -134,7 +135,7 @@ def create(connection: Connection) -> None:
     for name in TABLES:
         if name in found and (fault := difference(found[name])):
             raise HelpersError(
-                f"{catalogue.address(connection)}: table {schema}.{name} exists and differs ({fault}); "
+                f"{connections.address(connection)}: table {schema}.{name} exists and differs ({fault}); "
                 "nothing was changed; rename or drop it, or use another database or schema"
             )
     with connection.cursor() as cursor:  # one call, so that it is one transaction in autocommit mode too
@@ -183,7 +184,7 @@ def ensure_schema(connection: Connection, name: str) -> None:
     with connection, connection.cursor() as cursor:
         if _marked(connection, name) is False:
             raise HelpersError(
-                f"{catalogue.address(connection)}: schema {name} exists and was not made by this project; "
+                f"{connections.address(connection)}: schema {name} exists and was not made by this project; "
                 "rename it, or use another database"
             )
         cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
@@ -201,7 +202,7 @@ def drop_schema(connection: Connection, name: str) -> None:
     """
     from helpers.servers.connections import PROCESS  # the report reads definitions here, and needs no driver
 
-    where = f"{catalogue.address(connection)}: schema {name}"
+    where = f"{connections.address(connection)}: schema {name}"
     try:
         with connection, connection.cursor() as cursor:
             if _marked(connection, name) is False:

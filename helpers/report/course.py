@@ -12,11 +12,9 @@ from typing import Any
 from helpers import results, servers
 from helpers.errors import HelpersError, writing
 from helpers.progress import say
-from helpers.relational.rows import Rows
 from helpers.report import building, notebooks, publication
 from helpers.servers import connections
 from helpers.settings import project_root
-from helpers.source import catalogue
 
 LOCK = ".run.lock"
 DATABASE_LOCK = 0x636F75727365  # "course"
@@ -32,6 +30,7 @@ def run(
     out: Path | str | None = None,
     publish: bool = False,
     rows: Mapping[str, int] | None = None,
+    programs: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> Path:
     """Start the servers, run every notebook, and make the report from what this run measured.
@@ -44,13 +43,14 @@ def run(
             ``report/report.pdf``; with the full profile only.
         rows: how many ``users``, ``products``, ``activities`` and ``orders`` the course's tables get, and the
             ``seed`` that makes them; what is not named is as in notebook 02.
+        programs: what a publication lacks where a program is not on PATH, by its name; said before it runs.
         progress: show progress on stderr.
 
     Returns:
         Path of ``report.pdf``.
 
     Raises:
-        HelpersError: a number out of range, a server cannot be had, a cell failed, another run works in the
+        HelpersError: a server cannot be had, a cell failed, another run works in the
             folder or on the same database, or the folder is not a run's; the message names the notebook and
             cell, and where the executed part is.
     """
@@ -60,9 +60,8 @@ def run(
         raise HelpersError("only a full run is published; add --profile full")
     if publish and rows:
         raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
-    Rows(**dict[str, Any](rows or {}))  # better refused now than by a cell
     target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
-    for what in publication.lacking() if publish else ():
+    for what in publication.lacking(programs or {}) if publish else ():
         say(f"warning: {what}")
     with alone(target, ours=out is None):
         servers.up(progress=progress)
@@ -147,7 +146,7 @@ def alone_there() -> Iterator[None]:
     try:
         if not connections.held(connection, DATABASE_LOCK):
             raise HelpersError(
-                f"{catalogue.address(connection)}: another run uses this database; wait until it is "
+                f"{connections.address(connection)}: another run uses this database; wait until it is "
                 "done, or give this one servers of its own: another HELPERS_HOME, or other URLs"
             )
         yield

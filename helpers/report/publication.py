@@ -11,23 +11,21 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from helpers import results, servers, settings
-from helpers.comparison import crosscheck
 from helpers.errors import HelpersError
 from helpers.progress import NOTHING
 from helpers.report import building, notebooks, picture
-from helpers.trials import rungs
 
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 CELL_METADATA = ("tags", "jupyter")
 LOCAL_HOSTS = ("localhost", "localhost.localdomain")
 
 
-def lacking() -> list[str]:
-    """What a full run on this machine would not measure, for want of a program."""
-    wanted = {
-        crosscheck.TOOL: "the cross-check of Redis (Debian: redis-tools)",
-        **dict.fromkeys(rungs.TOOLS, "the rungs of redis-cli (Debian: postgresql-client, redis-tools, gcc)"),
-    }
+def lacking(wanted: Mapping[str, str]) -> list[str]:
+    """What a full run on this machine would not measure, for want of a program; a line each.
+
+    Args:
+        wanted: what needs a program, by the program's name.
+    """
     return [
         f"{tool} is not on PATH: what is published will lack {what}"
         for tool, what in wanted.items()

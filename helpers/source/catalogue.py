@@ -5,6 +5,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from helpers.errors import HelpersError
+from helpers.servers import connections
 
 TABLES = """
 SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class'), c.relkind
@@ -84,14 +85,10 @@ def current_schema(connection: Connection) -> str:
         name, path = cursor.fetchone() or (None, "")
     if name is None:
         raise HelpersError(
-            f"{address(connection)}: the search path ({path}) names no existing schema; create it first"
+            f"{connections.address(connection)}: the search path ({path}) names no existing schema; "
+            "create it first"
         )
     return str(name)
-
-
-def address(connection: Connection) -> str:
-    """``postgres at host:port`` of a connection, for messages."""
-    return f"postgres at {connection.info.host or 'local'}:{connection.info.port}"
 
 
 def _table(cursor: Any, schema: str, oid: int, name: str, comment: str | None, kind: str) -> dict[str, Any]:

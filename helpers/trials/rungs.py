@@ -27,6 +27,8 @@ PIPELINE_ROWS = 1000
 ENCODER = Path(__file__).with_name("encoder.c")
 TOOLS = ("psql", "redis-cli", "cc")
 """What the rungs of redis-cli need on PATH."""
+PROGRAMS = dict.fromkeys(TOOLS, "the rungs of redis-cli (Debian: postgresql-client, redis-tools, gcc)")
+"""What a publication lacks where a program is not on PATH."""
 
 
 @dataclass(frozen=True)
