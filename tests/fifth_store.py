@@ -6,8 +6,7 @@ from typing import Any
 import psycopg2
 
 from helpers import model
-from helpers.comparison.replies import Order, Profile, Seen
-from helpers.comparison.store import TIERS, Idiom, Size, Store, Traffic
+from helpers.comparison.store import TIERS, Idiom, Order, Profile, Seen, Size, Store, Traffic
 from helpers.relational import schema
 from helpers.relational.population import RowStream
 from helpers.servers import connections

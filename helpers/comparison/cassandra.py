@@ -18,8 +18,7 @@ from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
 
 from helpers import model
-from helpers.comparison.replies import Order, Profile, Seen
-from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Size, Store, Traffic
+from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Order, Profile, Seen, Size, Store, Traffic
 from helpers.errors import HelpersError
 from helpers.relational import schema
 from helpers.relational.layouts import TABLES

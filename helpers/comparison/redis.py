@@ -11,7 +11,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from helpers import model
-from helpers.comparison.replies import Order, Profile, Seen
 from helpers.comparison.store import (
     BATCH_ROWS,
     CLIENTS,
@@ -19,6 +18,9 @@ from helpers.comparison.store import (
     TIERS,
     TIMEOUT_S,
     Idiom,
+    Order,
+    Profile,
+    Seen,
     Size,
     Store,
     Traffic,

@@ -4,11 +4,36 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from helpers import settings
-from helpers.comparison.replies import Order, Profile, Seen
 from helpers.relational import schema
+
+
+class Profile(NamedTuple):
+    """The answer of ``read_profile``."""
+
+    username: str
+    email: str
+    created_at: datetime
+
+
+class Seen(NamedTuple):
+    """One element of the answer of ``last_activities``."""
+
+    activity_type: str
+    activity_date: datetime
+
+
+class Order(NamedTuple):
+    """The answer of ``read_order``."""
+
+    order_id: int
+    user_id: int
+    product_id: int
+    order_date: datetime
+    quantity: int
+
 
 NAMESPACE = "comparison"
 """What the stores call their own keys, database and keyspace; nothing outside is touched."""
