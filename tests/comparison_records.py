@@ -7,7 +7,7 @@ from dataclasses import asdict
 from helpers.comparison import stores, summary
 from helpers.comparison.bench import CONSTANTS
 from helpers.comparison.decision import EQUAL_WEIGHTS
-from helpers.comparison.design import DESIGNS
+from helpers.comparison.phases import DESIGNS
 from helpers.comparison.samples import Record
 from helpers.results import Record as Saved, Results
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from helpers.comparison import design
+from helpers.comparison import phases
 from helpers.scaling import growth as scale
 from helpers.trials import crashes, growth, ladder, scaleout
 
-design.DESIGNS["quick"] = replace(
-    design.DESIGNS["quick"],
+phases.DESIGNS["quick"] = replace(
+    phases.DESIGNS["quick"],
     users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=6, block_operations=40,
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
     floor_operations=40, fsyncs=10,

@@ -8,13 +8,13 @@ import jsonschema
 import pytest
 
 from helpers import results
-from helpers.comparison import bench, dataset, design, samples, stores, summary
+from helpers.comparison import bench, dataset, phases, samples, stores, summary
 from helpers.comparison.shape import SCHEMA
 from helpers.errors import HelpersError
 from helpers.servers import connections, scratch
 
 SMALL = replace(
-    design.DESIGNS["quick"],
+    phases.DESIGNS["quick"],
     users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=2, block_operations=40,
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.2,
     floor_operations=40, fsyncs=10,
@@ -157,7 +157,7 @@ def test_unknown_profile_and_weights_are_refused():
 
 
 def test_each_store_is_first_second_and_third_equally_often():
-    turns = design.orders(["a", "b", "c"], 6)
+    turns = phases.orders(["a", "b", "c"], 6)
     assert len(set(turns)) == 6
     assert turns[:3] == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")]
     for place in range(3):
@@ -165,7 +165,7 @@ def test_each_store_is_first_second_and_third_equally_often():
 
 
 def test_profiles_say_what_they_do():
-    quick, full = design.DESIGNS["quick"], design.DESIGNS["full"]
+    quick, full = phases.DESIGNS["quick"], phases.DESIGNS["full"]
     assert full.blocks % 6 == 0
     assert full.strict_blocks and not quick.strict_blocks
     assert all(asdict(full)[name] >= asdict(quick)[name] for name in ("users", "activities", "blocks"))

@@ -11,8 +11,7 @@ import jsonschema
 from helpers import results, settings, text
 from helpers.comparison import dataset, decision, loops, samples, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
-from helpers.comparison.design import DESIGNS, Design, steps
-from helpers.comparison.phases import Session
+from helpers.comparison.phases import DESIGNS, Design, Session, steps
 from helpers.comparison.shape import SCHEMA
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT

@@ -2,16 +2,109 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 
 from helpers import settings
-from helpers.comparison import answers, design, floors, loops, samples, statistics, summary
+from helpers.comparison import answers, floors, loops, samples, statistics, stores, summary
 from helpers.comparison.dataset import Dataset
 from helpers.comparison.samples import Record
 from helpers.comparison.store import CLIENTS, Store
-from helpers.comparison.workload import LIMIT, Operation, Workload, arrivals
+from helpers.comparison.workload import LIMIT, MIXES, Operation, Workload, arrivals
+
+
+@dataclass(frozen=True)
+class Design:
+    """How much is measured; everything that decides the numbers beside the machine."""
+
+    users: int
+    products: int
+    activities: int
+    orders: int
+    warm_up_operations: int
+    blocks: int
+    block_operations: int
+    concurrency: tuple[int, ...]
+    concurrency_blocks: int
+    concurrency_operations: int
+    open_shares: tuple[float, ...]
+    open_blocks: int
+    open_seconds: float
+    floor_operations: int
+    fsyncs: int
+    strict_blocks: int
+    strict_operations: int
+    seed: int = 7
+    mixes: tuple[str, ...] = tuple(MIXES)
+    strict_mix: str = "50/50"
+    busy_mix: str = "50/50"
+
+
+DESIGNS = {
+    "quick": Design(
+        users=400,
+        products=50,
+        activities=6000,
+        orders=1200,
+        warm_up_operations=500,
+        blocks=6,
+        block_operations=280,
+        concurrency=(1, 4, 16),
+        concurrency_blocks=3,
+        concurrency_operations=400,
+        open_shares=(0.3, 0.7),
+        open_blocks=1,
+        open_seconds=1.2,
+        floor_operations=500,
+        fsyncs=40,
+        strict_blocks=0,
+        strict_operations=0,
+    ),
+    "full": Design(
+        users=4000,
+        products=400,
+        activities=100_000,
+        orders=20_000,
+        warm_up_operations=6000,
+        blocks=12,
+        block_operations=2000,
+        concurrency=(1, 4, 16),
+        concurrency_blocks=6,
+        concurrency_operations=2400,
+        open_shares=(0.25, 0.5, 0.75),
+        open_blocks=3,
+        open_seconds=3.0,
+        floor_operations=4000,
+        fsyncs=400,
+        strict_blocks=6,
+        strict_operations=600,
+    ),
+}
+
+
+def orders(names: Sequence[str], blocks: int) -> list[tuple[str, ...]]:
+    """In which order the stores take their turns, by block: each is first, second and third equally often.
+
+    The first three are the rotations of a Latin square, then come the other three permutations, and so on.
+    """
+    everything = sorted(permutations(names), key=lambda order: _is_rotation(order, names), reverse=True)
+    return [everything[block % len(everything)] for block in range(blocks)]
+
+
+def _is_rotation(order: Sequence[str], names: Sequence[str]) -> bool:
+    start = order.index(names[0])
+    return [*order[start:], *order[:start]] == list(names)
+
+
+def steps(design: Design) -> int:
+    """How many steps a progress bar over a comparison has."""
+    each = len(stores.NAMES)
+    closed = 1 + len(design.mixes) * design.blocks + len(design.concurrency) * design.concurrency_blocks
+    strict = (2 + design.strict_blocks) if design.strict_blocks else 0
+    return 1 + each * (1 + closed + len(design.open_shares) * design.open_blocks + strict)
+
 
 ASKED_USERS = ASKED_ORDERS = 60
 FLOOR_ROUNDS = 10
@@ -32,7 +125,7 @@ class Place:
 class Session:
     """One comparison under way: its plan, data set and progress bar, and what it has found so far."""
 
-    plan: design.Design
+    plan: Design
     made: Dataset
     bar: Any
     records: list[Record] = field(default_factory=list)
@@ -111,7 +204,7 @@ class Session:
     def _closed(
         self, opened: Mapping[str, Store], workload: Workload, place: Place, *, blocks: int, operations: int
     ) -> None:
-        for block, order in enumerate(design.orders(list(opened), blocks)):
+        for block, order in enumerate(orders(list(opened), blocks)):
             streams = workload.streams(operations, place.mix, clients=place.clients)
             runs = {}
             for position, name in enumerate(order):
@@ -145,7 +238,7 @@ class Session:
         random = np.random.default_rng(plan.seed)
         for share in plan.open_shares:
             place = Place("open", "relaxed", plan.busy_mix, CLIENTS, round(slowest * share, 1))
-            for block, order in enumerate(design.orders(list(opened), plan.open_blocks)):
+            for block, order in enumerate(orders(list(opened), plan.open_blocks)):
                 due_s = arrivals(random, slowest * share, plan.open_seconds).tolist()
                 stream: Sequence[Operation] = workload.stream(len(due_s), plan.busy_mix)
                 for position, name in enumerate(order):

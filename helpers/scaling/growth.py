@@ -16,7 +16,7 @@ import jsonschema
 import psycopg2
 
 from helpers import results, settings, text
-from helpers.comparison import answers, dataset, design, loops, stores
+from helpers.comparison import answers, dataset, loops, phases, stores
 from helpers.comparison.dataset import Dataset
 from helpers.comparison.store import Store
 from helpers.comparison.workload import OPERATIONS, Workload
@@ -170,7 +170,7 @@ class Session:
         done = sum(block.activities == made.population.activities for block in self.blocks)
         start = done // len(self.opened)
         for number in range(start, start + blocks):
-            order = design.orders(list(self.opened), number + 1)[-1]
+            order = phases.orders(list(self.opened), number + 1)[-1]
             for name, run in self._timed(workload, plan.block_operations, order).items():
                 self.blocks.append(_block(visit, made.population.activities, number, name, run))
                 self.shown.update()
