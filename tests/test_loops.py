@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from helpers.comparison import floors, loops, samples, stores
+from helpers.comparison import loops, samples, stores
 from helpers.comparison.workload import Operation, Population, Workload, arrivals
 from helpers.errors import HelpersError
 from helpers.servers import scratch
@@ -121,12 +121,12 @@ def test_a_server_killed_in_a_block_ends_it_with_its_errors_counted(state_folder
 
 
 def test_floors_take_time_and_are_not_free(tmp_path):
-    echo = floors.echo_us(50)
+    echo = loops.echo_us(50)
     assert len(echo) == 50
     assert 1 < min(echo) < 5000
-    assert min(floors.fsync_us(5, tmp_path)) > 1
+    assert min(loops.fsync_us(5, tmp_path)) > 1
     assert list(tmp_path.iterdir()) == []
-    assert min(floors.null_op_us(_Null(), 20)) >= 2000
+    assert min(loops.null_op_us(_Null(), 20)) >= 2000
 
 
 class _Null:

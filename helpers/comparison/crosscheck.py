@@ -23,7 +23,7 @@ import numpy as np
 import redis as redis_py
 
 from helpers import results, text
-from helpers.comparison import floors, loops, statistics, stores
+from helpers.comparison import loops, statistics, stores
 from helpers.comparison.redis import RedisStore
 from helpers.comparison.store import CLIENTS
 from helpers.comparison.workload import Operation
@@ -154,13 +154,13 @@ def _turn(store: RedisStore, command: Sequence[str], requests: int, number: int)
     turn: dict[str, Any] = {"one_client": {}, "many_clients": {}}
 
     def ours_alone() -> None:
-        turn["one_client"]["ours"] = _points(floors.null_op_us(store, requests))
+        turn["one_client"]["ours"] = _points(loops.null_op_us(store, requests))
 
     def theirs_alone() -> None:
         turn["one_client"]["theirs"] = _benchmark(store, [*command, "-c", "1", "PING"])
 
     def echo() -> None:
-        turn["one_client"]["echo"] = _points(floors.echo_us(requests))
+        turn["one_client"]["echo"] = _points(loops.echo_us(requests))
 
     def ours_together() -> None:
         done = loops.closed(store, [[NULL] * (requests // CLIENTS)] * CLIENTS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from helpers import settings
-from helpers.comparison import answers, floors, loops, samples, statistics, stores, summary
+from helpers.comparison import answers, loops, samples, statistics, stores, summary
 from helpers.comparison.dataset import Dataset
 from helpers.comparison.samples import Record
 from helpers.comparison.store import CLIENTS, Store
@@ -221,12 +221,12 @@ class Session:
         echo: list[np.ndarray] = []
         null: dict[str, list[np.ndarray]] = {name: [] for name in opened}
         for _ in range(FLOOR_ROUNDS):
-            echo.append(floors.echo_us(each))
+            echo.append(loops.echo_us(each))
             for name, store in opened.items():
-                null[name].append(floors.null_op_us(store, each))
+                null[name].append(loops.null_op_us(store, each))
         self.floors = {
             "echo_us": _described(echo),
-            "fsync_us": _described([floors.fsync_us(self.plan.fsyncs, settings.home())]),
+            "fsync_us": _described([loops.fsync_us(self.plan.fsyncs, settings.home())]),
             "null_op_us": {name: _described(rounds) for name, rounds in null.items()},
         }
         self.bar.update()
