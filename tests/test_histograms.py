@@ -5,7 +5,7 @@ import builtins
 import numpy as np
 import pytest
 
-from helpers.comparison import histograms
+from helpers.comparison import statistics
 from helpers.errors import HelpersError
 from helpers.results import Missing
 
@@ -19,7 +19,7 @@ def recorded(histogram):
 
 def test_percentiles_are_those_of_the_samples_to_three_digits_up_to_their_number():
     samples = np.random.default_rng(1).lognormal(5, 1, 10_000)
-    reach, latency_us = histograms.percentiles(histograms.decoded(histograms.encoded(samples)))
+    reach, latency_us = statistics.percentiles(statistics.decoded(statistics.encoded(samples)))
     assert reach[0] == 1 and reach[-1] == len(samples)
     assert reach == sorted(reach) and latency_us == sorted(latency_us)
     assert latency_us[0] == pytest.approx(samples.min(), rel=2e-3)
@@ -29,28 +29,28 @@ def test_percentiles_are_those_of_the_samples_to_three_digits_up_to_their_number
 
 
 def test_a_few_samples_have_their_points_too():
-    assert histograms.percentiles(histograms.decoded(histograms.encoded([]))) == ([], [])
-    reach, latency_us = histograms.percentiles(histograms.decoded(histograms.encoded([5.0])))
+    assert statistics.percentiles(statistics.decoded(statistics.encoded([]))) == ([], [])
+    reach, latency_us = statistics.percentiles(statistics.decoded(statistics.encoded([5.0])))
     assert reach == [1]
     assert latency_us == pytest.approx([5.0], rel=0.02)
 
 
 def test_the_correction_adds_what_would_have_been_sent_meanwhile():
-    service = histograms.decoded(histograms.encoded([100.0, 999.0, 1000.0, 3500.0]))
-    added = recorded(histograms.corrected(service, 1000.0))
+    service = statistics.decoded(statistics.encoded([100.0, 999.0, 1000.0, 3500.0]))
+    added = recorded(statistics.corrected(service, 1000.0))
     assert sum(added.values()) == 6  # 2,500 and 1,500; not 500
     assert {round(us, -2) for us in added} == {100, 1000, 1500, 2500, 3500}
     assert sum(recorded(service).values()) == 4
-    assert recorded(histograms.corrected(service, 5000.0)) == recorded(service)
+    assert recorded(statistics.corrected(service, 5000.0)) == recorded(service)
 
 
 def test_what_cannot_be_read_says_so(monkeypatch):
-    text = histograms.encoded([1.0, 2.0])
+    text = statistics.encoded([1.0, 2.0])
     for damaged in ("", "no histogram", text[:-9]):
         with pytest.raises(HelpersError, match="damaged"):
-            histograms.decoded(damaged)
+            statistics.decoded(damaged)
     with pytest.raises(Missing, match="not recorded"):
-        histograms.decoded(None)
+        statistics.decoded(None)
     importing = builtins.__import__
 
     def without(name, *more):
@@ -59,6 +59,6 @@ def test_what_cannot_be_read_says_so(monkeypatch):
         return importing(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert histograms.encoded([1.0]) is None
+    assert statistics.encoded([1.0]) is None
     with pytest.raises(Missing, match="not installed"):
-        histograms.decoded(text)
+        statistics.decoded(text)

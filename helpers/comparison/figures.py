@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from helpers.comparison import histograms
+from helpers.comparison import statistics
 from helpers.comparison.decision_figures import LOOK, decision, sensitivity
 from helpers.comparison.summary import GRID, WARM_UP_WINDOW
 from helpers.comparison.workload import OPERATIONS
@@ -134,14 +134,14 @@ def percentile_curve(results: Results) -> Figure:
     figure, axes = new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
     for axis, row in zip(axes[0], shown, strict=True):
         store = row["store"]
-        due, sent = (histograms.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
+        due, sent = (statistics.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
         curves = (
             (due, "from when it was due", "-", 1.6),
-            (histograms.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
+            (statistics.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
             (sent, "from the send", ":", 1.6),
         )
         for histogram, label, style, width in curves:
-            reach, latency_us = histograms.percentiles(histogram)
+            reach, latency_us = statistics.percentiles(histogram)
             look = {"color": COLOURS[store], "linestyle": style, "linewidth": width}
             axis.plot(reach, np.array(latency_us) / 1000, label=label, **look)
             axis.plot(reach[-1:], [latency_us[-1] / 1000], marker=MARKERS[store], color=COLOURS[store])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.comparison import histograms, statistics
+from helpers.comparison import statistics
 from helpers.comparison.samples import Record
 from helpers.comparison.workload import OPERATIONS
 
@@ -142,8 +142,8 @@ def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str
                     "service_us": _rounded(statistics.describe(services, SHARES)),
                     "lag_us": _rounded(statistics.describe(lags, SHARES)),
                     "latency_quantiles_us": [_round(q) for q in np.quantile(due, GRID)],
-                    "latency_hdr": histograms.encoded(due),
-                    "service_hdr": histograms.encoded(service),
+                    "latency_hdr": statistics.encoded(due),
+                    "service_hdr": statistics.encoded(service),
                     "client_busy_share": round(busy, 3),
                 }
             )
