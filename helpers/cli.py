@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from helpers.errors import HelpersError, refused
-from helpers.migration.patience import PATIENCE
+from helpers.migration.run import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
 ROWS = {"users": 20, "products": 15, "activities": 20, "orders": 20, "seed": 42}

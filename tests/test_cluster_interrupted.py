@@ -365,7 +365,7 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
 
 
 def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.migration.patience.BACKOFF_S", (0.1, 0.2))
+    monkeypatch.setattr("helpers.migration.run.BACKOFF_S", (0.1, 0.2))
     monkeypatch.setattr(cluster, "WAIT_S", 1.0)
     with throw_away(3, 0, "appendfsync always") as nodes:
         lost: list[Any] = []

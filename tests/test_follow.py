@@ -17,7 +17,7 @@ from migrating import ROWS, dump, migrate, run_sql
 from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.migration import follower, following, loading, patience, restoration, verification
+from helpers.migration import follower, following, loading, restoration, run, verification
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.source import beginning, publication, slot
@@ -699,7 +699,7 @@ def test_an_answer_that_was_never_read_is_applied_once(
     moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks behind EXEC: the transaction is there, and is not applied again."""
-    monkeypatch.setattr(patience, "BACKOFF_S", (0.05,) * 5)
+    monkeypatch.setattr(run, "BACKOFF_S", (0.05,) * 5)
     exchange = resp.Connection.exchange
     lost: list[bool] = []
 

@@ -8,7 +8,7 @@ from typing import Any
 from helpers import model, progress, servers, text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import patience
+from helpers.migration import run as patience
 from helpers.migration.follower import Follower, Lag, Tally
 from helpers.migration.rejects import Rejects
 from helpers.migration.run import Run

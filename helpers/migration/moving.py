@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers import servers, text
 from helpers.errors import HelpersError
-from helpers.migration import loading, patience, verification
+from helpers.migration import loading, run as patience, verification
 from helpers.migration.attempt import attempt
 from helpers.migration.plan import plan
 from helpers.migration.run import Run
