@@ -25,9 +25,8 @@ import distributed
 from distributed.versions import VersionMismatchWarning
 
 from helpers.errors import HelpersError, first_line
-from helpers.migration.edition import edition
 from helpers.migration.loading import Progress
-from helpers.migration.task import CrewLost, Outcome, Task, do
+from helpers.migration.task import CrewLost, Outcome, Task, do, edition
 from helpers.source.snapshot import Source
 from helpers.target import cluster, resp, slotted
 from helpers.target.checkpoint import CLAIMED, Checkpoint
@@ -266,7 +265,7 @@ def _asker() -> Callable[[], str | None]:
 
     def ask() -> str | None:
         try:
-            from helpers.migration.edition import edition
+            from helpers.migration.task import edition
         except ImportError:
             return None
         return edition()
