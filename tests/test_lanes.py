@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from helpers.migration.lanes import side_by_side
-from helpers.migration.threads import Abandoned, Conveyor
+from helpers.migration.threads import Abandoned, Conveyor, side_by_side
 
 
 def test_all_run_and_the_last_one_here() -> None:

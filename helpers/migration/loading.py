@@ -7,8 +7,7 @@ from typing import Any
 
 from helpers import model
 from helpers.migration.encoding import NOBODY, Batch, Encoder
-from helpers.migration.lanes import side_by_side
-from helpers.migration.threads import Conveyor
+from helpers.migration.threads import Conveyor, side_by_side
 from helpers.model import streams
 from helpers.model.streams import PARTS, Partition
 from helpers.source import copytext

@@ -14,8 +14,7 @@ from helpers.migration import expected, strays
 from helpers.migration.expected import Collections, Questions
 from helpers.migration.findings import Differences
 from helpers.migration.inspector import Inspector
-from helpers.migration.lanes import side_by_side
-from helpers.migration.threads import Conveyor
+from helpers.migration.threads import Conveyor, side_by_side
 from helpers.model.streams import HASHED
 from helpers.source import copybinary
 from helpers.source.snapshot import Source
