@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import dump, migrate, run_sql
 
 from helpers import model
-from helpers.migration.rejects import Rejects
+from helpers.migration.findings import Rejects
 from helpers.model.streams import KEPT
 from helpers.relational import schema
 from helpers.servers import connections

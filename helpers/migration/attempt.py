@@ -11,8 +11,8 @@ from helpers import model, progress
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration import estimation, loading, verification
+from helpers.migration.findings import Rejects
 from helpers.migration.refusals import refuse, refuse_state
-from helpers.migration.rejects import Rejects
 from helpers.migration.run import Run
 from helpers.model import streams
 from helpers.servers.machine import peak_rss_mb

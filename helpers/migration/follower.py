@@ -20,7 +20,7 @@ from helpers import model
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.effects import KINDS, Effects, Row, texts
-from helpers.migration.rejects import Rejects
+from helpers.migration.findings import Rejects
 from helpers.source import pgoutput, publication, slot
 from helpers.source.changes import BEAT, Stream
 from helpers.source.pgoutput import lsn_text, parse_lsn

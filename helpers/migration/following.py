@@ -9,8 +9,8 @@ from helpers import model, progress, servers, text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration import run as patience
+from helpers.migration.findings import Rejects
 from helpers.migration.follower import Follower, Lag, Tally
-from helpers.migration.rejects import Rejects
 from helpers.migration.run import Run
 from helpers.servers.machine import peak_rss_mb
 from helpers.source import slot

@@ -5,9 +5,9 @@ from typing import Any
 
 from helpers.migration import estimation
 from helpers.migration.attempt import crew_of
+from helpers.migration.findings import Rejects
 from helpers.migration.loading import Progress
 from helpers.migration.refusals import refuse
-from helpers.migration.rejects import Rejects
 from helpers.migration.run import Run
 from helpers.servers.machine import peak_rss_mb
 from helpers.source import followable, slot
