@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import ROWS
 
 from helpers import migration
-from helpers.migration import verification, walk
+from helpers.migration import verification
 from helpers.relational import schema
 from helpers.servers import connections
 
@@ -95,11 +95,11 @@ def filled(postgres_url: str, redis_url: str) -> Iterator[tuple[str, str, Redis]
     yield postgres_url, redis_url, connections.redis(redis_url)
 
 
-@pytest.mark.parametrize("window_rows", [1, walk.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [1, verification.WINDOW_ROWS])
 def test_every_damage_is_found_and_repaired_by_migrating_again(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
-    monkeypatch.setattr(walk, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     for name, (damage, key, problem) in DAMAGE.items():
         damage(client)
@@ -208,7 +208,7 @@ def test_any_damage_is_found_and_none_is_imagined(
             damage(client, keys[which % len(keys)], number)
     after = dump(client)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(walk, "WINDOW_ROWS", window_rows)
+        patch.setattr(verification, "WINDOW_ROWS", window_rows)
         assert (verification.verify(source, url, progress=False)["differences"] == 0) == (before == after)
         again = migration.migrate(source, url, progress=False)
     assert again["status"] == "verified"
@@ -222,12 +222,12 @@ def test_one_element_too_many_is_one_difference(filled: tuple[str, str, Redis]) 
     assert (found["field"], found["actual"], found["problem"]) == ("0", "x", "extra element")
 
 
-@pytest.mark.parametrize("window_rows", [1, 20, walk.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [1, 20, verification.WINDOW_ROWS])
 def test_many_activities_in_one_microsecond(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
     """Redis orders members of one score by their bytes, PostgreSQL by their number."""
-    monkeypatch.setattr(walk, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     connection = connections.postgres(source)
     with connection:
@@ -244,7 +244,7 @@ def test_many_activities_in_one_microsecond(
 
 
 def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walk, "WINDOW_ROWS", 2000)
+    monkeypatch.setattr(verification, "WINDOW_ROWS", 2000)
     source, url, client = filled
     connection = connections.postgres(source)
     with connection:
