@@ -9,8 +9,7 @@ from psycopg2 import errors
 
 from helpers import model, servers, settings, text
 from helpers.errors import HelpersError, first_line
-from helpers.migration.holdings import MEND, Holdings, Piece
-from helpers.migration.lines import refused
+from helpers.migration.holdings import MEND, Holdings, Piece, refused
 from helpers.migration.tables import Tables
 from helpers.migration.timelines import Timelines
 from helpers.model.streams import HASHED

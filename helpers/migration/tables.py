@@ -11,8 +11,7 @@ from psycopg2 import errors, sql
 from helpers import model
 from helpers.errors import HelpersError, first_line
 from helpers.migration.constraints import Constraints
-from helpers.migration.holdings import Piece
-from helpers.migration.lines import lines
+from helpers.migration.holdings import Piece, lines
 from helpers.migration.timelines import Member
 from helpers.migration.widths import wider
 from helpers.relational import schema
