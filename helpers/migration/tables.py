@@ -1,6 +1,7 @@
 """The four tables in a schema of their own: made, filled and closed in one transaction, or not at all."""
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -12,10 +13,34 @@ from helpers import model
 from helpers.errors import HelpersError, first_line
 from helpers.migration.holdings import Piece, lines
 from helpers.migration.timelines import Member
-from helpers.migration.widths import wider
 from helpers.relational import schema
 from helpers.servers import connections
 from helpers.source import catalogue
+
+INT4 = range(-(2**31), 2**31)
+PRICE = re.compile(rb"-?[0-9]{1,8}\.[0-9]{2}|NaN")
+"""What NUMERIC(10,2) gives back with its scale."""
+LIMIT = re.compile(r"character varying\(([0-9]+)\)")
+
+
+def wider(type_: str, values: Sequence[bytes | None]) -> str | None:
+    """The type that a column needs for some values, or None when its own will do.
+
+    Args:
+        type_: the column's type as in ``schema.COLUMNS``, or one that this function gave.
+        values: values of their canonical forms; None is NULL.
+    """
+    held = [value for value in values if value is not None]
+    if type_ == "integer":
+        return "bigint" if any(len(v) > 9 and int(v) not in INT4 for v in held) else None
+    if type_ == "numeric(10,2)":
+        return None if all(PRICE.fullmatch(v) for v in held) else "numeric"
+    if limit := LIMIT.fullmatch(type_):
+        most = int(limit[1])
+        long = (v for v in held if len(v) > most)  # in bytes; the limit is in characters
+        return "text" if any(len(v.decode("utf-8", "replace")) > most for v in long) else None
+    return None
+
 
 CONSTRAINTS = """
 SELECT contype::text, conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid)
