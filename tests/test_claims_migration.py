@@ -6,7 +6,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from helpers.relational import modeling_claims, modeling_figures
+from helpers.relational import figures as modeling_figures, modeling_claims
 from helpers.results import Missing, Record, Results
 from helpers.trials import cutover, migration_claims, migration_figures as figures
 
