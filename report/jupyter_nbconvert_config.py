@@ -77,7 +77,7 @@ c.SVG2PDFPreprocessor.inkscape = sys.executable
 c.SVG2PDFPreprocessor.command = [
     sys.executable,
     "-m",
-    "helpers.report.svg",
+    "helpers.report.pdf",
     "{from_filename}",
     "{to_filename}",
 ]

@@ -14,7 +14,7 @@ from lab import CHROMIUM, needs_chromium
 from pypdf import PdfReader
 
 from helpers.errors import HelpersError
-from helpers.report import notebooks, svg
+from helpers.report import notebooks, pdf
 
 NAME = "06_report"
 DRAWING = (
@@ -124,7 +124,7 @@ def browsers(folder: Path) -> Path:
 
 
 def test_a_drawing_becomes_a_page_of_its_size_with_its_text(tmp_path: Path) -> None:
-    (tmp_path / "a.pdf").write_bytes(svg.to_pdf(DRAWING.encode()))
+    (tmp_path / "a.pdf").write_bytes(pdf.to_pdf(DRAWING.encode()))
     (page,) = PdfReader(tmp_path / "a.pdf").pages
     assert "seen" in page.extract_text()
     assert 20 <= float(page.mediabox.width) <= 45
@@ -132,9 +132,9 @@ def test_a_drawing_becomes_a_page_of_its_size_with_its_text(tmp_path: Path) -> N
 
 def test_what_is_no_drawing_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(HelpersError, match="Typst refuses drawing"):
-        svg.to_pdf(b"not svg")
+        pdf.to_pdf(b"not svg")
     (tmp_path / "a.svg").write_text("nothing")
-    command = [sys.executable, "-m", "helpers.report.svg", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
+    command = [sys.executable, "-m", "helpers.report.pdf", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("svg: Typst refuses drawing") and done.stderr.count("\n") == 1

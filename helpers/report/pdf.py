@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,3 +104,26 @@ def compiled(main: Path, **options: Any) -> bytes:
         raise HelpersError(f"Typst warns about {main.stem}: {warnings[0].message}")
     assert isinstance(pdf, bytes)  # of one document in this format
     return pdf
+
+
+PAGE = '#set page(width: auto, height: auto, margin: 0pt)\n#image("drawing.svg")\n'
+
+
+def to_pdf(svg: bytes) -> bytes:
+    """A page of the size of the drawing, with its text as text.
+
+    Raises:
+        HelpersError: it is no SVG.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        main = Path(folder) / "drawing.typ"
+        main.with_suffix(".svg").write_bytes(svg)
+        main.write_text(PAGE, encoding="utf-8")
+        return compiled(main)
+
+
+if __name__ == "__main__":
+    try:
+        Path(sys.argv[2]).write_bytes(to_pdf(Path(sys.argv[1]).read_bytes()))
+    except HelpersError as error:
+        sys.exit(f"svg: {error}")
