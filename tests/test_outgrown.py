@@ -7,7 +7,7 @@ import pytest
 
 from helpers.comparison import stores
 from helpers.errors import HelpersError
-from helpers.scaling import outgrown, outgrown_files, outgrown_limit, outgrown_reader, outgrown_servers
+from helpers.scaling import outgrown, outgrown_files, outgrown_limit, outgrown_servers
 from helpers.servers import (
     cassandra as cassandra_server,
     mongodb as mongodb_server,
@@ -65,7 +65,7 @@ def test_mongodb_reads_from_its_cache_and_from_beyond_it():
     assert found["cache_bytes"] == 2**28
     assert found["file_bytes"] > found["cache_bytes"] > found["cached_bytes"]
     reads = found["reads"]
-    assert [row["n"] for row in reads.values()] == [2 * outgrown_reader.ROUND_READS] * 3
+    assert [row["n"] for row in reads.values()] == [2 * outgrown_files.ROUND_READS] * 3
     assert reads["outside"]["into_cache_bytes"] > 10 * reads["inside"]["into_cache_bytes"]
     assert reads["forgotten"]["from_disk_bytes"] > 10 * reads["outside"]["from_disk_bytes"]
     assert set(found["ratios"]) == {"outside", "forgotten"}
