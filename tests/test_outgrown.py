@@ -7,7 +7,7 @@ import pytest
 
 from helpers.comparison import stores
 from helpers.errors import HelpersError
-from helpers.scaling import outgrown, outgrown_files, outgrown_limit, outgrown_servers
+from helpers.scaling import outgrown, outgrown_files, outgrown_limit
 from helpers.servers import (
     cassandra as cassandra_server,
     mongodb as mongodb_server,
@@ -107,7 +107,7 @@ def test_a_server_that_cannot_be_started_is_not_measured(name, module, monkeypat
 
 @pytest.mark.parametrize("name", ["mongodb", "cassandra"])
 def test_without_disk_space_nothing_is_started(name, monkeypatch):
-    monkeypatch.setattr(outgrown_servers, "FREE_GB", 10**6)
+    monkeypatch.setattr(outgrown_files, "FREE_GB", 10**6)
     assert "GB of disk are free" in getattr(outgrown, name)()["not measured"]
 
 

@@ -1,7 +1,9 @@
 """MongoDB and Cassandra with more data than their caches hold: what reading takes then, and what is lost."""
 
 import base64
+import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,18 +14,56 @@ from typing import Any
 import numpy as np
 import psutil
 
+from helpers import settings
 from helpers.comparison import loops, statistics
 from helpers.comparison.cassandra import CassandraStore
 from helpers.comparison.mongodb import MongoStore
 from helpers.comparison.store import Store
 from helpers.comparison.workload import Operation
-from helpers.errors import HelpersError
+from helpers.errors import HelpersError, first_line
 from helpers.relational.rows import REFERENCE
 from helpers.relational.schema import Activity
 from helpers.results import NOT_MEASURED
-from helpers.scaling.outgrown_servers import need_disk, told
 from helpers.scaling.summary import SHARES
 from helpers.servers import cassandra as cassandra_server, scratch
+
+FREE_GB = 6
+"""Disk space without which MongoDB and Cassandra are left out."""
+
+
+def need_disk() -> None:
+    """Return if there is room for data that outgrow a cache.
+
+    Raises:
+        HelpersError: there is not.
+    """
+    free = shutil.disk_usage(settings.home()).free
+    if free < FREE_GB * 1e9:
+        raise HelpersError(
+            f"{free / 1e9:.1f} GB of disk are free where servers keep their data, {FREE_GB} are needed"
+        )
+
+
+@contextlib.contextmanager
+def told(name: str, url: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Tell what a driver raises in one line.
+
+    Args:
+        name: of the store.
+        url: of the server; only its address is told.
+        errors: what the driver raises.
+
+    Raises:
+        HelpersError: in place of one of them.
+    """
+    try:
+        yield
+    except errors as error:
+        raise HelpersError(
+            f"{name} at {settings.address(url)}: the throw-away server failed ({first_line(error)}); nothing "
+            "was saved, measure again"
+        ) from error
+
 
 SEED = 13
 HOT_USERS = 200

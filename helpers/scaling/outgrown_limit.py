@@ -14,7 +14,7 @@ from helpers.errors import HelpersError, first_line
 from helpers.relational.rows import REFERENCE
 from helpers.relational.schema import Activity
 from helpers.results import NOT_MEASURED
-from helpers.scaling.outgrown_servers import told
+from helpers.scaling.outgrown_files import told
 from helpers.servers import connections, scratch
 
 ROOM_BYTES = {"quick": 2**20, "full": 2**23}
