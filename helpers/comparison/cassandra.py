@@ -22,7 +22,7 @@ from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Order, Profile
 from helpers.errors import HelpersError
 from helpers.relational import schema
 from helpers.relational.layouts import TABLES
-from helpers.servers import connections, processes
+from helpers.servers import connections, machine
 
 KEYSPACE = f"user_activity_{NAMESPACE}"
 BATCH_STATEMENTS = 50
@@ -293,7 +293,7 @@ class CassandraStore(Store):
             "SELECT id FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s",
             (KEYSPACE, table),
         ).one()
-        if row is None or processes.listening(self.address, "java") is None:
+        if row is None or machine.listening(self.address, "java") is None:
             return None
         for place in self._setting("data_file_directories").strip("[]").split(", "):
             folder = Path(place) / KEYSPACE / f"{table}-{row[0].hex}"
@@ -303,11 +303,11 @@ class CassandraStore(Store):
 
     def server_cpu_s(self) -> float | None:
         """From the operating system, where the server runs on this machine."""
-        return processes.cpu_s(processes.listening(self.address, "java"))
+        return machine.cpu_s(machine.listening(self.address, "java"))
 
     def server_rss_mb(self) -> float | None:
         """From the operating system, where the server runs on this machine."""
-        return processes.rss_mb(processes.listening(self.address, "java"))
+        return machine.rss_mb(machine.listening(self.address, "java"))
 
     def drop(self) -> None:
         """Drop the keyspace."""
