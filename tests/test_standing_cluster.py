@@ -13,7 +13,7 @@ import psutil
 from migrating import migrate
 
 from helpers import servers
-from helpers.servers import connections, process, standing_cluster
+from helpers.servers import connections, process, redis_cluster
 
 
 def cli(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -34,7 +34,7 @@ def told(home: Path, *words: str) -> dict[str, Any]:
 
 def test_it_is_found_again_mended_and_stopped(source: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert standing_cluster.NAME not in told(home, "status")
+    assert redis_cluster.NAME not in told(home, "status")
     try:
         up = told(home, "up", "redis", "--cluster")
         assert list(up) == ["redis", "redis-cluster"] and up["redis"]["url"] != up["redis-cluster"]["url"]
@@ -68,11 +68,11 @@ def test_it_is_found_again_mended_and_stopped(source: str, tmp_path: Path) -> No
 
 def test_a_start_that_was_killed_begins_anew(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("HELPERS_HOME", str(tmp_path))
-    folder = tmp_path / standing_cluster.NAME
+    folder = tmp_path / redis_cluster.NAME
     (folder / "0").mkdir(parents=True)
     (folder / "0" / "password").write_text("x")
     try:
         assert servers.up_cluster().running
     finally:
-        assert standing_cluster.stop(delete=True)
+        assert redis_cluster.stop(delete=True)
     assert servers.cluster_status() is None

@@ -12,7 +12,7 @@ from threading import Event, Lock
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.progress import bar, watched
-from helpers.servers import embedded, process, standing_cluster, urls
+from helpers.servers import embedded, process, redis_cluster, urls
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def down(*, delete: bool = False) -> list[str]:
     with ThreadPoolExecutor(len(settings.NAMES)) as pool:
         stopped = list(pool.map(lambda name: embedded.stop(name, delete=delete), settings.NAMES))
     found = [name for name, was_running in zip(settings.NAMES, stopped, strict=True) if was_running]
-    return found + [standing_cluster.NAME] * standing_cluster.stop(delete=delete)
+    return found + [redis_cluster.NAME] * redis_cluster.stop(delete=delete)
 
 
 def up_cluster() -> Server:
@@ -125,20 +125,20 @@ def up_cluster() -> Server:
     Raises:
         HelpersError: it cannot be had.
     """
-    url = standing_cluster.start()
-    return Server(standing_cluster.NAME, url, standing_cluster.version(url), "embedded", True)
+    url = redis_cluster.start()
+    return Server(redis_cluster.NAME, url, redis_cluster.version(url), "embedded", True)
 
 
 def cluster_status() -> Server | None:
     """The embedded Redis Cluster as it is now; None when there is none."""
-    if not standing_cluster.exists():
+    if not redis_cluster.exists():
         return None
-    found = standing_cluster.running_url()
+    found = redis_cluster.running_url()
     try:
-        version = standing_cluster.version(found) if found else None
+        version = redis_cluster.version(found) if found else None
     except HelpersError:
         version = None
-    return Server(standing_cluster.NAME, found, version, "embedded", version is not None)
+    return Server(redis_cluster.NAME, found, version, "embedded", version is not None)
 
 
 def versions(names: Sequence[str] = settings.NAMES) -> dict[str, str]:
