@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.servers import connections
-from helpers.source import plans
+from helpers.source import catalogue
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ QUERY = "SELECT * FROM t WHERE id = %s"
 
 
 def test_an_index_shows_in_the_plan_and_in_the_pages(cursor):
-    before = plans.explain(cursor, QUERY, [77])
+    before = catalogue.explain(cursor, QUERY, [77])
     cursor.execute("CREATE INDEX t_id ON t (id); ANALYZE t")
-    after = plans.explain(cursor, QUERY, [77])
+    after = catalogue.explain(cursor, QUERY, [77])
     assert before["rows"] == after["rows"] == 1
     assert "Seq Scan" in before["nodes"]
     assert before["indexes"] == []
@@ -30,13 +30,13 @@ def test_an_index_shows_in_the_plan_and_in_the_pages(cursor):
 
 
 def test_nodes_are_given_from_the_top(cursor):
-    plan = plans.explain(cursor, "SELECT rest, count(*) FROM t GROUP BY rest ORDER BY count(*) LIMIT 2")
+    plan = catalogue.explain(cursor, "SELECT rest, count(*) FROM t GROUP BY rest ORDER BY count(*) LIMIT 2")
     assert plan["nodes"][0] == "Limit"
     assert plan["nodes"][-1] == "Seq Scan"
     assert plan["rows"] == 2
 
 
 def test_the_text_is_what_psql_shows(cursor):
-    text = plans.explain_text(cursor, QUERY, [77])
+    text = catalogue.explain_text(cursor, QUERY, [77])
     assert text.splitlines()[0].startswith("Seq Scan on t ")
     assert "Execution Time" in text
