@@ -20,7 +20,7 @@ from helpers.errors import HelpersError
 from helpers.migration import follower, following, loading, restoration, run, verification
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
-from helpers.source import beginning, publication, slot
+from helpers.source import publication, slot
 from helpers.source.changes import Stream
 from helpers.source.snapshot import Source
 from helpers.source.upstream import Upstream
@@ -323,7 +323,7 @@ def test_a_table_emptied_between_slot_and_load_is_not_empty_in_the_load(
     live: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TRUNCATE is not of the snapshot's world: the tables are locked before the slot is made."""
-    create, emptied = beginning.create_slot, list[threading.Thread]()
+    create, emptied = slot.create_slot, list[threading.Thread]()
 
     def create_and_empty(*arguments: Any) -> Any:
         found = create(*arguments)
@@ -333,7 +333,7 @@ def test_a_table_emptied_between_slot_and_load_is_not_empty_in_the_load(
         time.sleep(0.2)
         return found
 
-    monkeypatch.setattr(beginning, "create_slot", create_and_empty)
+    monkeypatch.setattr(slot, "create_slot", create_and_empty)
     result = migrate(live, redis_url, follow=True)
     emptied[0].join()
     assert (result["status"], result["rows_read"]["activities"]) == ("verified", 30)

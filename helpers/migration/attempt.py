@@ -16,7 +16,7 @@ from helpers.migration.refusals import refuse, refuse_state
 from helpers.migration.run import Run
 from helpers.model import streams
 from helpers.servers.machine import peak_rss_mb
-from helpers.source import beginning, followable, partitions, publication, slot
+from helpers.source import followable, partitions, publication, slot
 from helpers.source.pgoutput import lsn_text
 from helpers.source.snapshot import Source
 from helpers.source.upstream import Upstream
@@ -205,12 +205,12 @@ class Attempt:
     def _follow(self, stack: contextlib.ExitStack) -> dict[str, str]:
         """From here on the snapshot is that of a new slot; what the state says of it in the end."""
         told = publication.name_of(self.source.identity)
-        name = beginning.new_name(told)
+        name = slot.new_name(told)
         self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: told})
         self.run.slot = name
         self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
-            beginning.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
+            slot.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
         )
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {

@@ -4,7 +4,7 @@ from helpers import model, text
 from helpers.errors import HelpersError
 from helpers.model import TABLES
 from helpers.model.streams import KEPT
-from helpers.source import beginning, copytext, publication, slot
+from helpers.source import copytext, publication, slot
 from helpers.source.shape import Ask
 from helpers.source.snapshot import Source
 
@@ -83,7 +83,7 @@ def _refuse_rights(source: Source, where: str, user: str) -> None:
     if made is not None:
         publication.refuse(made, name, where)
     try:
-        beginning.replication(source.url).close()
+        slot.replication(source.url).close()
     except HelpersError as error:
         remedy = "" if replicates else f"; give this user the right: `ALTER ROLE {user} REPLICATION`"
         raise HelpersError(f"{str(error).rpartition(';')[0] if remedy else error}{remedy}") from error
