@@ -22,8 +22,7 @@ from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.source import publication, slot
 from helpers.source.changes import Stream
-from helpers.source.snapshot import Source
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Source, Upstream
 from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint
 from helpers.trials import judge

@@ -25,7 +25,7 @@ from helpers.errors import HelpersError
 from helpers.report import notebooks
 from helpers.servers import cassandra, connections, process, redis
 from helpers.source import slot
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Upstream
 
 SECRET = "Tell-Nobody'x%9/q"
 """Not to be found anywhere; it needs quoting in URLs, SQL, CQL and shells."""

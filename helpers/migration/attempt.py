@@ -18,8 +18,7 @@ from helpers.model import streams
 from helpers.servers.machine import peak_rss_mb
 from helpers.source import followable, partitions, publication, slot
 from helpers.source.pgoutput import lsn_text
-from helpers.source.snapshot import Source
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Source, Upstream
 from helpers.target import cluster, keyspace, rehearsal, resp, slotted
 from helpers.target.checkpoint import FORMAT
 

@@ -24,7 +24,7 @@ from helpers.migration.findings import Rejects
 from helpers.source import pgoutput, publication, slot
 from helpers.source.changes import BEAT, Stream
 from helpers.source.pgoutput import lsn_text, parse_lsn
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Upstream
 from helpers.target import keyspace, resp
 from helpers.target.checkpoint import Checkpoint
 from helpers.target.record import recorded

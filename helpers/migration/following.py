@@ -16,8 +16,7 @@ from helpers.servers.machine import peak_rss_mb
 from helpers.source import slot
 from helpers.source.changes import Stream
 from helpers.source.pgoutput import parse_lsn
-from helpers.source.snapshot import SourceLost
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import SourceLost, Upstream
 from helpers.target import cluster, keyspace as redis_side, resp
 from helpers.target.checkpoint import FORMAT, Checkpoint, LeaseLost, state_key
 from helpers.target.record import recorded

@@ -12,7 +12,7 @@ from psycopg2 import errors
 from helpers.errors import HelpersError, first_line
 from helpers.model import COLUMNS, TABLES
 from helpers.source.shape import Ask
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Upstream
 
 NAMED = "helpers_follow_"
 """What the names of publications and slots begin with."""

@@ -34,8 +34,7 @@ from helpers.source import publication
 from helpers.source.pgoutput import parse_lsn
 from helpers.source.publication import NAMED
 from helpers.source.shape import Ask
-from helpers.source.snapshot import Source, SourceLost
-from helpers.source.upstream import Upstream
+from helpers.source.snapshot import Source, SourceLost, Upstream
 
 SLOT, PUBLICATION, POSITION, PART = "follow:slot", "follow:publication", "follow:position", "follow:part"
 TABLES_SEEN, COMMITTED, FAULT = "follow:tables", "follow:committed", "follow:fault"
