@@ -31,8 +31,7 @@ from helpers.servers import connections, process, scratch
 from helpers.source import partitions
 from helpers.source.snapshot import Source
 from helpers.target import resp
-from helpers.target.checkpoint import Checkpoint, LeaseLost
-from helpers.target.claim import Claim
+from helpers.target.checkpoint import Checkpoint, Claim, LeaseLost
 from helpers.trials import judge
 
 MIGRATE = [sys.executable, "-m", "helpers", "migrate", "--json"]

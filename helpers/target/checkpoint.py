@@ -7,11 +7,12 @@ more. (In a cluster it is done otherwise: ``helpers.target.slotted``.)
 """
 
 import contextlib
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.columns import NOTHING, Strings, column_of, joined
+from helpers.columns import NOTHING, Strings, column_of, joined, stacked
 from helpers.errors import HelpersError
 from helpers.model import streams
 from helpers.target import cluster, holder, resp
@@ -222,3 +223,63 @@ class Checkpoint:
         """Empty the whole database, but for the lease."""
         lease = encode("SET", self.lease, self.token, "PX", LEASE_MS)
         self.commit(column_of(encode("FLUSHDB"), lease))
+
+
+class Claim(Checkpoint):
+    """The state of a migration, and the right to change it as far as one partition goes.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
+        partition: the partition's name.
+        lease: the token of the migration's lease, which must be held while this writes.
+    """
+
+    life_ms = 24 * 60 * 60 * 1000
+    """A claim need not run out, as whoever needs the partition just takes it; then it is gone by itself."""
+
+    def __init__(self, connection: resp.Connection, prefix: str, partition: str, lease: str) -> None:
+        super().__init__(connection, prefix)
+        self._job, self._job_token = self.lease, lease.encode()
+        self.lease = claim_key(partition, prefix).encode()
+
+    def take(self) -> None:
+        """Take the partition from whoever has it.
+
+        Raises:
+            LeaseLost: the lease of the migration is not held any more.
+        """
+        self.token = secrets.token_hex(16)
+        self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
+        claim = encode("SET", self.lease, self.token, "PX", self.life_ms)
+        deadline = time.monotonic() + LEASE_MS / 1000
+        while True:
+            held = self._ask(encode("WATCH", self._job), encode("GET", self._job))[1]
+            self._check(held)
+            if self._ask(encode("MULTI"), claim, encode("EXEC"))[-1] is not None:
+                break
+            if time.monotonic() > deadline:  # it was renewed in between, again and again
+                raise self._gone()
+        self._watch()
+        self.renewed = time.monotonic()
+
+    def commit(
+        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
+    ) -> list[Any]:
+        """``Checkpoint.commit`` under the claim.
+
+        Raises:
+            LeaseLost: the claim is not ours any more, and nothing was written; or it is, but nobody holds
+                the lease, and there is nothing more to write.
+        """
+        look = column_of(encode("GET", self._job))
+        *replies, held = super().commit(stacked(commands, look), state, doing)
+        self._check(held)
+        return replies
+
+    def _check(self, held: bytes | None) -> None:
+        if held != self._job_token:
+            raise self._gone()
+
+    def _gone(self) -> LeaseLost:
+        return LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")

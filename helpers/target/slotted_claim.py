@@ -8,8 +8,7 @@ import secrets
 import time
 
 from helpers.target import resp
-from helpers.target.checkpoint import LeaseLost, claim_key
-from helpers.target.claim import Claim
+from helpers.target.checkpoint import Claim, LeaseLost, claim_key
 from helpers.target.cluster import Cluster
 from helpers.target.slotted import Slotted
 
