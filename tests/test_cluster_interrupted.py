@@ -24,7 +24,7 @@ from helpers.relational import population
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
 from helpers.servers.redis_nodes import until
-from helpers.target import cluster, keyspace, resp, routing, slotted, slotted_claim
+from helpers.target import cluster, keyspace, resp, routing, slotted
 from helpers.target.checkpoint import LeaseLost
 
 STATE = "migration:{state}"
@@ -521,7 +521,7 @@ def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None
     lead.commit(state={"claimed": "1"})
 
     def claimed(partition: str) -> Any:
-        found = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", partition, lead.token)
+        found = slotted.claim(cluster.connect(nodes.urls[0]), "", partition, lead.token)
         found.take()
         assert found.commit(write)
         return found
@@ -537,7 +537,7 @@ def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None
     for lost in (lead, other, again):
         with pytest.raises((resp.Lost, LeaseLost)):
             lost.commit(write)
-    late = slotted_claim.claim(cluster.connect(nodes.urls[0]), "", "orders", lead.token)
+    late = slotted.claim(cluster.connect(nodes.urls[0]), "", "orders", lead.token)
     with pytest.raises(LeaseLost):
         late.take()
     assert held(nodes) == {}

@@ -15,7 +15,7 @@ from helpers.migration import loading
 from helpers.servers import connections
 from helpers.servers.machine import peak_rss_mb
 from helpers.source.snapshot import Source, SourceLost
-from helpers.target import cluster, resp, slotted_claim
+from helpers.target import cluster, resp, slotted
 from helpers.target.checkpoint import LeaseLost
 
 AGAIN = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
@@ -106,7 +106,7 @@ def do(task: Task) -> Outcome:
 
 def _load(task: Task) -> None:
     with contextlib.closing(cluster.connect(task.target_url)) as connection:
-        claim = slotted_claim.claim(connection, task.prefix, task.partition, task.lease)
+        claim = slotted.claim(connection, task.prefix, task.partition, task.lease)
         claim.take()
         progress = loading.Progress(claim.read())  # nobody else can change it any more
         if task.partition in progress.done:
