@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from helpers.columns import column_of, joined
-from helpers.target import resp, routing, units
+from helpers.target import resp, routing
 
 WORD = st.binary(max_size=40) | st.sampled_from([b"*2\r\n$3\r\nGET\r\n", b"{a}b", b"\r\n", b"0" * 1200])
 COMMAND = st.one_of(
@@ -19,8 +19,8 @@ COMMAND = st.one_of(
 def test_keys_and_slots_are_those_of_the_words(commands: list[tuple[bytes, ...]]) -> None:
     column = column_of(*(resp.encode(*words) for words in commands))
     keys = [routing.key_of(words) or b"" for words in commands]
-    assert units.keys(column) == keys
-    found, apart = units.of(column), units.taken_apart(joined(column))
+    assert routing.keys(column) == keys
+    found, apart = routing.of(column), routing.taken_apart(joined(column))
     assert (
         (found.slots, found.replies)
         == (apart.slots, apart.replies)
@@ -32,18 +32,18 @@ def test_keys_and_slots_are_those_of_the_words(commands: list[tuple[bytes, ...]]
 
 def test_several_commands_on_one_key_are_one_row() -> None:
     both = resp.encode("LRANGE", "user:1:activities", 0, -1) + resp.encode("LLEN", "user:1:activities")
-    assert units.keys(column_of(both, resp.encode("TYPE", "x"))) == [b"user:1:activities", b"x"]
+    assert routing.keys(column_of(both, resp.encode("TYPE", "x"))) == [b"user:1:activities", b"x"]
 
 
 @pytest.mark.parametrize("words", [("DBSIZE",), ("EVAL", "return 1", 0), ("MULTI",), ("EXEC", "x")])
 def test_a_command_without_a_key_is_refused(words: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"key|transaction"):
-        units.keys(column_of(resp.encode("GET", "x"), resp.encode(*words)))
+        routing.keys(column_of(resp.encode("GET", "x"), resp.encode(*words)))
 
 
 def test_a_command_waits_for_the_writes_before_it_on_its_key() -> None:
     commands = [("SET", "a", 1), ("GET", "a"), ("GET", "a"), ("SET", "b", 1), ("SET", "a", 2), ("GET", "a")]
-    assert units.of(column_of(*(resp.encode(*words) for words in commands))).rounds == [0, 1, 1, 0, 1, 2]
+    assert routing.of(column_of(*(resp.encode(*words) for words in commands))).rounds == [0, 1, 1, 0, 1, 2]
 
 
 REPLY = st.recursive(
@@ -54,9 +54,9 @@ REPLY = st.recursive(
 
 @given(REPLY)
 def test_a_reply_put_together_again_is_the_same(reply: object) -> None:
-    assert resp.parse(units.packed(reply)) == [reply]
+    assert resp.parse(routing.packed(reply)) == [reply]
 
 
 def test_an_error_reply_stays_one() -> None:
-    (found,) = resp.parse(units.packed(hiredis.ReplyError("WRONGTYPE of a key")))
+    (found,) = resp.parse(routing.packed(hiredis.ReplyError("WRONGTYPE of a key")))
     assert isinstance(found, hiredis.ReplyError) and str(found) == "WRONGTYPE of a key"

@@ -12,7 +12,7 @@ from helpers.migration.encoding import Encoder
 from helpers.model.streams import PARTS, Part
 from helpers.source import copytext
 from helpers.source.snapshot import Source
-from helpers.target import resp, units
+from helpers.target import resp, routing
 from helpers.target.keyspace import Fitness
 from helpers.target.resp import encode
 
@@ -81,7 +81,7 @@ def _measure(connection: resp.Connection, commands: Strings, more: int) -> int |
         commands: which write only below the sample's prefix.
         more: how much longer that makes each key.
     """
-    keys = units.keys(commands)
+    keys = routing.keys(commands)
     asked = b"".join(encode("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys)
     away = encode("UNLINK", *keys)
     raw = connection.exchange(encode("MULTI") + joined(commands) + asked + away + encode("EXEC"))

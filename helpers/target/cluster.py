@@ -26,9 +26,9 @@ import hiredis
 
 from helpers.columns import Strings, pieces
 from helpers.errors import HelpersError
-from helpers.target import resp, routing, units
+from helpers.target import resp, routing
 from helpers.target.resp import encode
-from helpers.target.units import Units, packed
+from helpers.target.routing import Units, packed
 
 WAIT_S = 10.0
 """How long a command is sent again that no node executes; less than the lease of a migration lasts."""
@@ -199,7 +199,7 @@ class Cluster(resp.Connection):
         Raises:
             Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
         """
-        return b"".join(map(packed, self._replies(units.taken_apart(b"".join(commands)))))
+        return b"".join(map(packed, self._replies(routing.taken_apart(b"".join(commands)))))
 
     def replies(self, commands: Strings) -> list[Any]:
         """The parsed replies to some commands, each of which is on a key; errors are among them.
@@ -207,7 +207,7 @@ class Cluster(resp.Connection):
         Raises:
             Lost: as ``exchange``.
         """
-        return self._replies(units.of(commands))
+        return self._replies(routing.of(commands))
 
     def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
         """The replies to some commands that only read, raw, unless they are what they should be.
@@ -216,7 +216,7 @@ class Cluster(resp.Connection):
         that a key has moved, all are asked again, one by one.
         """
         groups: defaultdict[str, list[int]] = defaultdict(list)
-        for i, slot in enumerate(routing.all_of(units.keys(commands))):
+        for i, slot in enumerate(routing.all_of(routing.keys(commands))):
             groups[self._owners[slot]].append(i)
         asked, wanted = pieces(commands), pieces(answers)
         came = self._at_once({address: [asked[i] for i in some] for address, some in groups.items()})
