@@ -22,7 +22,7 @@ from helpers.relational import population
 from helpers.servers import connections, scratch
 from helpers.trials import crashes, judge, moments, mover
 from helpers.trials.campaign import Campaign
-from helpers.trials.crashes_shape import SCHEMA
+from helpers.trials.crashes import SCHEMA
 from helpers.trials.mover import Standing
 
 CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
