@@ -10,7 +10,7 @@ from helpers.errors import HelpersError
 from helpers.migration import verification
 from helpers.servers import connections
 from helpers.servers.scratch import Scratch
-from helpers.trials import judge, moments
+from helpers.trials import judge, mover as moments
 from helpers.trials.mover import DONE, START, STOPPED, Ended, Mover, Standing, look
 
 EARLY_USERS = 10

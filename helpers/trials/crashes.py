@@ -21,7 +21,7 @@ from helpers.relational import population
 from helpers.servers import connections, scratch
 from helpers.shapes import COUNT, SECONDS, mapping, record
 from helpers.text import count, join, plural
-from helpers.trials import moments
+from helpers.trials import mover
 from helpers.trials.campaign import BATCH_ROWS, Campaign
 from helpers.trials.judge import VERDICTS
 from helpers.trials.mover import PHASES
@@ -155,7 +155,7 @@ def run(
         "rows": dict(design.rows),
         "wanted": dict(design.kills),
         "appendfsync": appendfsync,
-        "undisturbed": moments.middle(campaign.watched) | {"runs": len(campaign.watched)},
+        "undisturbed": mover.middle(campaign.watched) | {"runs": len(campaign.watched)},
         "seconds": time.monotonic() - began,
         "trials": trials,
         "summary": {victim: summarise(t for t in trials if t["victim"] == victim) for victim in VICTIMS},
