@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from helpers.errors import HelpersError, refused
-from helpers.migration.run import PATIENCE
+from helpers.migration import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
 ROWS = {"users": 20, "products": 15, "activities": 20, "orders": 20, "seed": 42}
@@ -387,7 +387,7 @@ def _down(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from helpers.comparison import crosscheck
-    from helpers.relational.rows import Rows
+    from helpers.relational import Rows
     from helpers.report import course
     from helpers.trials import rungs
 

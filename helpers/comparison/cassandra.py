@@ -20,8 +20,7 @@ from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_
 from helpers import model
 from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Order, Profile, Seen, Size, Store, Traffic
 from helpers.errors import HelpersError
-from helpers.relational import schema
-from helpers.relational.layouts import TABLES
+from helpers.relational import layouts, schema
 from helpers.servers import connections, machine
 
 KEYSPACE = f"user_activity_{NAMESPACE}"
@@ -30,7 +29,7 @@ BATCH_STATEMENTS = 50
 
 DEFINITIONS = (
     f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
-    *TABLES,
+    *layouts.TABLES,
 )
 STATEMENTS = {
     "profile": "SELECT username, email, created_at_us FROM users WHERE user_id = ?",

@@ -7,11 +7,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from helpers.comparison import decision as deciding
-from helpers.report.style import COLOURS, LABELS, LINES, MARKERS, RC, new_figure
+from helpers.report import style
 from helpers.results import Results
 
 HATCHES = {"redis": "", "mongodb": "//", "cassandra": "xx"}
-LOOK: Any = dict(RC)
+LOOK: Any = dict(style.RC)
 SHARES = np.linspace(0, 1, 41)
 
 
@@ -22,7 +22,7 @@ def decision(results: Results) -> Figure:
     scored = deciding.scores(data)
     groups = {deciding.CRITERIA[criterion]: by_store for criterion, by_store in scored.items()}
     groups["Result"] = deciding.totals(scored, data["weights"])
-    figure, axis = new_figure(3.0)
+    figure, axis = style.new_figure(3.0)
     stores = list(data["counts"])
     for number, store in enumerate(stores):
         places = [x + 0.27 * (number - (len(stores) - 1) / 2) for x in range(len(groups))]
@@ -30,13 +30,13 @@ def decision(results: Results) -> Figure:
             places,
             [by_store[store] for by_store in groups.values()],
             width=0.25,
-            color=COLOURS[store],
+            color=style.COLOURS[store],
             hatch=HATCHES[store],
             edgecolor="white",
-            label=LABELS[store],
+            label=style.LABELS[store],
         )
         axis.bar_label(bars, fmt="%.2f", fontsize=6.5, padding=1)
-    axis.axvline(len(groups) - 1.5, color=COLOURS["muted"], linewidth=1)
+    axis.axvline(len(groups) - 1.5, color=style.COLOURS["muted"], linewidth=1)
     axis.set_xticks(range(len(groups)), list(groups))
     axis.grid(axis="x", visible=False)
     axis.set(ylabel="score (best store: 1)", ylim=(0, 1.1), title="Scores by criterion, and the result")
@@ -51,7 +51,7 @@ def sensitivity(results: Results) -> Figure:
     data = results.require("comparison")
     scored, weights = deciding.scores(data), data["weights"]
     whole = sum(weights.get(criterion, 0.0) for criterion in scored)
-    figure, axes = new_figure(2.5, ncols=len(scored), sharey=True)
+    figure, axes = style.new_figure(2.5, ncols=len(scored), sharey=True)
     for axis, criterion in zip(np.atleast_1d(axes), scored, strict=True):
         totals = [
             deciding.totals(scored, deciding.at_share(scored, weights, criterion, share)) for share in SHARES
@@ -60,12 +60,12 @@ def sensitivity(results: Results) -> Figure:
             axis.plot(
                 100 * SHARES,
                 [total[store] for total in totals],
-                color=COLOURS[store],
-                linestyle=LINES[store],
-                marker=MARKERS[store],
+                color=style.COLOURS[store],
+                linestyle=style.LINES[store],
+                marker=style.MARKERS[store],
                 markevery=10,
                 markersize=3.5,
-                label=LABELS[store],
+                label=style.LABELS[store],
             )
         axis.axvline(100 * weights.get(criterion, 0.0) / whole, color="black", linestyle=":", linewidth=1)
         axis.set_title(deciding.CRITERIA[criterion], fontsize=8)

@@ -12,7 +12,7 @@ from helpers.comparison import statistics
 from helpers.comparison.decision_figures import LOOK, decision, sensitivity
 from helpers.comparison.summary import GRID, WARM_UP_WINDOW
 from helpers.comparison.workload import OPERATIONS
-from helpers.report.style import COLOURS, LABELS, LINES, MARKERS, log_at, new_figure, plain_log
+from helpers.report import style
 from helpers.results import Missing, Results
 
 __all__ = [
@@ -60,21 +60,21 @@ def _shared_legend(figure: Figure, axis: Any) -> None:
 def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
     rows = _latency(results, tier, mix)
-    figure, axes = new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
+    figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
         for row in rows:
             if row["operation"] == operation and row["quantiles_us"]:
                 axis.plot(
                     np.array(row["quantiles_us"]) / 1000,
                     GRID,
-                    color=COLOURS[row["store"]],
-                    linestyle=LINES[row["store"]],
-                    marker=MARKERS[row["store"]],
+                    color=style.COLOURS[row["store"]],
+                    linestyle=style.LINES[row["store"]],
+                    marker=style.MARKERS[row["store"]],
                     markevery=[GRID.index(share) for share in (0.5, 0.9, 0.99)],
-                    label=LABELS[row["store"]],
+                    label=style.LABELS[row["store"]],
                 )
         axis.set_title(TITLES[operation])
-        plain_log(axis, "x")
+        style.plain_log(axis, "x")
     for axis in axes[1]:
         axis.set_xlabel("latency (ms)")
     for axis in axes[:, 0]:
@@ -87,7 +87,7 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figu
 def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
     """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap."""
     rows = _latency(results, tier, mix)
-    figure, axes = new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
+    figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     stores = list(dict.fromkeys(row["store"] for row in rows))
     points = [name for name in POINTS if any(row["percentiles_us"][name] for row in rows)]
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
@@ -106,16 +106,16 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
                     np.maximum(values - np.array([one["low"] for _, one in found]) / 1000, 0),
                     np.maximum(np.array([one["high"] for _, one in found]) / 1000 - values, 0),
                 ],
-                color=COLOURS[row["store"]],
-                marker=MARKERS[row["store"]],
+                color=style.COLOURS[row["store"]],
+                marker=style.MARKERS[row["store"]],
                 linestyle="none",
                 capsize=2.5,
-                label=LABELS[row["store"]],
+                label=style.LABELS[row["store"]],
             )
         axis.set_title(TITLES[operation])
         axis.set_xticks(range(len(points)), points)
         axis.set_xlim(-0.5, len(points) - 0.5)
-        plain_log(axis, "y")
+        style.plain_log(axis, "y")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
     _shared_legend(figure, axes[0][0])
@@ -131,7 +131,7 @@ def percentile_curve(results: Results) -> Figure:
     rate = max(row["offered_per_s"] for row in rows)
     clients = _part(results, "design")["connections"]
     shown = [row for row in rows if row["offered_per_s"] == rate]
-    figure, axes = new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
+    figure, axes = style.new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
     for axis, row in zip(axes[0], shown, strict=True):
         store = row["store"]
         due, sent = (statistics.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
@@ -140,15 +140,17 @@ def percentile_curve(results: Results) -> Figure:
             (statistics.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
             (sent, "from the send", ":", 1.6),
         )
-        for histogram, label, style, width in curves:
+        for histogram, label, dashes, width in curves:
             reach, latency_us = statistics.percentiles(histogram)
-            look = {"color": COLOURS[store], "linestyle": style, "linewidth": width}
+            look = {"color": style.COLOURS[store], "linestyle": dashes, "linewidth": width}
             axis.plot(reach, np.array(latency_us) / 1000, label=label, **look)
-            axis.plot(reach[-1:], [latency_us[-1] / 1000], marker=MARKERS[store], color=COLOURS[store])
-        axis.set_title(LABELS[store])
+            axis.plot(
+                reach[-1:], [latency_us[-1] / 1000], marker=style.MARKERS[store], color=style.COLOURS[store]
+            )
+        axis.set_title(style.LABELS[store])
         axis.set_xlabel("percentile")
     _nines(axes[0][0], max(row["n"] for row in shown))
-    plain_log(axes[0][0], "y")
+    style.plain_log(axes[0][0], "y")
     axes[0][0].set_ylabel("latency (ms)")
     title = f"Open loop at {rate:,.0f} operations per second"
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
@@ -162,7 +164,7 @@ def _nines(axis: Any, count: int) -> None:
     """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
     ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
     named: dict[float, str] = {tick: name for tick, name in ticks.items() if tick <= count}
-    log_at(axis, "x", named)
+    style.log_at(axis, "x", named)
     axis.set_xlim(1, count * 1.3)
 
 
@@ -172,30 +174,35 @@ def throughput(results: Results) -> Figure:
     points open.
     """
     rows = _part(results, "throughput")
-    figure, (left, right) = new_figure(3.1, ncols=2)
+    figure, (left, right) = style.new_figure(3.1, ncols=2)
     for number, store in enumerate(dict.fromkeys(row["store"] for row in rows)):
         mine = [row for row in rows if row["store"] == store]
         rates = [row["per_s"] for row in mine]
-        look = {"color": COLOURS[store], "linestyle": LINES[store]}
+        look = {"color": style.COLOURS[store], "linestyle": style.LINES[store]}
         clients = [row["clients"] * 1.05 ** (number - 1) for row in mine]  # side by side, so that bars show
         if all(row["low"] is not None for row in mine):
             reach = [[r["per_s"] - r["low"] for r in mine], [r["high"] - r["per_s"] for r in mine]]
-            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=LABELS[store], **look)
+            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=style.LABELS[store], **look)
         else:
-            left.plot(clients, rates, label=LABELS[store], **look)
+            left.plot(clients, rates, label=style.LABELS[store], **look)
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
-        right.plot(rates, medians, label=LABELS[store], **look)
+        right.plot(rates, medians, label=style.LABELS[store], **look)
         for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
-            face = "white" if row["client_bound"] else COLOURS[store]
-            marks = {"marker": MARKERS[store], "color": COLOURS[store], "markerfacecolor": face, "zorder": 3}
+            face = "white" if row["client_bound"] else style.COLOURS[store]
+            marks = {
+                "marker": style.MARKERS[store],
+                "color": style.COLOURS[store],
+                "markerfacecolor": face,
+                "zorder": 3,
+            }
             left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
-    log_at(left, "x", {tick: str(tick) for tick in ticks})
+    style.log_at(left, "x", {tick: str(tick) for tick in ticks})
     left.set_ylim(bottom=0)
     left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     left.set(xlabel="clients (threads)", ylabel="operations per second", title="Throughput against clients")
-    plain_log(right, "y")
+    style.plain_log(right, "y")
     right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     right.set(
         xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
@@ -208,21 +215,21 @@ def throughput(results: Results) -> Figure:
 def open_loop(results: Results) -> Figure:
     """p50 and p99 against the offered rate, from when operations were due."""
     rows = _part(results, "open_loop")
-    figure, axes = new_figure(3.0, ncols=2, sharex=True)
+    figure, axes = style.new_figure(3.0, ncols=2, sharex=True)
     for axis, name in zip(axes, ("p50", "p99"), strict=True):
         for store in dict.fromkeys(row["store"] for row in rows):
             mine = [row for row in rows if row["store"] == store and row["latency_us"][name]]
             axis.plot(
                 [row["offered_per_s"] for row in mine],
                 [row["latency_us"][name]["value"] / 1000 for row in mine],
-                color=COLOURS[store],
-                linestyle=LINES[store],
-                marker=MARKERS[store],
-                label=LABELS[store],
+                color=style.COLOURS[store],
+                linestyle=style.LINES[store],
+                marker=style.MARKERS[store],
+                label=style.LABELS[store],
             )
         axis.set(xlabel="offered operations per second", title=f"Open loop, {name}")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        plain_log(axis, "y")
+        style.plain_log(axis, "y")
     axes[0].set_ylabel("latency from due (ms)")
     _shared_legend(figure, axes[0])
     return figure
@@ -239,20 +246,22 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Fi
     rows = [row for row in _part(results, "ratios") if (row["tier"], row["mix"]) == (tier, mix)]
     if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
-    figure, axis = new_figure(3.9)
+    figure, axis = style.new_figure(3.9)
     names = []
     for place, row in enumerate(rows):
         y = -place - 0.6 * (place // 3)
-        names.append((y, f"{TITLES[row['operation']]}: {LABELS[row['store']]} / {LABELS[row['against']]}"))
+        names.append(
+            (y, f"{TITLES[row['operation']]}: {style.LABELS[row['store']]} / {style.LABELS[row['against']]}")
+        )
         axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
         face = "black" if row["shown"] else "white"
         axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
-    axis.axvline(1, color=COLOURS["muted"], linestyle="--", linewidth=1)
+    axis.axvline(1, color=style.COLOURS["muted"], linestyle="--", linewidth=1)
     axis.set_yticks([y for y, _ in names], [name for _, name in names])
     axis.grid(axis="y", visible=False)
     ends = [end for row in rows for end in (row["low"], row["high"], 1)]
     low, high = min(ends) / 1.15, max(ends) * 1.15
-    log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
+    style.log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
     axis.set_xlim(low, high)
     axis.set_xlabel("ratio of medians (below 1: the first is faster)")
     axis.set_title("Ratios between stores")
@@ -267,7 +276,7 @@ def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
     floors = _part(results, "floors")
     rows = _latency(results, "relaxed", mix)
     echo = floors["echo_us"]["p50"]["value"] / 1000
-    figure, axis = new_figure(3.2)
+    figure, axis = style.new_figure(3.2)
     greys = ("#333333", "#8C8C8C", "#FFFFFF")
     names = ("TCP echo", "null operation beyond it", "operation beyond that")
     ticks = []
@@ -278,10 +287,10 @@ def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
         parts = (min(echo, null), max(null - echo, 0), max(median - max(null, echo), 0))
         bottom = 0.0
         for part, grey in zip(parts, greys, strict=True):
-            face = grey if grey != "#FFFFFF" else COLOURS[store]
+            face = grey if grey != "#FFFFFF" else style.COLOURS[store]
             axis.bar(x, part, bottom=bottom, color=face, width=0.8, edgecolor="black", linewidth=0.5)
             bottom += part
-        axis.text(x, bottom, LABELS[store][0], ha="center", va="bottom", fontsize=7)
+        axis.text(x, bottom, style.LABELS[store][0], ha="center", va="bottom", fontsize=7)
         ticks.append((x, row["operation"]))
     middle = {op: float(np.mean([x for x, found in ticks if found == op])) for op in OPERATIONS}
     axis.set_xticks(list(middle.values()), [TITLES[op].replace(" activities", "") for op in middle])
@@ -298,7 +307,11 @@ def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], st
         for grey, name in zip(greys[:2], names[:2], strict=True)
     ]
     handles += [
-        Patch(facecolor=COLOURS[store], edgecolor="black", label=f"{LABELS[store]} ({LABELS[store][0]})")
+        Patch(
+            facecolor=style.COLOURS[store],
+            edgecolor="black",
+            label=f"{style.LABELS[store]} ({style.LABELS[store][0]})",
+        )
         for store in stores
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -308,14 +321,18 @@ def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], st
 def warm_up(results: Results) -> Figure:
     """Median latency of successive windows of operations right after loading, before anything was counted."""
     series = _part(results, "warm_up")
-    figure, axis = new_figure(2.8)
+    figure, axis = style.new_figure(2.8)
     for store, values in series.items():
         operations = [WARM_UP_WINDOW * (number + 1) for number in range(len(values))]
-        look = {"color": COLOURS[store], "linestyle": LINES[store], "marker": MARKERS[store]}
+        look = {
+            "color": style.COLOURS[store],
+            "linestyle": style.LINES[store],
+            "marker": style.MARKERS[store],
+        }
         every = max(1, len(values) // 20)
-        axis.plot(operations, np.array(values) / 1000, label=LABELS[store], markevery=every, **look)
+        axis.plot(operations, np.array(values) / 1000, label=style.LABELS[store], markevery=every, **look)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    plain_log(axis, "y")
+    style.plain_log(axis, "y")
     axis.set(xlabel="operations since loading", ylabel=f"median of {WARM_UP_WINDOW} (ms)", title="Warm-up")
     _shared_legend(figure, axis)
     return figure

@@ -26,8 +26,7 @@ from helpers.comparison.store import (
     Traffic,
 )
 from helpers.errors import HelpersError
-from helpers.relational import schema
-from helpers.relational.layouts import INDEXES
+from helpers.relational import layouts, schema
 from helpers.servers import connections
 
 DATABASE = f"user_activity_{NAMESPACE}"
@@ -44,7 +43,7 @@ class MongoStore(Store):
     ERRORS = (pymongo.errors.PyMongoError, OSError)
     DEFINITIONS = tuple(
         f"db.{collection}.createIndex({{{', '.join(f'{field}: -1' for field in fields)}}})"
-        for collection, indexes in INDEXES.items()
+        for collection, indexes in layouts.INDEXES.items()
         for fields in indexes
     )
     IDIOMS: ClassVar = {
@@ -73,7 +72,7 @@ class MongoStore(Store):
     def create(self) -> None:
         """Make the database's collections and indexes."""
         self.drop()
-        for collection, indexes in INDEXES.items():
+        for collection, indexes in layouts.INDEXES.items():
             models = [IndexModel([(field, DESCENDING) for field in fields]) for fields in indexes]
             self.database[collection].create_indexes(models)
         for collection in ("users", "products"):

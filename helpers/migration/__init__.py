@@ -1,4 +1,7 @@
-"""PostgreSQL to Redis: rows moved, verified, followed, restored."""
+"""The migration: a source and a target go in; rows moved, verified, followed and restored come out.
+
+Each verb gives its counts as plain values; ``describe`` tells them in lines.
+"""
 
 import lazy_loader
 

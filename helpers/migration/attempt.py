@@ -15,12 +15,9 @@ from helpers.migration.findings import Rejects
 from helpers.migration.refusals import refuse, refuse_state
 from helpers.migration.run import Run
 from helpers.model import streams
-from helpers.servers.machine import peak_rss_mb
-from helpers.source import followable, partitions, publication, slot
-from helpers.source.pgoutput import lsn_text
-from helpers.source.snapshot import Source, Upstream
-from helpers.target import cluster, keyspace, rehearsal, resp, slotted
-from helpers.target.checkpoint import FORMAT
+from helpers.servers import machine
+from helpers.source import Source, Upstream, followable, partitions, pgoutput, publication, slot
+from helpers.target import FORMAT, cluster, keyspace, rehearsal, resp, slotted
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
     from helpers.migration.crew import Crew
@@ -193,7 +190,7 @@ class Attempt:
         }
         if run.verify and checked:
             result |= checked | {"status": "different" if checked["differences"] else "verified"}
-        return result | {"peak_rss_mb": max(peak_rss_mb(), run.peak_rss_mb)}
+        return result | {"peak_rss_mb": max(machine.peak_rss_mb(), run.peak_rss_mb)}
 
     def _drop_slot(self, state: Mapping[str, str]) -> None:
         """Drop the slot of an earlier migration of this source: this one makes its own."""
@@ -215,7 +212,7 @@ class Attempt:
         return {
             slot.SLOT: name,
             slot.PUBLICATION: told,
-            slot.POSITION: lsn_text(position),
+            slot.POSITION: pgoutput.lsn_text(position),
             slot.PART: "",
             slot.TABLES_SEEN: json.dumps(tables),
             slot.COMMITTED: str(moment),

@@ -27,9 +27,8 @@ from distributed.versions import VersionMismatchWarning
 from helpers.errors import HelpersError, first_line
 from helpers.migration.loading import Progress
 from helpers.migration.task import CrewLost, Outcome, Task, do, edition
-from helpers.source.snapshot import Source
-from helpers.target import cluster, resp, slotted
-from helpers.target.checkpoint import CLAIMED, Checkpoint
+from helpers.source import Source
+from helpers.target import CLAIMED, Checkpoint, cluster, resp, slotted
 
 LOOK_S = 0.2
 """How often it looks after the lease, and for tasks that have ended without news of it."""

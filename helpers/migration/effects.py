@@ -16,8 +16,8 @@ from importlib.resources import files
 
 from helpers import model
 from helpers.errors import HelpersError
-from helpers.source.pgoutput import Values
-from helpers.target.resp import encode
+from helpers.source import pgoutput
+from helpers.target import encode
 
 SCRIPT = files("helpers.migration").joinpath("effects.lua").read_bytes()
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -33,7 +33,7 @@ Activity = tuple[int, int, str, str]
 """(microseconds since 1970, activity_id, member, element): sorted, they are in the order of the list."""
 
 
-def texts(values: Values) -> Row:
+def texts(values: pgoutput.Values) -> Row:
     """The values as text; bytes that are no UTF-8 stay as surrogates."""
     return tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in values)
 

@@ -22,7 +22,7 @@ from helpers.columns import (
     told,
     weave,
 )
-from helpers.model.streams import Part
+from helpers.model import Part
 from helpers.source import copytext
 
 

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from helpers import text
 from helpers.columns import Strings, joined
 from helpers.migration.encoding import Encoder
-from helpers.model.streams import PARTS, Part
-from helpers.source import copytext
-from helpers.source.snapshot import Source
-from helpers.target import resp, routing
-from helpers.target.keyspace import Fitness
-from helpers.target.resp import encode
+from helpers.model import PARTS, Part
+from helpers.source import Source, copytext
+from helpers.target import encode, keyspace, resp, routing
 
 SAMPLE_ROWS = 2000
 SAMPLE_OWNERS = 100
@@ -111,12 +108,12 @@ def memory(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Ma
     return round(sum(size * max(rows[table] - done[table], 0) for table, size in bytes_per_row.items()))
 
 
-def fits(needed: int, fitness: Fitness) -> bool:
+def fits(needed: int, fitness: keyspace.Fitness) -> bool:
     """Whether there is room for so many bytes more, and for the batches on their way."""
     return not fitness.limit_bytes or _with_margin(round(needed * fitness.share)) <= fitness.free_bytes
 
 
-def too_much(needed: int, fitness: Fitness) -> str:
+def too_much(needed: int, fitness: keyspace.Fitness) -> str:
     """What to say when that is more than there is."""
     needed = round(needed * fitness.share)
     enough = fitness.used_bytes + _with_margin(needed)

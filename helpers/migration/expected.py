@@ -22,9 +22,9 @@ from helpers.columns import (
     told,
     weave,
 )
-from helpers.model.streams import IN_RANGE, KEPT
+from helpers.model import IN_RANGE, KEPT
 from helpers.source import copybinary
-from helpers.target.resp import encode
+from helpers.target import encode
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from typing import IO, Any
 
 from helpers import model, settings
 from helpers.migration.threads import Conveyor
-from helpers.model.streams import KEPT
-from helpers.source import copytext
-from helpers.source.snapshot import Source
+from helpers.model import KEPT
+from helpers.source import Source, copytext
 from helpers.text import show
 
 EXAMPLES = 20

@@ -21,13 +21,8 @@ from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.effects import KINDS, Effects, Row, texts
 from helpers.migration.findings import Rejects
-from helpers.source import pgoutput, publication, slot
-from helpers.source.changes import BEAT, Stream
-from helpers.source.pgoutput import lsn_text, parse_lsn
-from helpers.source.snapshot import Upstream
-from helpers.target import keyspace, resp
-from helpers.target.checkpoint import Checkpoint
-from helpers.target.record import recorded
+from helpers.source import BEAT, Stream, Upstream, pgoutput, publication, slot
+from helpers.target import Checkpoint, keyspace, record, resp
 
 MOST_CHANGES, MOST_BYTES = 5_000, 4 << 20
 """A transaction that is larger goes in parts; this is what one part, and all that waits, may hold."""
@@ -125,11 +120,11 @@ class Follower:
         self._tally, self._rejects, self._report = tally, rejects, report
         self._name = state[slot.SLOT]
         self._state = state
-        self._position = self._saved = parse_lsn(state[slot.POSITION])
+        self._position = self._saved = pgoutput.parse_lsn(state[slot.POSITION])
         part = state.get(slot.PART, "").split()
-        self._part = (parse_lsn(part[0]), int(part[1])) if part else (0, 0)
+        self._part = (pgoutput.parse_lsn(part[0]), int(part[1])) if part else (0, 0)
         self._committed_us = int(state[slot.COMMITTED])
-        self._held, self._rejected = (recorded(state, name) for name in ("rows_held", "rows_rejected"))
+        self._held, self._rejected = (record.recorded(state, name) for name in ("rows_held", "rows_rejected"))
         seen = json.loads(state[slot.TABLES_SEEN])
         self._tables = {seen[table]["oid"]: (table, seen[table]) for table in model.TABLES}
         self._orders: dict[int, list[int]] = {}
@@ -285,15 +280,17 @@ class Follower:
             self._rejected[table] += effects.rejected[table]
         for reject in effects.rejects:
             self._rejects.add(*reject)
-        part = "" if transaction is None else f"{lsn_text(transaction.commit_lsn)} {transaction.seen}"
+        part = (
+            "" if transaction is None else f"{pgoutput.lsn_text(transaction.commit_lsn)} {transaction.seen}"
+        )
         fields = {
-            slot.POSITION: lsn_text(self._position),
+            slot.POSITION: pgoutput.lsn_text(self._position),
             slot.PART: part,
             slot.COMMITTED: str(self._committed_us),
             "rows_held": json.dumps(self._held),
             "rows_rejected": json.dumps(self._rejected),
         }
-        doing = f"transactions up to {lsn_text(self._position)}"
+        doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
         self._checkpoint.commit(column_of(effects.command(self._checkpoint.key, fields)), doing=doing)
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
@@ -309,7 +306,7 @@ class Follower:
             if self._transaction is None:
                 self._flush()
             else:
-                self._checkpoint.commit(state={slot.POSITION: lsn_text(self._position)})
+                self._checkpoint.commit(state={slot.POSITION: pgoutput.lsn_text(self._position)})
                 self._saved = self._position
         self._stream.confirm(lsn)
 
@@ -322,7 +319,7 @@ class Follower:
         )
         self._looked = time.monotonic()
         self._checkpoint.renew_when_due()
-        end = parse_lsn(now_lsn)
+        end = pgoutput.parse_lsn(now_lsn)
         if not self._beat_at or end - max(self._beat_at, self._saved) > BEAT_BYTES:
             self._upstream.ask(BEAT)
             self._beat_at = end

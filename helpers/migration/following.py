@@ -12,15 +12,19 @@ from helpers.migration import run as patience
 from helpers.migration.findings import Rejects
 from helpers.migration.follower import Follower, Lag, Tally
 from helpers.migration.run import Run
-from helpers.servers.machine import peak_rss_mb
-from helpers.source import slot
-from helpers.source.changes import Stream
-from helpers.source.pgoutput import parse_lsn
-from helpers.source.snapshot import SourceLost, Upstream
-from helpers.target import cluster, keyspace as redis_side, resp
-from helpers.target.checkpoint import FORMAT, Checkpoint, LeaseLost, state_key
-from helpers.target.record import recorded
-from helpers.target.rehearsal import rehearse
+from helpers.servers import machine
+from helpers.source import SourceLost, Stream, Upstream, pgoutput, slot
+from helpers.target import (
+    FORMAT,
+    Checkpoint,
+    LeaseLost,
+    cluster,
+    keyspace as redis_side,
+    record,
+    rehearsal,
+    resp,
+    state_key,
+)
 
 AGAIN = "the same command goes on from there"
 
@@ -112,7 +116,7 @@ def _attempt(
         checkpoint = Checkpoint(connection, run.prefix)
         if not run.begun:
             run.warnings += redis_side.inspect(connection, run.prefix).warnings
-            rehearse(connection, run.prefix, follow=True)
+            rehearsal.rehearse(connection, run.prefix, follow=True)
             state = _followed(upstream, connection, checkpoint, run.prefix)
             slot.check(upstream, state)
             run.warnings += slot.warnings(upstream.ask, state[slot.SLOT])
@@ -124,7 +128,7 @@ def _attempt(
             state = _followed(upstream, connection, checkpoint, run.prefix)
             slot.release(upstream, state[slot.SLOT])
             slot.check(upstream, state)
-            position = parse_lsn(state[slot.POSITION])
+            position = pgoutput.parse_lsn(state[slot.POSITION])
             with Stream(run.source_url, state[slot.SLOT], state[slot.PUBLICATION], position) as stream:
                 Follower(
                     stream,
@@ -201,13 +205,13 @@ def _result(
         "lag_seconds": tally.lag.seconds if tally.lag else None,
         "slot": state[slot.SLOT],
         "retained_bytes": found[0].retained_bytes if found else None,
-        "rows_held": recorded(state, "rows_held"),
-        "rows_rejected": recorded(state, "rows_rejected"),
+        "rows_held": record.recorded(state, "rows_held"),
+        "rows_rejected": record.recorded(state, "rows_rejected"),
         "rejects_by_reason": by_reason["rejects_by_reason"],
         "reject_file": by_reason["reject_file"],
         "seconds": time.monotonic() - tally.began,
         "warnings": run.warnings,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": machine.peak_rss_mb(),
     }
 
 

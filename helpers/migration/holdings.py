@@ -15,9 +15,8 @@ import psycopg2
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.migration import forms
-from helpers.source.shape import EXPECTED
-from helpers.target import resp
-from helpers.target.resp import encode
+from helpers.source import shape
+from helpers.target import encode, resp
 from helpers.text import show
 
 MOST_ROWS = 10_000
@@ -109,7 +108,7 @@ class Holdings:
                 raise self.damaged(key, f"holds none of {', '.join(fields)}")
         columns = list(zip(*rows, strict=True)) or [()] * len(model.COLUMNS[table])
         for column, field, values in zip(model.COLUMNS[table][1:], fields, columns[1:], strict=True):
-            if fault := forms.fault(EXPECTED.get(column, "int"), values):
+            if fault := forms.fault(shape.EXPECTED.get(column, "int"), values):
                 raise self.damaged(held[fault[0]], fault[1], values[fault[0]], field)
         return Piece(table, columns, held)
 
@@ -155,7 +154,7 @@ def lines(piece: Piece) -> bytes:
     """The rows as COPY takes them, a line each; text alone can hold what needs an escape."""
     columns = [
         [NULL if v is None else _escape(v) for v in values]
-        if EXPECTED.get(column) == "text"
+        if shape.EXPECTED.get(column) == "text"
         else [NULL if v is None else v for v in values]
         for column, values in zip(model.COLUMNS[piece.table], piece.columns, strict=True)
     ]

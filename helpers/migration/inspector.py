@@ -8,10 +8,9 @@ import hiredis
 
 from helpers import model
 from helpers.migration.findings import Differences
-from helpers.model.streams import KEPT
-from helpers.source.snapshot import Source
-from helpers.target import resp
-from helpers.target.resp import encode
+from helpers.model import KEPT
+from helpers.source import Source
+from helpers.target import encode, resp
 
 FAR = 50
 """How many elements further on a list is searched for the one that should stand here."""

@@ -8,11 +8,9 @@ from typing import Any
 from helpers import model
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import streams
-from helpers.model.streams import PARTS, Partition
-from helpers.source import copytext
-from helpers.source.snapshot import Source
-from helpers.target.checkpoint import Checkpoint
+from helpers.model import PARTS, Partition, streams
+from helpers.source import Source, copytext
+from helpers.target import Checkpoint
 
 BATCH_ROWS = 20_000
 

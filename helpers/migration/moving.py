@@ -11,9 +11,8 @@ from helpers.migration.attempt import attempt
 from helpers.migration.plan import plan
 from helpers.migration.run import Run
 from helpers.migration.task import CrewLost
-from helpers.source.snapshot import SourceLost
-from helpers.target import resp
-from helpers.target.checkpoint import LeaseLost
+from helpers.source import SourceLost
+from helpers.target import LeaseLost, resp
 
 MOST_BATCH_ROWS = 100_000
 MOST_WORKERS = 64

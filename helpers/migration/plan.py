@@ -9,9 +9,8 @@ from helpers.migration.findings import Rejects
 from helpers.migration.loading import Progress
 from helpers.migration.refusals import refuse
 from helpers.migration.run import Run
-from helpers.servers.machine import peak_rss_mb
-from helpers.source import followable, slot
-from helpers.source.snapshot import Source
+from helpers.servers import machine
+from helpers.source import Source, followable, slot
 from helpers.target import cluster, keyspace, rehearsal, resp, slotted
 
 
@@ -56,7 +55,7 @@ def plan(run: Run) -> dict[str, Any]:
             "warnings": warnings,
             "resumed": False,
             "differences": None,
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": machine.peak_rss_mb(),
         }
 
 

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from helpers import text
 from helpers.errors import HelpersError
 from helpers.migration.run import Run
-from helpers.source import slot
-from helpers.source.snapshot import Source
-from helpers.target import keyspace, resp
-from helpers.target.checkpoint import FORMAT, Checkpoint, state_key
+from helpers.source import Source, slot
+from helpers.target import FORMAT, Checkpoint, keyspace, resp, state_key
 from helpers.text import show
 
 

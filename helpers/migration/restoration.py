@@ -12,12 +12,10 @@ from helpers.errors import HelpersError, first_line
 from helpers.migration.holdings import MEND, Holdings, Piece, refused
 from helpers.migration.tables import Tables
 from helpers.migration.timelines import Timelines
-from helpers.model.streams import HASHED
+from helpers.model import HASHED
 from helpers.progress import bar
-from helpers.servers.machine import peak_rss_mb
-from helpers.target import cluster, keyspace as redis_side
-from helpers.target.record import finished, recorded
-from helpers.target.watch import Watches
+from helpers.servers import machine
+from helpers.target import Watches, cluster, keyspace as redis_side, record
 
 USERS_AT_ONCE = 1000
 NAME_BYTES = 63
@@ -61,13 +59,13 @@ def restore(
     if not 0 < len(schema.encode("utf-8", "surrogateescape")) <= NAME_BYTES or not schema.isprintable():
         raise HelpersError(f"--schema {schema!r}: a name has 1 to {NAME_BYTES} bytes of printable UTF-8")
     with contextlib.closing(cluster.connect(source)) as connection:
-        state = finished(connection, prefix)
+        state = record.finished(connection, prefix)
         holdings = Holdings(connection, prefix)
         with contextlib.closing(Watches(connection, prefix)) as watch, Tables(target, schema) as tables:
             try:
                 tables.make()
                 rows = _fill(tables, holdings, watch, state, progress)
-                if finished(connection, prefix) != state:
+                if record.finished(connection, prefix) != state:
                     raise HelpersError(
                         f"redis at {connection.address}: a migration ran meanwhile; run the same command "
                         "again; nothing was written to postgres"
@@ -91,7 +89,7 @@ def restore(
         "rows": rows,
         "seconds": seconds,
         "rows_per_second": sum(rows.values()) / seconds,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": machine.peak_rss_mb(),
         "migrated": state.get("finished"),
         "warnings": warnings + [watch.warning] * (watch.warning is not None),
     }
@@ -136,7 +134,7 @@ def _fill(
             tables.note(holdings.numbered(found))
             shown.update(len(found))
             watch.look()
-    with bar(sum(recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:
+    with bar(sum(record.recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:
 
         def bring(piece: Piece) -> None:
             watch.look()
@@ -175,7 +173,7 @@ def _refused(holdings: Holdings, piece: Piece, error: psycopg2.DataError) -> Hel
 def _left_behind(state: dict[str, str], rows: dict[str, int]) -> list[str]:
     """In what the rows differ from those that the migration read, as far as it recorded that."""
     found = []
-    held, rejected = recorded(state, "rows_held"), recorded(state, "rows_rejected")
+    held, rejected = record.recorded(state, "rows_held"), record.recorded(state, "rows_rejected")
     if not held:
         found.append(
             "the migration did not record how many rows it left in Redis; only `verify` can tell whether "

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from helpers import model
 from helpers.migration.inspector import Inspector
-from helpers.model.streams import KEPT
-from helpers.source.snapshot import Source
-from helpers.target import keyspace, resp
-from helpers.target.resp import encode
+from helpers.model import KEPT
+from helpers.source import Source
+from helpers.target import encode, keyspace, resp
 
 ASKS = {
     "user": ("users", "user_id", ""),

@@ -12,11 +12,9 @@ from pathlib import Path
 from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.migration import loading
-from helpers.servers import connections
-from helpers.servers.machine import peak_rss_mb
-from helpers.source.snapshot import Source, SourceLost
-from helpers.target import cluster, resp, slotted
-from helpers.target.checkpoint import LeaseLost
+from helpers.servers import connections, machine
+from helpers.source import Source, SourceLost
+from helpers.target import LeaseLost, cluster, resp, slotted
 
 AGAIN = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
 """Errors after which another attempt may help."""
@@ -101,7 +99,7 @@ def do(task: Task) -> Outcome:
         error, text = "HelpersError", f"{task.partition}: {type(found).__name__}: {first_line(found)}"
     for secret in (*settings.secrets(task.source_url), *settings.secrets(task.target_url)):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return Outcome(connections.PROCESS, peak_rss_mb(), began, time.process_time(), error, text, code)
+    return Outcome(connections.PROCESS, machine.peak_rss_mb(), began, time.process_time(), error, text, code)
 
 
 def _load(task: Task) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from helpers.errors import HelpersError
 from helpers.migration import forms
 from helpers.migration.holdings import Holdings, Piece
-from helpers.target.resp import encode
+from helpers.target import encode
 from helpers.text import show
 
 BY_TIME = b":by_time"

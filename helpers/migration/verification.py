@@ -12,11 +12,10 @@ from helpers.migration.expected import Collections, Questions
 from helpers.migration.findings import Differences
 from helpers.migration.inspector import Inspector
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model.streams import HASHED
+from helpers.model import HASHED
 from helpers.progress import bar
-from helpers.servers.machine import peak_rss_mb
-from helpers.source import copybinary, slot
-from helpers.source.snapshot import Source
+from helpers.servers import machine
+from helpers.source import Source, copybinary, slot
 from helpers.target import cluster, resp
 
 WINDOW_ROWS = 20_000
@@ -180,7 +179,7 @@ def compare(
         "difference_file": differences.path,
         "verify_seconds": time.perf_counter() - started,
         "snapshot": source.snapshot,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": machine.peak_rss_mb(),
     }
 
 

@@ -1,4 +1,7 @@
-"""A row of PostgreSQL becomes keys and values of Redis, and back."""
+"""The model: a row of PostgreSQL goes in; keys and values of Redis come out, and the way back.
+
+It also says which rows can be held, and in which parts they are read.
+"""
 
 import lazy_loader
 

@@ -1,3 +1,6 @@
+from . import (
+    streams as streams,
+)
 from .keys import (
     COLUMNS as COLUMNS,
     DATE_WIDTH as DATE_WIDTH,
@@ -35,4 +38,12 @@ from .keys import (
     timestamp_text as timestamp_text,
     user_key as user_key,
     user_orders_key as user_orders_key,
+)
+from .streams import (
+    HASHED as HASHED,
+    IN_RANGE as IN_RANGE,
+    KEPT as KEPT,
+    PARTS as PARTS,
+    Part as Part,
+    Partition as Partition,
 )

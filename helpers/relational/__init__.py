@@ -1,1 +1,7 @@
-"""The course's four tables: schema, rows, population, rules broken, diagrams."""
+"""The course's four tables: counts and a seed go in; a schema, its rows, what it refuses, and diagrams come
+out.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from helpers.errors import HelpersError
-from helpers.source.catalogue import short_type
+from helpers.source import catalogue as source_catalogue
 
 PROGRAM = "graphviz-pure"
 FONT = "DejaVu Sans"
@@ -136,7 +136,7 @@ def _rows(table: Mapping[str, Any]) -> str:
             mark for mark, members in (("PK", primary), ("FK", foreign), ("UK", unique)) if name in members
         ]
         shade = f' bgcolor="{KEY_ROW}"' if name in primary else ""
-        kind, null = short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
+        kind, null = source_catalogue.short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
         mark = ",".join(marks) or " "
         cells = (
             (

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers.relational import diagrams
 from helpers.report import style
-from helpers.report.style import COLOURS, RC, log_at, new_figure, plain_log
 from helpers.results import Missing, Results
 from helpers.settings import ACTIVITY_TYPES
 from helpers.text import count
@@ -21,7 +20,11 @@ from helpers.text import count
 MARKERS = dict(zip(ACTIVITY_TYPES, ("o", "x", "^", "s"), strict=True))
 # Not the colours of the stores: sessions in grey, shopping in the accent.
 TYPE_COLOURS = dict(
-    zip(ACTIVITY_TYPES, (COLOURS["postgres"], COLOURS["muted"], *[COLOURS["accent"]] * 2), strict=True)
+    zip(
+        ACTIVITY_TYPES,
+        (style.COLOURS["postgres"], style.COLOURS["muted"], *[style.COLOURS["accent"]] * 2),
+        strict=True,
+    )
 )
 MOST_USERS = 20
 
@@ -36,7 +39,7 @@ def _styled(draw: Callable[[Results], Figure]) -> Callable[[Results], Figure]:
 
     @wraps(draw)
     def drawn(results: Results) -> Figure:
-        with rc_context(dict(RC)):
+        with rc_context(dict(style.RC)):
             return draw(results)
 
     return drawn
@@ -46,15 +49,15 @@ def _styled(draw: Callable[[Results], Figure]) -> Callable[[Results], Figure]:
 def index_times(results: Results) -> Figure:
     """Each run of the query without and with the index: time on a logarithmic axis, the median as a bar."""
     index = _require(results, "schema", "index")
-    figure, axes = new_figure(1.9)
+    figure, axes = style.new_figure(1.9)
     for place, (name, colour, marker) in enumerate((("without", "muted", "o"), ("with", "postgres", "D"))):
         times = index[name]["execution_ms"]
         spread = np.linspace(-0.25, 0.25, len(times))
-        axes.plot(times, place + spread, marker, color=COLOURS[colour], alpha=0.7, markeredgewidth=0)
+        axes.plot(times, place + spread, marker, color=style.COLOURS[colour], alpha=0.7, markeredgewidth=0)
         axes.plot([np.median(times)] * 2, [place - 0.36, place + 0.36], color="black")
     axes.set_yticks([0, 1], ["without\nindex", "with\nindex"])
     axes.set_ylim(1.6, -0.6)
-    plain_log(axes, "x")
+    style.plain_log(axes, "x")
     axes.set_xlabel("execution time (ms, logarithmic); one mark a run, the bar is the median")
     axes.set_title(f"Last 20 activities of a user, in {count(index['rows'])} activities")
     return figure
@@ -66,7 +69,7 @@ def timeline(results: Results) -> Figure:
     data = _require(results, "population", "timeline")
     users = data["users"][:MOST_USERS]
     end = datetime.fromisoformat(results.require("population")["reference"])
-    figure, axes = new_figure(4.1)
+    figure, axes = style.new_figure(4.1)
     places = {user["user_id"]: place for place, user in enumerate(users)}
     for user in users:
         place = places[user["user_id"]]
@@ -102,9 +105,9 @@ def rows_made(results: Results) -> Figure:
         _require(results, "population", "activity_types"),
         _require(results, "population", "products"),
     )
-    figure, (left, right) = new_figure(2.6, ncols=2)
+    figure, (left, right) = style.new_figure(2.6, ncols=2)
     values = [types.get(name, 0) for name in ACTIVITY_TYPES]
-    bars = left.barh(ACTIVITY_TYPES, values, color=COLOURS["postgres"], height=0.6)
+    bars = left.barh(ACTIVITY_TYPES, values, color=style.COLOURS["postgres"], height=0.6)
     left.bar_label(bars, [count(value) for value in values], padding=3, fontsize=8)
     left.invert_yaxis()
     left.margins(x=0.15)
@@ -113,7 +116,7 @@ def rows_made(results: Results) -> Figure:
     left.set_xlabel("activities")
     left.set_title(f"Types of {count(data['rows']['activities'])} activities")
     prices, units = [p["price"] for p in products], [p["units"] for p in products]
-    right.plot(prices, units, "o", color=COLOURS["postgres"], alpha=0.8, markeredgewidth=0)
+    right.plot(prices, units, "o", color=style.COLOURS["postgres"], alpha=0.8, markeredgewidth=0)
     right.set_xlim(0, 105)
     right.set_ylim(bottom=-0.5)
     right.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -127,11 +130,11 @@ def rows_made(results: Results) -> Figure:
 def activity_ranks(results: Results) -> Figure:
     """Activities of each user, from the most active to the least, on logarithmic axes."""
     skew = _require(results, "population", "skew")
-    figure, axes = new_figure(2.6)
+    figure, axes = style.new_figure(2.6)
     ranks, numbers = [r["rank"] for r in skew["ranks"]], [r["activities"] for r in skew["ranks"]]
-    axes.plot(ranks, numbers, color=COLOURS["postgres"], marker="D", markersize=3)
+    axes.plot(ranks, numbers, color=style.COLOURS["postgres"], marker="D", markersize=3)
     for which in ("x", "y"):
-        plain_log(axes, which, tick=count)
+        style.plain_log(axes, which, tick=count)
     axes.set_xlabel("user, by rank (logarithmic)")
     axes.set_ylabel("activities (logarithmic)")
     axes.set_title(f"Activities of each of {count(skew['users'])} users")
@@ -143,16 +146,18 @@ def scale(results: Results) -> Figure:
     """Rows a second and peak memory of the loading process, against the number of rows."""
     sizes = sorted(_require(results, "population", "scale"), key=lambda size: sum(size["rows"].values()))
     rows = [sum(size["rows"].values()) for size in sizes]
-    figure, (left, right) = new_figure(2.6, ncols=2)
-    left.plot(rows, [size["rows_per_second"] / 1e3 for size in sizes], color=COLOURS["postgres"], marker="D")
+    figure, (left, right) = style.new_figure(2.6, ncols=2)
+    left.plot(
+        rows, [size["rows_per_second"] / 1e3 for size in sizes], color=style.COLOURS["postgres"], marker="D"
+    )
     left.set_ylabel("thousand rows a second")
     left.set_title("Speed")
-    right.plot(rows, [size["peak_rss_mb"] for size in sizes], color=COLOURS["postgres"], marker="D")
+    right.plot(rows, [size["peak_rss_mb"] for size in sizes], color=style.COLOURS["postgres"], marker="D")
     right.set_ylabel("peak RSS (MB)")
     right.set_title("Memory of the loading process")
     for axes in (left, right):
         axes.set_ylim(0, axes.get_ylim()[1] * 1.15)
-        log_at(axes, "x", {number: count(number) for number in rows})
+        style.log_at(axes, "x", {number: count(number) for number in rows})
         axes.set_xlabel("rows (logarithmic)")
     return figure
 

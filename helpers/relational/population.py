@@ -17,8 +17,7 @@ from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
 from helpers.relational import schema
 from helpers.relational.rows import REFERENCE, Rows
-from helpers.servers import connections
-from helpers.servers.machine import peak_rss_mb
+from helpers.servers import connections, machine
 from helpers.source import catalogue
 
 MARK = "rows made by helpers.relational.population"
@@ -89,7 +88,7 @@ def populate(
         "seconds": seconds,
         "table_seconds": table_seconds,
         "rows_per_second": sum(rows.counts.values()) / seconds,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": machine.peak_rss_mb(),
         "seed": seed,
         "reference": reference.isoformat(),
         "schema": schema_name,

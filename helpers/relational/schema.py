@@ -200,14 +200,14 @@ def drop_schema(connection: Connection, name: str) -> None:
     Raises:
         HelpersError: a schema of that name exists that was not made here, or is in use by another process.
     """
-    from helpers.servers.connections import PROCESS  # the report reads definitions here, and needs no driver
+    from helpers.servers import connections  # the report reads definitions here, and needs no driver
 
     where = f"{connections.address(connection)}: schema {name}"
     try:
         with connection, connection.cursor() as cursor:
             if _marked(connection, name) is False:
                 raise HelpersError(f"{where} is not of this project; drop it by hand")
-            cursor.execute(_END_LEFT_OPEN, {"process": PROCESS, "schema": name})
+            cursor.execute(_END_LEFT_OPEN, {"process": connections.PROCESS, "schema": name})
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_S}s"])
             cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
     except LockNotAvailable as error:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers.model import TABLES
 from helpers.results import Missing, Results
-from helpers.source.catalogue import short_type
+from helpers.source import catalogue
 from helpers.text import count, duration_us, join, size_bytes, three
 
 
@@ -28,7 +28,7 @@ def tables_table(results: Results) -> pd.DataFrame:
                 (
                     table["name"],
                     name,
-                    short_type(column["type"]),
+                    catalogue.short_type(column["type"]),
                     "yes" if column["nullable"] else "no",
                     join(keys),
                 )

@@ -1,4 +1,8 @@
-"""Saved results and notebook 06 become the PDF; no chapter is known here."""
+"""The report: saved results and notebook 06 go in; the PDF comes out. It knows no chapter.
+
+``show`` displays what a notebook tells, ``style`` draws it alike everywhere, ``claim`` makes a sentence of a
+result.
+"""
 
 import lazy_loader
 

@@ -1,3 +1,12 @@
+from . import (
+    claim as claim,
+    claims as claims,
+    course as course,
+    notebooks as notebooks,
+    publication as publication,
+    show as show,
+    style as style,
+)
 from .building import (
     build as build,
     default_out as default_out,

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from helpers.errors import brief, first_line
-from helpers.servers.writer import Write, lost, outage_s, unasked
+from helpers.servers import Write, lost, outage_s, unasked
 
 POINTS = 1500
 """Most points of a timeline."""

@@ -23,9 +23,7 @@ from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.results import NOT_MEASURED
 from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import cassandra_nodes as servers, connections
-from helpers.servers.cassandra_nodes import Node, Ring, ownership
-from helpers.servers.writer import Writer
+from helpers.servers import Writer, cassandra_nodes, cassandra_nodes as servers, connections
 
 NAME = "cassandra"
 KEYSPACE = "nodes"
@@ -102,7 +100,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
 
 class _Measurement:
-    def __init__(self, ring: Ring, design: Design, step: Callable[[str], None]) -> None:
+    def __init__(self, ring: cassandra_nodes.Ring, design: Design, step: Callable[[str], None]) -> None:
         self._ring, self._design, self._step = ring, design, step
         self._events: list[list[Any]] = []
         self._found: dict[str, Any] = {"join_s": [], "ownership": [], "returned": [], "refused_after_s": None}
@@ -119,7 +117,7 @@ class _Measurement:
 
     def run(self) -> dict[str, Any]:
         first, *later = self._ring.nodes
-        self._found["ownership"].append(ownership(self._ring.tokens()))
+        self._found["ownership"].append(cassandra_nodes.ownership(self._ring.tokens()))
         self._make_table(first)
         for node in later[: self._quorum - 1]:
             self._join(node)
@@ -158,7 +156,7 @@ class _Measurement:
         session.set_keyspace(KEYSPACE)
         return session
 
-    def _make_table(self, first: Node) -> None:
+    def _make_table(self, first: cassandra_nodes.Node) -> None:
         session = first.session()
         try:
             session.execute(
@@ -198,10 +196,10 @@ class _Measurement:
     def _pass_time(self) -> None:
         time.sleep(self._design.steady_s)
 
-    def _number(self, node: Node) -> int:
+    def _number(self, node: cassandra_nodes.Node) -> int:
         return self._ring.nodes.index(node) + 1
 
-    def _join(self, node: Node) -> None:
+    def _join(self, node: cassandra_nodes.Node) -> None:
         number = self._number(node)
         self._step(f"node {number} joins")
         self._event(f"node {number} starts")
@@ -209,7 +207,7 @@ class _Measurement:
         node.start()
         self._found["join_s"].append(time.monotonic() - began)
         self._event(f"node {number} joined")
-        self._found["ownership"].append(ownership(self._whole_ring(number)))
+        self._found["ownership"].append(cassandra_nodes.ownership(self._whole_ring(number)))
 
     def _whole_ring(self, nodes: int) -> dict[str, list[int]]:
         """The tokens, once the first node knows of so many nodes."""
@@ -220,7 +218,7 @@ class _Measurement:
             time.sleep(POLL_S)
         return tokens
 
-    def _kill(self, node: Node) -> None:
+    def _kill(self, node: cassandra_nodes.Node) -> None:
         number, left = self._number(node), self._number(node) - 1
         self._step(f"node {number} is killed")
         began = self._event(f"node {number} killed")
@@ -241,7 +239,7 @@ class _Measurement:
             time.sleep(0.05)
         return None
 
-    def _return(self, node: Node) -> None:
+    def _return(self, node: cassandra_nodes.Node) -> None:
         """Start a node again, and see what it missed of the writes acknowledged before."""
         number = self._number(node)
         self._step(f"node {number} comes back")
@@ -288,7 +286,7 @@ class _Measurement:
                 if not any(self._missed.values()) or quiet_s > QUIET_S:
                     return
 
-    def _come_back(self, nodes: Sequence[Node]) -> None:
+    def _come_back(self, nodes: Sequence[cassandra_nodes.Node]) -> None:
         """Start the nodes again, and wait until what they missed was handed over."""
         with ThreadPoolExecutor(1) as pool:
             watch = pool.submit(self._watch)
@@ -302,7 +300,7 @@ class _Measurement:
                 self._over.set()
         watch.result()
 
-    def _held(self, node: Node, level: str) -> set[tuple[str, int]]:
+    def _held(self, node: cassandra_nodes.Node, level: str) -> set[tuple[str, int]]:
         """What can be read through a node at a consistency level."""
         consistency = ConsistencyLevel.name_to_value[level]
         query = SimpleStatement(f"SELECT level, number FROM {KEYSPACE}.writes", consistency_level=consistency)

@@ -5,8 +5,7 @@ beside, in ``scale_tables``.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from helpers.comparison.claims import TITLES
-from helpers.comparison.tables import NONE
+from helpers.comparison import NONE, TITLES
 from helpers.report import claim
 from helpers.results import NOT_MEASURED
 from helpers.scaling.tables import (

@@ -13,8 +13,7 @@ from redis.exceptions import RedisClusterException
 
 from helpers import model
 from helpers.errors import first_line
-from helpers.servers.redis_cluster import Cluster
-from helpers.servers.redis_nodes import PLAIN
+from helpers.servers import redis_cluster, redis_nodes
 
 WAYS: dict[str, tuple[str, ...]] = {
     "as in the model": (model.order_key(1), model.user_orders_key(1), model.product_orders_key(1)),
@@ -32,7 +31,7 @@ return #KEYS
 CAUGHT = (redis_py.RedisError, RedisClusterException, OSError)
 
 
-def order_transactions(nodes: Cluster, client: RedisCluster) -> list[dict[str, Any]]:
+def order_transactions(nodes: redis_cluster.Cluster, client: RedisCluster) -> list[dict[str, Any]]:
     """Place an order with each way of naming its keys, and remove it again.
 
     Returns:
@@ -80,7 +79,7 @@ def _transaction(client: RedisCluster, keys: tuple[str, ...]) -> None:
 def _script(url: str, keys: tuple[str, ...]) -> None:
     place = urlsplit(url)
     with redis_py.Redis(
-        host=place.hostname or "", port=place.port or 0, password=place.password, **PLAIN
+        host=place.hostname or "", port=place.port or 0, password=place.password, **redis_nodes.PLAIN
     ) as client:
         pairs = [part for pair in model.encode_row("orders", ROW).items() for part in pair]
         client.eval(SCRIPT, len(keys), *keys, model.microseconds(ROW[3]), *pairs)

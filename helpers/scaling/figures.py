@@ -7,13 +7,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from helpers.comparison.workload import OPERATIONS
-from helpers.report.style import COLOURS, LABELS, LINES, MARKERS, RC, log_at, new_figure, plain_log
+from helpers.comparison import workload
+from helpers.report import style
 from helpers.results import Missing, Results
 
 __all__ = ["evictions", "latency", "reads", "space"]
 
-LOOK: Any = dict(RC)
+LOOK: Any = dict(style.RC)
 TITLES: Mapping[str, str] = {
     "read_profile": "Read profile",
     "last_activities": "Read last 20 activities",
@@ -40,7 +40,7 @@ def _part(results: Results, part: str) -> Any:
 
 def _sizes(axis: Any, sizes: list[int]) -> None:
     """A logarithmic axis of numbers of activities, a tick at each measured one."""
-    log_at(axis, "x", {size: f"{size:,}" for size in sizes})
+    style.log_at(axis, "x", {size: f"{size:,}" for size in sizes})
     axis.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
 
 
@@ -49,10 +49,10 @@ def latency(results: Results) -> Figure:
     """Latency against activities by operation: p50 with 95 % intervals as thick lines, p99 as thin ones."""
     rows = _part(results, "latency")
     sizes = sorted({row["activities"] for row in rows})
-    figure, axes = new_figure(4.8, nrows=2, ncols=2, sharex=True, sharey=True)
+    figure, axes = style.new_figure(4.8, nrows=2, ncols=2, sharex=True, sharey=True)
     stores = list(dict.fromkeys(row["store"] for row in rows))
     tails = False
-    for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
+    for axis, operation in zip(axes.flat, workload.OPERATIONS, strict=True):
         for store in stores:
             mine = [row for row in rows if (row["operation"], row["store"]) == (operation, store)]
             for name, width in WIDTHS.items():
@@ -61,7 +61,7 @@ def latency(results: Results) -> Figure:
                     continue
                 tails = tails or name == "p99"
                 values = [one["value"] / 1000 for _, one in found]
-                look = {"color": COLOURS[store], "linestyle": LINES[store], "linewidth": width}
+                look = {"color": style.COLOURS[store], "linestyle": style.LINES[store], "linewidth": width}
                 reach = [
                     [(one["value"] - one["low"]) / 1000 for _, one in found],
                     [(one["high"] - one["value"]) / 1000 for _, one in found],
@@ -71,19 +71,26 @@ def latency(results: Results) -> Figure:
                     values,
                     yerr=[[max(end, 0) for end in ends] for ends in reach] if name == "p50" else None,
                     capsize=2,
-                    marker=MARKERS[store],
+                    marker=style.MARKERS[store],
                     markersize=4.5 if name == "p50" else 2.5,
                     **look,
                 )
         axis.set_title(TITLES[operation])
         _sizes(axis, sizes)
-        plain_log(axis, "y")
+        style.plain_log(axis, "y")
     for axis in axes[1]:
         axis.set_xlabel("activities stored")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
     handles = [
-        Line2D([], [], color=COLOURS[s], linestyle=LINES[s], marker=MARKERS[s], label=LABELS[s])
+        Line2D(
+            [],
+            [],
+            color=style.COLOURS[s],
+            linestyle=style.LINES[s],
+            marker=style.MARKERS[s],
+            label=style.LABELS[s],
+        )
         for s in stores
     ]
     for name in ("p50", "p99") if tails else ("p50",):
@@ -98,7 +105,7 @@ def space(results: Results) -> Figure:
     rows = _part(results, "space")
     sizes = sorted({row["activities"] for row in rows})
     stores = list(dict.fromkeys(row["store"] for row in rows))
-    figure, axes = new_figure(3.0, ncols=2, sharey=True)
+    figure, axes = style.new_figure(3.0, ncols=2, sharey=True)
     for axis, kind, title in zip(
         axes, ("memory_per_activity", "disk_per_activity"), ("In memory", "On disk"), strict=True
     ):
@@ -106,14 +113,14 @@ def space(results: Results) -> Figure:
         for store in stores:
             mine = [row for row in rows if row["store"] == store and row[kind] is not None]
             if not mine:
-                silent.append(LABELS[store])
+                silent.append(style.LABELS[store])
             axis.plot(
                 [row["activities"] for row in mine],
                 [row[kind] for row in mine],
-                color=COLOURS[store],
-                linestyle=LINES[store],
-                marker=MARKERS[store],
-                label=LABELS[store],
+                color=style.COLOURS[store],
+                linestyle=style.LINES[store],
+                marker=style.MARKERS[store],
+                label=style.LABELS[store],
             )
         if silent:
             axis.text(0.03, 0.04, f"{', '.join(silent)}: not told", transform=axis.transAxes, fontsize=7.5)
@@ -124,7 +131,7 @@ def space(results: Results) -> Figure:
     known = [size for size in known if size]
     if known:
         axes[0].set_ylim(min(known) / 2, max(known) * 1.6)
-    plain_log(axes[0], "y")
+    style.plain_log(axes[0], "y")
     axes[0].set_ylabel("bytes of one activity")
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -137,8 +144,8 @@ def evictions(results: Results) -> Figure:
     part = _part(results, "outgrown")["redis"]
     if "not measured" in part:
         raise Missing("scale: Redis beyond its memory not measured")
-    figure, axis = new_figure(2.6)
-    looks = (("noeviction", "white", ""), ("allkeys-lru", COLOURS["redis"], "//"))
+    figure, axis = style.new_figure(2.6)
+    looks = (("noeviction", "white", ""), ("allkeys-lru", style.COLOURS["redis"], "//"))
     for number, (policy, face, hatch) in enumerate(looks):
         shares = part["policies"][policy]["gone_share_by_tenth"]
         bars = axis.bar(
@@ -170,7 +177,7 @@ def reads(results: Results) -> Figure:
     measured = [s for s in ("mongodb", "cassandra") if "not measured" not in beyond[s]]
     if not measured:
         raise Missing("scale: reads beyond memory not measured")
-    figure, axes = new_figure(2.7, ncols=len(measured), sharey=True, squeeze=False)
+    figure, axes = style.new_figure(2.7, ncols=len(measured), sharey=True, squeeze=False)
     for axis, store in zip(axes[0], measured, strict=True):
         rows = beyond[store]["reads"]
         for place, row in enumerate(rows.values()):
@@ -180,15 +187,19 @@ def reads(results: Results) -> Figure:
                     [max(median["value"] - median["low"], 0) / 1000],
                     [max(median["high"] - median["value"], 0) / 1000],
                 ]
-                look = {"color": COLOURS[store], "marker": MARKERS[store], "linestyle": "none"}
+                look = {"color": style.COLOURS[store], "marker": style.MARKERS[store], "linestyle": "none"}
                 axis.errorbar([place], [median["value"] / 1000], yerr=reach, capsize=3, **look)
             if tail:
-                look = {"color": COLOURS[store], "marker": MARKERS[store], "markerfacecolor": "white"}
+                look = {
+                    "color": style.COLOURS[store],
+                    "marker": style.MARKERS[store],
+                    "markerfacecolor": "white",
+                }
                 axis.plot([place], [tail["value"] / 1000], linestyle="none", **look)
         axis.set_xticks(range(len(rows)), [PARTS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
-        axis.set_title(f"{LABELS[store]} beyond its memory")
-        plain_log(axis, "y")
+        axis.set_title(f"{style.LABELS[store]} beyond its memory")
+        style.plain_log(axis, "y")
     axes[0][0].set_ylabel("latency of a read (ms)")
     handles = [
         Line2D([], [], color="black", marker="o", linestyle="none", label="p50"),

@@ -16,10 +16,16 @@ import jsonschema
 import psycopg2
 
 from helpers import results, settings, text
-from helpers.comparison import answers, dataset, loops, phases, stores
-from helpers.comparison.dataset import Dataset
-from helpers.comparison.store import Store
-from helpers.comparison.workload import OPERATIONS, Workload
+from helpers.comparison import (
+    Store,
+    Workload,
+    answers,
+    dataset,
+    loops,
+    phases,
+    stores,
+    workload as comparison_workload,
+)
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar as bar_of
 from helpers.scaling import outgrown, summary
@@ -154,7 +160,7 @@ class Session:
     space: list[dict[str, Any]] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
 
-    def visit(self, visit: int, made: Dataset, blocks: int) -> None:
+    def visit(self, visit: int, made: dataset.Dataset, blocks: int) -> None:
         """Load one size into every store, compare answers, note the space, time the blocks."""
         plan = self.plan
         first = made.population.activities not in {row["activities"] for row in self.space}
@@ -176,7 +182,7 @@ class Session:
                 self.shown.update()
         self._compare(made)
 
-    def _loaded(self, name: str, store: Store, made: Dataset) -> dict[str, Any]:
+    def _loaded(self, name: str, store: Store, made: dataset.Dataset) -> dict[str, Any]:
         if "relaxed" in store.tiers():
             store.set_durability("relaxed")
         store.create()
@@ -205,7 +211,7 @@ class Session:
             self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)
         return runs
 
-    def _compare(self, made: Dataset) -> None:
+    def _compare(self, made: dataset.Dataset) -> None:
         asked = answers.compare(
             list(self.opened.values()), made.population, users=ASKED_USERS, orders=ASKED_ORDERS
         )
@@ -214,7 +220,7 @@ class Session:
 
 
 def _block(visit: int, activities: int, number: int, name: str, run: loops.Run) -> Block:
-    latency_us: dict[str, list[float]] = {operation: [] for operation in OPERATIONS}
+    latency_us: dict[str, list[float]] = {operation: [] for operation in comparison_workload.OPERATIONS}
     for verb, us in zip(run.verbs, run.latency_us, strict=True):
         latency_us[verb].append(us)
     return Block(visit, activities, number, name, latency_us, run.errors)

@@ -20,9 +20,7 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import mongodb as server
-from helpers.servers.mongodb_nodes import ReplicaSet, lags_ms, replica_set
-from helpers.servers.writer import Write, Writer
+from helpers.servers import ReplicaSet, Write, Writer, mongodb as server, mongodb_nodes
 
 NAME = "mongodb"
 MEMBERS = 3
@@ -87,7 +85,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason:
         return {NOT_MEASURED: reason}
     step("a replica set of three starts")
-    with replica_set(MEMBERS) as members:
+    with mongodb_nodes.replica_set(MEMBERS) as members:
         try:
             return _Measurement(members, design, step).run()
         except pymongo.errors.PyMongoError as error:
@@ -154,7 +152,7 @@ class _Measurement:
         primary, found = self._set.primary(), []
         end = time.monotonic() + self._design.steady_s
         while time.monotonic() < end:
-            found += lags_ms(primary.ask("replSetGetStatus")["members"])
+            found += mongodb_nodes.lags_ms(primary.ask("replSetGetStatus")["members"])
             time.sleep(SAMPLE_S)
         return found
 

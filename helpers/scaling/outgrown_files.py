@@ -15,14 +15,9 @@ import numpy as np
 import psutil
 
 from helpers import settings
-from helpers.comparison import loops, statistics
-from helpers.comparison.cassandra import CassandraStore
-from helpers.comparison.mongodb import MongoStore
-from helpers.comparison.store import Store
-from helpers.comparison.workload import Operation
+from helpers.comparison import CassandraStore, MongoStore, Operation, Store, loops, statistics
 from helpers.errors import HelpersError, first_line
-from helpers.relational.rows import REFERENCE
-from helpers.relational.schema import Activity
+from helpers.relational import REFERENCE, Activity
 from helpers.results import NOT_MEASURED
 from helpers.scaling.summary import SHARES
 from helpers.servers import cassandra as cassandra_server, scratch

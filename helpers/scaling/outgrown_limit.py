@@ -11,8 +11,7 @@ import redis as redis_py
 
 from helpers import model
 from helpers.errors import HelpersError, first_line
-from helpers.relational.rows import REFERENCE
-from helpers.relational.schema import Activity
+from helpers.relational import REFERENCE, Activity
 from helpers.results import NOT_MEASURED
 from helpers.scaling.outgrown_files import told
 from helpers.servers import connections, scratch

@@ -19,10 +19,7 @@ from helpers.results import NOT_MEASURED
 from helpers.scaling.account import Failed, case, counts, thinned, timeline, whole
 from helpers.scaling.cross_slots import order_transactions
 from helpers.scaling.redis_replica import over
-from helpers.servers import redis as server
-from helpers.servers.redis_cluster import Cluster, cluster
-from helpers.servers.redis_nodes import Node
-from helpers.servers.writer import Write, Writer, lost
+from helpers.servers import Write, Writer, lost, redis as server, redis_cluster, redis_nodes
 
 MASTERS, REPLICAS = 3, 1
 TIMEOUT_MS = 500
@@ -83,7 +80,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a cluster of three masters and three replicas forms")
-    with cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes:
+    with redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes:
         try:
             return _Measurement(nodes, design, step).run()
         except CAUGHT as error:
@@ -93,7 +90,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
 
 class _Measurement:
-    def __init__(self, nodes: Cluster, design: Design, step: Callable[[str], None]) -> None:
+    def __init__(self, nodes: redis_cluster.Cluster, design: Design, step: Callable[[str], None]) -> None:
         self._cluster, self._design, self._step = nodes, design, step
         self._client = nodes.client()
         self._writer = Writer(self._write, (Failed,), per_s=WRITES_PER_S)
@@ -250,7 +247,7 @@ def _told(
     }
 
 
-def _wait_for_role(node: Node, role: str, timeout_s: float = 60) -> None:
+def _wait_for_role(node: redis_nodes.Node, role: str, timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while node.ask("ROLE")[0] != role:
         if time.monotonic() > deadline:

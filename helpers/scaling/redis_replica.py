@@ -18,10 +18,7 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import redis as server
-from helpers.servers.link import link
-from helpers.servers.redis_nodes import Pair, pair
-from helpers.servers.writer import Write, Writer, lost
+from helpers.servers import Write, Writer, link as servers_link, lost, redis as server, redis_nodes
 
 ALONE, COPIED, GUARDED = "no WAIT", "WAIT 1", "min-replicas-to-write 1"
 PASSES = ((ALONE, COPIED), (GUARDED,))
@@ -77,7 +74,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a primary and its replica start")
-    with pair() as nodes:
+    with redis_nodes.pair() as nodes:
         try:
             passes = [_Pass(nodes, design, tiers) for tiers in PASSES[: design.passes]]
             for one in passes:
@@ -92,7 +89,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 class _Pass:
     """Writers of some tiers through all cases."""
 
-    def __init__(self, nodes: Pair, design: Design, tiers: Sequence[str]) -> None:
+    def __init__(self, nodes: redis_nodes.Pair, design: Design, tiers: Sequence[str]) -> None:
         self._pair, self._design, self._tiers = nodes, design, tiers
         self._clients: dict[str, redis_py.Redis] = {}
         self._writers = {
@@ -123,7 +120,7 @@ class _Pass:
                 with self._window("killed"):
                     self._fail_over("killed")
             step(f"{self._tiers[0]}: the link is cut, then the primary is killed")
-            with self._window("cut off"), link(self._pair.primary.port) as wire:
+            with self._window("cut off"), servers_link.link(self._pair.primary.port) as wire:
                 self._event("replica behind a link")
                 self._pair.replicate(wire.port)
                 for writer in self._writers.values():
@@ -217,7 +214,7 @@ class _Pass:
         return {int(number) for number in node.ask("SMEMBERS", _key(tier))}
 
 
-def _result(nodes: Pair, passes: Sequence[_Pass], design: Design) -> dict[str, Any]:
+def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: Design) -> dict[str, Any]:
     tiers: dict[str, Any] = {}
     cases: dict[str, dict[str, Any]] = {}
     outages: dict[str, list[float]] = {}
@@ -270,7 +267,7 @@ def over(
     return counts(together, kept) | {"outage_s": longest}
 
 
-def _refused_alone(nodes: Pair) -> str:
+def _refused_alone(nodes: redis_nodes.Pair) -> str:
     """What a primary that wants a replica answers to a write when its replica is dead; empty if nothing."""
     nodes.primary.ask("CONFIG", "SET", "min-replicas-to-write", 1)
     nodes.replica.kill()
@@ -287,7 +284,7 @@ def _refused_alone(nodes: Pair) -> str:
     return ""
 
 
-def _settings(nodes: Pair) -> dict[str, str]:
+def _settings(nodes: redis_nodes.Pair) -> dict[str, str]:
     """As the primary states them, and the driver's own."""
     names = ("appendonly", "appendfsync", "repl-timeout", "repl-diskless-sync", "repl-backlog-size")
     told = nodes.primary.ask("CONFIG", "GET", *names)

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from helpers.comparison.stores import NAMES
-from helpers.comparison.workload import OPERATIONS
+from helpers.comparison import stores, workload
 from helpers.results import NOT_MEASURED
 from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
 
 OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
-STORE = {"enum": list(NAMES)}
-OPERATION = {"enum": list(OPERATIONS)}
+STORE = {"enum": list(stores.NAMES)}
+OPERATION = {"enum": list(workload.OPERATIONS)}
 
 
 _filled = partial(mapping, least=1)

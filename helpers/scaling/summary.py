@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.comparison import statistics
-from helpers.comparison.workload import OPERATIONS
+from helpers.comparison import statistics, workload
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 ALPHA = 0.05
@@ -44,7 +43,7 @@ def latency(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, An
     """Percentiles of each operation, store and size, with intervals as in the comparison."""
     rows = []
     for activities in sorted({block.activities for block in blocks}):
-        for operation in OPERATIONS:
+        for operation in workload.OPERATIONS:
             for store in stores:
                 found = _of(blocks, store, operation, activities)
                 if not found:
@@ -65,7 +64,7 @@ def growth(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any
     """
     sizes = sorted({block.activities for block in blocks})
     rows: list[dict[str, Any]] = []
-    for operation in OPERATIONS:
+    for operation in workload.OPERATIONS:
         for store in stores:
             few, many = (
                 [float(np.median(found)) for found in _of(blocks, store, operation, size)]

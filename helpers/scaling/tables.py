@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.comparison.claims import TITLES
-from helpers.comparison.tables import NONE, short_cell
+from helpers.comparison import NONE, TITLES, short_cell
 from helpers.results import NOT_MEASURED, Missing, Results
 from helpers.settings import LABELS
 from helpers.text import count, size_bytes, three

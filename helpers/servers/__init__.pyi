@@ -1,3 +1,16 @@
+from . import (
+    cassandra as cassandra,
+    cassandra_nodes as cassandra_nodes,
+    connections as connections,
+    link as link,
+    machine as machine,
+    mongodb as mongodb,
+    mongodb_nodes as mongodb_nodes,
+    redis as redis,
+    redis_cluster as redis_cluster,
+    redis_nodes as redis_nodes,
+    scratch as scratch,
+)
 from .fleet import (
     Server as Server,
     cluster_status as cluster_status,
@@ -7,4 +20,19 @@ from .fleet import (
     up_cluster as up_cluster,
     versions as versions,
 )
-from .urls import url as url
+from .mongodb_nodes import (
+    ReplicaSet as ReplicaSet,
+)
+from .scratch import (
+    Scratch as Scratch,
+)
+from .urls import (
+    url as url,
+)
+from .writer import (
+    Write as Write,
+    Writer as Writer,
+    lost as lost,
+    outage_s as outage_s,
+    unasked as unasked,
+)

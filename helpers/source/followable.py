@@ -2,8 +2,7 @@
 
 from helpers import model, text
 from helpers.errors import HelpersError
-from helpers.model import TABLES
-from helpers.model.streams import KEPT
+from helpers.model import KEPT, TABLES
 from helpers.source import copytext, publication, slot
 from helpers.source.shape import Ask
 from helpers.source.snapshot import Source

@@ -15,8 +15,7 @@ from psycopg2.extensions import connection as Postgres
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import TABLES
-from helpers.model.streams import Partition
+from helpers.model import TABLES, Partition
 from helpers.servers import connections
 from helpers.source import copytext, shape
 

@@ -8,8 +8,7 @@ from typing import Any
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.migration import verification
-from helpers.servers import connections
-from helpers.servers.scratch import Scratch
+from helpers.servers import Scratch, connections
 from helpers.trials import judge, mover as moments
 from helpers.trials.mover import DONE, START, STOPPED, Ended, Mover, Standing, look
 

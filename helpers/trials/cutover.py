@@ -8,8 +8,7 @@ from typing import Any
 import jsonschema
 
 from helpers import migration, model
-from helpers.migration import following, verification
-from helpers.migration.follower import Lag
+from helpers.migration import Lag, following, verification
 from helpers.servers import connections
 from helpers.trials.traffic import Traffic, traffic
 

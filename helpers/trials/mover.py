@@ -17,7 +17,7 @@ from redis import Redis
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.servers import connections
-from helpers.target.checkpoint import lease_key, state_key
+from helpers.target import lease_key, state_key
 
 PATIENCE_S = 120
 DONE, STOPPED = 0, 2

@@ -17,11 +17,10 @@ from psycopg2.extensions import parse_dsn
 from helpers import migration, model
 from helpers.columns import joined
 from helpers.errors import HelpersError
-from helpers.migration.encoding import Encoder
-from helpers.model.streams import PARTS, Part, Partition
+from helpers.migration import Encoder
+from helpers.model import PARTS, Part, Partition
 from helpers.servers import connections
-from helpers.source import copytext
-from helpers.source.snapshot import Source
+from helpers.source import Source, copytext
 
 PIPELINE_ROWS = 1000
 ENCODER = Path(__file__).with_name("encoder.c")

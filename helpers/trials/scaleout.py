@@ -18,7 +18,7 @@ from helpers.model import streams
 from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, redis_cluster, scratch
-from helpers.source.snapshot import Source
+from helpers.source import Source
 from helpers.text import count, plural, three
 from helpers.trials import growth
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import psycopg2
 
-from helpers.servers import connections
-from helpers.servers.writer import Writer
+from helpers.servers import Writer, connections
 from helpers.settings import ACTIVITY_TYPES
 
 Operation = Callable[[Any, random.Random], None]

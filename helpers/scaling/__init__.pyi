@@ -1,0 +1,8 @@
+from . import (
+    claims as claims,
+    figures as figures,
+    growth as growth,
+    nodes as nodes,
+    nodes_claims as nodes_claims,
+    nodes_figures as nodes_figures,
+)
