@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from helpers.relational import diagrams
 from helpers.servers import connections
 from helpers.source import catalogue
 
@@ -88,6 +89,6 @@ def test_a_parent_in_another_schema_carries_its_name(postgres_url):
 
 
 def test_types_are_named_as_one_writes_them():
-    assert catalogue.short_type("character varying(50)") == "varchar(50)"
-    assert catalogue.short_type("timestamp without time zone") == "timestamp"
-    assert catalogue.short_type("numeric(10,2)") == "numeric(10,2)"
+    assert diagrams.short_type("character varying(50)") == "varchar(50)"
+    assert diagrams.short_type("timestamp without time zone") == "timestamp"
+    assert diagrams.short_type("numeric(10,2)") == "numeric(10,2)"

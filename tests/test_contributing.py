@@ -1,12 +1,10 @@
-"""What helpers/CONTRIBUTING.md promises: a fifth table, a fifth store, imports that point one way, paths."""
+"""What helpers/CONTRIBUTING.md promises: a fifth table, a fifth store, paths and names that exist."""
 
-import ast
 import importlib
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from helpers.servers import connections
 TESTS = Path(__file__).parent
 ROOT = settings.project_root()
 PAGE = (ROOT / "helpers" / "CONTRIBUTING.md").read_text(encoding="utf-8")
-MODULES = sorted((ROOT / "helpers").rglob("*.py"))
 
 
 def test_a_fifth_table_is_migrated_verified_and_restored(postgres_url: str, redis_url: str) -> None:
@@ -81,63 +78,6 @@ def test_a_further_store_answers_as_the_others_do(
             answers.compare([redis, store], population, users=30, orders=60)
         for one in (redis, store):
             one.drop()
-
-
-def rows() -> dict[str, list[str]]:
-    """The paths in each row of the page's first table, by the row's noun."""
-    cells = [line.split("|")[1:3] for line in PAGE.splitlines() if line.startswith("| ") and "`" in line]
-    return {noun.strip(): re.findall(r"`(.+?)`", paths) for noun, paths in cells}
-
-
-def place(path: Path) -> list[int]:
-    """The numbers of the rows that a module stands in."""
-    name = path.relative_to(ROOT).as_posix()
-    return [
-        number
-        for number, paths in enumerate(rows().values())
-        if any(name == one or (one.endswith("/") and name.startswith(one)) for one in paths)
-    ]
-
-
-def imported(path: Path) -> Iterator[Path]:
-    """The modules of the package that a module imports, anywhere but for its types alone."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
-        waiting += ast.iter_child_nodes(node)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "helpers":
-            folder = ROOT.joinpath(*(node.module or "").split("."))
-            for name in node.names:
-                found = (
-                    folder / f"{name.name}.py",
-                    folder / name.name / "__init__.py",
-                    folder / "__init__.py",
-                )
-                yield next((one for one in found if one.exists()), folder.with_suffix(".py"))
-
-
-def test_each_module_has_one_place_and_imports_none_of_a_later_row() -> None:
-    places = {
-        path: place(path) for path in MODULES if path.parent != ROOT / "helpers" or path.stem != "__init__"
-    }
-    assert not [path.name for path, found in places.items() if len(found) != 1]
-    wrong = [(path.name, one.name) for path in places for one in imported(path) if places[one] > places[path]]
-    assert not wrong
-
-
-def test_claims_and_figures_reach_no_server() -> None:
-    waiting = [path for path in MODULES if path.parent.name in ("claims", "figures")]
-    reached: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            waiting += imported(path)
-    names = {path.relative_to(ROOT / "helpers").as_posix() for path in reached}
-    assert "claims/scale_tables.py" in names and "results.py" in names
-    assert not [name for name in names if name.startswith(("servers/", "stores/", "connections"))]
 
 
 def test_every_path_and_name_on_the_page_exists() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import HelpersError, first_line
+from helpers.results import WORDS, object_with
 from helpers.settings import project_root
-from helpers.shapes import WORDS, record
 
 STORES = ("redis", "mongodb", "cassandra")
 FIGURES = ("throughput", "read", "insert", "round trip")
@@ -21,7 +21,7 @@ TEXTS = {
 }
 
 
-FIGURE = record(
+FIGURE = object_with(
     {
         "store": {"enum": list(STORES)},
         "figure": {"enum": list(FIGURES)},
@@ -30,7 +30,7 @@ FIGURE = record(
         "unit": {"enum": list(UNITS)},
     }
 )
-SETTING = record(
+SETTING = object_with(
     {
         "name": WORDS,
         "nodes": {"type": "integer", "minimum": 1},
@@ -39,7 +39,7 @@ SETTING = record(
         "figures": {"type": "array", "items": FIGURE, "minItems": 1},
     }
 )
-SOURCE = record(
+SOURCE = object_with(
     {
         "key": {"type": "string", "pattern": "^[a-z0-9-]+$"},
         "author": WORDS,
@@ -54,7 +54,7 @@ SOURCE = record(
         "settings": {"type": "array", "items": SETTING, "minItems": 1},
     }
 )
-SCHEMA: Mapping[str, Any] = record({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
+SCHEMA: Mapping[str, Any] = object_with({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,17 @@ from typing import Any
 from helpers.comparison.store import TIERS
 from helpers.comparison.stores import NAMES
 from helpers.comparison.workload import MIXES, OPERATIONS
-from helpers.results import NOT_MEASURED
-from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
+from helpers.results import (
+    COUNT,
+    NOT_MEASURED,
+    NUMBER,
+    OPTIONAL,
+    POSITIVE,
+    TEXT,
+    interval,
+    map_of,
+    object_with,
+)
 
 STORE = {"enum": list(NAMES)}
 INTERVAL = interval()
@@ -23,7 +32,7 @@ def _by_store(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
-    return record({verb: dict(value) for verb in OPERATIONS})
+    return object_with({verb: dict(value) for verb in OPERATIONS})
 
 
 WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}
@@ -32,14 +41,14 @@ HISTOGRAM = {
     "type": ["string", "null"],
     "minLength": 1,
 }  # of helpers.comparison.histograms; null without its library
-TEXTS = mapping(TEXT)
+TEXTS = map_of(TEXT)
 
-LATENCY = record(
+LATENCY = object_with(
     WHERE
     | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
     | {"quantiles_us": QUANTILES}
 )
-RATIO = record(
+RATIO = object_with(
     WHERE
     | {
         "store": STORE,
@@ -51,26 +60,26 @@ RATIO = record(
     }
     | {"p": NUMBER, "p_holm": NUMBER, "shown": {"type": "boolean"}}
 )
-THROUGHPUT = record(
+THROUGHPUT = object_with(
     {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
     | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
     | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
 )
-OPEN_LOOP = record(
+OPEN_LOOP = object_with(
     {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
     | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
     | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
     | {"client_busy_share": NUMBER}
 )
-COUNTS = record(
+COUNTS = object_with(
     {
         "idle_rss_mb": OPTIONAL,
         "definitions": COUNT,
-        "sent": _by_verb(record({"round_trips": COUNT, "statements": COUNT})),
+        "sent": _by_verb(object_with({"round_trips": COUNT, "statements": COUNT})),
         "records_written": _by_verb(COUNT),
         "commands": _by_verb({"type": "string"}),
         "atomic": _by_verb({"type": "string"}),
-        "size": record(
+        "size": object_with(
             {
                 "memory_bytes": {"type": ["integer", "null"]},
                 "disk_bytes": {"type": ["integer", "null"]},
@@ -79,16 +88,16 @@ COUNTS = record(
         ),
     }
 )
-SIDES = record(
-    {"ours_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"theirs_us": record(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+SIDES = object_with(
+    {"ours_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
+    | {"theirs_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
     | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
     more=True,
 )
 CROSS_CHECK = {
     "oneOf": [
-        record({NOT_MEASURED: TEXT}),
-        record(
+        object_with({NOT_MEASURED: TEXT}),
+        object_with(
             {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
             | {"one_client": SIDES, "many_clients": SIDES},
             more=True,
@@ -96,15 +105,15 @@ CROSS_CHECK = {
     ]
 }
 
-SCHEMA: Mapping[str, Any] = record(
+SCHEMA: Mapping[str, Any] = object_with(
     {
-        "design": record(
+        "design": object_with(
             {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True
         ),
         "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
         "tiers": {"type": "object", "required": ["relaxed"], "additionalProperties": _by_store(TEXTS)},
         "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
-        "floors": record(
+        "floors": object_with(
             {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
         ),
         "counts": _by_store(COUNTS),

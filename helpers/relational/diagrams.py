@@ -13,7 +13,13 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from helpers.errors import HelpersError
-from helpers.source import catalogue as source_catalogue
+
+SHORT_TYPES = {
+    "character varying": "varchar",
+    "timestamp without time zone": "timestamp",
+    "timestamp with time zone": "timestamptz",
+    "double precision": "float8",
+}
 
 PROGRAM = "graphviz-pure"
 FONT = "DejaVu Sans"
@@ -136,7 +142,7 @@ def _rows(table: Mapping[str, Any]) -> str:
             mark for mark, members in (("PK", primary), ("FK", foreign), ("UK", unique)) if name in members
         ]
         shade = f' bgcolor="{KEY_ROW}"' if name in primary else ""
-        kind, null = source_catalogue.short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
+        kind, null = short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
         mark = ",".join(marks) or " "
         cells = (
             (
@@ -200,3 +206,10 @@ def _right(column: str) -> str:
 def quoted(name: str) -> str:
     """A name as a string of Graphviz's language."""
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def short_type(type_: str) -> str:
+    """A column's type in the words that one writes: ``varchar(50)`` for ``character varying(50)``."""
+    for long, short in SHORT_TYPES.items():
+        type_ = type_.replace(long, short)
+    return type_

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from helpers.model import TABLES
+from helpers.relational import diagrams
 from helpers.results import Missing, Results
-from helpers.source import catalogue
 from helpers.text import count, duration_us, join, size_bytes, three
 
 
@@ -28,7 +28,7 @@ def tables_table(results: Results) -> pd.DataFrame:
                 (
                     table["name"],
                     name,
-                    catalogue.short_type(column["type"]),
+                    diagrams.short_type(column["type"]),
                     "yes" if column["nullable"] else "no",
                     join(keys),
                 )

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.results import NOT_MEASURED
-from helpers.shapes import COUNT, SECONDS, TEXT, mapping, record
+from helpers.results import COUNT, NOT_MEASURED, SECONDS, TEXT, map_of, object_with
 
 PARTS: Mapping[str, str] = {
     "redis_replica": "Redis, primary and replica",
@@ -22,7 +21,7 @@ COUNTS = {
     "unasked": COUNT,
     "outage_s": SECONDS,
 }
-TIER = record(COUNTS | {"errors": mapping(COUNT)})
+TIER = object_with(COUNTS | {"errors": map_of(COUNT)})
 POINT = {
     "type": "array",
     "prefixItems": [SECONDS, SECONDS, {"enum": [0, 1]}],
@@ -39,23 +38,23 @@ EVENT = {
 MEASURED = {"nodes": {"type": "integer", "minimum": 2}, "version": {"type": "string"}} | COUNTS | {
     "timeline": POINTS,
     "events": {"type": "array", "items": EVENT},
-    "settings": mapping(TEXT),
-    "tiers": mapping(TIER, least=1),
+    "settings": map_of(TEXT),
+    "tiers": map_of(TIER, least=1),
     "found": {"type": "object"},
 }  # fmt: skip
-BY_TIER = mapping(TIER, least=1)
-LARGEST = record({"median": SECONDS, "max": SECONDS})
+BY_TIER = map_of(TIER, least=1)
+LARGEST = object_with({"median": SECONDS, "max": SECONDS})
 
 
 def _part(found: Mapping[str, Any]) -> dict[str, Any]:
     """A part: not measured, or with at least these findings."""
-    whole = record({**MEASURED, "found": record(found, more=True)})
-    missing = record({NOT_MEASURED: {"type": "string", "minLength": 1}})
+    whole = object_with({**MEASURED, "found": object_with(found, more=True)})
+    missing = object_with({NOT_MEASURED: {"type": "string", "minLength": 1}})
     return {"if": {"required": [NOT_MEASURED]}, "then": missing, "else": whole}
 
 
 REPLICA = {
-    "cases": record({"killed": BY_TIER, "cut off": BY_TIER}),
+    "cases": object_with({"killed": BY_TIER, "cut off": BY_TIER}),
     "outages_s": {"type": "object", "additionalProperties": {"type": "array", "items": SECONDS}},
     "lost_at": POINTS,
     "only_on_old_primary": {"type": "object"},
@@ -64,17 +63,17 @@ REPLICA = {
     "cut_s": SECONDS,
     "refused_alone": {"type": "string"},
 }
-KILL = record(
+KILL = object_with(
     {"tier": {"type": "string"}, "took_over_s": SECONDS, "outage_s": SECONDS}
     | {"others": COUNT, "others_failed": COUNT, "others_outage_s": SECONDS}
 )
-ORDER = record(
-    {"way": {"type": "string"}, "keys": mapping(COUNT)}
+ORDER = object_with(
+    {"way": {"type": "string"}, "keys": map_of(COUNT)}
     | {"nodes": COUNT, "driver": {"type": "string"}, "server": {"type": "string"}}
 )
 CLUSTER = {
-    "cases": record({"slots moved": BY_TIER, "master killed": BY_TIER}),
-    "move": record(
+    "cases": object_with({"slots moved": BY_TIER, "master killed": BY_TIER}),
+    "move": object_with(
         {"slots": COUNT, "keys": COUNT, "seconds": SECONDS}
         | dict.fromkeys(("MOVED", "ASK", "TRYAGAIN"), COUNT)
     ),
@@ -84,7 +83,7 @@ CLUSTER = {
     "lost_at": POINTS,
     "order": {"type": "array", "items": ORDER, "minItems": 1},
 }
-SCHEMA: Mapping[str, Any] = record(
+SCHEMA: Mapping[str, Any] = object_with(
     {
         "redis_replica": _part(REPLICA),
         "redis_cluster": _part(CLUSTER),

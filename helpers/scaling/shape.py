@@ -5,42 +5,51 @@ from functools import partial
 from typing import Any
 
 from helpers.comparison import stores, workload
-from helpers.results import NOT_MEASURED
-from helpers.shapes import COUNT, NUMBER, OPTIONAL, POSITIVE, TEXT, interval, mapping, record
+from helpers.results import (
+    COUNT,
+    NOT_MEASURED,
+    NUMBER,
+    OPTIONAL,
+    POSITIVE,
+    TEXT,
+    interval,
+    map_of,
+    object_with,
+)
 
 OPTIONAL_COUNT = {"type": ["integer", "null"], "minimum": 0}
 STORE = {"enum": list(stores.NAMES)}
 OPERATION = {"enum": list(workload.OPERATIONS)}
 
 
-_filled = partial(mapping, least=1)
+_filled = partial(map_of, least=1)
 
 
 def _measured(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"oneOf": [dict(value), record({NOT_MEASURED: TEXT})]}
+    return {"oneOf": [dict(value), object_with({NOT_MEASURED: TEXT})]}
 
 
 INTERVAL = interval("p")
 PERCENTILES = {"type": "object", "required": ["p50", "p90", "p99"], "additionalProperties": INTERVAL}
-LATENCY = record(
+LATENCY = object_with(
     {"activities": COUNT, "operation": OPERATION, "store": STORE, "n": COUNT, "blocks": COUNT}
     | {"percentiles_us": PERCENTILES}
 )
-GROWTH = record(
+GROWTH = object_with(
     {"operation": OPERATION, "store": STORE, "smallest": COUNT, "largest": COUNT, "blocks_smallest": COUNT}
     | {"blocks_largest": COUNT, "ratio": POSITIVE, "low": POSITIVE, "high": POSITIVE, "p": NUMBER}
     | {"p_holm": NUMBER, "shown": {"type": "boolean"}}
 )
-MEDIAN = record(
+MEDIAN = object_with(
     {"visit": COUNT, "activities": COUNT, "block": COUNT, "store": STORE, "operation": OPERATION, "n": COUNT}
     | {"p50_us": POSITIVE}
 )
-SPACE = record(
+SPACE = object_with(
     {"activities": COUNT, "store": STORE, "memory_bytes": OPTIONAL_COUNT, "disk_bytes": OPTIONAL_COUNT}
     | {"how": TEXT, "memory_per_activity": OPTIONAL, "disk_per_activity": OPTIONAL}
     | {"rss_before_mb": OPTIONAL, "rss_after_mb": OPTIONAL, "load_s": POSITIVE}
 )
-POLICY = record(
+POLICY = object_with(
     {
         "settings": _filled(TEXT),
         "used_bytes": COUNT,
@@ -52,9 +61,9 @@ POLICY = record(
     | {"gone_share_by_tenth": {"type": "array", "items": NUMBER}},
     more=True,
 )
-REDIS = record({"version": TEXT, "room_bytes": COUNT, "policies": mapping(POLICY, least=2)})
+REDIS = object_with({"version": TEXT, "room_bytes": COUNT, "policies": map_of(POLICY, least=2)})
 READS = _filled(
-    record(
+    object_with(
         {"n": COUNT, "percentiles_us": PERCENTILES, "into_cache_bytes": COUNT}
         | {"from_disk_bytes": OPTIONAL_COUNT}
     ),
@@ -72,20 +81,20 @@ ON_DISK = {
     "checked": COUNT,
     "lost": COUNT,
 }
-MONGODB = record(ON_DISK | {"cache_bytes": COUNT, "cached_bytes": COUNT, "stored_bytes": COUNT})
-CASSANDRA = record(
+MONGODB = object_with(ON_DISK | {"cache_bytes": COUNT, "cached_bytes": COUNT, "stored_bytes": COUNT})
+CASSANDRA = object_with(
     ON_DISK
     | {"heap_bytes": COUNT, "memtable_bytes": COUNT, "memtable_setting": TEXT, "flushes": COUNT}
     | {"compactions": COUNT, "tables_written": COUNT}
 )
-OUTGROWN = record(
+OUTGROWN = object_with(
     {"redis": _measured(REDIS), "mongodb": _measured(MONGODB), "cassandra": _measured(CASSANDRA)}
     | {"not_shown": {"type": "array", "items": TEXT}}
 )
 
-SCHEMA: Mapping[str, Any] = record(
+SCHEMA: Mapping[str, Any] = object_with(
     {
-        "design": record({"sizes": {"type": "array", "minItems": 1}, "blocks": COUNT}, more=True),
+        "design": object_with({"sizes": {"type": "array", "minItems": 1}, "blocks": COUNT}, more=True),
         "tables": _filled(_filled(COUNT)),
         "settings": _filled(_filled(TEXT)),
         "answers": _filled(COUNT),

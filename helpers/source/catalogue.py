@@ -41,12 +41,6 @@ SELECT k.conname, n.nspname, f.relname, k.confdeltype,
 FROM pg_constraint k JOIN pg_class f ON f.oid = k.confrelid JOIN pg_namespace n ON n.oid = f.relnamespace
 WHERE k.conrelid = %s AND k.contype = 'f' ORDER BY k.conname"""
 
-SHORT_TYPES = {
-    "character varying": "varchar",
-    "timestamp without time zone": "timestamp",
-    "timestamp with time zone": "timestamptz",
-    "double precision": "float8",
-}
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 ON_DELETE = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -122,13 +116,6 @@ def _table(cursor: Any, schema: str, oid: int, name: str, comment: str | None, k
             for index, primary, key, definition, keys in indexes
         ],
     }
-
-
-def short_type(type_: str) -> str:
-    """A column's type in the words that one writes: ``varchar(50)`` for ``character varying(50)``."""
-    for long, short in SHORT_TYPES.items():
-        type_ = type_.replace(long, short)
-    return type_
 
 
 def explain(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> dict[str, Any]:

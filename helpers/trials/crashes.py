@@ -18,8 +18,8 @@ import jsonschema
 from helpers import results, settings
 from helpers.progress import bar
 from helpers.relational import population
+from helpers.results import COUNT, SECONDS, map_of, object_with
 from helpers.servers import connections, scratch
-from helpers.shapes import COUNT, SECONDS, mapping, record
 from helpers.text import count, join, plural
 from helpers.trials import mover
 from helpers.trials.campaign import BATCH_ROWS, Campaign
@@ -27,12 +27,12 @@ from helpers.trials.judge import VERDICTS
 from helpers.trials.mover import PHASES
 
 VICTIMS = ("mover", "redis", "postgres")
-COUNTS = mapping(COUNT)
+COUNTS = map_of(COUNT)
 TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
-VERDICT = record(dict.fromkeys(VERDICTS, COUNT))
-KILL = record(
+VERDICT = object_with(dict.fromkeys(VERDICTS, COUNT))
+KILL = object_with(
     {
         "at_s": SECONDS,
         "phase": {"enum": list(PHASES)},
@@ -40,7 +40,7 @@ KILL = record(
         "changed": {"enum": [None, "behind", "ahead"]},
     }
 )
-TRIAL = record(
+TRIAL = object_with(
     {
         "victim": {"enum": list(VICTIMS)},
         "number": COUNT,
@@ -59,23 +59,23 @@ TRIAL = record(
         "seconds": SECONDS,
     }
 )
-SUMMARY = record(
+SUMMARY = object_with(
     dict.fromkeys(("kills", "trials", "too_late", "changed", "behind", "faults"), COUNT)
     | {"phases": COUNTS, "after": COUNTS, "verify": VERDICT, "judge": VERDICT}
 )
-SCHEMA = record(
+SCHEMA = object_with(
     {
         "seed": {"type": "integer"},
         "batch_rows": COUNT,
         "rows": COUNTS,
-        "wanted": record(dict.fromkeys(VICTIMS, COUNT)),
+        "wanted": object_with(dict.fromkeys(VICTIMS, COUNT)),
         "appendfsync": {"const": "always"},
-        "undisturbed": record(
+        "undisturbed": object_with(
             dict.fromkeys(("begun_s", "loaded_s", "verified_s", "ended_s"), SECONDS) | {"runs": COUNT}
         ),
         "seconds": SECONDS,
         "trials": {"type": "array", "items": TRIAL},
-        "summary": record(dict.fromkeys(VICTIMS, SUMMARY)),
+        "summary": object_with(dict.fromkeys(VICTIMS, SUMMARY)),
     },
     optional={"workers": COUNT},
 )
