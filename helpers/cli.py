@@ -55,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"helpers {options.command}: interrupted; {options.interrupted or error}", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:  # the engine alone is installed
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "helpers"):
+            raise
+        print(
+            f"helpers {options.command}: this command needs the course's packages, and {name} is not installed; "
+            "in the project's folder `pip install -r requirements.txt`, or install the wheel with its extra "
+            "[course]",
+            file=sys.stderr,
+        )
+        return FAILED
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from helpers.errors import HelpersError, first_line, refused, usable, writing
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 FORMAT = "user-activity-results"
 VERSION = 1
@@ -128,7 +128,7 @@ class Results(Mapping[str, Record]):
 def current_folder() -> Path:
     """The results folder of the current run."""
     chosen = os.environ.get("HELPERS_RESULTS")
-    return Path(chosen).absolute() if chosen else project_root() / "report" / "build" / "results"
+    return Path(chosen).absolute() if chosen else checkout() / "report" / "build" / "results"
 
 
 def ready() -> None:

@@ -44,6 +44,21 @@ def project_root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def checkout() -> Path:
+    """``project_root``, when it holds notebooks and report.
+
+    Raises:
+        HelpersError: it does not, because the package alone was installed.
+    """
+    root = project_root()
+    if not (root / "notebooks").is_dir():
+        raise HelpersError(
+            f"notebooks and report are not in {root}, because the package was installed without "
+            "them; get the whole project, and give this command in its folder"
+        )
+    return root
+
+
 def home() -> Path:
     """The state folder of the embedded servers, created with mode 0700 when missing.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from helpers.errors import HelpersError, first_line
 from helpers.results import WORDS, object_with
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 STORES = ("redis", "mongodb", "cassandra")
 FIGURES = ("throughput", "read", "insert", "round trip")
@@ -73,7 +73,7 @@ class Figure:
 
 def default_path() -> Path:
     """The file of the project."""
-    return project_root() / "report" / "published.json"
+    return checkout() / "report" / "published.json"
 
 
 def load(path: Path | None = None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from helpers import results
 from helpers.errors import HelpersError, usable, writing
 from helpers.report import drawing, markdown, notebooks, pdf
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 NAME = "report.pdf"
 ELSEWHERE = "choose another --out (its temporary files go where TMPDIR says)"
@@ -16,7 +16,7 @@ ELSEWHERE = "choose another --out (its temporary files go where TMPDIR says)"
 
 def published_folder() -> Path:
     """The results of the published full run."""
-    return project_root() / "report" / "results"
+    return checkout() / "report" / "results"
 
 
 def saved_folder() -> Path:

@@ -14,7 +14,7 @@ from helpers.errors import HelpersError, writing
 from helpers.progress import say
 from helpers.report import building, notebooks, publication
 from helpers.servers import connections
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 LOCK = ".run.lock"
 DATABASE_LOCK = 0x636F75727365  # "course"
@@ -60,9 +60,10 @@ def run(
         raise HelpersError("only a full run is published; add --profile full")
     if publish and rows:
         raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
-    target = Path(out).absolute() if out is not None else project_root() / "report" / "build"
+    target = Path(out).absolute() if out is not None else checkout() / "report" / "build"
     for what in publication.lacking(programs or {}) if publish else ():
         say(f"warning: {what}")
+    notebooks.folder()  # better missed now than when the servers run
     with alone(target, ours=out is None):
         servers.up(progress=progress)
         with alone_there(), notebooks.environment(HELPERS_RESULTS=str(target / "results")):

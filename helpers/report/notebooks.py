@@ -13,7 +13,7 @@ from typing import Any
 
 from helpers.errors import HelpersError, first_line, writing
 from helpers.progress import pace
-from helpers.settings import project_root
+from helpers.settings import checkout, project_root
 
 NAMES = (
     "00_index",
@@ -31,7 +31,7 @@ NOT_INLINE = "not-inline"
 
 def folder() -> Path:
     """Where the committed notebooks are."""
-    return project_root() / "notebooks"
+    return checkout() / "notebooks"
 
 
 def run_kernel(

@@ -10,7 +10,7 @@ from typing import Any
 
 from helpers.errors import HelpersError, first_line
 from helpers.report.markdown import Document
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 STANDARD = "ua-1"
 # Plain prose: a dollar sign, a tilde or a caret in it is itself.
@@ -36,7 +36,7 @@ def write(document: Document, path: Path) -> Path:
     Raises:
         HelpersError: pandoc or Typst refuses the document; the message holds the first thing they say.
     """
-    template = project_root() / "report"
+    template = checkout() / "report"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -14,7 +14,7 @@ NAME = "fig-cost.svg"
 
 def path() -> Path:
     """Where the committed picture is."""
-    return settings.project_root() / "report" / NAME
+    return settings.checkout() / "report" / NAME
 
 
 def drawn(figures: Path) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.report import drawing
 from helpers.results import Missing, Results
-from helpers.settings import project_root
+from helpers.settings import checkout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +166,7 @@ def source(module: str, name: str, *, label: str, caption: str) -> None:
         label: name for cross references, beginning with ``lst-``.
         caption: Markdown.
     """
-    listing(excerpt(project_root() / module, name), label=label, caption=caption)
+    listing(excerpt(checkout() / module, name), label=label, caption=caption)
 
 
 def excerpt(path: Path, name: str) -> str:
@@ -191,7 +191,7 @@ def excerpt(path: Path, name: str) -> str:
 
 def references(path: Path | None = None) -> None:
     """The bibliography; the PDF holds those of its entries that the text cites."""
-    text = (path or project_root() / "report" / "references.bib").read_text(encoding="utf-8")
+    text = (path or checkout() / "report" / "references.bib").read_text(encoding="utf-8")
     lines = []
     for key, body in re.findall(r"@\w+\{([^,]+),(.*?)\n\}", text, flags=re.S):
         fields = dict(re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?\s*$", body, flags=re.M))
