@@ -60,9 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in ("", "helpers"):
             raise
         print(
-            f"helpers {options.command}: this command needs the course's packages, and {name} is not installed; "
-            "in the project's folder `pip install -r requirements.txt`, or install the wheel with its extra "
-            "[course]",
+            f"helpers {options.command}: {name} is not installed, a package of the course; in the project's "
+            "folder `pip install -r requirements.txt`, or install the wheel with its extra [course]",
             file=sys.stderr,
         )
         return FAILED

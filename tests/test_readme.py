@@ -13,6 +13,7 @@ import pytest
 import readme
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from test_notebooks import MEASURED
 
 from helpers import cli, report, results, settings
@@ -114,11 +115,7 @@ def test_the_table_of_notebooks_is_that_of_the_index() -> None:
 
 
 def test_the_table_of_platforms_is_that_of_the_requirements() -> None:
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    lines = [line.split(" #")[0].strip() for line in text.splitlines()]
-    needs = {
-        need.name: need for need in map(Requirement, (one for one in lines if one and one[0] not in "-#"))
-    }
+    needs = pinned(ROOT / "requirements.txt")
     *told, windows = readme.rows("Servers", "platform")
     assert [row[0] for row in told] == list(PLATFORMS) and windows[0] == "Windows"
     for platform, ours, others in told:
@@ -136,9 +133,30 @@ def has(need: Requirement, where: dict[str, str]) -> bool:
 def test_the_versions_of_python_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", project["requires-python"]))
-    versions = [f"3.{minor}" for minor in range(low, high)]
-    spoken = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
-    assert readme.TEXT.count(spoken) == 2
+    assert readme.TEXT.count(f"Python 3.{low} to 3.{high - 1}") == 2
+
+
+def pinned(path: Path) -> dict[str, Requirement]:
+    """What a file of requirements names itself, by normalised name."""
+    lines = [line.split(" #")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    needs = map(Requirement, (one for one in lines if one and one[0] not in "-#"))
+    return {canonicalize_name(need.name): need for need in needs}
+
+
+def test_what_the_wheel_says_it_needs_is_what_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for path, wanted in (
+        (ROOT / "requirements.txt", [*project["dependencies"], *extras["course"]]),
+        (ROOT / "tests" / "requirements.txt", extras["tests"]),
+    ):
+        pins, needs = pinned(path), list(map(Requirement, wanted))
+        assert pins.keys() == {canonicalize_name(need.name) for need in needs}
+        for need in needs:
+            pin = pins[canonicalize_name(need.name)]
+            (version,) = (one.version for one in pin.specifier if one.operator == "==")
+            assert need.specifier.contains(version), need
+            assert (need.marker, need.extras) == (pin.marker, pin.extras), need
 
 
 def test_no_number_is_typed_that_is_not_derived() -> None:

@@ -1,6 +1,6 @@
 """The README's commands: each is run.
 
-``run`` is run by test_course.py, the installation and the tests by ``.ci/run``. Those of Docker are run
+``run`` is run by test_course.py, the line of the tests by ``.ci/run``. Those of Docker are run
 where there is an engine; elsewhere their files and names are checked.
 """
 
@@ -30,8 +30,8 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 
 
 TRIED = {
-    "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
-    ".venv/bin/python -m helpers run",
+    readme.line("helpers run"),
+    readme.line("tests/requirements.txt"),
     ".venv/bin/python -m helpers up",
     ".venv/bin/jupyter lab notebooks/00_index.ipynb",
     ".venv/bin/python -m helpers down",
@@ -39,7 +39,7 @@ TRIED = {
     *readme.block("export POSTGRES_URL").splitlines(),
     *readme.block("--follow").splitlines(),
     *readme.block("docker").splitlines(),
-    ".venv/bin/python -m pytest",
+    readme.line("not slow"),
 }
 """Lines of commands for which there is a test below, in test_course.py or in ``.ci/run``."""
 
@@ -48,19 +48,33 @@ def test_every_command_is_run_by_a_test() -> None:
     assert {line for block in readme.blocks("sh") for line in block.splitlines()} == TRIED
 
 
-def test_installation_and_tests_are_what_ci_does(tmp_path: Path) -> None:
-    venv, install = readme.line("requirements.txt").split(" && ")
-    made = readme.run(venv, "--without-pip", cwd=tmp_path)
-    assert made.returncode == 0 and (tmp_path / ".venv" / "bin" / "python").exists(), made.stderr
-    words = install.removeprefix(".venv/bin/").split()
-    assert words == ["pip", "install", "-r", "requirements.txt"]
-    assert re.search(r'^python3 -m venv .*\n.*/pip" install .*-r requirements\.txt$', CI, flags=re.M)
-    assert CI.rstrip().splitlines()[-1].startswith(readme.line("pytest").removeprefix(".venv/bin/"))
+def test_each_of_the_two_is_whole_by_itself(tmp_path: Path) -> None:
+    for with_, does in ((" -r requirements.txt", "helpers run"), ("tests/requirements.txt", "pytest -n 2")):
+        venv, install, last = readme.line(with_).split(" && ")
+        assert install == f".venv/bin/pip install -q -r {with_.removeprefix(' -r ')}"
+        assert last.startswith(f".venv/bin/python -m {does}")
+    for _ in range(2):  # and may be given again
+        made = readme.run(venv, "--without-pip", cwd=tmp_path)
+        assert made.returncode == 0 and (tmp_path / ".venv" / "bin" / "python").exists(), made.stderr
+
+
+def test_ci_runs_the_line_of_the_tests_as_it_stands() -> None:
+    asked = re.search(r"^line=\$\((grep .*) README\.md\)$", CI, flags=re.M)
+    assert asked and '\nbash -euc "$line' in CI
+    found = subprocess.run(
+        ["bash", "-c", f"{asked[1]} README.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == readme.line("tests/requirements.txt")
+
+
+def test_a_first_look_leaves_out_what_is_slow() -> None:
+    words = readme.line("not slow").removeprefix(".venv/bin/python -m pytest ")
+    assert words == '-m "not slow"'
 
 
 def test_run_is_what_the_course_is_tested_by() -> None:
     text = (ROOT / "tests" / "test_course.py").read_text(encoding="utf-8")
-    assert 'readme.run(readme.line("helpers run"), "--out"' in text
+    assert 'last = readme.line("helpers run").rpartition(" && ")[2]' in text and "readme.run(last, " in text
 
 
 def test_jupyterlab_opens_the_index() -> None:
