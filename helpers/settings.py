@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
@@ -164,3 +164,8 @@ def of_profile(designs: Mapping[str, Design], profile: str) -> Design:
     if profile not in designs:
         raise HelpersError(f"profile {profile!r} is not one of {', '.join(designs)}")
     return designs[profile]
+
+
+def postgres_at(connection: Any) -> str:
+    """``postgres at host:port`` of a connection, for messages."""
+    return f"postgres at {connection.info.host or 'local'}:{connection.info.port}"

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from helpers import model
+from helpers.model import keys as model, streams
 from helpers.relational import schema
 from helpers.servers import connections
 
@@ -31,11 +31,6 @@ model.DATES += ("written_at",)
 model.KINDS += ("review",)
 model.TYPES["review"], model._KINDS["review"] = "hash", rf"review:{model._ID}"
 
-from helpers.migration import expected, strays  # noqa: E402
-from helpers.model import streams  # noqa: E402
-from helpers.source import shape  # noqa: E402
-from helpers.target import rehearsal  # noqa: E402
-
 KEPT = (
     "(user_id IS NOT NULL OR stars IS NOT NULL OR body IS NOT NULL OR written_at IS NOT NULL) "
     f"AND (written_at IS NULL OR {streams.IN_RANGE.format('written_at')}) "
@@ -44,6 +39,10 @@ KEPT = (
 streams.KEPT["reviews"] = KEPT
 streams.HASHED += ("reviews",)
 streams.PARTS = (streams.Part("reviews", "reviews", COLUMNS, COLUMNS[:1], KEPT), *streams.PARTS)
+from helpers.migration import expected, strays  # noqa: E402
+from helpers.source import shape  # noqa: E402
+from helpers.target import rehearsal  # noqa: E402
+
 expected.HASH_QUERIES["reviews"] = (
     f"SELECT review_id::int8, user_id::int8, stars::int8, body, written_at FROM reviews WHERE {KEPT}"
 )

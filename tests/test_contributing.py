@@ -82,10 +82,10 @@ def test_a_further_store_answers_as_the_others_do(
 
 def test_every_path_and_name_on_the_page_exists() -> None:
     paths = {one for one in re.findall(r"`([\w./]+)`", PAGE) if "/" in one}
-    assert len(paths) > 70
+    assert len(paths) > 30
     assert not [one for one in paths if not (ROOT / one).exists()]
     named = re.findall(r"`helpers/([\w/]+)\.py`: ((?:`\w+`,? ?)+)", PAGE)
-    assert len(named) > 15
+    assert len(named) > 12
     for module, names in named:
         loaded = importlib.import_module(f"helpers.{module.removesuffix('/__init__').replace('/', '.')}")
         assert not [name for name in re.findall(r"\w+", names) if not hasattr(loaded, name)]

@@ -17,7 +17,7 @@ from pypdf import PdfReader
 from helpers import report, results, servers, settings
 from helpers.comparison import crosscheck
 from helpers.errors import HelpersError
-from helpers.report import course, markdown, notebooks, picture, publication
+from helpers.report import building, course, markdown, notebooks, picture, publication
 from helpers.trials import rungs
 
 STORES = ("redis", "mongodb", "cassandra")
@@ -206,7 +206,7 @@ def full_run(whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (project / "report" / "results").mkdir(parents=True)
     (project / "report" / "results" / "old.json").write_text("{}", encoding="utf-8")
     monkeypatch.setattr(notebooks, "folder", lambda: project / "notebooks")
-    monkeypatch.setattr(report, "published_folder", lambda: project / "report" / "results")
+    monkeypatch.setattr(building, "published_folder", lambda: project / "report" / "results")
     monkeypatch.setattr(settings, "project_root", lambda: project)
     return run
 

@@ -19,7 +19,7 @@ def notebook(folder: Path, cell: str) -> Path:
     """A notebook whose cells each draw one figure, which says which process drew it."""
     source = f"""
 import os, psutil
-from helpers import drawing
+from helpers.report import drawing
 from IPython.display import display_markdown
 place = {{}}
 def draw():

@@ -24,7 +24,10 @@ STATEMENT = re.compile(r"### (\d)\. (.+)\n\n\*\*(\w+)\.\*\* \S")
 SECTION_PARTS = ("In class", "What students get wrong", "Ask", "Judging")
 ON_THEIR_OWN = {
     "03_comparison": ("found = results.load()", ""),
-    "05_migration": ("", "remove_prefix()\nschema.drop_schema(workbench, EXERCISE)\nworkbench.close()"),
+    "05_migration": (
+        "",
+        "remove_prefix()\nrelational.schema.drop_schema(workbench, EXERCISE)\nworkbench.close()",
+    ),
     "06_report": ("", ""),
 }
 """Notebooks whose exercises need only what stands before the first section, and this before and behind."""

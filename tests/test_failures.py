@@ -418,7 +418,7 @@ def test_a_run_passes_the_rows_on(
     folder.mkdir()
     given: dict[str, Any] = {}
     monkeypatch.setattr(servers, "up", lambda **options: {})
-    monkeypatch.setattr(course.report, "write", lambda *_: tmp_path / "report.pdf")
+    monkeypatch.setattr(course.building, "write", lambda *_: tmp_path / "report.pdf")
 
     def run_kernel(source: Path, target: Path, parameters: dict[str, Any], **_: Any) -> None:
         given[source.stem] = parameters

@@ -133,8 +133,7 @@ def test_a_live_migration_is_not_disturbed(source: str, redis_url: str) -> None:
 
 def test_a_dead_ones_lease_is_taken_over(source: str, redis_url: str) -> None:
     code = f"""
-from helpers import resp
-from helpers.transfer.checkpoint import Checkpoint
+from helpers.target import Checkpoint, resp
 Checkpoint(resp.Connection({redis_url!r}), "").acquire()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

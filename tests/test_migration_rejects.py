@@ -13,6 +13,7 @@ from migrating import dump, migrate, run_sql
 
 from helpers import model
 from helpers.migration.findings import Rejects
+from helpers.model import keys
 from helpers.model.streams import KEPT
 from helpers.relational import schema
 from helpers.servers import connections
@@ -181,7 +182,7 @@ def test_texts_that_redis_cannot_hold_are_rejected(source: str, redis_url: str, 
     """With a limit of few bytes for 512 MB: SQL and the model must mean the same bytes."""
     few = {table: sql.replace(str(model.LONGEST_BYTES), "30") for table, sql in KEPT.items()}
     assert few["users"] != KEPT["users"]
-    monkeypatch.setattr(model, "LONGEST_BYTES", 30)
+    monkeypatch.setattr(keys, "LONGEST_BYTES", 30)
     run_sql(
         source,
         "INSERT INTO users VALUES (90, repeat('é', 15), ''), (91, repeat('é', 16), NULL), "

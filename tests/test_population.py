@@ -141,8 +141,8 @@ def test_a_killed_load_leaves_nothing(postgres_url, ask):
     code = textwrap.dedent(
         """
         import os
-        from helpers import population
-        population.populate(os.environ["SOURCE"], activities=3_000_000, progress=False)
+        from helpers import relational
+        relational.populate(os.environ["SOURCE"], activities=3_000_000, progress=False)
         """
     )
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "SOURCE": postgres_url})

@@ -246,7 +246,8 @@ def test_hostile_text_comes_out_as_it_is(tmp_path: Path) -> None:
     hostile = r"""a$b$ ~c~ ^d^ #e <f> "g" \h *i 100% [j] @k _l_ \u0001 ü€漢 `m:n"""
     code = f"""
 import pandas as pd
-from helpers import results, show
+from helpers import results
+from helpers.report import show
 frame = pd.DataFrame({{"x": [{hostile!r}]}})
 show.table(results.Results({{}}), lambda r: frame, label="tbl-x", caption="A table.")
 """
@@ -258,7 +259,8 @@ show.table(results.Results({{}}), lambda r: frame, label="tbl-x", caption="A tab
 def test_a_wide_table_stays_inside_the_margin(tmp_path: Path) -> None:
     code = """
 import pandas as pd
-from helpers import results, show
+from helpers import results
+from helpers.report import show
 frame = pd.DataFrame({f"column number {i}": ["a longer text of several words", "12,345"] for i in range(9)})
 show.table(results.Results({}), lambda r: frame, label="tbl-x", caption="A table.")
 """

@@ -127,6 +127,25 @@ def test_the_ground_knows_no_room() -> None:
     assert not [(path.name, room(one)) for path in ground for one in imported(path) if room(one)]
 
 
+def test_the_page_for_newcomers_draws_the_rooms_as_they_are() -> None:
+    (drawn,) = re.findall(
+        r"^```text\n(.*?)^```$", (HELPERS / "CONTRIBUTING.md").read_text(), flags=re.M | re.S
+    )
+    rooms = [word for line in drawn.splitlines() for word in line.split()[:2] if word in STANDS_ON]
+    assert sorted(rooms) == sorted(STANDS_ON)
+    below = {name: set(rooms[number + 1 :]) for number, name in enumerate(rooms)}
+    for name, others in STANDS_ON.items():
+        assert others <= below[name], name
+    assert drawn.split("ground", 1)[1].split() == [
+        "settings",
+        "errors",
+        "text",
+        "progress",
+        "results",
+        "columns",
+    ]
+
+
 @pytest.mark.parametrize("name", STANDS_ON)
 def test_a_face_shows_what_it_says(name: str) -> None:
     shown = importlib.import_module(f"helpers.{name}")

@@ -7,16 +7,16 @@ import sys
 import pytest
 
 GROWN = """
-from helpers import rss
-before = rss.peak_rss_mb()
+from helpers.servers import machine
+before = machine.peak_rss_mb()
 held = b"x" * 80_000_000
-peak = rss.peak_rss_mb()
+peak = machine.peak_rss_mb()
 del held
-print(before, peak, rss.peak_rss_mb())
+print(before, peak, machine.peak_rss_mb())
 """
 THREADS = """
 import threading
-from helpers import rss
+from helpers.servers import machine
 {before}
 def work():
     kept = [bytes(1000) for _ in range(20_000)]
@@ -26,7 +26,7 @@ for _ in range(3):
         thread.start()
     for thread in threads:
         thread.join()
-print(rss.peak_rss_mb(), *[line for line in open("/proc/self/maps") if " ---p " in line], sep="")
+print(machine.peak_rss_mb(), *[line for line in open("/proc/self/maps") if " ---p " in line], sep="")
 """
 
 
@@ -43,5 +43,5 @@ def test_the_peak_is_in_megabytes_and_stays():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
 def test_threads_share_one_arena():
-    each, one = (run(THREADS.format(before=line)).count("\n") for line in ("", "assert rss.one_arena()"))
+    each, one = (run(THREADS.format(before=line)).count("\n") for line in ("", "assert machine.one_arena()"))
     assert one < each

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errors, sql
 
-from helpers import model
+from helpers import model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.migration.holdings import Piece, lines
 from helpers.migration.timelines import Member
@@ -159,7 +159,7 @@ class Tables:
         self._connection = connections.postgres(
             url, application_name="helpers restore", client_encoding="UTF8"
         )
-        self.where = f"{connections.address(self._connection)}, schema {name}"
+        self.where = f"{settings.postgres_at(self._connection)}, schema {name}"
         self._types = {t: {c: type_ for c, (type_, _) in schema.COLUMNS[t].items()} for t in schema.TABLES}
         self._constraints: Constraints | None = None
 

@@ -13,6 +13,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
 from helpers.relational import schema
@@ -71,13 +72,13 @@ def populate(
             schema_name = catalogue.current_schema(connection)
     except psycopg2.errors.LockNotAvailable as error:
         raise HelpersError(
-            f"{connections.address(connection)}: the tables are in use by another session for more than "
+            f"{settings.postgres_at(connection)}: the tables are in use by another session for more than "
             f"{LOCK_TIMEOUT_S} s; end its transaction and try again; nothing was written"
         ) from error
     except psycopg2.Error as error:
         reason = first_line(connections.first_cause(error))
         raise HelpersError(
-            f"{connections.address(connection)}: populate stopped ({reason}); nothing was written; put that "
+            f"{settings.postgres_at(connection)}: populate stopped ({reason}); nothing was written; put that "
             "right (`python -m helpers up` starts a server that has ended), and the same command begins anew"
         ) from error
     finally:
@@ -146,7 +147,7 @@ def _fill(connection: Connection, rows: Rows, replace: bool, progress: bool) -> 
 
 def _make_room(connection: Connection, replace: bool) -> None:
     """Leave the four tables empty, or refuse; a table without rows needs no room."""
-    where = f"{connections.address(connection)}, schema {catalogue.current_schema(connection)}"
+    where = f"{settings.postgres_at(connection)}, schema {catalogue.current_schema(connection)}"
     held: dict[str, int] = {}
     foreign = []
     with connection.cursor() as cursor:

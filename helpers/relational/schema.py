@@ -9,6 +9,7 @@ from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import connection as Connection
 
+from helpers import settings
 from helpers.errors import HelpersError
 from helpers.servers import connections
 from helpers.source import catalogue
@@ -135,7 +136,7 @@ def create(connection: Connection) -> None:
     for name in TABLES:
         if name in found and (fault := difference(found[name])):
             raise HelpersError(
-                f"{connections.address(connection)}: table {schema}.{name} exists and differs ({fault}); "
+                f"{settings.postgres_at(connection)}: table {schema}.{name} exists and differs ({fault}); "
                 "nothing was changed; rename or drop it, or use another database or schema"
             )
     with connection.cursor() as cursor:  # one call, so that it is one transaction in autocommit mode too
@@ -184,7 +185,7 @@ def ensure_schema(connection: Connection, name: str) -> None:
     with connection, connection.cursor() as cursor:
         if _marked(connection, name) is False:
             raise HelpersError(
-                f"{connections.address(connection)}: schema {name} exists and was not made by this project; "
+                f"{settings.postgres_at(connection)}: schema {name} exists and was not made by this project; "
                 "rename it, or use another database"
             )
         cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
@@ -200,9 +201,7 @@ def drop_schema(connection: Connection, name: str) -> None:
     Raises:
         HelpersError: a schema of that name exists that was not made here, or is in use by another process.
     """
-    from helpers.servers import connections  # the report reads definitions here, and needs no driver
-
-    where = f"{connections.address(connection)}: schema {name}"
+    where = f"{settings.postgres_at(connection)}: schema {name}"
     try:
         with connection, connection.cursor() as cursor:
             if _marked(connection, name) is False:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers import results, servers
+from helpers import results, servers, settings
 from helpers.errors import HelpersError, writing
 from helpers.progress import say
 from helpers.report import building, notebooks, publication
@@ -147,7 +147,7 @@ def alone_there() -> Iterator[None]:
     try:
         if not connections.held(connection, DATABASE_LOCK):
             raise HelpersError(
-                f"{connections.address(connection)}: another run uses this database; wait until it is "
+                f"{settings.postgres_at(connection)}: another run uses this database; wait until it is "
                 "done, or give this one servers of its own: another HELPERS_HOME, or other URLs"
             )
         yield

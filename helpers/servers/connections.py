@@ -304,8 +304,3 @@ def cassandra(url: str | None = None, **options: Any) -> "Session":
         causes = getattr(error, "errors", None)
         cause = next(iter(causes.values())) if isinstance(causes, dict) and causes else error
         raise refused("cassandra", url, cause) from error
-
-
-def address(connection: psycopg2.extensions.connection) -> str:
-    """``postgres at host:port`` of a connection, for messages."""
-    return f"postgres at {connection.info.host or 'local'}:{connection.info.port}"

@@ -5,8 +5,8 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection, cursor as Cursor
 
+from helpers import settings
 from helpers.errors import HelpersError
-from helpers.servers import connections
 
 TABLES = """
 SELECT c.oid, c.relname, obj_description(c.oid, 'pg_class'), c.relkind
@@ -80,7 +80,7 @@ def current_schema(connection: Connection) -> str:
         name, path = cursor.fetchone() or (None, "")
     if name is None:
         raise HelpersError(
-            f"{connections.address(connection)}: the search path ({path}) names no existing schema; "
+            f"{settings.postgres_at(connection)}: the search path ({path}) names no existing schema; "
             "create it first"
         )
     return str(name)
