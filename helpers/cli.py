@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -111,241 +111,93 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m helpers", description="The servers, steps and reports of the course.", epilog=EPILOG
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-
-    def add(
-        name: str,
-        run: Callable[[argparse.Namespace], int],
-        help: str,
-        as_json: bool = True,
-        interrupted: str = "nothing was changed",
-    ) -> Parser:
-        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        if as_json:
-            command.add_argument(
-                "--json", action="store_true", help="one JSON object on stdout, all else on stderr"
-            )
-        command.set_defaults(run=run, interrupted=interrupted)
-        return command
-
-    up = add(
-        "up",
-        _up,
-        "start the servers that are not running, wait until each answers, print their URLs",
-        interrupted="servers that had answered stay up; the same command starts the others",
-    )
-    up.add_argument(
-        "names", nargs="*", metavar="NAME", help="postgres, redis, mongodb, cassandra (default: all)"
-    )
-    up.add_argument(
-        "--cluster",
-        action="store_true",
-        help="start a Redis Cluster besides, three masters with a replica each: a --target for `migrate`",
-    )
-    up.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
-
-    status = add("status", _status, "show what runs, where, and in which version")
-    status.add_argument("--show-secrets", action="store_true", help="show passwords in the URLs")
-
-    down = add(
-        "down",
-        _down,
-        "stop the embedded servers; their data stay",
-        as_json=False,
-        interrupted="the same command stops the others",
-    )
-    down.add_argument("--delete", action="store_true", help="delete their data too, with passwords and logs")
-
-    run = add(
-        "run",
-        _run,
-        "start the servers, run all notebooks, make the report as a PDF, and print its path",
-        as_json=False,
-        interrupted="the servers stay up, and the same command begins anew",
-    )
-    run.add_argument(
-        "--profile",
-        choices=("quick", "full"),
-        default="quick",
-        help="quick: little data and few repetitions, to try it out; full: what is published (quick)",
-    )
-    run.add_argument("--out", type=Path, metavar="DIR", help="folder of all that it makes (report/build)")
-    run.add_argument(
-        "--publish",
-        action="store_true",
-        help="then replace the committed outputs, results and report (with --profile full only)",
-    )
-
-    _add_rows(run, given=False)
-
-    populate = add(
-        "populate",
-        _populate,
-        "make the four tables if they are missing, and fill them",
-        interrupted="all of it is there or nothing; the same command begins anew",
-    )
-    _add_source(populate)
-    _add_rows(populate, given=True)
-    populate.add_argument("--replace", action="store_true", help="replace rows that an earlier populate made")
-
-    migrate = add(
-        "migrate",
-        _migrate,
-        "move the four tables from PostgreSQL to Redis, and verify; resumes by itself",
-        interrupted="",  # it says itself how far it is
-    )
-    _add_source(migrate)
-    _add_target(migrate)
-    migrate.add_argument(
-        "--batch-rows", type=int, default=None, metavar="N", help="most rows in a batch (20000)"
-    )
-    migrate.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes of this machine that load (1)"
-    )
-    migrate.add_argument(
-        "--scheduler",
-        metavar="URL",
-        help="of a Dask scheduler (tcp:// or tls://) whose workers load instead; they must have this version "
-        "of the package, and reach both servers by the URLs that are given here",
-    )
-    migrate.add_argument(
-        "--dry-run", action="store_true", help="say what would be written, and write nothing"
-    )
-    migrate.add_argument("--restart", action="store_true", help="drop an unfinished load and begin anew")
-    migrate.add_argument(
-        "--replace",
-        action="store_true",
-        help="remove the keys of an earlier migration, also one of another source, and load anew; keys of "
-        "the model's form that another program added since are among them: `verify` names those, "
-        "`--dry-run` counts all",
-    )
-    migrate.add_argument(
-        "--flushdb", action="store_true", help="empty the whole Redis database first, keys of others too"
-    )
-    migrate.add_argument(
-        "--follow",
-        action="store_true",
-        help="make a replication slot and load from its snapshot, so that `follow` goes on from there "
-        "(needs wal_level=logical)",
-    )
-    migrate.epilog = PATIENCE
-    migrate.add_argument("--no-verify", action="store_true", help="leave the verification out")
-
-    follow = add(
-        "follow",
-        _follow,
-        "apply to Redis what was committed since the snapshot of `migrate --follow`, go on",
-        interrupted="",  # it says itself how far it is
-    )
-    _add_source(follow)
-    _add_target(follow)
-    follow.add_argument(
-        "--until-idle",
-        type=float,
-        metavar="S",
-        help="end when all is applied and nothing came for S seconds (default: go on until interrupted)",
-    )
-    follow.add_argument(
-        "--drop-slot",
-        nargs="?",
-        const="",
-        metavar="NAME",
-        help="apply nothing: drop the replication slot of this target, or one of that name that was left "
-        "behind, and say how much WAL it kept",
-    )
-    follow.epilog = PATIENCE
-
-    verify = add(
-        "verify", _verify, "compare every field of every row in Redis with PostgreSQL, and find extra keys"
-    )
-    _add_source(verify)
-    _add_target(verify)
-
-    restore = add(
-        "restore",
-        _restore,
-        "rebuild the four tables from Redis alone, in a fresh schema",
-        interrupted="the schema is there whole or not at all; the same command begins anew",
-    )
-    restore.add_argument("--source", metavar="URL", help="of Redis (REDIS_URL, Compose or embedded)")
-    restore.add_argument("--target", metavar="URL", help="of PostgreSQL (POSTGRES_URL, Compose or embedded)")
-    restore.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
-    restore.add_argument(
-        "--schema", required=True, metavar="NAME", help="schema to make; it must not exist, or be empty"
-    )
-
-    bench = add(
-        "bench",
-        _bench,
-        "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
-        "and save the raw samples",
-        interrupted=MEASURING,
-    )
-    bench.add_argument(
-        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
-    )
-    bench.add_argument(
-        "--cross-check",
-        action="store_true",
-        help="let redis-benchmark, where it is installed, measure the same server, and report the ratio",
-    )
-
-    ladder = add(
-        "ladder",
-        _ladder,
-        "measure ways of loading side by side, and the migration of more and more rows",
-        interrupted=MEASURING,
-    )
-    ladder.add_argument(
-        "--profile", choices=("quick", "full"), default="quick", help="how much is measured (quick)"
-    )
-
-    crashes = add(
-        "crashes",
-        _crashes,
-        "kill the migration and throw-away servers at random moments, and judge what is left",
-        interrupted=MEASURING,
-    )
-    crashes.add_argument(
-        "--profile", choices=("quick", "full"), default="quick", help="how many kills (quick)"
-    )
-    crashes.add_argument("--seed", type=int, default=42, metavar="N", help="of moments and changes (42)")
-    crashes.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that load in each migration (1)"
-    )
-
-    report = add(
-        "report",
-        _report,
-        "make the report again from saved results; no server is needed",
-        as_json=False,
-        interrupted="the same command begins anew",
-    )
-    report.add_argument("--results", type=Path, metavar="DIR", help="saved results (those of the last run)")
-    report.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the PDF and its figures go (report/build)"
-    )
+    for name, command in COMMANDS.items():
+        what = command.help
+        added = commands.add_parser(
+            name, help=what, description=what[0].upper() + what[1:] + ".", epilog=command.epilog
+        )
+        for names, about in command.options:
+            added.add_argument(*names, **about)
+        added.set_defaults(run=command.run, interrupted=command.interrupted)
     return parser
 
 
-def _add_source(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--source", metavar="URL", help="of PostgreSQL (POSTGRES_URL, Compose or embedded)")
+Option = tuple[tuple[str, ...], dict[str, Any]]
+"""The names of an option, and what else ``add_argument`` is told."""
 
 
-def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--target",
-        metavar="URL",
-        help="of Redis, or of any node of a Redis Cluster (REDIS_URL, Compose or embedded)",
-    )
-    command.add_argument("--prefix", default="", metavar="P", help="stands before every key (nothing)")
+@dataclass(frozen=True)
+class Command:
+    """A command: what it does, its help and options, and what is so when it is interrupted."""
+
+    run: Callable[[argparse.Namespace], int]
+    help: str
+    options: Sequence[Option]
+    interrupted: str
+    epilog: str | None
 
 
-def _add_rows(command: argparse.ArgumentParser, *, given: bool) -> None:
+COMMANDS: dict[str, Command] = {}
+"""The commands by name, in the order in which they are shown."""
+
+
+def command(
+    help: str, *options: Option, interrupted: str = "nothing was changed", epilog: str | None = None
+) -> Callable[[Callable[[argparse.Namespace], int]], Callable[[argparse.Namespace], int]]:
+    """Make a function the command of its name, without the line before it.
+
+    Args:
+        help: what it does, in the list of commands and at the head of its own help.
+        options: in the order in which they are shown.
+        interrupted: what is said when it is interrupted; where empty, the interrupt itself says it.
+        epilog: stands at the end of its help.
+    """
+
+    def add(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+        COMMANDS[run.__name__.removeprefix("_")] = Command(run, help, options, interrupted, epilog)
+        return run
+
+    return add
+
+
+def option(name: str, help: str, **about: Any) -> Option:
+    """An option with a value, or, without dashes, an argument."""
+    return (name,), {"help": help, **about}
+
+
+def flag(name: str, help: str) -> Option:
+    """An option without a value."""
+    return option(name, help, action="store_true")
+
+
+def number(name: str, help: str, default: int | None) -> Option:
+    """An option whose value is a whole number."""
+    return option(name, help, type=int, default=default, metavar="N")
+
+
+def profile(help: str) -> Option:
+    """How much is done."""
+    return option("--profile", help, choices=("quick", "full"), default="quick")
+
+
+def rows(*, given: bool) -> list[Option]:
     """How many rows the course's tables get; with ``given`` an option left out has its value, else None."""
-    for name, number in ROWS.items():
-        what = "the same seed gives the same rows" if name == "seed" else f"rows of the table {name}"
-        default = number if given else None
-        command.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what} ({number})")
+    what = {name: f"rows of the table {name}" for name in ROWS} | {
+        "seed": "the same seed gives the same rows"
+    }
+    return [
+        number(f"--{name}", f"{what[name]} ({value})", value if given else None)
+        for name, value in ROWS.items()
+    ]
+
+
+AS_JSON = flag("--json", "one JSON object on stdout, all else on stderr")
+SECRETS = flag("--show-secrets", "show passwords in the URLs")
+SOURCE = option("--source", "of PostgreSQL (POSTGRES_URL, Compose or embedded)", metavar="URL")
+TARGET = option(
+    "--target", "of Redis, or of any node of a Redis Cluster (REDIS_URL, Compose or embedded)", metavar="URL"
+)
+PREFIX = option("--prefix", "stands before every key (nothing)", default="", metavar="P")
 
 
 def _show(options: argparse.Namespace, data: Any, lines: Sequence[str]) -> None:
@@ -367,6 +219,17 @@ def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
     _show(options, rows, [line.rstrip() for line in lines])
 
 
+@command(
+    "start the servers that are not running, wait until each answers, print their URLs",
+    AS_JSON,
+    option("names", "postgres, redis, mongodb, cassandra (default: all)", nargs="*", metavar="NAME"),
+    flag(
+        "--cluster",
+        "start a Redis Cluster besides, three masters with a replica each: a --target for `migrate`",
+    ),
+    SECRETS,
+    interrupted="servers that had answered stay up; the same command starts the others",
+)
 def _up(options: argparse.Namespace) -> int:
     from helpers import servers, settings
 
@@ -378,6 +241,7 @@ def _up(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command("show what runs, where, and in which version", AS_JSON, SECRETS)
 def _status(options: argparse.Namespace) -> int:
     from helpers import servers
 
@@ -387,6 +251,11 @@ def _status(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command(
+    "stop the embedded servers; their data stay",
+    flag("--delete", "delete their data too, with passwords and logs"),
+    interrupted="the same command stops the others",
+)
 def _down(options: argparse.Namespace) -> int:
     from helpers import servers
 
@@ -395,6 +264,14 @@ def _down(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command(
+    "start the servers, run all notebooks, make the report as a PDF, and print its path",
+    profile("quick: little data and few repetitions, to try it out; full: what is published (quick)"),
+    option("--out", "folder of all that it makes (report/build)", type=Path, metavar="DIR"),
+    flag("--publish", "then replace the committed outputs, results and report (with --profile full only)"),
+    *rows(given=False),
+    interrupted="the servers stay up, and the same command begins anew",
+)
 def _run(options: argparse.Namespace) -> int:
     from helpers.comparison import crosscheck
     from helpers.relational import Rows
@@ -411,22 +288,55 @@ def _run(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command(
+    "make the four tables if they are missing, and fill them",
+    AS_JSON,
+    SOURCE,
+    *rows(given=True),
+    flag("--replace", "replace rows that an earlier populate made"),
+    interrupted="all of it is there or nothing; the same command begins anew",
+)
 def _populate(options: argparse.Namespace) -> int:
     from helpers.relational import population
 
-    result = population.populate(
-        options.source,
-        users=options.users,
-        products=options.products,
-        activities=options.activities,
-        orders=options.orders,
-        seed=options.seed,
-        replace=options.replace,
-    )
+    sizes = {name: getattr(options, name) for name in ROWS}
+    result = population.populate(options.source, **sizes, replace=options.replace)
     _show(options, result, [f"{name}: {value}" for name, value in result.items()])
     return DONE
 
 
+@command(
+    "move the four tables from PostgreSQL to Redis, and verify; resumes by itself",
+    AS_JSON,
+    SOURCE,
+    TARGET,
+    PREFIX,
+    number("--batch-rows", "most rows in a batch (20000)", None),
+    number("--workers", "processes of this machine that load (1)", 1),
+    option(
+        "--scheduler",
+        "of a Dask scheduler (tcp:// or tls://) whose workers load instead; they must have this version "
+        "of the package, and reach both servers by the URLs that are given here",
+        metavar="URL",
+    ),
+    flag("--dry-run", "say what would be written, and write nothing"),
+    flag("--restart", "drop an unfinished load and begin anew"),
+    flag(
+        "--replace",
+        "remove the keys of an earlier migration, also one of another source, and load anew; keys of "
+        "the model's form that another program added since are among them: `verify` names those, "
+        "`--dry-run` counts all",
+    ),
+    flag("--flushdb", "empty the whole Redis database first, keys of others too"),
+    flag(
+        "--follow",
+        "make a replication slot and load from its snapshot, so that `follow` goes on from there "
+        "(needs wal_level=logical)",
+    ),
+    flag("--no-verify", "leave the verification out"),
+    interrupted="",  # it says itself how far it is
+    epilog=PATIENCE,
+)
 def _migrate(options: argparse.Namespace) -> int:
     from helpers import migration
     from helpers.servers import machine
@@ -450,6 +360,29 @@ def _migrate(options: argparse.Namespace) -> int:
     return DIFFERENT if sum(result["rows_rejected"].values()) or result.get("differences") else DONE
 
 
+@command(
+    "apply to Redis what was committed since the snapshot of `migrate --follow`, go on",
+    AS_JSON,
+    SOURCE,
+    TARGET,
+    PREFIX,
+    option(
+        "--until-idle",
+        "end when all is applied and nothing came for S seconds (default: go on until interrupted)",
+        type=float,
+        metavar="S",
+    ),
+    option(
+        "--drop-slot",
+        "apply nothing: drop the replication slot of this target, or one of that name that was left "
+        "behind, and say how much WAL it kept",
+        nargs="?",
+        const="",
+        metavar="NAME",
+    ),
+    interrupted="",  # it says itself how far it is
+    epilog=PATIENCE,
+)
 def _follow(options: argparse.Namespace) -> int:
     from helpers.migration import following
     from helpers.servers import machine
@@ -468,6 +401,13 @@ def _follow(options: argparse.Namespace) -> int:
     return DIFFERENT if sum(result["rows_rejected"].values()) else DONE
 
 
+@command(
+    "compare every field of every row in Redis with PostgreSQL, and find extra keys",
+    AS_JSON,
+    SOURCE,
+    TARGET,
+    PREFIX,
+)
 def _verify(options: argparse.Namespace) -> int:
     from helpers.migration import verification
     from helpers.servers import machine
@@ -478,6 +418,15 @@ def _verify(options: argparse.Namespace) -> int:
     return DIFFERENT if result["differences"] else DONE
 
 
+@command(
+    "rebuild the four tables from Redis alone, in a fresh schema",
+    AS_JSON,
+    option("--source", "of Redis (REDIS_URL, Compose or embedded)", metavar="URL"),
+    option("--target", "of PostgreSQL (POSTGRES_URL, Compose or embedded)", metavar="URL"),
+    PREFIX,
+    option("--schema", "schema to make; it must not exist, or be empty", required=True, metavar="NAME"),
+    interrupted="the schema is there whole or not at all; the same command begins anew",
+)
 def _restore(options: argparse.Namespace) -> int:
     from helpers.migration import restoration
 
@@ -486,6 +435,17 @@ def _restore(options: argparse.Namespace) -> int:
     return DIFFERENT if result["warnings"] else DONE
 
 
+@command(
+    "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
+    "and save the raw samples",
+    AS_JSON,
+    profile("how much is measured (quick)"),
+    flag(
+        "--cross-check",
+        "let redis-benchmark, where it is installed, measure the same server, and report the ratio",
+    ),
+    interrupted=MEASURING,
+)
 def _bench(options: argparse.Namespace) -> int:
     from helpers import results, servers
     from helpers.comparison import bench, crosscheck
@@ -505,6 +465,12 @@ def _bench(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command(
+    "measure ways of loading side by side, and the migration of more and more rows",
+    AS_JSON,
+    profile("how much is measured (quick)"),
+    interrupted=MEASURING,
+)
 def _ladder(options: argparse.Namespace) -> int:
     from helpers import results, servers
     from helpers.trials import ladder
@@ -516,6 +482,14 @@ def _ladder(options: argparse.Namespace) -> int:
     return DONE
 
 
+@command(
+    "kill the migration and throw-away servers at random moments, and judge what is left",
+    AS_JSON,
+    profile("how many kills (quick)"),
+    number("--seed", "of moments and changes (42)", 42),
+    number("--workers", "processes that load in each migration (1)", 1),
+    interrupted=MEASURING,
+)
 def _crashes(options: argparse.Namespace) -> int:
     from helpers import results
     from helpers.trials import crashes
@@ -526,6 +500,12 @@ def _crashes(options: argparse.Namespace) -> int:
     return DONE if crashes.clean(result) else DIFFERENT
 
 
+@command(
+    "make the report again from saved results; no server is needed",
+    option("--results", "saved results (those of the last run)", type=Path, metavar="DIR"),
+    option("--out", "where the PDF and its figures go (report/build)", type=Path, metavar="DIR"),
+    interrupted="the same command begins anew",
+)
 def _report(options: argparse.Namespace) -> int:
     from helpers import report
 
