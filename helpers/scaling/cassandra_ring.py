@@ -5,7 +5,6 @@ then they are started again, the first killed first. What a node missed is read 
 which contacts no other and repairs nothing: what is there has been handed over. Then all is read at ALL.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,10 +21,9 @@ from cassandra.query import SimpleStatement, tuple_factory
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import Writer, cassandra_nodes, cassandra_nodes as servers, connections
+from helpers.scaling.writes import Failed, Scene, between, case, failing
+from helpers.servers import cassandra_nodes, connections
 
-NAME = "cassandra"
 KEYSPACE = "nodes"
 LEVELS = {"ONE": ConsistencyLevel.ONE, "QUORUM": ConsistencyLevel.QUORUM}
 SHOWN = "QUORUM"
@@ -66,50 +64,43 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         step: called with what begins, ``STEPS`` times.
 
     Returns:
-        ``nodes``, ``version``; ``writes``, ``acknowledged``, ``lost``, ``unasked``, ``outage_s`` and
-        ``timeline`` ([second sent, milliseconds, 1 or 0]) of the writer ``SHOWN``; ``events`` ([second,
-        what]); ``settings``; ``tiers``: for each consistency level its counts over the whole time, with
-        ``errors`` by kind; ``found``: ``cases`` (a list: the same counts of each level between two
+        A part of the result ``nodes``; in it ``tiers``: for each consistency level its counts over the whole
+        time, with ``errors`` by kind; ``found``: ``cases`` (a list: the same counts of each level between two
         events), ``ownership`` (a list: share of the tokens per node, with one node, with two, ...),
-        ``join_s`` (of each node that joined) and ``rss_mb`` (of each node),
-        ``returned`` (a list of nodes that came back: ``node``, ``away_s``, ``back_s``,
-        ``acknowledged_while_away``, acknowledged writes ``missed`` at the first look after that,
-        ``handed_over_s`` from its return until the last of them was seen to come, ``still_missed`` in the
-        end, and ``missed_later``: acknowledged after its return and lacking too), ``lacking`` (acknowledged
-        writes that each node lacks by itself, before and after a read of all rows at ALL, which repairs what
-        it finds),
-        ``refused_after_s`` (from the kill that leaves no quorum to the first Unavailable, None where none
-        came), ``latency_ms`` per level (median and max) while nothing happened.
+        ``join_s`` (of each node that joined) and ``rss_mb`` (of each node), ``returned`` (a list of nodes
+        that came back: ``node``, ``away_s``, ``back_s``, ``acknowledged_while_away``, acknowledged writes
+        ``missed`` at the first look after that, ``handed_over_s`` from its return until the last of them was
+        seen to come, ``still_missed`` in the end, and ``missed_later``: acknowledged after its return and
+        lacking too), ``lacking`` (acknowledged writes that each node lacks by itself, before and after a read
+        of all rows at ALL, which repairs what it finds), ``refused_after_s`` (from the kill that leaves no
+        quorum to the first Unavailable, None where none came), ``latency_ms`` per level (median and max)
+        while nothing happened.
         Or {"not measured": reason} where such a ring cannot run.
 
     Raises:
         HelpersError: no such profile, or a node did not come up, or did not come back.
     """
     design = settings.of_profile(DESIGNS, profile)
-    reason = servers.missing(design.nodes)
-    if reason:
+    if reason := cassandra_nodes.missing(design.nodes):
         return {NOT_MEASURED: reason}
     step("the first node starts")
-    with servers.ring(design.nodes, phi_convict_threshold=design.phi) as ring:
-        try:
-            return _Measurement(ring, design, step).run()
-        except ERRORS as error:
-            raise HelpersError(f"cassandra: the ring: {brief(first_line(error))}") from error
-        except TimeoutError as error:
-            raise HelpersError(f"cassandra: the ring: a write was {error}") from error
+    with (
+        cassandra_nodes.ring(design.nodes, phi_convict_threshold=design.phi) as ring,
+        failing("cassandra: the ring", ERRORS, lambda error: brief(first_line(error))),
+    ):
+        return _Measurement(ring, design, step).run()
 
 
 class _Measurement:
     def __init__(self, ring: cassandra_nodes.Ring, design: Design, step: Callable[[str], None]) -> None:
         self._ring, self._design, self._step = ring, design, step
-        self._events: list[list[Any]] = []
+        self._scene = Scene(SHOWN, design.steady_s)
         self._found: dict[str, Any] = {"join_s": [], "ownership": [], "returned": [], "refused_after_s": None}
         self._killed: dict[int, float] = {}
         self._missed: dict[int, set[tuple[str, int]]] = {}
         self._all_back_s: float | None = None
         self._over = Event()
-        self._writers: dict[str, Writer] = {}
-        self._steady = (0.0, 0.0)
+        self._steady_to = 0.0
 
     @property
     def _quorum(self) -> int:
@@ -123,15 +114,13 @@ class _Measurement:
             self._join(node)
         session = self._client()
         try:
-            with contextlib.ExitStack() as stack:
-                for level in LEVELS:
-                    writer = Writer(self._write(session, level), (Failed,), per_s=self._design.per_s)
-                    self._writers[level] = stack.enter_context(writer)
-                self._pass_time()
-                self._steady = (0.0, self._now())
+            writes = {level: self._write(session, level) for level in LEVELS}
+            with self._scene.writing(writes, self._design.per_s):
+                self._scene.pass_time()
+                self._steady_to = self._scene.now_s()
                 for node in later[self._quorum - 1 :]:
                     self._join(node)
-                    self._pass_time()
+                    self._scene.pass_time()
                 self._found["rss_mb"] = [node.rss_mb() for node in self._ring.nodes]
                 for node in reversed(later):
                     self._kill(node)
@@ -184,29 +173,17 @@ class _Measurement:
 
         return write
 
-    def _now(self) -> float:
-        return self._writers[SHOWN].now_s() if self._writers else 0.0
-
-    def _event(self, what: str) -> float:
-        now = self._now()
-        if self._writers:
-            self._events.append([round(now, 3), what])
-        return now
-
-    def _pass_time(self) -> None:
-        time.sleep(self._design.steady_s)
-
     def _number(self, node: cassandra_nodes.Node) -> int:
         return self._ring.nodes.index(node) + 1
 
     def _join(self, node: cassandra_nodes.Node) -> None:
         number = self._number(node)
         self._step(f"node {number} joins")
-        self._event(f"node {number} starts")
+        self._scene.event(f"node {number} starts")
         began = time.monotonic()
         node.start()
         self._found["join_s"].append(time.monotonic() - began)
-        self._event(f"node {number} joined")
+        self._scene.event(f"node {number} joined")
         self._found["ownership"].append(cassandra_nodes.ownership(self._whole_ring(number)))
 
     def _whole_ring(self, nodes: int) -> dict[str, list[int]]:
@@ -221,19 +198,19 @@ class _Measurement:
     def _kill(self, node: cassandra_nodes.Node) -> None:
         number, left = self._number(node), self._number(node) - 1
         self._step(f"node {number} is killed")
-        began = self._event(f"node {number} killed")
-        self._killed[number] = began
+        began = self._killed[number] = self._scene.now_s()
+        self._scene.event(f"node {number} killed")
         node.kill()
         if left == self._quorum - 1:
             self._found["refused_after_s"] = self._refused(began)
-        self._pass_time()
-        self._writers["ONE"].wait_for(5)
+        self._scene.pass_time()
+        self._scene.writers["ONE"].wait_for(5)
 
     def _refused(self, began: float) -> float | None:
         """Seconds until the servers know that too few are left, and refuse at once."""
         deadline = time.monotonic() + REFUSED_S
         while time.monotonic() < deadline:
-            for write in between(self._writers["QUORUM"].writes, began, float("inf")):
+            for write in between(self._scene.writes["QUORUM"], began, float("inf")):
                 if write.error.startswith("Unavailable"):
                     return write.ended_s - began
             time.sleep(0.05)
@@ -243,9 +220,10 @@ class _Measurement:
         """Start a node again, and see what it missed of the writes acknowledged before."""
         number = self._number(node)
         self._step(f"node {number} comes back")
-        self._event(f"node {number} started again")
+        self._scene.event(f"node {number} started again")
         node.start()
-        back = self._event(f"node {number} is back")
+        back = self._scene.now_s()
+        self._scene.event(f"node {number} is back")
         missed = self._acknowledged(back) - self._held(node, "ONE")
         self._missed[number] = missed
         self._found["returned"].append(
@@ -255,34 +233,33 @@ class _Measurement:
                 "back_s": back,
                 "acknowledged_while_away": sum(
                     write.acknowledged and write.sent_s >= self._killed[number] and write.ended_s < back
-                    for writer in self._writers.values()
-                    for write in list(writer.writes)
+                    for writes in self._scene.writes.values()
+                    for write in list(writes)
                 ),
                 "missed": len(missed),
                 "handed_over_s": 0.0,
                 "still_missed": len(missed),
             }
         )
-        for writer in self._writers.values():
-            writer.wait_for(5)
+        self._scene.wait_for(5)
 
     def _watch(self) -> None:
         """Note how what was missed comes to the nodes that came back, until all is there or no more comes."""
-        changed = self._now()
+        changed = self._scene.now_s()
         while not self._over.wait(POLL_S):
             for record in list(self._found["returned"]):
                 number = record["node"]
                 missed = self._missed[number]
                 left = missed - self._held(self._ring.nodes[number - 1], "ONE") if missed else missed
                 if len(left) < len(missed):
-                    changed = self._now()
+                    changed = self._scene.now_s()
                     record["handed_over_s"] = changed - record["back_s"]
                     record["still_missed"] = len(left)
                     self._missed[number] = left
                     if not left:
-                        self._event(f"node {number} holds what it missed")
+                        self._scene.event(f"node {number} holds what it missed")
             if self._all_back_s is not None:
-                quiet_s = self._now() - max(changed, self._all_back_s)
+                quiet_s = self._scene.now_s() - max(changed, self._all_back_s)
                 if not any(self._missed.values()) or quiet_s > QUIET_S:
                     return
 
@@ -293,7 +270,7 @@ class _Measurement:
             try:
                 for node in nodes:
                     self._return(node)
-                self._all_back_s = self._now()
+                self._all_back_s = self._scene.now_s()
                 self._step("what was missed is handed over")
                 wait([watch], HANDED_OVER_S)  # should rows still come then, what came so far is told
             finally:
@@ -319,8 +296,8 @@ class _Measurement:
         """The writes that were acknowledged before a moment."""
         return {
             (level, write.number)
-            for level, writer in self._writers.items()
-            for write in list(writer.writes)
+            for level, writes in self._scene.writes.items()
+            for write in list(writes)
             if write.acknowledged and write.ended_s < before_s
         }
 
@@ -335,34 +312,23 @@ class _Measurement:
             "before_reading_at_all": [len(writes) for writes in before],
             "after_reading_at_all": [len(writes) for writes in self._lacking()],
         }
-        writes = {level: writer.writes for level, writer in self._writers.items()}
+        writes, events = self._scene.writes, self._scene.events
         kept = {level: {number for of, number in held if of == level} for level in LEVELS}
-        tiers = {level: counts(writes[level], kept[level]) for level in LEVELS}
-        ends = [second for second, _ in self._events[1:]] + [writes[SHOWN][-1].ended_s]
-        cases = [
-            {
-                "from": what,
-                **{level: case(writes[level], second, end, kept[level]) for level in LEVELS},
-            }
-            for (second, what), end in zip(self._events, ends, strict=True)
-        ]
-        latency = {
-            level: [(w.ended_s - w.sent_s) * 1000 for w in between(writes[level], *self._steady)]
-            for level in LEVELS
-        }
+        ends = [second for second, _ in events[1:]] + [writes[SHOWN][-1].ended_s]
         return {
             "nodes": self._design.nodes,
             "version": self._ring.version,
-            **whole(tiers[SHOWN]),
-            "timeline": timeline(writes[SHOWN]),
-            "events": self._events,
-            "settings": {"shown": SHOWN, "timeline": thinned(writes[SHOWN]), **self._settings()},
-            "tiers": tiers,
+            **self._scene.told(kept[SHOWN], self._settings()),
+            "tiers": self._scene.tiers(kept),
             "found": {
                 **self._found,
-                "cases": cases,
+                "cases": [
+                    {"from": what}
+                    | {level: case(writes[level], [(second, end)], kept[level]) for level in LEVELS}
+                    for (second, what), end in zip(events, ends, strict=True)
+                ],
                 "lacking": lacking,
-                "latency_ms": {level: middle_and_most(times) for level, times in latency.items()},
+                "latency_ms": self._scene.latency_ms(self._steady_to),
             },
         }
 
@@ -386,9 +352,9 @@ class _Measurement:
         return {
             "replication factor": str(self._design.nodes),
             **{name: str(stated[name]) for name in names if name in stated},
-            "heap of each node": f"{servers.HEAP_MB} MB",
-            "options of Java": " ".join(servers.JAVA),
-            "ring delay": f"{servers.RING_DELAY_MS} ms",
+            "heap of each node": f"{cassandra_nodes.HEAP_MB} MB",
+            "options of Java": " ".join(cassandra_nodes.JAVA),
+            "ring delay": f"{cassandra_nodes.RING_DELAY_MS} ms",
             "retries": "off (driver)",
             "request timeout": f"{PATIENCE_S:.0f} s (driver)",
             "reconnection after": f"{RECONNECT_S} s (driver)",

@@ -5,9 +5,8 @@ when asked to; the secondaries are killed first and the primary some time later,
 acknowledged is on no other member when they elect a new one.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,10 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from helpers import settings
-from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import ReplicaSet, Write, Writer, mongodb as server, mongodb_nodes
+from helpers.scaling.writes import Failed, Scene, failing, middle_and_most
+from helpers.servers import ReplicaSet, mongodb as server, mongodb_nodes
 
-NAME = "mongodb"
 MEMBERS = 3
 DATABASE = "nodes"
 CONCERNS: dict[str, int | str] = {"w:1": 1, "w:majority": "majority"}
@@ -44,6 +41,10 @@ OPTIONS: dict[str, Any] = {
     "heartbeatFrequencyMS": 500,
 }
 SAMPLE_S = 0.05
+ENOUGH = 20
+"""Acknowledged writes after which what happened counts as over."""
+AGAIN_S = 90
+"""How long they are waited for."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,8 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         step: called with what begins, ``STEPS`` times.
 
     Returns:
-        ``nodes``, ``version``; ``writes``, ``acknowledged``, ``lost``, ``unasked``, ``outage_s`` and
-        ``timeline`` ([second sent, milliseconds, 1 or 0]) of the writer ``SHOWN``; ``events`` ([second,
-        what]); ``settings``; ``tiers``: for each write concern its counts over the whole time, with
-        ``errors`` by kind; ``found``: ``cases`` (the same counts for each case and write concern),
+        A part of the result ``nodes``; in it ``tiers``: for each write concern its counts over the whole
+        time, with ``errors`` by kind; ``found``: ``cases`` (the same counts for each case and write concern),
         ``election_reason`` of each case, ``rolled_back`` (documents that members laid aside), ``lag_ms`` of
         the secondaries and ``latency_ms`` of each write concern (median and max) while nothing happened.
         Or {"not measured": reason} where MongoDB cannot run.
@@ -81,47 +80,36 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         HelpersError: no such profile, or the set did not come up, or not back.
     """
     design = settings.of_profile(DESIGNS, profile)
-    reason = server.missing()
-    if reason:
+    if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a replica set of three starts")
-    with mongodb_nodes.replica_set(MEMBERS) as members:
-        try:
-            return _Measurement(members, design, step).run()
-        except pymongo.errors.PyMongoError as error:
-            raise HelpersError(f"mongodb: the replica set: {first_line(error)}") from error
-        except TimeoutError as error:
-            raise HelpersError(f"mongodb: the replica set: a write was {error}") from error
+    with (
+        mongodb_nodes.replica_set(MEMBERS) as members,
+        failing("mongodb: the replica set", (pymongo.errors.PyMongoError,)),
+    ):
+        return _Measurement(members, design, step).run()
 
 
 class _Measurement:
     def __init__(self, members: ReplicaSet, design: Design, step: Callable[[str], None]) -> None:
         self._set, self._design, self._step = members, design, step
         self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(members.url, **OPTIONS)
-        self._events: list[list[Any]] = []
+        self._scene = Scene(SHOWN, design.steady_s)
         self._reasons: dict[str, str] = {}
-        self._windows: dict[str, tuple[float, float]] = {}
-        self._clock: Writer | None = None
 
     def run(self) -> dict[str, Any]:
         try:
-            with contextlib.ExitStack() as stack:
-                for concern in CONCERNS:
-                    self._client[DATABASE].create_collection(_name(concern))
-                writers = {
-                    concern: Writer(self._write(concern), (Failed,), per_s=self._design.per_s)
-                    for concern in CONCERNS
-                }
-                self._clock = writers[SHOWN]
-                for writer in writers.values():
-                    stack.enter_context(writer)
+            for concern in CONCERNS:
+                self._client[DATABASE].create_collection(_name(concern))
+            writes = {concern: self._write(concern) for concern in CONCERNS}
+            with self._scene.writing(writes, self._design.per_s):
                 self._step("clients write on, the secondaries' lag")
                 lags = self._lags()
-                steady_to = self._clock.now_s()
+                steady_to = self._scene.now_s()
                 for name in self._design.cases:
-                    self._case(name, writers)
+                    self._case(name)
             self._set.settle()
-            return self._result({concern: writers[concern].writes for concern in CONCERNS}, lags, steady_to)
+            return self._result(lags, steady_to)
         finally:
             self._client.close()
 
@@ -143,10 +131,6 @@ class _Measurement:
 
         return write
 
-    def _event(self, what: str) -> None:
-        if self._clock is not None:
-            self._events.append([round(self._clock.now_s(), 3), what])
-
     def _lags(self) -> list[float]:
         """Milliseconds that the secondaries are behind, many times over while the writers write."""
         primary, found = self._set.primary(), []
@@ -156,85 +140,68 @@ class _Measurement:
             time.sleep(SAMPLE_S)
         return found
 
-    def _case(self, name: str, writers: dict[str, Writer]) -> None:
-        clock = writers[SHOWN]
-        began = clock.now_s()
+    def _case(self, name: str) -> None:
+        began = self._scene.now_s()
         self._step(CASES[name])
-        getattr(self, f"_{name}")(writers)
-        time.sleep(self._design.steady_s)
-        self._windows[name] = (began, clock.now_s())
+        {"killed": self._killed, "stepdown": self._step_down, "behind": self._behind}[name]()
+        self._scene.pass_time()
+        self._scene.windows[name] = [(began, self._scene.now_s())]
 
-    def _killed(self, writers: dict[str, Writer]) -> None:
+    def _killed(self) -> None:
         old = self._set.primary()
-        self._event("primary killed")
+        self._scene.event("primary killed")
         old.kill()
-        self._acknowledged_again("killed", writers)
-        self._event("old primary started")
+        self._acknowledged_again("killed")
+        self._scene.event("old primary started")
         old.start()
         self._set.settle()
 
-    def _stepdown(self, writers: dict[str, Writer]) -> None:
+    def _step_down(self) -> None:
         old = self._set.primary()
-        self._event("primary steps down")
+        self._scene.event("primary steps down")
         old.ask({"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 10})
-        self._acknowledged_again("stepdown", writers)
+        self._acknowledged_again("stepdown")
         self._set.settle()
 
-    def _behind(self, writers: dict[str, Writer]) -> None:
+    def _behind(self) -> None:
         primary = self._set.primary()
         others = [member for member in self._set.members if member is not primary]
-        self._event("secondaries killed")
+        self._scene.event("secondaries killed")
         for member in others:
             member.kill()
         time.sleep(self._design.alone_s)
-        self._event("primary killed")
+        self._scene.event("primary killed")
         primary.kill()
         for member in others:
             member.start()
-        self._event("secondaries started")
-        self._acknowledged_again("behind", writers)
-        self._event("old primary started")
+        self._scene.event("secondaries started")
+        self._acknowledged_again("behind")
+        self._scene.event("old primary started")
         primary.start()
         self._set.settle()
 
-    def _acknowledged_again(self, name: str, writers: dict[str, Writer]) -> None:
-        for writer in writers.values():
-            writer.wait_for(20, timeout_s=90)
+    def _acknowledged_again(self, name: str) -> None:
+        self._scene.wait_for(ENOUGH, timeout_s=AGAIN_S)
         metrics = self._set.status().get("electionCandidateMetrics", {})
         self._reasons[name] = str(metrics.get("lastElectionReason", ""))
-        self._event("writes acknowledged again")
+        self._scene.event("writes acknowledged again")
 
-    def _result(
-        self, writes: dict[str, Sequence[Write]], lags: list[float], steady_to: float
-    ) -> dict[str, Any]:
+    def _result(self, lags: list[float], steady_to: float) -> dict[str, Any]:
         kept = {
             concern: {found["_id"] for found in self._collection(concern).find({}, {"_id": 1})}
             for concern in CONCERNS
         }
-        tiers = {concern: counts(writes[concern], kept[concern]) for concern in CONCERNS}
-        cases = {
-            name: {concern: case(writes[concern], *window, kept[concern]) for concern in CONCERNS}
-            for name, window in self._windows.items()
-        }
         return {
             "nodes": MEMBERS,
             "version": self._set.version,
-            **whole(tiers[SHOWN]),
-            "timeline": timeline(writes[SHOWN]),
-            "events": self._events,
-            "settings": {"shown": SHOWN, "timeline": thinned(writes[SHOWN]), **self._settings()},
-            "tiers": tiers,
+            **self._scene.told(kept[SHOWN], self._settings()),
+            "tiers": self._scene.tiers(kept),
             "found": {
-                "cases": cases,
+                "cases": self._scene.cases(kept),
                 "election_reason": self._reasons,
                 "rolled_back": sum(member.rolled_back() for member in self._set.members),
                 "lag_ms": middle_and_most(lags),
-                "latency_ms": {
-                    concern: middle_and_most(
-                        [(w.ended_s - w.sent_s) * 1000 for w in between(writes[concern], 0, steady_to)]
-                    )
-                    for concern in CONCERNS
-                },
+                "latency_ms": self._scene.latency_ms(steady_to),
             },
         }
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from helpers import results
-from helpers.errors import HelpersError
+from helpers import results, settings
 from helpers.progress import bar
 from helpers.results import NOT_MEASURED
 from helpers.scaling.nodes_shape import PARTS, SCHEMA
@@ -21,7 +20,8 @@ MODULES: Mapping[str, str] = {
     "cassandra_ring": "helpers.scaling.cassandra_ring",
 }
 """The module that measures each part; imported where it is used, for a driver takes its time."""
-QUICK = ("redis_replica", "redis_cluster")
+MEASURED = {"quick": ("redis_replica", "redis_cluster"), "full": tuple(MODULES)}
+"""The parts that each profile measures."""
 LEFT_OUT = "the quick profile leaves it out; the full one measures it"
 NOT_TOLD = (
     "what a network between machines adds: all nodes are on one machine and speak over loopback",
@@ -42,17 +42,16 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         progress: show a progress bar.
 
     Returns:
-        ``redis_replica``, ``redis_cluster``, ``mongodb_set`` and ``cassandra_ring``: each what its module's
-        ``measure`` gives, or {"not measured": reason}; and ``not_told``: what one machine cannot tell.
+        ``redis_replica``, ``redis_cluster``, ``mongodb_set`` and ``cassandra_ring``: each ``nodes``,
+        ``version``, what ``Scene.told`` gives, ``tiers`` (counts by setting) and ``found`` (as its module's
+        ``measure`` says), or {"not measured": reason}; and ``not_told``: what one machine cannot tell.
 
     Raises:
         HelpersError: no such profile, or nodes that did not come up, or not back; then nothing is saved.
     """
-    if profile not in results.PROFILES:
-        raise HelpersError(f"profile {profile!r} is not one of {', '.join(results.PROFILES)}")
+    parts = settings.of_profile(MEASURED, profile)
     data: dict[str, Any] = {}
-    wanted = {part: module for part, module in MODULES.items() if part in QUICK or profile == "full"}
-    modules = {part: importlib.import_module(name) for part, name in wanted.items()}
+    modules = {part: importlib.import_module(MODULES[part]) for part in parts}
     total = sum(module.STEPS[profile] for module in modules.values())
     with bar(total, "nodes", unit="steps", enabled=progress) as shown:
 

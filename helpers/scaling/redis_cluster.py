@@ -1,25 +1,27 @@
 """Redis Cluster: a client writes on while slots move to another master, and while masters are killed.
 
-The replica of a killed master takes its place by itself, after an election among the masters.
+The replica of a killed master takes its place by itself, after an election among the masters. And the model's
+order: a transaction whose keys lie in several hash slots.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis as redis_py
+from redis.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException
 
-from helpers import settings
+from helpers import model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.account import Failed, case, counts, thinned, timeline, whole
-from helpers.scaling.cross_slots import order_transactions
-from helpers.scaling.redis_replica import over
-from helpers.servers import Write, Writer, lost, redis as server, redis_cluster, redis_nodes
+from helpers.scaling.writes import Failed, Scene, case, failing, gone, outage_in_s, timeline
+from helpers.servers import Write, redis as server, redis_cluster, redis_nodes
 
 MASTERS, REPLICAS = 3, 1
 TIMEOUT_MS = 500
@@ -29,7 +31,8 @@ TIERS = {WHOLE: "yes", PARTS: "no"}
 MOVED, KILLED = "slots moved", "master killed"
 WRITES_PER_S = 300.0
 POLL_S = 0.01
-AGAIN = 30
+ENOUGH = 30
+"""Acknowledged writes after which what happened counts as over."""
 BATCH_KEYS = 1000
 CAUGHT = (redis_py.RedisError, RedisClusterException, OSError)
 REDIRECTIONS = ("MOVED", "ASK", "TRYAGAIN")
@@ -62,15 +65,13 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         step: called with what begins, ``STEPS`` times.
 
     Returns:
-        ``nodes``, ``version``; ``writes``, ``acknowledged``, ``lost``, ``unasked``, ``outage_s`` and
-        ``timeline`` ([second sent, milliseconds, 1 or 0]) of the writer, with ``events`` ([second, what]);
-        ``settings``; ``tiers``: the counts while masters were killed, with ``errors`` by kind, for each value
-        of ``cluster-require-full-coverage``; ``found``: ``cases`` (the counts of ``slots moved`` and
-        ``master killed``, by tier), ``move`` (slots, keys, seconds, and how often the nodes answered MOVED,
-        ASK and TRYAGAIN), ``lost_at`` (as the timeline, the lost writes), ``kills`` (for each: tier,
-        ``took_over_s`` until the replica was master, ``outage_s`` of the keys of the killed master; of the
-        other masters' keys the writes, ``others``, ``others_failed`` and ``others_outage_s``),
-        ``keys_before`` and ``keys_before_lost``, ``order`` (as ``cross_slots.order_transactions`` gives it).
+        A part of the result ``nodes``; in it ``tiers``: the counts while masters were killed, with ``errors``
+        by kind, for each value of ``cluster-require-full-coverage``; ``found``: ``cases`` (the counts of
+        ``slots moved`` and ``master killed``, by tier), ``move`` (slots, keys, seconds, and how often the
+        nodes answered MOVED, ASK and TRYAGAIN), ``lost_at`` (as the timeline, the lost writes), ``kills``
+        (for each: tier, ``took_over_s`` until the replica was master, ``outage_s`` of the keys of the killed
+        master; of the other masters' keys the writes, ``others``, ``others_failed`` and ``others_outage_s``),
+        ``keys_before`` and ``keys_before_lost``, ``order`` (as ``order_transactions`` gives it).
         Or {"not measured": reason} where Redis cannot run.
 
     Raises:
@@ -80,40 +81,38 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a cluster of three masters and three replicas forms")
-    with redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes:
-        try:
-            return _Measurement(nodes, design, step).run()
-        except CAUGHT as error:
-            raise HelpersError(f"redis: the cluster: {first_line(error)}") from error
-        except TimeoutError as error:
-            raise HelpersError(f"redis: the cluster: a write was {error}") from error
+    with (
+        redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes,
+        failing("redis: the cluster", CAUGHT),
+    ):
+        return _Measurement(nodes, design, step).run()
 
 
 class _Measurement:
     def __init__(self, nodes: redis_cluster.Cluster, design: Design, step: Callable[[str], None]) -> None:
         self._cluster, self._design, self._step = nodes, design, step
         self._client = nodes.client()
-        self._writer = Writer(self._write, (Failed,), per_s=WRITES_PER_S)
-        self._events: list[list[Any]] = []
-        self._windows: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        self._scene = Scene("the writer", design.steady_s)
         self._kills: list[tuple[str, float, list[range], tuple[float, float]]] = []
 
     def run(self) -> dict[str, Any]:
         try:
             order = order_transactions(self._cluster, self._client)
             self._preload()
-            with self._writer:
-                self._writer.wait_for(AGAIN)
+            with self._scene.writing({self._scene.shown: self._write}, WRITES_PER_S):
+                self._scene.wait_for(ENOUGH)
                 self._step("slots move")
-                with self._window(MOVED, WHOLE):
+                with self._scene.window((MOVED, WHOLE)):
                     move = self._move()
+                    self._scene.wait_for(ENOUGH)
                 for tier in self._design.tiers:
                     for node in self._cluster.nodes:
                         node.ask("CONFIG", "SET", "cluster-require-full-coverage", TIERS[tier])
                     for number in range(self._design.kills):
                         self._step(f"{tier}: a master is killed ({number + 1})")
-                        with self._window(KILLED, tier):
+                        with self._scene.window((KILLED, tier)):
                             self._kill(tier, number)
+                            self._scene.wait_for(ENOUGH)
             self._step("every key is read")
             return self._result(order, move)
         finally:
@@ -123,18 +122,7 @@ class _Measurement:
         try:
             self._client.set(_key(number), number)
         except CAUGHT as error:
-            raise Failed(error, _kind(error)) from error
-
-    def _event(self, what: str) -> None:
-        self._events.append([round(self._writer.now_s(), 3), what])
-
-    @contextmanager
-    def _window(self, case: str, tier: str) -> Iterator[None]:
-        began = self._writer.now_s()
-        time.sleep(self._design.steady_s)  # an outage begins with an acknowledgement before it
-        yield
-        self._writer.wait_for(AGAIN)
-        self._windows.setdefault((case, tier), []).append((began, self._writer.now_s()))
+            raise Failed(error) from error
 
     def _preload(self) -> None:
         """Keys that are there before, each sent straight to its owner."""
@@ -148,10 +136,10 @@ class _Measurement:
         slots = range(self._cluster.slots(source)[0].start, self._cluster.slots(source)[0].stop)
         slots = slots[: self._design.slots]
         seen, began = self._redirections(), time.perf_counter()
-        keys = self._cluster.move(slots, source, target, lambda what: self._event(f"slots {what}"))
+        keys = self._cluster.move(slots, source, target, lambda what: self._scene.event(f"slots {what}"))
         seconds = time.perf_counter() - began
-        self._writer.wait_for(AGAIN)
-        time.sleep(self._design.steady_s)
+        self._scene.wait_for(ENOUGH)
+        self._scene.pass_time()
         now = self._redirections()
         return {"slots": len(slots), "keys": keys, "seconds": seconds} | {
             word: now[word] - seen[word] for word in REDIRECTIONS
@@ -169,42 +157,38 @@ class _Measurement:
         masters = self._cluster.masters()
         victim = masters[(number + 1) % len(masters)]
         heir, slots = self._cluster.replica_of(victim), self._cluster.slots(victim)
-        self._event("master killed")
-        began, from_s = time.perf_counter(), self._writer.now_s()
+        self._scene.event("master killed")
+        began, from_s = time.perf_counter(), self._scene.now_s()
         victim.kill()
         _wait_for_role(heir, "master")
         took = time.perf_counter() - began
-        self._event("replica is master")
-        self._writer.wait_for(AGAIN)
+        self._scene.event("replica is master")
+        self._scene.wait_for(ENOUGH)
         victim.start()
         victim.ask("CONFIG", "SET", "cluster-require-full-coverage", TIERS[tier])
         self._cluster.settle()
-        self._event("killed node is replica")
-        self._kills.append((tier, took, slots, (from_s - self._design.steady_s, self._writer.now_s())))
+        self._scene.event("killed node is replica")
+        self._kills.append((tier, took, slots, (from_s - self._design.steady_s, self._scene.now_s())))
 
     def _result(self, order: list[dict[str, Any]], move: dict[str, Any]) -> dict[str, Any]:
-        writes = self._writer.writes
+        writes = self._scene.writes[self._scene.shown]
         kept = self._read([_key(number) for number in range(len(writes))])
         before = self._read([_before(number) for number in range(self._design.keys)])
-        gone = set(lost(writes, kept))
         cases: dict[str, dict[str, Any]] = {}
-        for (name, tier), windows in self._windows.items():
-            cases.setdefault(name, {})[tier] = over(writes, windows, kept)
+        for (name, tier), windows in self._scene.windows.items():
+            cases.setdefault(name, {})[tier] = case(writes, windows, kept)
         return {
             "nodes": len(self._cluster.nodes),
             "version": self._cluster.nodes[0].version,
-            **whole(counts(writes, kept)),
-            "timeline": timeline(writes),
-            "events": self._events,
-            "settings": {"timeline": thinned(writes), **self._settings()},
+            **self._scene.told(kept, self._settings()),
             "tiers": cases[KILLED],
             "found": {
                 "cases": cases,
                 "move": move,
-                "kills": [_told(writes, *kill) for kill in self._kills],
+                "kills": [_of_kill(writes, *kill) for kill in self._kills],
                 "keys_before": self._design.keys,
                 "keys_before_lost": self._design.keys - len(before),
-                "lost_at": timeline([write for write in writes if write.number in gone]),
+                "lost_at": timeline(gone(writes, kept)),
                 "order": order,
             },
         }
@@ -230,17 +214,17 @@ class _Measurement:
         }
 
 
-def _told(
+def _of_kill(
     writes: Sequence[Write], tier: str, took_s: float, slots: list[range], window: tuple[float, float]
 ) -> dict[str, Any]:
     """What a kill did to the keys of the killed master, and to the others."""
     mine = [write for write in writes if _within(_key(write.number), slots)]
     others = [write for write in writes if not _within(_key(write.number), slots)]
-    of_others = case(others, *window, ())
+    of_others = case(others, [window], ())
     return {
         "tier": tier,
         "took_over_s": took_s,
-        "outage_s": case(mine, *window, ())["outage_s"],
+        "outage_s": outage_in_s(mine, *window),
         "others": of_others["writes"],
         "others_failed": of_others["writes"] - of_others["acknowledged"],
         "others_outage_s": of_others["outage_s"],
@@ -255,11 +239,6 @@ def _wait_for_role(node: redis_nodes.Node, role: str, timeout_s: float = 60) -> 
         time.sleep(POLL_S)
 
 
-def _kind(error: BaseException) -> str:
-    """The error's type: redis-py has one for each answer of a cluster."""
-    return type(error).__name__
-
-
 def _key(number: int) -> str:
     return f"nodes:written:{number}"
 
@@ -271,3 +250,72 @@ def _before(number: int) -> str:
 def _within(key: str, slots: Sequence[range]) -> bool:
     slot = key_slot(key.encode())
     return any(slot in owned for owned in slots)
+
+
+WAYS: dict[str, tuple[str, ...]] = {
+    "as in the model": (model.order_key(1), model.user_orders_key(1), model.product_orders_key(1)),
+    "hash tag of the user": ("order:{user:1}:1", "{user:1}:orders", model.product_orders_key(1)),
+    "hash tag of the user, the product apart": ("order:{user:1}:1", "{user:1}:orders"),
+    "one hash tag for all": ("{shop}order:1", "{shop}user:1:orders", "{shop}product:1:orders"),
+}
+"""Keys of the transaction by the way of naming them: the order, and where it is referred to."""
+ROW = (1, 1, 1, datetime(2026, 1, 1), 1)
+SCRIPT = """
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+for i = 2, #KEYS do redis.call('ZADD', KEYS[i], ARGV[1], 1) end
+return #KEYS
+"""
+
+
+def order_transactions(nodes: redis_cluster.Cluster, client: RedisCluster) -> list[dict[str, Any]]:
+    """Place an order with each way of naming its keys, and remove it again.
+
+    Returns:
+        For each way: ``way``, ``keys`` (slot of each), ``nodes`` (how many of them own the keys), ``driver``
+        (what redis-py says of MULTI/EXEC) and ``server`` (what the owner of the order says of a script that
+        does the same); empty text where the order was placed.
+    """
+    found = []
+    for way, keys in WAYS.items():
+        slots = {key: key_slot(key.encode()) for key in keys}
+        owners = {client.get_node_from_key(key).port for key in keys}
+        node = next(node for node in nodes.nodes if node.port == client.get_node_from_key(keys[0]).port)
+        found.append(
+            {
+                "way": way,
+                "keys": slots,
+                "nodes": len(owners),
+                "driver": _refusal(partial(_transaction, client, keys)),
+                "server": _refusal(partial(_script, node.url, keys)),
+            }
+        )
+        for key in keys:
+            client.delete(key)
+    return found
+
+
+def _refusal(place: Callable[[], object]) -> str:
+    try:
+        place()
+    except CAUGHT as error:
+        code = getattr(error, "status_code", None) or ""  # redis-py cuts it off the server's words
+        return f"{getattr(code, 'value', code)} {first_line(error)}".strip()
+    return ""
+
+
+def _transaction(client: RedisCluster, keys: tuple[str, ...]) -> None:
+    moment = model.microseconds(ROW[3])
+    with client.pipeline(transaction=True) as pipe:
+        pipe.hset(keys[0], mapping=model.encode_row("orders", ROW))
+        for key in keys[1:]:
+            pipe.zadd(key, {str(ROW[0]): moment})
+        pipe.execute()
+
+
+def _script(url: str, keys: tuple[str, ...]) -> None:
+    place = urlsplit(url)
+    with redis_py.Redis(
+        host=place.hostname or "", port=place.port or 0, password=place.password, **redis_nodes.PLAIN
+    ) as client:
+        pairs = [part for pair in model.encode_row("orders", ROW).items() for part in pair]
+        client.eval(SCRIPT, len(keys), *keys, model.microseconds(ROW[3]), *pairs)

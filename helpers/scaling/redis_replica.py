@@ -7,7 +7,7 @@ a command, given as soon as the primary is dead, so an outage holds no time of n
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import redis as redis_py
 
 from helpers import settings
-from helpers.errors import HelpersError, first_line
+from helpers.errors import first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.account import Failed, between, case, counts, middle_and_most, thinned, timeline, whole
-from helpers.servers import Write, Writer, link as servers_link, lost, redis as server, redis_nodes
+from helpers.scaling.writes import Failed, Scene, failing, gone, middle_and_most, outage_in_s, timeline
+from helpers.servers import link as servers_link, redis as server, redis_nodes
 
 ALONE, COPIED, GUARDED = "no WAIT", "WAIT 1", "min-replicas-to-write 1"
 PASSES = ((ALONE, COPIED), (GUARDED,))
@@ -29,7 +29,7 @@ WAIT_MS = 200
 MAX_LAG_S = 1
 WRITES_PER_S = 200.0
 SAMPLE_S = 0.05
-AGAIN = 20
+ENOUGH = 20
 """Acknowledged writes after which a case counts as over."""
 CAUGHT = (redis_py.RedisError, OSError)
 
@@ -57,9 +57,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         step: called with what begins, ``STEPS`` times.
 
     Returns:
-        ``nodes``, ``version``; ``writes``, ``acknowledged``, ``lost``, ``unasked``, ``outage_s`` and
-        ``timeline`` ([second sent, milliseconds, 1 or 0]) of the writer ``SHOWN``, with its ``events``
-        ([second, what]); ``settings``; ``tiers``: the counts of each writer, with ``errors`` by kind;
+        A part of the result ``nodes``; in it ``tiers``: the counts of each writer, with ``errors`` by kind;
         ``found``: ``cases`` (the counts of each tier while the primary was ``killed`` and ``cut off``),
         ``outages_s`` (of each kill, for each tier), ``lost_at`` (as the timeline, the lost writes),
         ``only_on_old_primary`` (acknowledged numbers that only the killed primary still held when it was
@@ -74,16 +72,11 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a primary and its replica start")
-    with redis_nodes.pair() as nodes:
-        try:
-            passes = [_Pass(nodes, design, tiers) for tiers in PASSES[: design.passes]]
-            for one in passes:
-                one.run(step)
-            return _result(nodes, passes, design)
-        except CAUGHT as error:
-            raise HelpersError(f"redis: primary and replica: {first_line(error)}") from error
-        except TimeoutError as error:
-            raise HelpersError(f"redis: primary and replica: a write was {error}") from error
+    with redis_nodes.pair() as nodes, failing("redis: primary and replica", CAUGHT):
+        passes = [_Pass(nodes, design, tiers) for tiers in PASSES[: design.passes]]
+        for one in passes:
+            one.run(step)
+        return _result(nodes, passes, design)
 
 
 class _Pass:
@@ -92,40 +85,29 @@ class _Pass:
     def __init__(self, nodes: redis_nodes.Pair, design: Design, tiers: Sequence[str]) -> None:
         self._pair, self._design, self._tiers = nodes, design, tiers
         self._clients: dict[str, redis_py.Redis] = {}
-        self._writers = {
-            tier: Writer(self._write(tier), (Failed,), per_s=WRITES_PER_S) for tier in self._tiers
-        }
-        self._clock = self._writers[tiers[0]]
-        self.events: list[list[Any]] = []
-        self.windows: dict[str, list[tuple[float, float]]] = {"killed": [], "cut off": []}
+        self.scene = Scene(tiers[0], design.steady_s)
         self.lags: list[int] = []
         self.steady_to = 0.0
         self.kept: dict[str, set[int]] = {}
         self.only_old: dict[str, dict[str, set[int]]] = {}
 
-    @property
-    def writes(self) -> dict[str, list[Write]]:
-        """What came of the writes, by tier."""
-        return {tier: writer.writes for tier, writer in self._writers.items()}
-
     def run(self, step: Callable[[str], None]) -> None:
+        scene, writes = self.scene, {tier: self._write(tier) for tier in self._tiers}
         with self._guarded(), contextlib.ExitStack() as stack:
             self._switch()
             stack.callback(self._forget)
-            for writer in self._writers.values():
-                stack.enter_context(writer)
+            stack.enter_context(scene.writing(writes, WRITES_PER_S))
             self._sample()
             for number in range(self._design.kills):
                 step(f"{self._tiers[0]}: the primary is killed ({number + 1})")
-                with self._window("killed"):
+                with scene.window("killed"):
                     self._fail_over("killed")
             step(f"{self._tiers[0]}: the link is cut, then the primary is killed")
-            with self._window("cut off"), servers_link.link(self._pair.primary.port) as wire:
-                self._event("replica behind a link")
+            with scene.window("cut off"), servers_link.link(self._pair.primary.port) as wire:
+                scene.event("replica behind a link")
                 self._pair.replicate(wire.port)
-                for writer in self._writers.values():
-                    writer.wait_for(AGAIN)
-                self._event("link cut")
+                scene.wait_for(ENOUGH)
+                scene.event("link cut")
                 wire.cut()
                 time.sleep(self._design.cut_s)
                 self._fail_over("cut off")
@@ -140,13 +122,6 @@ class _Pass:
         yield
         for node in self._pair.nodes:
             node.ask("CONFIG", "SET", "min-replicas-to-write", 0)
-
-    @contextmanager
-    def _window(self, case: str) -> Iterator[None]:
-        began = self._clock.now_s()
-        time.sleep(self._design.steady_s)  # an outage begins with an acknowledgement before it
-        yield
-        self.windows[case].append((began, self._clock.now_s()))
 
     def _write(self, tier: str) -> Callable[[int], None]:
         def write(number: int) -> None:
@@ -177,9 +152,6 @@ class _Pass:
         for client in self._clients.values():
             client.close()
 
-    def _event(self, what: str) -> None:
-        self.events.append([round(self._clock.now_s(), 3), what])
-
     def _sample(self) -> None:
         """Bytes by which the replica is behind: asked of it first, so nothing is told too small."""
         end = time.monotonic() + self._design.steady_s
@@ -187,17 +159,17 @@ class _Pass:
             behind = self._pair.replica.ask("INFO", "replication")["slave_repl_offset"]
             self.lags.append(self._pair.primary.ask("INFO", "replication")["master_repl_offset"] - behind)
             time.sleep(SAMPLE_S)
-        self.steady_to = self._clock.now_s()
+        self.steady_to = self.scene.now_s()
 
     def _fail_over(self, case: str) -> None:
         old = self._pair.primary
-        self._event("primary killed")
+        self.scene.event("primary killed")
         old.kill()
         self._pair.promote()
         self._switch()
-        self._event("replica promoted")
+        self.scene.event("replica promoted")
         if ALONE in self._tiers:
-            self._writers[ALONE].wait_for(AGAIN)
+            self.scene.writers[ALONE].wait_for(ENOUGH)
         old.start()
         found = self.only_old.setdefault(case, {tier: set() for tier in self._tiers})
         for tier in self._tiers:
@@ -205,9 +177,8 @@ class _Pass:
         if GUARDED in self._tiers:  # a setting that a start has forgotten
             old.ask("CONFIG", "SET", "min-replicas-to-write", 1, "min-replicas-max-lag", MAX_LAG_S)
         self._pair.replicate()
-        self._event("old primary is the replica")
-        for writer in self._writers.values():
-            writer.wait_for(AGAIN)
+        self.scene.event("old primary is the replica")
+        self.scene.wait_for(ENOUGH)
 
     @staticmethod
     def _held(node: Any, tier: str) -> set[int]:
@@ -220,51 +191,33 @@ def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: Design) ->
     outages: dict[str, list[float]] = {}
     old: dict[str, dict[str, int]] = {}
     for one in passes:
-        for tier, writes in one.writes.items():
+        scene = one.scene
+        tiers |= scene.tiers(one.kept)
+        for case, counts in scene.cases(one.kept).items():
+            cases.setdefault(case, {}).update(counts)
+        for tier, writes in scene.writes.items():
             acknowledged = {write.number for write in writes if write.acknowledged}
-            tiers[tier] = counts(writes, one.kept[tier])
-            outages[tier] = [
-                case(writes, *window, one.kept[tier])["outage_s"] for window in one.windows["killed"]
-            ]
-            for name, windows in one.windows.items():
-                cases.setdefault(name, {})[tier] = over(writes, windows, one.kept[tier])
-                old.setdefault(name, {})[tier] = len(one.only_old[name][tier] & acknowledged)
+            outages[tier] = [outage_in_s(writes, *window) for window in scene.windows["killed"]]
+            for case, numbers in one.only_old.items():
+                old.setdefault(case, {})[tier] = len(numbers[tier] & acknowledged)
     first = passes[0]
-    writes = first.writes[SHOWN]
-    gone = set(lost(writes, first.kept[SHOWN]))
-    undisturbed = {tier: between(done, 0, first.steady_to) for tier, done in first.writes.items()}
+    writes, kept = first.scene.writes[SHOWN], first.kept[SHOWN]
     return {
         "nodes": len(nodes.nodes),
         "version": nodes.primary.version,
-        **whole(tiers[SHOWN]),
-        "timeline": timeline(writes),
-        "events": first.events,
-        "settings": {"shown": SHOWN, "timeline": thinned(writes), **_settings(nodes)},
+        **first.scene.told(kept, _settings(nodes)),
         "tiers": tiers,
         "found": {
             "cases": cases,
             "outages_s": outages,
-            "lost_at": timeline([write for write in writes if write.number in gone]),
+            "lost_at": timeline(gone(writes, kept)),
             "only_on_old_primary": old,
             "lag_bytes": middle_and_most(first.lags),
-            "latency_ms": {
-                tier: middle_and_most(took)
-                for tier, done in undisturbed.items()
-                if (took := [(w.ended_s - w.sent_s) * 1000 for w in done if w.acknowledged])
-            },
+            "latency_ms": first.scene.latency_ms(first.steady_to, failed=False),
             "cut_s": design.cut_s,
             "refused_alone": _refused_alone(nodes),
         },
     }
-
-
-def over(
-    writes: Sequence[Write], windows: Sequence[tuple[float, float]], kept: Collection[int]
-) -> dict[str, Any]:
-    """The counts of the writes sent in several times; ``outage_s`` is the longest in any of them."""
-    together = [write for window in windows for write in between(writes, *window)]
-    longest = max(case(writes, *window, kept)["outage_s"] for window in windows)
-    return counts(together, kept) | {"outage_s": longest}
 
 
 def _refused_alone(nodes: redis_nodes.Pair) -> str:

@@ -1,6 +1,6 @@
 """What came of writes is counted, and no outage is thinned away."""
 
-from helpers.scaling.account import Failed, case, counts, stretch, thinned, timeline
+from helpers.scaling.writes import Failed, case, counts, stretch, thinned, timeline
 from helpers.servers.writer import Write
 
 WRITES = [
@@ -25,8 +25,8 @@ def test_counts() -> None:
 
 
 def test_a_case_counts_the_time_at_its_ends_and_one_without_acknowledgement_is_all_outage() -> None:
-    assert case(WRITES, 1, 9, {0, 1, 3})["outage_s"] == 4.5
-    assert case(WRITES, 5, 10, set()) == {
+    assert case(WRITES, [(1, 9)], {0, 1, 3})["outage_s"] == 4.5
+    assert case(WRITES, [(5, 10)], set()) == {
         "writes": 3,
         "acknowledged": 1,
         "lost": 1,
@@ -34,7 +34,7 @@ def test_a_case_counts_the_time_at_its_ends_and_one_without_acknowledgement_is_a
         "outage_s": 4,
         "errors": {"Gone": 1, "Late": 1},
     }
-    assert case(WRITES, 6.2, 9, set())["outage_s"] == 9 - 6.2
+    assert case(WRITES, [(6.2, 9)], set())["outage_s"] == 9 - 6.2
 
 
 def test_a_failure_is_one_line_with_its_kind() -> None:
