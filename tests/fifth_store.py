@@ -43,11 +43,10 @@ class PostgresStore(Store):
         schema.drop(self._connection)
         schema.create(self._connection)
 
-    def load(self, **tables: Iterable[tuple[Any, ...]]) -> None:
-        for table in schema.TABLES:
-            stream: Any = RowStream(iter(tables[table]), lambda rows: None)
-            with self._connection.cursor() as cursor:
-                cursor.copy_expert(f"COPY {table} ({', '.join(model.COLUMNS[table])}) FROM STDIN", stream)
+    def load_rows(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        stream: Any = RowStream(iter(rows), lambda rows: None)
+        with self._connection.cursor() as cursor:
+            cursor.copy_expert(f"COPY {table} ({', '.join(model.COLUMNS[table])}) FROM STDIN", stream)
 
     def read_profile(self, user_id: int) -> Profile | None:
         found = self._do(STATEMENTS["read_profile"], user_id)

@@ -163,7 +163,7 @@ def test_the_size_of_activities_counts_them_and_nothing_else(name, urls):
             orders = [(n, 1, 1, DAY + timedelta(seconds=n), 1) for n in range(1, 200)]
             store.load(users=USERS, products=products, activities=rows(0, 40), orders=orders)
             small = store.activity_size()
-            store.load(users=[], products=[], activities=rows(40, 20_000), orders=[])
+            store.load_rows("activities", rows(40, 20_000))
             large = store.activity_size()
             assert 10 < large.disk_bytes / 20_000 < 200
             assert small.disk_bytes < large.disk_bytes / 3
@@ -193,7 +193,7 @@ def test_cassandra_elsewhere_is_asked_for_whole_mebibytes(urls, monkeypatch):
         store.create()
         try:
             activities = [(n, 1, "view_product" * 9, DAY + timedelta(seconds=n)) for n in range(1, 40_000)]
-            store.load(users=[], products=[], activities=activities, orders=[])
+            store.load_rows("activities", activities)
             seen = store.activity_size()
             monkeypatch.setattr(type(store), "_table_folder", lambda self, table: None)
             told = store.activity_size()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,18 @@ from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
 from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
 
 from helpers import model
-from helpers.comparison.store import NAMESPACE, TIMEOUT_S, Idiom, Order, Profile, Seen, Size, Store, Traffic
+from helpers.comparison.store import (
+    NAMESPACE,
+    TIMEOUT_S,
+    Idiom,
+    Order,
+    Profile,
+    Seen,
+    Size,
+    Store,
+    Traffic,
+    batches,
+)
 from helpers.errors import HelpersError
 from helpers.relational import layouts, schema
 from helpers.servers import connections, machine
@@ -99,21 +110,17 @@ class CassandraStore(Store):
                 self.session.set_keyspace(KEYSPACE)
         self._prepared = {name: self.session.prepare(text) for name, text in STATEMENTS.items()}
 
-    def load(
-        self,
-        *,
-        users: Iterable[schema.User],
-        products: Iterable[schema.Product],
-        activities: Iterable[schema.Activity],
-        orders: Iterable[schema.Order],
-    ) -> None:
+    def load_rows(self, table: str, rows: Iterable[Any]) -> None:
         """Send the rows of a partition in unlogged batches, many batches at once."""
-        self._send((self._prepared["user"], (u, n, e, model.microseconds(c))) for u, n, e, c in users)
-        self._send((self._prepared["product"], tuple(row)) for row in products)
-        self._send(self._activity_batches(activities))
-        self._send((self._order_batch(order, BatchType.UNLOGGED), ()) for order in orders)
-
-    def _send(self, statements: Iterable[tuple[Any, tuple[Any, ...]]]) -> None:
+        statements: Iterable[tuple[Any, tuple[Any, ...]]]
+        if table == "activities":
+            statements = self._activity_batches(rows)
+        elif table == "orders":
+            statements = ((self._order_batch(row, BatchType.UNLOGGED), ()) for row in rows)
+        elif table == "users":
+            statements = ((self._prepared["user"], (*row[:3], model.microseconds(row[3]))) for row in rows)
+        else:
+            statements = ((self._prepared["product"], tuple(row)) for row in rows)
         for _ in execute_concurrent(self.session, statements, concurrency=64, results_generator=True):
             pass  # an error is raised by the iteration
 
@@ -122,7 +129,7 @@ class CassandraStore(Store):
     ) -> Iterator[tuple[BatchStatement, tuple[()]]]:
         insert = self._prepared["activity"]
         for _, rows in groupby(activities, key=lambda row: row[1]):
-            while chunk := list(islice(rows, BATCH_STATEMENTS)):
+            for chunk in batches(rows, BATCH_STATEMENTS):
                 batch = BatchStatement(BatchType.UNLOGGED)
                 for activity_id, user_id, activity_type, activity_date in chunk:
                     batch.add(

@@ -1,8 +1,8 @@
 """MongoDB's idiom: one document an entity, compound indexes for each question."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import islice
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pymongo.errors
@@ -12,7 +12,6 @@ from pymongo.collection import Collection
 
 from helpers import model
 from helpers.comparison.store import (
-    BATCH_ROWS,
     CLIENTS,
     NAMESPACE,
     TIERS,
@@ -24,9 +23,10 @@ from helpers.comparison.store import (
     Size,
     Store,
     Traffic,
+    batches,
 )
 from helpers.errors import HelpersError
-from helpers.relational import layouts, schema
+from helpers.relational import layouts
 from helpers.servers import connections
 
 DATABASE = f"user_activity_{NAMESPACE}"
@@ -78,28 +78,11 @@ class MongoStore(Store):
         for collection in ("users", "products"):
             self.database.create_collection(collection)
 
-    def load(
-        self,
-        *,
-        users: Iterable[schema.User],
-        products: Iterable[schema.Product],
-        activities: Iterable[schema.Activity],
-        orders: Iterable[schema.Order],
-    ) -> None:
+    def load_rows(self, table: str, rows: Iterable[Any]) -> None:
         """Insert documents in unordered batches."""
-        _insert(
-            self.users,
-            (
-                {"_id": u, "username": n, "email": e, "created_at": model.microseconds(c)}
-                for u, n, e, c in users
-            ),
-        )
-        _insert(
-            self.database.products,
-            ({"_id": p, "product_name": n, "price": Decimal128(price)} for p, n, price in products),
-        )
-        _insert(self.activities, (_activity(*row) for row in activities))
-        _insert(self.orders, (_order(*row) for row in orders))
+        collection: Collection[dict[str, Any]] = getattr(self, table)
+        for batch in batches(rows):
+            collection.insert_many([DOCUMENTS[table](*row) for row in batch], ordered=False)
 
     def read_profile(self, user_id: int) -> Profile | None:
         """Find one document by its key."""
@@ -169,6 +152,7 @@ class MongoStore(Store):
         # Without retries and with the tier on each collection: what is written is sent with this concern.
         concern = WriteConcern(w=1, j=tier == "strict")
         self.users: Collection[dict[str, Any]] = self.database.get_collection("users", write_concern=concern)
+        self.products = self.database.get_collection("products", write_concern=concern)
         self.activities = self.database.get_collection("activities", write_concern=concern)
         self.orders = self.database.get_collection("orders", write_concern=concern)
 
@@ -258,6 +242,19 @@ class MongoStore(Store):
         self.client.close()
 
 
+def _user(user_id: int, username: str, email: str, created_at: datetime) -> dict[str, Any]:
+    return {
+        "_id": user_id,
+        "username": username,
+        "email": email,
+        "created_at": model.microseconds(created_at),
+    }
+
+
+def _product(product_id: int, product_name: str, price: Decimal) -> dict[str, Any]:
+    return {"_id": product_id, "product_name": product_name, "price": Decimal128(price)}
+
+
 def _activity(activity_id: int, user_id: int, activity_type: str, activity_date: datetime) -> dict[str, Any]:
     return {
         "_id": activity_id,
@@ -279,7 +276,10 @@ def _order(
     }
 
 
-def _insert(collection: "Collection[dict[str, Any]]", documents: Iterable[dict[str, Any]]) -> None:
-    source = iter(documents)
-    while batch := list(islice(source, BATCH_ROWS)):
-        collection.insert_many(batch, ordered=False)
+DOCUMENTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "users": _user,
+    "products": _product,
+    "activities": _activity,
+    "orders": _order,
+}
+"""The document of a row of each table."""

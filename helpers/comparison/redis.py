@@ -1,9 +1,8 @@
 """Redis's idiom: one key a question, in the course's model of keys (``helpers.model``) under a prefix."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from itertools import islice
 from typing import Any, ClassVar
 
 import redis as redis_py
@@ -24,9 +23,9 @@ from helpers.comparison.store import (
     Size,
     Store,
     Traffic,
+    batches,
 )
 from helpers.errors import HelpersError, first_line
-from helpers.relational import schema
 from helpers.servers import connections
 
 PREFIX = f"{NAMESPACE}:"
@@ -73,36 +72,13 @@ class RedisStore(Store):
         """Nothing to define: only make room under the prefix."""
         self.drop()
 
-    def load(
-        self,
-        *,
-        users: Iterable[schema.User],
-        products: Iterable[schema.Product],
-        activities: Iterable[schema.Activity],
-        orders: Iterable[schema.Order],
-    ) -> None:
+    def load_rows(self, table: str, rows: Iterable[Any]) -> None:
         """Send the commands of the model in pipelines."""
-        for table, key, rows in (
-            ("users", model.user_key, users),
-            ("products", model.product_key, products),
-        ):
-            self._pipelined(
-                [("HSET", key(row[0], PREFIX), *_pairs(model.encode_row(table, row)))] for row in rows
-            )
-        self._pipelined(_append(*row) for row in activities)
-        self._pipelined(_order(*row) for row in orders)
+        for batch in batches(rows):
+            self._send([command for row in batch for command in COMMANDS[table](*row)], transaction=False)
 
-    def _pipelined(self, commands_of_rows: Iterable[list[tuple[Any, ...]]]) -> None:
-        source = iter(commands_of_rows)
-        while batch := list(islice(source, BATCH_ROWS)):
-            with self.client.pipeline(transaction=False) as pipe:
-                for commands in batch:
-                    for command in commands:
-                        pipe.execute_command(*command)
-                pipe.execute()
-
-    def _transaction(self, commands: list[tuple[Any, ...]]) -> None:
-        with self.client.pipeline(transaction=True) as pipe:
+    def _send(self, commands: Iterable[tuple[Any, ...]], *, transaction: bool = True) -> None:
+        with self.client.pipeline(transaction=transaction) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
             pipe.execute()
@@ -123,13 +99,13 @@ class RedisStore(Store):
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
         """Add to the list and to the sorted set in one transaction."""
-        self._transaction(_append(activity_id, user_id, activity_type, activity_date))
+        self._send(_append(activity_id, user_id, activity_type, activity_date))
 
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
         """Write the hash and both sorted sets in one transaction."""
-        self._transaction(_order(order_id, user_id, product_id, order_date, quantity))
+        self._send(_order(order_id, user_id, product_id, order_date, quantity))
 
     def read_order(self, order_id: int) -> Order | None:
         """Read one hash."""
@@ -201,10 +177,8 @@ class RedisStore(Store):
             after["total_commands_processed"] - before["total_commands_processed"] - 1,
         )
 
-    def _keys(self) -> Iterator[list[str]]:
-        source = self.client.scan_iter(match=f"{PREFIX}*", count=BATCH_ROWS)
-        while batch := list(islice(source, BATCH_ROWS)):
-            yield batch
+    def _keys(self, of: str = "*") -> Iterator[list[str]]:
+        return batches(self.client.scan_iter(match=f"{PREFIX}{of}", count=BATCH_ROWS))
 
     def size(self) -> Size:
         """Bytes of every key by MEMORY USAGE."""
@@ -219,8 +193,7 @@ class RedisStore(Store):
     def activity_size(self) -> Size:
         """Bytes of the lists and sorted sets of activities, by MEMORY USAGE and by the length of DUMP."""
         memory = disk = 0
-        source = self.client.scan_iter(match=f"{PREFIX}user:*:activities*", count=BATCH_ROWS)
-        while batch := list(islice(source, BATCH_ROWS)):
+        for batch in self._keys("user:*:activities*"):
             with self.client.pipeline(transaction=False) as pipe:
                 for key in batch:
                     pipe.memory_usage(key, samples=0)
@@ -261,6 +234,14 @@ def _pairs(fields: dict[str, str]) -> list[str]:
     return [part for pair in fields.items() for part in pair]
 
 
+def _user(*row: Any) -> list[tuple[Any, ...]]:
+    return [("HSET", model.user_key(row[0], PREFIX), *_pairs(model.encode_row("users", row)))]
+
+
+def _product(*row: Any) -> list[tuple[Any, ...]]:
+    return [("HSET", model.product_key(row[0], PREFIX), *_pairs(model.encode_row("products", row)))]
+
+
 def _append(
     activity_id: int, user_id: int, activity_type: str, activity_date: datetime
 ) -> list[tuple[Any, ...]]:
@@ -289,3 +270,12 @@ def _order(
         ("ZADD", model.user_orders_key(user_id, PREFIX), moment, order_id),
         ("ZADD", model.product_orders_key(product_id, PREFIX), moment, order_id),
     ]
+
+
+COMMANDS: dict[str, Callable[..., list[tuple[Any, ...]]]] = {
+    "users": _user,
+    "products": _product,
+    "activities": _append,
+    "orders": _order,
+}
+"""The commands that store a row of each table."""

@@ -1,10 +1,11 @@
 """What every store can do: the verbs that are compared, and what surrounds them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, NamedTuple, Self
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from helpers import settings
 from helpers.relational import schema
@@ -50,6 +51,16 @@ TIERS = ("relaxed", "strict")
 """Durability: an acknowledged write may be lost with the machine (relaxed), or is on disk first (strict)."""
 
 BATCH_ROWS = 1000
+"""Rows that are sent together while loading."""
+
+T = TypeVar("T")
+
+
+def batches(items: Iterable[T], size: int = BATCH_ROWS) -> Iterator[list[T]]:
+    """The items in their order, so many at a time."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,6 @@ class Store(ABC):
         removed.
         """
 
-    @abstractmethod
     def load(
         self,
         *,
@@ -129,7 +139,24 @@ class Store(ABC):
         activities: Iterable[schema.Activity],
         orders: Iterable[schema.Order],
     ) -> None:
-        """Store rows; activities come sorted by user, date and id."""
+        """Store the rows of all tables.
+
+        Args:
+            users, products, orders: rows with the columns in PostgreSQL's order.
+            activities: rows too; sorted by user, date and id.
+        """
+        tables = {"users": users, "products": products, "activities": activities, "orders": orders}
+        for table, rows in tables.items():
+            self.load_rows(table, rows)
+
+    @abstractmethod
+    def load_rows(self, table: str, rows: Iterable[Any]) -> None:
+        """Store the rows of one table, many at a time.
+
+        Args:
+            table: ``users``, ``products``, ``activities`` or ``orders``.
+            rows: as ``load`` takes them.
+        """
 
     @abstractmethod
     def read_profile(self, user_id: int) -> Profile | None:
