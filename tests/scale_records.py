@@ -128,8 +128,8 @@ DISK = {"redis": (45, 45), "mongodb": (90, 60), "cassandra": (20, 10)}
 def data(us=LEVEL, *, memory=MEMORY, disk=DISK, **more):
     """The data of a measurement; nothing grows unless ``us`` says so."""
     return {
-        "design": asdict(growth.PLANS["quick"]) | {"sizes": list(SIZES), "visits": list(SIZES)},
-        "tables": {str(size): growth.PLANS["quick"].tables(size) for size in SIZES},
+        "design": asdict(growth.DESIGNS["quick"]) | {"sizes": list(SIZES), "visits": list(SIZES)},
+        "tables": {str(size): growth.DESIGNS["quick"].tables(size) for size in SIZES},
         "settings": {store: {"version": "1"} for store in STORES},
         "answers": {"read_profile": 10},
         "space": space(memory, disk),

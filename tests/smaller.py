@@ -12,7 +12,7 @@ phases.DESIGNS["quick"] = replace(
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
     floor_operations=40, fsyncs=10,
 )  # fmt: skip
-scale.PLANS["quick"] = scale.Plan((50, 500), 4, 40, 20, 10)
+scale.DESIGNS["quick"] = scale.GrowthDesign((50, 500), 4, 40, 20, 10)
 crashes.DESIGNS = crashes.DESIGNS | {
     "quick": crashes.Design(
         {"mover": 1, "redis": 1, "postgres": 1},

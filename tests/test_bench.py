@@ -34,7 +34,7 @@ def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
 @pytest.fixture(scope="module")
 def measured(urls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return bench.measure(SMALL, profile="quick", folder=folder, progress=False, urls=urls), folder
+    return bench.run(design=SMALL, folder=folder, progress=False, urls=urls), folder
 
 
 def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
@@ -123,9 +123,7 @@ def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
         with pytest.raises(
             HelpersError, match=r"redis at 127\.0\.0\.1:\d+: stopped answering after 0 operations"
         ):
-            bench.measure(
-                SMALL, profile="quick", folder=tmp_path, progress=False, urls={**urls, "redis": server.url}
-            )
+            bench.run(design=SMALL, folder=tmp_path, progress=False, urls={**urls, "redis": server.url})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,7 +18,7 @@ from helpers.scaling import growth, outgrown, summary
 from helpers.scaling.shape import SCHEMA
 from helpers.servers import scratch
 
-SMALL = growth.Plan((50, 500), 4, 60, 20, 10)
+SMALL = growth.GrowthDesign((50, 500), 4, 60, 20, 10)
 DAY = datetime(2026, 3, 1)
 USERS = [(number, f"user{number}", f"u{number}@example.org", DAY) for number in (1, 2)]
 
@@ -36,7 +36,7 @@ def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
 @pytest.fixture(scope="module")
 def measured(urls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return growth.measure(SMALL, profile="quick", folder=folder, progress=False, urls=urls), folder
+    return growth.run(design=SMALL, folder=folder, progress=False, urls=urls), folder
 
 
 def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
@@ -127,9 +127,7 @@ def test_a_server_killed_on_the_way_is_told_in_one_line_and_saves_nothing(urls, 
 
         monkeypatch.setattr(growth.Session, "_loaded", load_then_kill)
         with pytest.raises(HelpersError, match=r"^redis at 127\.0\.0\.1:\d+: .*nothing was saved") as told:
-            growth.measure(
-                SMALL, profile="quick", folder=tmp_path, progress=False, urls={**urls, "redis": server.url}
-            )
+            growth.run(design=SMALL, folder=tmp_path, progress=False, urls={**urls, "redis": server.url})
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -140,14 +138,14 @@ def test_unknown_profile_is_refused():
 
 
 def test_plans_keep_the_proportion_and_halve_what_is_visited_twice():
-    plan = growth.Plan((100, 1_000, 10_000), 6, 10, 10, 10)
-    assert plan.visits() == [(100, 3), (1_000, 3), (10_000, 6), (1_000, 3), (100, 3)]
-    assert {plan.tables(size)["users"] * 25 == size for size in plan.sizes} == {True}
-    full = growth.PLANS["full"]
+    design = growth.GrowthDesign((100, 1_000, 10_000), 6, 10, 10, 10)
+    assert design.visits() == [(100, 3), (1_000, 3), (10_000, 6), (1_000, 3), (100, 3)]
+    assert {design.tables(size)["users"] * 25 == size for size in design.sizes} == {True}
+    full = growth.DESIGNS["full"]
     assert full.sizes == (1_000, 10_000, 100_000, 1_000_000)
     # each of four operations needs 368 samples for an interval of p99
     assert full.blocks * full.block_operations / 4 > 368 * 1.2
-    assert set(outgrown.STEPS) == set(growth.PLANS) == set(outgrown.ROOM_BYTES)
+    assert set(outgrown.STEPS) == set(growth.DESIGNS) == set(outgrown.ROOM_BYTES)
 
 
 @pytest.mark.parametrize("name", stores.NAMES)

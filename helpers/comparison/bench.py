@@ -11,7 +11,7 @@ import jsonschema
 from helpers import results, settings, text
 from helpers.comparison import dataset, decision, loops, samples, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
-from helpers.comparison.phases import DESIGNS, Design, Session, steps
+from helpers.comparison.phases import DESIGNS, ComparisonDesign, Session, steps
 from helpers.comparison.shape import SCHEMA
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT
@@ -30,8 +30,10 @@ CONSTANTS = {
 def run(
     *,
     profile: str = "quick",
+    design: ComparisonDesign | None = None,
     folder: Path | None = None,
     progress: bool = True,
+    urls: Mapping[str, str] | None = None,
     weights: Mapping[str, float] = EQUAL_WEIGHTS,
 ) -> dict[str, Any]:
     """Measure, save ``comparison.json`` and the raw samples beside it, and leave no data in any server.
@@ -39,8 +41,11 @@ def run(
     Args:
         profile: ``quick`` (well under a minute, to see the method work) or ``full`` (as long as the
             statistics need).
+        design: how much is measured, and in which order; that of the profile when None.
         folder: results folder; that of the current run when None.
         progress: show a progress bar.
+        urls: of the servers, by name; the resolved ones where none is given.
+        weights: of the decision's criteria, by name.
 
     Returns:
         What was saved as the record's data.
@@ -48,60 +53,28 @@ def run(
     Raises:
         HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
             then nothing is saved.
+        ValueError: weights that are none.
     """
-    return measure(
-        settings.of_profile(DESIGNS, profile),
-        profile=profile,
-        folder=folder,
-        progress=progress,
-        weights=weights,
-    )
-
-
-def measure(
-    design: Design,
-    *,
-    profile: str,
-    folder: Path | None = None,
-    progress: bool = True,
-    urls: Mapping[str, str] | None = None,
-    weights: Mapping[str, float] = EQUAL_WEIGHTS,
-) -> dict[str, Any]:
-    """As ``run``, with a design of one's own.
-
-    Args:
-        design: how much is measured, and in which order.
-        profile: its name, as saved.
-        folder: results folder; that of the current run when None.
-        progress: show a progress bar.
-        urls: of the servers, by name; the resolved ones where none is given.
-        weights: of the decision's criteria, by name.
-
-    Raises:
-        HelpersError: as ``run``, or weights that are none.
-    """
-    urls = urls or {}
-    decision.totals(
-        {criterion: {} for criterion in decision.CRITERIA}, weights
-    )  # better refused now than later
-    with ExitStack() as stack:
-        bar = stack.enter_context(bar_of(steps(design), "comparison", unit="runs", enabled=progress))
-        opened = {name: stack.enter_context(stores.opened(name, urls.get(name))) for name in stores.NAMES}
+    design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
+    decision.totals({criterion: {} for criterion in decision.CRITERIA}, weights)  # better now than later
+    sizes = {table: getattr(design, table) for table in dataset.QUERIES}
+    with (
+        bar_of(steps(design), "comparison", unit="runs", enabled=progress) as bar,
+        stores.all_opened(urls) as opened,
+    ):
         idle = {name: {"idle_rss_mb": store.server_rss_mb()} for name, store in opened.items()}
-        sizes = {table: getattr(design, table) for table in dataset.QUERIES}
-        made = stack.enter_context(dataset.made(urls.get("postgres"), **sizes, seed=design.seed))
-        stack.enter_context(loops.lean())
-        session = Session(design, made, bar)
-        tiers = {"relaxed": session.relaxed(opened)}
-        counts = {name: idle[name] | session.counts(store) for name, store in opened.items()}
-        if design.strict_blocks:
-            tiers["strict"] = _strict(session, opened)
-        versions = {name: store.version() for name, store in opened.items()}
+        with dataset.made(urls.get("postgres"), **sizes, seed=design.seed) as made, loops.lean():
+            session = Session(design, made, bar)
+            tiers = {"relaxed": session.relaxed(opened)}
+            counts = {name: idle[name] | session.counts(store) for name, store in opened.items()}
+            if design.strict_blocks:
+                tiers["strict"] = _strict(session, opened)
+            versions = {name: store.version() for name, store in opened.items()}
     data = {
         "design": asdict(design) | CONSTANTS,
         "weights": dict(weights),
         "tiers": tiers,
-        "answers": session.asked,
+        "answers": dict(session.asked),
         "floors": session.floors,
         "counts": counts,
         **summary.summarise(session.records),

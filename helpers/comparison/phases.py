@@ -1,5 +1,6 @@
 """The phases of a comparison: answers, warm-up, closed loop, floors, concurrency, open loop, counting."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
@@ -16,7 +17,7 @@ from helpers.comparison.workload import LIMIT, MIXES, Operation, Workload, arriv
 
 
 @dataclass(frozen=True)
-class Design:
+class ComparisonDesign:
     """How much is measured; everything that decides the numbers beside the machine."""
 
     users: int
@@ -43,7 +44,7 @@ class Design:
 
 
 DESIGNS = {
-    "quick": Design(
+    "quick": ComparisonDesign(
         users=400,
         products=50,
         activities=6000,
@@ -62,7 +63,7 @@ DESIGNS = {
         strict_blocks=0,
         strict_operations=0,
     ),
-    "full": Design(
+    "full": ComparisonDesign(
         users=4000,
         products=400,
         activities=100_000,
@@ -98,7 +99,7 @@ def _is_rotation(order: Sequence[str], names: Sequence[str]) -> bool:
     return [*order[start:], *order[:start]] == list(names)
 
 
-def steps(design: Design) -> int:
+def steps(design: ComparisonDesign) -> int:
     """How many steps a progress bar over a comparison has."""
     each = len(stores.NAMES)
     closed = 1 + len(design.mixes) * design.blocks + len(design.concurrency) * design.concurrency_blocks
@@ -123,33 +124,33 @@ class Place:
 
 @dataclass
 class Session:
-    """One comparison under way: its plan, data set and progress bar, and what it has found so far."""
+    """One comparison under way: its design, data set and progress bar, and what it has found so far."""
 
-    plan: Design
+    design: ComparisonDesign
     made: Dataset
     bar: Any
     records: list[Record] = field(default_factory=list)
-    asked: dict[str, int] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
     floors: dict[str, Any] = field(default_factory=dict)
 
     def relaxed(self, opened: Mapping[str, Store]) -> dict[str, Any]:
         """All phases in the relaxed tier; gives the settings of each store, read back from it."""
-        plan = self.plan
+        design = self.design
         read_back, workload = self._loaded("relaxed", opened)
-        busy = Place("warm-up", "relaxed", plan.busy_mix)
-        self._closed(opened, workload, busy, blocks=1, operations=plan.warm_up_operations)
-        for mix in plan.mixes:
+        busy = Place("warm-up", "relaxed", design.busy_mix)
+        self._closed(opened, workload, busy, blocks=1, operations=design.warm_up_operations)
+        for mix in design.mixes:
             place = Place("closed", "relaxed", mix)
-            self._closed(opened, workload, place, blocks=plan.blocks, operations=plan.block_operations)
+            self._closed(opened, workload, place, blocks=design.blocks, operations=design.block_operations)
         self._floors(opened)
-        for clients in plan.concurrency:
+        for clients in design.concurrency:
             place = replace(busy, phase="concurrency", clients=clients)
             self._closed(
                 opened,
                 workload,
                 place,
-                blocks=plan.concurrency_blocks,
-                operations=plan.concurrency_operations,
+                blocks=design.concurrency_blocks,
+                operations=design.concurrency_operations,
             )
         self._compare(opened)
         self._open(opened, workload)
@@ -158,12 +159,14 @@ class Session:
 
     def strict(self, opened: Mapping[str, Store]) -> dict[str, Any]:
         """Warm-up and closed loop in the strict tier; gives the settings of each store, read back from it."""
-        plan = self.plan
+        design = self.design
         read_back, workload = self._loaded("strict", opened)
-        place = Place("warm-up", "strict", plan.strict_mix)
-        self._closed(opened, workload, place, blocks=1, operations=plan.strict_operations)
+        place = Place("warm-up", "strict", design.strict_mix)
+        self._closed(opened, workload, place, blocks=1, operations=design.strict_operations)
         place = replace(place, phase="closed")
-        self._closed(opened, workload, place, blocks=plan.strict_blocks, operations=plan.strict_operations)
+        self._closed(
+            opened, workload, place, blocks=design.strict_blocks, operations=design.strict_operations
+        )
         self._compare(opened)
         return read_back
 
@@ -193,13 +196,13 @@ class Session:
             read_back[name] = store.settings()
             self.bar.update()
         self._compare(opened)
-        return read_back, Workload(self.made.population, seed=self.plan.seed)
+        return read_back, Workload(self.made.population, seed=self.design.seed)
 
     def _compare(self, opened: Mapping[str, Store], *, ordered: bool = True) -> None:
         sizes = {"users": ASKED_USERS, "orders": ASKED_ORDERS}
-        found = answers.compare(list(opened.values()), self.made.population, **sizes, ordered=ordered)
-        for kind, number in found.items():
-            self.asked[kind] = self.asked.get(kind, 0) + number
+        self.asked.update(
+            answers.compare(list(opened.values()), self.made.population, **sizes, ordered=ordered)
+        )
 
     def _closed(
         self, opened: Mapping[str, Store], workload: Workload, place: Place, *, blocks: int, operations: int
@@ -211,13 +214,13 @@ class Session:
                 runs[name] = loops.closed(opened[name], streams)
                 self._keep(runs[name], place, block, position, name)
             if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
-                self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)
+                self.asked["while timing"] += answers.compare_runs(runs)
 
     def _floors(self, opened: Mapping[str, Store]) -> None:
         """Measured warm, in turns, after the closed loop: a cold driver would make any operation look
         cheap.
         """
-        each = -(-self.plan.floor_operations // FLOOR_ROUNDS)
+        each = -(-self.design.floor_operations // FLOOR_ROUNDS)
         echo: list[np.ndarray] = []
         null: dict[str, list[np.ndarray]] = {name: [] for name in opened}
         for _ in range(FLOOR_ROUNDS):
@@ -226,21 +229,21 @@ class Session:
                 null[name].append(loops.null_op_us(store, each))
         self.floors = {
             "echo_us": _described(echo),
-            "fsync_us": _described([loops.fsync_us(self.plan.fsyncs, settings.home())]),
+            "fsync_us": _described([loops.fsync_us(self.design.fsyncs, settings.home())]),
             "null_op_us": {name: _described(rounds) for name, rounds in null.items()},
         }
         self.bar.update()
 
     def _open(self, opened: Mapping[str, Store], workload: Workload) -> None:
-        plan, busiest = self.plan, max(self.plan.concurrency)
+        design, busiest = self.design, max(self.design.concurrency)
         measured = summary.throughput(self.records, list(opened))
         slowest = min(row["per_s"] for row in measured if row["clients"] == busiest)
-        random = np.random.default_rng(plan.seed)
-        for share in plan.open_shares:
-            place = Place("open", "relaxed", plan.busy_mix, CLIENTS, round(slowest * share, 1))
-            for block, order in enumerate(orders(list(opened), plan.open_blocks)):
-                due_s = arrivals(random, slowest * share, plan.open_seconds).tolist()
-                stream: Sequence[Operation] = workload.stream(len(due_s), plan.busy_mix)
+        random = np.random.default_rng(design.seed)
+        for share in design.open_shares:
+            place = Place("open", "relaxed", design.busy_mix, CLIENTS, round(slowest * share, 1))
+            for block, order in enumerate(orders(list(opened), design.open_blocks)):
+                due_s = arrivals(random, slowest * share, design.open_seconds).tolist()
+                stream: Sequence[Operation] = workload.stream(len(due_s), design.busy_mix)
                 for position, name in enumerate(order):
                     run = loops.open_loop(opened[name], stream, due_s, clients=CLIENTS)
                     self._keep(run, place, block, position, name)

@@ -1,7 +1,7 @@
 """The four operations on Redis, MongoDB and Cassandra: the same verbs, each in its own idiom."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from helpers.comparison.cassandra import CassandraStore
 from helpers.comparison.mongodb import MongoStore
@@ -38,3 +38,14 @@ def opened(name: str, url: str | None = None) -> Iterator[Store]:
         with suppress(*store.ERRORS):
             store.drop()
         store.close()
+
+
+@contextmanager
+def all_opened(urls: Mapping[str, str] | None = None) -> Iterator[dict[str, Store]]:
+    """Every store by its name, each as ``opened`` gives it.
+
+    Args:
+        urls: of the servers, by name; the resolved ones where none is given.
+    """
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(opened(name, (urls or {}).get(name))) for name in NAMES}

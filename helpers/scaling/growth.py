@@ -6,8 +6,9 @@ looking like growth.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from helpers.comparison import (
     workload as comparison_workload,
 )
 from helpers.errors import HelpersError, first_line
-from helpers.progress import bar as bar_of
+from helpers.progress import bar
 from helpers.scaling import outgrown, summary
 from helpers.scaling.shape import SCHEMA
 from helpers.scaling.summary import Block
@@ -36,7 +37,7 @@ ASKED_USERS = ASKED_ORDERS = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class GrowthDesign:
     """How much is measured.
 
     Attributes:
@@ -72,20 +73,29 @@ class Plan:
         return [*half, (largest, self.blocks), *reversed(half)]
 
 
-PLANS = {
-    "quick": Plan((1_000, 10_000), 6, 100, 200, 30),
-    "full": Plan((1_000, 10_000, 100_000, 1_000_000), 6, 600, 3_000, 300),
+DESIGNS = {
+    "quick": GrowthDesign((1_000, 10_000), 6, 100, 200, 30),
+    "full": GrowthDesign((1_000, 10_000, 100_000, 1_000_000), 6, 600, 3_000, 300),
 }
 
 
-def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = True) -> dict[str, Any]:
+def run(
+    *,
+    profile: str = "quick",
+    design: GrowthDesign | None = None,
+    folder: Path | None = None,
+    progress: bool = True,
+    urls: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Measure, save ``scale.json``, and leave no data in any server.
 
     Args:
         profile: ``quick`` (two sizes, and Redis alone beyond its memory) or ``full`` (up to a million
             activities, and each store beyond its memory).
+        design: how much is measured; that of the profile when None.
         folder: results folder; that of the current run when None.
         progress: show a progress bar.
+        urls: of the servers, by name; the resolved ones where none is given.
 
     Returns:
         What was saved as the record's data.
@@ -94,52 +104,25 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
             then nothing is saved.
     """
-    return measure(settings.of_profile(PLANS, profile), profile=profile, folder=folder, progress=progress)
-
-
-def measure(
-    plan: Plan,
-    *,
-    profile: str,
-    folder: Path | None = None,
-    progress: bool = True,
-    urls: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """As ``run``, with a plan of one's own.
-
-    Args:
-        plan: how much is measured.
-        profile: its name, as saved.
-        folder: results folder; that of the current run when None.
-        progress: show a progress bar.
-        urls: of the servers, by name; the resolved ones where none is given.
-
-    Raises:
-        HelpersError: as ``run``.
-    """
-    urls = urls or {}
-    with ExitStack() as stack:
-        steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in plan.visits()) + outgrown.STEPS[profile]
-        shown = stack.enter_context(bar_of(steps, "scale", unit="steps", enabled=progress))
-        with ExitStack() as opening:
-            opened = {
-                name: opening.enter_context(stores.opened(name, urls.get(name))) for name in stores.NAMES
-            }
-            session = Session(plan, opened, shown)
-            with _told(opened.values()):
-                for visit, (activities, blocks) in enumerate(plan.visits()):
-                    tables = plan.tables(activities)
-                    with dataset.made(urls.get("postgres"), **tables, seed=plan.seed) as made, loops.lean():
-                        session.visit(visit, made, blocks)
-                settings = {name: store.settings() for name, store in opened.items()}
-                versions = {name: store.version() for name, store in opened.items()}
+    design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
+    visits = design.visits()
+    steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in visits) + outgrown.STEPS[profile]
+    with bar(steps, "scale", unit="steps", enabled=progress) as shown:
+        with stores.all_opened(urls) as opened, _told(opened.values()):
+            session = Session(design, opened, shown)
+            for visit, (activities, blocks) in enumerate(visits):
+                tables = design.tables(activities)
+                with dataset.made(urls.get("postgres"), **tables, seed=design.seed) as made, loops.lean():
+                    session.visit(visit, made, blocks)
+            stated = {name: store.settings() for name, store in opened.items()}
+            versions = {name: store.version() for name, store in opened.items()}
         beyond = outgrown.measure(profile, lambda _: shown.update())
     data = {
-        "design": asdict(plan)
-        | {"sizes": list(plan.sizes), "visits": [activities for activities, _ in plan.visits()]},
-        "tables": {str(activities): plan.tables(activities) for activities in plan.sizes},
-        "settings": settings,
-        "answers": session.asked,
+        "design": asdict(design)
+        | {"sizes": list(design.sizes), "visits": [activities for activities, _ in visits]},
+        "tables": {str(activities): design.tables(activities) for activities in design.sizes},
+        "settings": stated,
+        "answers": dict(session.asked),
         "space": session.space,
         **summary.summarise(session.blocks),
         "outgrown": beyond,
@@ -151,18 +134,18 @@ def measure(
 
 @dataclass
 class Session:
-    """A measurement under way: its plan, stores and progress bar, and what it has found so far."""
+    """A measurement under way: its design, stores and progress bar, and what it has found so far."""
 
-    plan: Plan
+    design: GrowthDesign
     opened: Mapping[str, Store]
     shown: Any
     blocks: list[Block] = field(default_factory=list)
     space: list[dict[str, Any]] = field(default_factory=list)
-    asked: dict[str, int] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
 
     def visit(self, visit: int, made: dataset.Dataset, blocks: int) -> None:
         """Load one size into every store, compare answers, note the space, time the blocks."""
-        plan = self.plan
+        design = self.design
         first = made.population.activities not in {row["activities"] for row in self.space}
         for name, store in self.opened.items():
             space = self._loaded(name, store, made)
@@ -170,14 +153,14 @@ class Session:
                 self.space.append(space)
             self.shown.update()
         self._compare(made)
-        workload = Workload(made.population, seed=plan.seed + visit)
-        before = plan.settle_operations + (0 if visit else plan.warm_up_operations)
+        workload = Workload(made.population, seed=design.seed + visit)
+        before = design.settle_operations + (0 if visit else design.warm_up_operations)
         self._timed(workload, before, list(self.opened))
         done = sum(block.activities == made.population.activities for block in self.blocks)
         start = done // len(self.opened)
         for number in range(start, start + blocks):
             order = phases.orders(list(self.opened), number + 1)[-1]
-            for name, run in self._timed(workload, plan.block_operations, order).items():
+            for name, run in self._timed(workload, design.block_operations, order).items():
                 self.blocks.append(_block(visit, made.population.activities, number, name, run))
                 self.shown.update()
         self._compare(made)
@@ -203,20 +186,17 @@ class Session:
 
     def _timed(self, workload: Workload, operations: int, order: Sequence[str]) -> dict[str, loops.Run]:
         """The same stream on each store, one after the other; answers kept on the way are compared."""
-        streams = [workload.stream(operations, self.plan.mix)]
+        streams = [workload.stream(operations, self.design.mix)]
         runs = {}
         for name in order:
             runs[name] = loops.closed(self.opened[name], streams)
         if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
-            self.asked["while timing"] = self.asked.get("while timing", 0) + answers.compare_runs(runs)
+            self.asked["while timing"] += answers.compare_runs(runs)
         return runs
 
     def _compare(self, made: dataset.Dataset) -> None:
-        asked = answers.compare(
-            list(self.opened.values()), made.population, users=ASKED_USERS, orders=ASKED_ORDERS
-        )
-        for kind, number in asked.items():
-            self.asked[kind] = self.asked.get(kind, 0) + number
+        opened = list(self.opened.values())
+        self.asked.update(answers.compare(opened, made.population, users=ASKED_USERS, orders=ASKED_ORDERS))
 
 
 def _block(visit: int, activities: int, number: int, name: str, run: loops.Run) -> Block:
