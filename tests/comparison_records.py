@@ -8,7 +8,7 @@ from helpers.comparison import stores, summary
 from helpers.comparison.bench import CONSTANTS
 from helpers.comparison.decision import EQUAL_WEIGHTS
 from helpers.comparison.phases import DESIGNS
-from helpers.comparison.samples import Record
+from helpers.comparison.samples import RunSamples
 from helpers.results import Record as Saved, Results
 
 VERBS = "plao"
@@ -31,7 +31,7 @@ def record(
     and block.
     """
     latency = [us * (1 + 0.1 * ((i * 7) % 13) / 13 + 0.02 * block) for i in range(count)]
-    return Record(
+    return RunSamples(
         phase=phase, tier=tier, mix=mix, block=block, position=0, store=store, clients=clients,
         rate_per_s=rate, wall_s=more.pop("wall_s", sum(latency) / 1e6 / clients),
         client_cpu_s=more.pop("client_cpu_s", count * 4e-5),

@@ -14,7 +14,7 @@ phases.DESIGNS["quick"] = replace(
 )  # fmt: skip
 scale.DESIGNS["quick"] = scale.GrowthDesign((50, 500), 4, 40, 20, 10)
 crashes.DESIGNS = crashes.DESIGNS | {
-    "quick": crashes.Design(
+    "quick": crashes.CrashDesign(
         {"mover": 1, "redis": 1, "postgres": 1},
         {"users": 10, "products": 5, "activities": 200, "orders": 40},
         undisturbed=1,

@@ -104,7 +104,7 @@ def test_nothing_is_left_in_the_servers(measured, urls):
     assert not [name for name in names if "comparison" in name]
     connection = connections.postgres(urls["postgres"])
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.SCHEMA,))
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.PG_SCHEMA,))
         assert cursor.fetchone() == (0,)
     connection.close()
 

@@ -329,12 +329,12 @@ def test_ctrl_c_while_servers_start(tmp_path: Path) -> None:
     ]
 
 
-def scratch_record(owner: int) -> process.Record | None:
+def scratch_record(owner: int) -> process.Started | None:
     """The throw-away server of a process, once it has one."""
     for path in settings.home().glob("scratch-*"):
-        found = process.read_record(path, process.OWNER)
+        found = process.read_started(path, process.OWNER)
         if found and found.pid == owner:
-            return process.read_record(path)
+            return process.read_started(path)
     return None
 
 

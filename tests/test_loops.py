@@ -136,7 +136,7 @@ class _Null:
 
 def test_samples_survive_writing_and_reading(tmp_path):
     run = loops.closed(Sleeper(0.0), [[READ] * 5])
-    kept = samples.record(
+    kept = samples.of_run(
         run, phase="closed", tier="relaxed", mix="50/50", block=1, position=2, store="redis", clients=1
     )
     path = samples.write([kept, kept], tmp_path)

@@ -100,7 +100,7 @@ def test_a_set_of_one_is_private_and_asks_for_its_password_and_goes_when_interru
         member = one.members[0]
         folder = one.folder
         assert (member.folder / "key").stat().st_mode & 0o777 == 0o600
-        command = psutil.Process(process.read_record(member.folder).pid).cmdline()
+        command = psutil.Process(process.read_started(member.folder).pid).cmdline()
         assert one._password not in " ".join(command)
         stranger: pymongo.MongoClient[Any] = pymongo.MongoClient(
             process.HOST, member.port, directConnection=True

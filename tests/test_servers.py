@@ -43,8 +43,8 @@ def cli(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def record_of(name: str) -> process.Record:
-    record = process.read_record(settings.home() / name)
+def record_of(name: str) -> process.Started:
+    record = process.read_started(settings.home() / name)
     assert record is not None
     return record
 

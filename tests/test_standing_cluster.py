@@ -48,7 +48,7 @@ def test_it_is_found_again_mended_and_stopped(source: str, tmp_path: Path) -> No
             assert client.config_get("bind") == {"bind": "127.0.0.1"}
         folder = home / "redis-cluster"
         assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.glob("*/password")))
-        records = [process.read_record(path) for path in sorted(folder.glob("?"))]
+        records = [process.read_started(path) for path in sorted(folder.glob("?"))]
         pids = [record.pid for record in records if record]
         assert len(pids) == 6
         for pid in pids[1:]:  # the machine was switched off, as far as they know

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helpers.comparison.loops import Run
+from helpers.comparison.loops import StoreRun
 from helpers.comparison.store import Store
 from helpers.comparison.workload import LIMIT, Population
 from helpers.errors import HelpersError
@@ -51,7 +51,7 @@ def compare(
     return counts
 
 
-def compare_runs(runs: Mapping[str, Run]) -> int:
+def compare_runs(runs: Mapping[str, StoreRun]) -> int:
     """How many answers kept while timing were the same for every store.
 
     Raises:

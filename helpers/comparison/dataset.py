@@ -13,7 +13,7 @@ from helpers.errors import HelpersError
 from helpers.relational import population
 from helpers.servers import connections
 
-SCHEMA = "comparison"
+PG_SCHEMA = "comparison"
 LOCK = 20_260_301
 """Number of the advisory lock that keeps two comparisons on the same server apart."""
 FETCH_ROWS = 5000
@@ -60,7 +60,7 @@ def made(
     Raises:
         HelpersError: PostgreSQL cannot be reached, or another comparison is under way there.
     """
-    connection = connections.postgres(connections.with_schema(url, SCHEMA))
+    connection = connections.postgres(connections.with_schema(url, PG_SCHEMA))
     try:
         with connection, connection.cursor() as cursor:
             if not connections.held(connection, LOCK):
@@ -69,14 +69,14 @@ def made(
                     "try again"
                 )
             _drop(cursor)
-            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+            cursor.execute(sql.SQL("CREATE PG_SCHEMA {}").format(sql.Identifier(PG_SCHEMA)))
         counts: dict[str, Any] = {
             "users": users,
             "products": products,
             "activities": activities,
             "orders": orders,
         }
-        population.populate(connections.with_schema(url, SCHEMA), **counts, seed=seed, progress=False)
+        population.populate(connections.with_schema(url, PG_SCHEMA), **counts, seed=seed, progress=False)
         with connection, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT greatest((SELECT max(created_at) FROM users), (SELECT max(activity_date) FROM "
@@ -96,4 +96,4 @@ def made(
 
 def _drop(cursor: Any) -> None:
     cursor.execute("SET client_min_messages = warning")
-    cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
+    cursor.execute(sql.SQL("DROP PG_SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(PG_SCHEMA)))

@@ -36,7 +36,7 @@ ANSWERS_EVERY = 20
 
 
 @dataclass
-class Run:
+class StoreRun:
     """What came of one stream on one store.
 
     Samples of one client follow each other, in the order sent; failed operations have none. Times in
@@ -69,7 +69,7 @@ def lean() -> Iterator[None]:
         gc.unfreeze()
 
 
-def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> Run:
+def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> StoreRun:
     """Give each client its stream; each sends as fast as it is answered.
 
     Args:
@@ -81,7 +81,7 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> Run:
     """
     gave_up = threading.Event()
 
-    def client(stream: Sequence[Operation], run: Run) -> None:
+    def client(stream: Sequence[Operation], run: StoreRun) -> None:
         do = _Doer(store, run, gave_up)
         for operation in stream:
             if gave_up.is_set():
@@ -94,7 +94,7 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> Run:
     return _together(store, [partial(client, stream) for stream in streams], gave_up)
 
 
-def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int) -> Run:
+def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int) -> StoreRun:
     """Send each operation when it is due, by the first client that is free then.
 
     ``latency_us`` counts from when an operation was due, ``service_us`` from when it was sent; what lies
@@ -113,7 +113,7 @@ def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float],
     next_index = itertools.count()  # next() on it is one step of the interpreter, so each index is taken once
     start: list[int] = []
 
-    def client(run: Run) -> None:
+    def client(run: StoreRun) -> None:
         do = _Doer(store, run, gave_up)
         if not start:
             start.append(time.perf_counter_ns())
@@ -135,7 +135,7 @@ def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float],
 class _Doer:
     """Does operations for one client: counts failures, keeps some answers."""
 
-    def __init__(self, store: Store, run: Run, gave_up: threading.Event) -> None:
+    def __init__(self, store: Store, run: StoreRun, gave_up: threading.Event) -> None:
         self._verbs: dict[str, Callable[..., Any]] = {}
         self._store, self._run, self._gave_up = store, run, gave_up
         self._failed = self._reads = 0
@@ -162,14 +162,16 @@ class _Doer:
         return True
 
 
-def _together(store: Store, clients: Sequence[Callable[[Run], None]], gave_up: threading.Event) -> Run:
+def _together(
+    store: Store, clients: Sequence[Callable[[StoreRun], None]], gave_up: threading.Event
+) -> StoreRun:
     """Start all clients at once, wait for them, and add up what they saw."""
     gc.collect()  # so that no store pays for what the others left behind
-    runs = [Run() for _ in clients]
+    runs = [StoreRun() for _ in clients]
     gate = threading.Barrier(len(clients) + 1)
     faults: list[BaseException] = []
 
-    def body(client: Callable[[Run], None], run: Run) -> None:
+    def body(client: Callable[[StoreRun], None], run: StoreRun) -> None:
         try:
             try:
                 store.null_op()  # so that no timed operation opens a connection
@@ -194,7 +196,7 @@ def _together(store: Store, clients: Sequence[Callable[[Run], None]], gave_up: t
     cpu, wall = time.process_time(), time.perf_counter()
     for thread in threads:
         thread.join()
-    total = Run(wall_s=time.perf_counter() - wall, client_cpu_s=time.process_time() - cpu)
+    total = StoreRun(wall_s=time.perf_counter() - wall, client_cpu_s=time.process_time() - cpu)
     if faults:
         raise faults[0]
     for run in runs:

@@ -11,7 +11,7 @@ import numpy as np
 from helpers import settings
 from helpers.comparison import answers, loops, samples, statistics, stores, summary
 from helpers.comparison.dataset import Dataset
-from helpers.comparison.samples import Record
+from helpers.comparison.samples import RunSamples
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MIXES, Operation, Workload, arrivals
 
@@ -129,7 +129,7 @@ class Session:
     design: ComparisonDesign
     made: Dataset
     bar: Any
-    records: list[Record] = field(default_factory=list)
+    records: list[RunSamples] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     floors: dict[str, Any] = field(default_factory=dict)
 
@@ -248,8 +248,8 @@ class Session:
                     run = loops.open_loop(opened[name], stream, due_s, clients=CLIENTS)
                     self._keep(run, place, block, position, name)
 
-    def _keep(self, run: loops.Run, place: Place, block: int, position: int, store: str) -> None:
-        self.records.append(samples.record(run, **asdict(place), block=block, position=position, store=store))
+    def _keep(self, run: loops.StoreRun, place: Place, block: int, position: int, store: str) -> None:
+        self.records.append(samples.of_run(run, **asdict(place), block=block, position=position, store=store))
         self.bar.update()
 
 

@@ -12,7 +12,7 @@ from helpers.comparison.workload import OPERATIONS
 from helpers.errors import HelpersError, first_line
 
 if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
-    from helpers.comparison.loops import Run
+    from helpers.comparison.loops import StoreRun
 
 FILE = "comparison-samples.jsonl.gz"
 LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
@@ -20,7 +20,7 @@ PHASES = ("warm-up", "closed", "concurrency", "open")
 
 
 @dataclass(frozen=True)
-class Record:
+class RunSamples:
     """One run: which, and its samples. Latencies in microseconds, one for each letter of ``verbs``."""
 
     phase: str
@@ -45,8 +45,8 @@ class Record:
         return [us for us, found in zip(self.latency_us, self.verbs, strict=True) if found == letter]
 
 
-def record(
-    run: "Run",
+def of_run(
+    run: "StoreRun",
     *,
     phase: str,
     tier: str,
@@ -56,7 +56,7 @@ def record(
     store: str,
     clients: int,
     rate_per_s: float | None = None,
-) -> Record:
+) -> RunSamples:
     """A run as it is saved: letters for verbs, tenths of microseconds.
 
     Args:
@@ -70,7 +70,7 @@ def record(
         clients: how many worked at once.
         rate_per_s: at which operations were due; None in a closed loop.
     """
-    return Record(
+    return RunSamples(
         phase=phase,
         tier=tier,
         mix=mix,
@@ -89,7 +89,7 @@ def record(
     )
 
 
-def write(records: Iterable[Record], folder: Path) -> Path:
+def write(records: Iterable[RunSamples], folder: Path) -> Path:
     """Write records to ``comparison-samples.jsonl.gz``, whole or not at all; the same records give the
     same bytes.
     """
@@ -103,7 +103,7 @@ def write(records: Iterable[Record], folder: Path) -> Path:
     return path
 
 
-def read(folder: Path) -> Iterator[Record]:
+def read(folder: Path) -> Iterator[RunSamples]:
     """The records of a results folder.
 
     Raises:
@@ -113,7 +113,7 @@ def read(folder: Path) -> Iterator[Record]:
     try:
         with gzip.open(path) as packed:
             for line in io.TextIOWrapper(packed, encoding="utf-8"):
-                yield Record(**json.loads(line))
+                yield RunSamples(**json.loads(line))
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise HelpersError(
             f"{path.name}: not readable as raw samples ({first_line(error)}); run `python -m helpers bench`"

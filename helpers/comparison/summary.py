@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from helpers.comparison import statistics
-from helpers.comparison.samples import Record
+from helpers.comparison.samples import RunSamples
 from helpers.comparison.workload import OPERATIONS
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -22,7 +22,7 @@ the limit.
 """
 
 
-def summarise(records: Sequence[Record]) -> dict[str, Any]:
+def summarise(records: Sequence[RunSamples]) -> dict[str, Any]:
     """Everything that follows from the raw samples, JSON-able, in a fixed order."""
     stores = list(dict.fromkeys(record.store for record in records))
     return {
@@ -37,7 +37,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
+def latency(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """Closed loop, one client: percentiles of each operation with intervals, points of its distribution."""
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
@@ -56,7 +56,7 @@ def latency(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, 
     return rows
 
 
-def ratios(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
+def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """How many times longer one store's median takes than another's, for each pair, with Holm's
     correction over all.
 
@@ -85,7 +85,7 @@ def ratios(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, A
     return rows
 
 
-def throughput(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
+def throughput(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """Operations per second and latency against the number of clients, with the share of a core the
     client used.
     """
@@ -116,7 +116,7 @@ def throughput(records: Sequence[Record], stores: Sequence[str]) -> list[dict[st
     return rows
 
 
-def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str, Any]]:
+def open_loop(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """Latency from when operations were due, service time and send lag, at each offered rate; both
     distributions whole, as HDR histograms.
     """
@@ -150,7 +150,7 @@ def open_loop(records: Sequence[Record], stores: Sequence[str]) -> list[dict[str
     return rows
 
 
-def cost(records: Sequence[Record], stores: Sequence[str]) -> dict[str, Any]:
+def cost(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, Any]:
     """Processor time of client and server for one operation, one client, relaxed tier, by store and mix."""
     found: dict[str, Any] = {store: {} for store in stores}
     for (mix,), group in _groups(records, "closed", lambda r: (r.mix,), tier="relaxed"):
@@ -161,7 +161,7 @@ def cost(records: Sequence[Record], stores: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def warm_up(records: Sequence[Record], stores: Sequence[str]) -> dict[str, list[float]]:
+def warm_up(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, list[float]]:
     """Median latency in each window of operations after loading, by store, in microseconds."""
     found = {}
     for store in stores:
@@ -178,7 +178,7 @@ def warm_up(records: Sequence[Record], stores: Sequence[str]) -> dict[str, list[
     return found
 
 
-def _cpu(runs: Sequence[Record]) -> dict[str, float | None]:
+def _cpu(runs: Sequence[RunSamples]) -> dict[str, float | None]:
     count = sum(len(r.verbs) for r in runs)
     server = [r.server_cpu_s for r in runs if r.server_cpu_s is not None]
     return {
@@ -188,9 +188,12 @@ def _cpu(runs: Sequence[Record]) -> dict[str, float | None]:
 
 
 def _groups(
-    records: Sequence[Record], phase: str, key: Callable[[Record], tuple[Any, ...]], tier: str | None = None
-) -> list[tuple[tuple[Any, ...], list[Record]]]:
-    groups: dict[tuple[Any, ...], list[Record]] = {}
+    records: Sequence[RunSamples],
+    phase: str,
+    key: Callable[[RunSamples], tuple[Any, ...]],
+    tier: str | None = None,
+) -> list[tuple[tuple[Any, ...], list[RunSamples]]]:
+    groups: dict[tuple[Any, ...], list[RunSamples]] = {}
     for record in records:
         if record.phase == phase and record.verbs and tier in (None, record.tier):
             groups.setdefault(key(record), []).append(record)

@@ -40,7 +40,7 @@ POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Design:
+class RingDesign:
     """How many nodes, how long undisturbed writing lasts, writes a second of each client, and how sure a node
     must be that another is dead (Cassandra's own default: 8).
     """
@@ -51,7 +51,7 @@ class Design:
     phi: int = 8
 
 
-DESIGNS = {"small": Design(2, 1, 50, phi=5), "full": Design(3, 3, 50)}
+DESIGNS = {"small": RingDesign(2, 1, 50, phi=5), "full": RingDesign(3, 3, 50)}
 STEPS = {profile: 3 * design.nodes - 1 for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
@@ -92,7 +92,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
 
 class _Measurement:
-    def __init__(self, ring: cassandra_nodes.Ring, design: Design, step: Callable[[str], None]) -> None:
+    def __init__(self, ring: cassandra_nodes.Ring, design: RingDesign, step: Callable[[str], None]) -> None:
         self._ring, self._design, self._step = ring, design, step
         self._scene = Scene(SHOWN, design.steady_s)
         self._found: dict[str, Any] = {"join_s": [], "ownership": [], "returned": [], "refused_after_s": None}

@@ -184,7 +184,7 @@ class Session:
             "load_s": seconds,
         }
 
-    def _timed(self, workload: Workload, operations: int, order: Sequence[str]) -> dict[str, loops.Run]:
+    def _timed(self, workload: Workload, operations: int, order: Sequence[str]) -> dict[str, loops.StoreRun]:
         """The same stream on each store, one after the other; answers kept on the way are compared."""
         streams = [workload.stream(operations, self.design.mix)]
         runs = {}
@@ -199,7 +199,7 @@ class Session:
         self.asked.update(answers.compare(opened, made.population, users=ASKED_USERS, orders=ASKED_ORDERS))
 
 
-def _block(visit: int, activities: int, number: int, name: str, run: loops.Run) -> Block:
+def _block(visit: int, activities: int, number: int, name: str, run: loops.StoreRun) -> Block:
     latency_us: dict[str, list[float]] = {operation: [] for operation in comparison_workload.OPERATIONS}
     for verb, us in zip(run.verbs, run.latency_us, strict=True):
         latency_us[verb].append(us)

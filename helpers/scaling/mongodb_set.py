@@ -48,7 +48,7 @@ AGAIN_S = 90
 
 
 @dataclass(frozen=True)
-class Design:
+class SetDesign:
     """How long undisturbed writing lasts, how long the primary is alone, writes a second of each client."""
 
     steady_s: float
@@ -57,7 +57,7 @@ class Design:
     cases: tuple[str, ...] = tuple(CASES)
 
 
-DESIGNS = {"small": Design(0.5, 0.5, 100, ("stepdown", "behind")), "full": Design(2, 2, 100)}
+DESIGNS = {"small": SetDesign(0.5, 0.5, 100, ("stepdown", "behind")), "full": SetDesign(2, 2, 100)}
 STEPS = {profile: 2 + len(design.cases) for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
@@ -91,7 +91,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
 
 class _Measurement:
-    def __init__(self, members: ReplicaSet, design: Design, step: Callable[[str], None]) -> None:
+    def __init__(self, members: ReplicaSet, design: SetDesign, step: Callable[[str], None]) -> None:
         self._set, self._design, self._step = members, design, step
         self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(members.url, **OPTIONS)
         self._scene = Scene(SHOWN, design.steady_s)

@@ -39,7 +39,7 @@ REDIRECTIONS = ("MOVED", "ASK", "TRYAGAIN")
 
 
 @dataclass(frozen=True)
-class Design:
+class ClusterDesign:
     """Keys there before, slots that move, kills in each tier, undisturbed seconds, and the tiers."""
 
     keys: int
@@ -50,8 +50,8 @@ class Design:
 
 
 DESIGNS = {
-    "quick": Design(5_000, 1_000, 1, 0.2, (WHOLE,)),
-    "full": Design(50_000, 2_000, 5, 1.0, (WHOLE, PARTS)),
+    "quick": ClusterDesign(5_000, 1_000, 1, 0.2, (WHOLE,)),
+    "full": ClusterDesign(50_000, 2_000, 5, 1.0, (WHOLE, PARTS)),
 }
 STEPS = {profile: 3 + design.kills * len(design.tiers) for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
@@ -89,7 +89,9 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
 
 class _Measurement:
-    def __init__(self, nodes: redis_cluster.Cluster, design: Design, step: Callable[[str], None]) -> None:
+    def __init__(
+        self, nodes: redis_cluster.Cluster, design: ClusterDesign, step: Callable[[str], None]
+    ) -> None:
         self._cluster, self._design, self._step = nodes, design, step
         self._client = nodes.client()
         self._scene = Scene("the writer", design.steady_s)

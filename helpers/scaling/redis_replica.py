@@ -35,7 +35,7 @@ CAUGHT = (redis_py.RedisError, OSError)
 
 
 @dataclass(frozen=True)
-class Design:
+class ReplicaDesign:
     """How long undisturbed writing lasts, how long the link is cut, kills, and how many passes."""
 
     steady_s: float
@@ -44,7 +44,7 @@ class Design:
     passes: int
 
 
-DESIGNS = {"quick": Design(0.2, 0.4, 1, 1), "full": Design(1.5, 4, 5, 2)}
+DESIGNS = {"quick": ReplicaDesign(0.2, 0.4, 1, 1), "full": ReplicaDesign(1.5, 4, 5, 2)}
 STEPS = {profile: 1 + design.passes * (design.kills + 1) for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
@@ -82,7 +82,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 class _Pass:
     """Writers of some tiers through all cases."""
 
-    def __init__(self, nodes: redis_nodes.Pair, design: Design, tiers: Sequence[str]) -> None:
+    def __init__(self, nodes: redis_nodes.Pair, design: ReplicaDesign, tiers: Sequence[str]) -> None:
         self._pair, self._design, self._tiers = nodes, design, tiers
         self._clients: dict[str, redis_py.Redis] = {}
         self.scene = Scene(tiers[0], design.steady_s)
@@ -185,7 +185,7 @@ class _Pass:
         return {int(number) for number in node.ask("SMEMBERS", _key(tier))}
 
 
-def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: Design) -> dict[str, Any]:
+def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: ReplicaDesign) -> dict[str, Any]:
     tiers: dict[str, Any] = {}
     cases: dict[str, dict[str, Any]] = {}
     outages: dict[str, list[float]] = {}

@@ -1,6 +1,5 @@
 """A throw-away ring of Cassandra nodes on 127.0.0.1, 127.0.0.2 and so on, to kill and start again."""
 
-import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,16 +111,12 @@ class Node:
 
     def kill(self) -> None:
         """Kill it by SIGKILL."""
-        record = process.read_record(self.folder)
-        if record is not None:
-            process.stop(record, how=signal.SIGKILL)
+        process.kill(self.folder)
 
     def rss_mb(self) -> float | None:
         """Resident memory of its process; None when it does not run."""
-        record = process.read_record(self.folder)
-        if record is None or not record.alive():
-            return None
-        return float(psutil.Process(record.pid).memory_info().rss) / 1e6
+        found = process.running(self.folder)
+        return float(psutil.Process(found.pid).memory_info().rss) / 1e6 if found else None
 
 
 class Ring:

@@ -55,7 +55,7 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
 
 
 def _start(name: str, module: ModuleType, folder: Path, cancel: Event, tell: Callable[[str], None]) -> str:
-    before = process.read_record(folder)
+    before = process.read_started(folder)
     ready = folder / "ready"
     if not ready.exists():  # its first start never came to an end: nobody has put data there
         if before:
@@ -94,14 +94,13 @@ def stop(name: str, *, delete: bool = False) -> bool:
     """Stop the server, and delete its folder when asked; True when it was running."""
     folder = settings.home() / name
     with FileLock(settings.home() / f"{name}.lock", timeout=LOCK_S, mode=0o600):
-        record = process.read_record(folder)
-        was_running = record is not None and record.alive()
-        if record is not None:
+        found = process.running(folder)
+        if found is not None:
             # PostgreSQL's "fast" shutdown is SIGINT: it does not wait for clients to leave.
-            process.stop(record, how=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            process.stop(found, how=signal.SIGINT if name == "postgres" else signal.SIGTERM)
         if delete:
             shutil.rmtree(folder, ignore_errors=True)
-    return was_running
+    return found is not None
 
 
 def _set_log_aside(folder: Path) -> None:

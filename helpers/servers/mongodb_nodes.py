@@ -2,7 +2,6 @@
 
 import contextlib
 import secrets
-import signal
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -148,14 +147,11 @@ class Member:
 
     def alive(self) -> bool:
         """Whether its process runs."""
-        record = process.read_record(self.folder)
-        return record is not None and record.alive()
+        return process.running(self.folder) is not None
 
     def kill(self) -> None:
         """Kill it by SIGKILL."""
-        record = process.read_record(self.folder)
-        if record is not None:
-            process.stop(record, how=signal.SIGKILL)
+        process.kill(self.folder)
 
     def rolled_back(self) -> int:
         """Documents that it took back and laid aside in its folder ``rollback``."""

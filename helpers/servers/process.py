@@ -30,8 +30,8 @@ SERVER, OWNER = "server.json", "owner.json"
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is remembered of a started server: its process (pid and start time) and its port."""
+class Started:
+    """A server that was started: its process (pid, and start in seconds of the epoch) and its port."""
 
     pid: int
     created: float
@@ -46,12 +46,29 @@ class Record:
             return False
 
 
-def read_record(folder: Path, name: str = SERVER) -> Record | None:
-    """The record in a server's folder; None when there is none or it is not readable."""
+def read_started(folder: Path, name: str = SERVER) -> Started | None:
+    """What was started in a server's folder; None when nothing was, or it is not readable.
+
+    Args:
+        folder: of the server.
+        name: of the file that says so.
+    """
     try:
-        return Record(**json.loads((folder / name).read_text(encoding="utf-8")))
+        return Started(**json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def running(folder: Path) -> Started | None:
+    """What runs now of what was started in a server's folder."""
+    found = read_started(folder)
+    return found if found is not None and found.alive() else None
+
+
+def kill(folder: Path) -> None:
+    """Kill what runs of a server's folder, and its children, by SIGKILL."""
+    if found := running(folder):
+        stop(found, how=signal.SIGKILL)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -72,7 +89,7 @@ def throw_away(name: str, home: Path) -> Iterator[Path]:
     sweep(home)
     folder = Path(tempfile.mkdtemp(prefix=f"scratch-{name}-", dir=home))
     try:
-        owner = Record(os.getpid(), psutil.Process().create_time(), 0)
+        owner = Started(os.getpid(), psutil.Process().create_time(), 0)
         write_private(folder / OWNER, json.dumps(asdict(owner)))
         yield folder
     finally:
@@ -82,13 +99,11 @@ def throw_away(name: str, home: Path) -> Iterator[Path]:
 def sweep(home: Path) -> None:
     """End the throw-away servers whose owner was killed before it could, and remove their folders."""
     for folder in home.glob("scratch-*"):
-        owner = read_record(folder, OWNER)
+        owner = read_started(folder, OWNER)
         if owner is None or owner.alive():
             continue
         for path in (*folder.glob(SERVER), *folder.glob(f"*/{SERVER}")):
-            record = read_record(path.parent)
-            if record is not None:
-                stop(record, how=signal.SIGKILL)
+            kill(path.parent)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -130,8 +145,23 @@ def listening(port: int, host: str = HOST) -> bool:
 
 def start(
     command: Sequence[str], folder: Path, port: int, *, variables: Mapping[str, str] | None = None
-) -> Record:
-    """Start a detached process that logs to ``folder/log``, and remember it in ``folder/server.json``."""
+) -> Started:
+    """Start a detached process that logs to ``folder/log``, and remember it in ``folder/server.json``.
+
+    It outlives this process; ``stop`` ends it. Whether it comes up is for ``wait`` to see.
+
+    Args:
+        command: the program and its words.
+        folder: of the server; its working folder too.
+        port: where it will listen on loopback; only remembered.
+        variables: environment variables; they win over this process's own.
+
+    Returns:
+        The process, by which it is known again.
+
+    Raises:
+        OSError: the program cannot be run, or the folder not be written to.
+    """
     with (folder / "log").open("ab") as log:
         child = subprocess.Popen(
             list(command),
@@ -148,21 +178,26 @@ def start(
         created = psutil.Process(child.pid).create_time()
     except psutil.Error:
         created = time.time()
-    record = Record(child.pid, created, port)
+    record = Started(child.pid, created, port)
     write_private(folder / SERVER, json.dumps(asdict(record)))
     return record
 
 
 def wait(
-    name: str, record: Record, answers: Callable[[], str], folder: Path, *, timeout_s: float, cancel: Event
+    name: str, record: Started, answers: Callable[[], str], folder: Path, *, timeout_s: float, cancel: Event
 ) -> str:
     """Wait until the server answers, and return its version.
 
     Args:
+        name: of the server, for messages.
+        record: as ``start`` gave it.
         answers: asks the server for its version; raises HelpersError while it does not answer.
+        folder: of the server, whose log is there.
+        timeout_s: how long it may take.
+        cancel: when set, the wait ends.
 
     Raises:
-        HelpersError: it ended, or did not answer in time; with the last line of its log.
+        HelpersError: it ended, did not answer in time (with the last line of its log), or ``cancel`` was set.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -183,7 +218,7 @@ def wait(
         cancel.wait(0.1)
 
 
-def _how_it_ended(record: Record) -> str:
+def _how_it_ended(record: Started) -> str:
     child = _children.get(record.pid)
     if child is not None and child.wait() == -signal.SIGKILL:
         return (
@@ -210,7 +245,7 @@ def last_words(folder: Path) -> str:
     return f"{(telling or lines or ['its log is empty'])[-1].strip()[:300]} (log: {path})"
 
 
-def stop(record: Record, *, timeout_s: float = 30, how: signal.Signals = signal.SIGTERM) -> None:
+def stop(record: Started, *, timeout_s: float = 30, how: signal.Signals = signal.SIGTERM) -> None:
     """End a server and its children: politely, then by SIGKILL after the timeout.
 
     With ``how`` SIGKILL all of them are killed at once: none is left to finish what it was doing.

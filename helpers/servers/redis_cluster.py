@@ -288,8 +288,8 @@ def _nodes(folder: Path) -> list[Node]:
 
 
 def _stop(folder: Path, how: signal.Signals) -> bool:
-    records = [process.read_record(path.parent) for path in folder.glob(f"*/{process.SERVER}")]
-    alive = [record for record in records if record is not None and record.alive()]
+    found = [process.running(path.parent) for path in folder.glob(f"*/{process.SERVER}")]
+    alive = [one for one in found if one is not None]
     with ThreadPoolExecutor(NODES) as pool:
-        list(pool.map(lambda record: process.stop(record, how=how), alive))
+        list(pool.map(lambda one: process.stop(one, how=how), alive))
     return bool(alive)

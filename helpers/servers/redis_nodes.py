@@ -39,7 +39,7 @@ class Node(scratch.Scratch):
         process.write_private(folder / "password", password)
         lines = [f"masterauth {password}", *configuration]
         super().__init__("redis", server, folder, {"more": "\n".join(lines)}, port)
-        self._record = process.read_record(folder)
+        self._record = process.read_started(folder)
         self._client: redis_py.Redis | None = None
 
     @property
@@ -99,8 +99,7 @@ class Node(scratch.Scratch):
 
     def running(self) -> bool:
         """Whether its process runs."""
-        record = process.read_record(self.folder)
-        return record is not None and record.alive()
+        return process.running(self.folder) is not None
 
     def _forget(self) -> None:
         if self._client is not None:

@@ -32,7 +32,7 @@ class Scratch:
         self._module = module
         self._options = options
         self._finished = False
-        self._record: process.Record | None = None
+        self._record: process.Started | None = None
         self.version = ""
         self.url = urls.local(name, self.port, process.password(folder))
 

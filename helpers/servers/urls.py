@@ -71,10 +71,10 @@ def outside(name: str) -> tuple[str, str] | None:
 def running_url(name: str) -> str | None:
     """The URL of the embedded server of this state folder when its process runs, else None."""
     folder = settings.home() / name
-    record = process.read_record(folder)
-    if record is None or not record.alive() or not (folder / "ready").exists():
+    found = process.running(folder)
+    if found is None or not (folder / "ready").exists():
         return None
-    return local(name, record.port, process.password(folder))
+    return local(name, found.port, process.password(folder))
 
 
 def read_passwords(path: Path | None = None) -> dict[str, str]:

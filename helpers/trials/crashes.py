@@ -85,7 +85,7 @@ REDIS = ("appendonly yes", "appendfsync always")
 
 
 @dataclass(frozen=True)
-class Design:
+class CrashDesign:
     """How many kills of each, on how many rows, and how many undisturbed runs to learn the moments from."""
 
     kills: Mapping[str, int]
@@ -93,13 +93,13 @@ class Design:
     undisturbed: int
 
 
-DESIGNS: Mapping[str, Design] = {
-    "quick": Design(
+DESIGNS: Mapping[str, CrashDesign] = {
+    "quick": CrashDesign(
         {"mover": 4, "redis": 1, "postgres": 1},
         {"users": 40, "products": 15, "activities": 1_000, "orders": 200},
         undisturbed=1,
     ),
-    "full": Design(
+    "full": CrashDesign(
         {"mover": 200, "redis": 30, "postgres": 30},
         {"users": 100, "products": 40, "activities": 3_200, "orders": 800},
         undisturbed=5,

@@ -27,7 +27,7 @@ from helpers.text import count, three
 from helpers.trials import growth, rungs
 from helpers.trials.rungs import Bench
 
-SCHEMA = "ladder"
+PG_SCHEMA = "ladder"
 SIZES = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
 SAMPLE_ROWS = {"quick": 1_500, "full": 20_000}
 ROUNDS = {"quick": 3, "full": 7}
@@ -74,7 +74,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     """
     sizes = settings.of_profile(SIZES, profile)
     with (
-        population.throw_away(SCHEMA, **sizes) as source,
+        population.throw_away(PG_SCHEMA, **sizes) as source,
         scratch.redis("appendonly no", 'save ""') as server,
         tempfile.TemporaryDirectory() as directory,
     ):

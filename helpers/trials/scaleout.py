@@ -22,7 +22,7 @@ from helpers.source import Source
 from helpers.text import count, plural, three
 from helpers.trials import growth
 
-SCHEMA = "scaleout"
+PG_SCHEMA = "scaleout"
 SIZES = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
 ROUNDS = {"quick": 2, "full": 5}
 NODES, WORKERS = (1, 3), (1, 2)
@@ -55,7 +55,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     """
     sizes = settings.of_profile(SIZES, profile)
     with (
-        population.throw_away(SCHEMA, **sizes) as source,
+        population.throw_away(PG_SCHEMA, **sizes) as source,
         scratch.redis(*NOTHING_SAVED) as alone,
         redis_cluster.cluster(max(NODES), 0, *NOTHING_SAVED, timeout_ms=PATIENCE_MS) as cluster,
     ):
