@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from helpers.comparison import phases
-from helpers.scaling import growth as scale
-from helpers.trials import crashes, growth, ladder, scaleout
+from helpers.scaling import growth
+from helpers.trials import crashes, ladder, scaleout
 
 phases.DESIGNS["quick"] = replace(
     phases.DESIGNS["quick"],
@@ -12,7 +12,7 @@ phases.DESIGNS["quick"] = replace(
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
     floor_operations=40, fsyncs=10,
 )  # fmt: skip
-scale.DESIGNS["quick"] = scale.GrowthDesign((50, 500), 4, 40, 20, 10)
+growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 4, 40, 20, 10)
 crashes.DESIGNS = crashes.DESIGNS | {
     "quick": crashes.CrashDesign(
         {"mover": 1, "redis": 1, "postgres": 1},
@@ -20,6 +20,6 @@ crashes.DESIGNS = crashes.DESIGNS | {
         undisturbed=1,
     )
 }
-ladder.SIZES["quick"], ladder.SAMPLE_ROWS["quick"], ladder.ROUNDS["quick"] = growth.tables(2_000), 200, 1
-growth.SIZES["quick"] = {500: 1, 2_000: 1}
-scaleout.SIZES["quick"], scaleout.ROUNDS["quick"] = growth.tables(2_000), 1
+ladder.SIZES["quick"], ladder.SAMPLE_ROWS["quick"], ladder.ROUNDS["quick"] = ladder.tables(2_000), 200, 1
+ladder.GROWN["quick"] = {500: 1, 2_000: 1}
+scaleout.SIZES["quick"], scaleout.ROUNDS["quick"] = ladder.tables(2_000), 1

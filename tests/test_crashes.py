@@ -219,7 +219,7 @@ def test_moments_are_spread_over_the_time_in_which_a_run_works() -> None:
     chance = random.Random(0)
 
     def drawn(before: Standing, late: bool = False) -> tuple[float, float]:
-        found = [mover.draw(chance, times, 100, before, late=late) for _ in range(2000)]
+        found = [mover.draw_moment(chance, times, 100, before, late=late) for _ in range(2000)]
         assert {moment.after for moment in found} == {"load" if late else "lease"}
         return min(moment.seconds for moment in found), max(moment.seconds for moment in found)
 

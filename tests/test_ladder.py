@@ -7,7 +7,7 @@ import pytest
 
 from helpers import results, servers
 from helpers.errors import HelpersError
-from helpers.trials import growth, ladder, rungs
+from helpers.trials import ladder, rungs
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ladder.SIZES, "quick", {"users": 20, "products": 10, "activities": 300, "orders": 60})
         patch.setitem(ladder.SAMPLE_ROWS, "quick", 39)
-        patch.setitem(growth.SIZES, "quick", {100: 2, 500: 1})
+        patch.setitem(ladder.GROWN, "quick", {100: 2, 500: 1})
         measured = ladder.run(profile="quick", folder=folder, progress=False)
     saved = results.load(folder).require("ladder")
     assert saved == measured

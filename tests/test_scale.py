@@ -14,7 +14,7 @@ from helpers import results
 from helpers.comparison import stores
 from helpers.comparison.workload import OPERATIONS
 from helpers.errors import HelpersError
-from helpers.scaling import growth, outgrown, summary
+from helpers.scaling import beyond_memory, growth, summary
 from helpers.scaling.shape import SCHEMA
 from helpers.servers import scratch
 
@@ -145,7 +145,7 @@ def test_plans_keep_the_proportion_and_halve_what_is_visited_twice():
     assert full.sizes == (1_000, 10_000, 100_000, 1_000_000)
     # each of four operations needs 368 samples for an interval of p99
     assert full.blocks * full.block_operations / 4 > 368 * 1.2
-    assert set(outgrown.STEPS) == set(growth.DESIGNS) == set(outgrown.ROOM_BYTES)
+    assert set(beyond_memory.STEPS) == set(growth.DESIGNS) == set(beyond_memory.ROOM_BYTES)
 
 
 @pytest.mark.parametrize("name", stores.NAMES)

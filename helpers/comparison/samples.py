@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
 
 FILE = "comparison-samples.jsonl.gz"
 LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
-PHASES = ("warm-up", "closed", "concurrency", "open")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def of_run(
 
     Args:
         run: what a loop gave.
-        phase: one of ``PHASES``.
+        phase: ``warm-up``, ``closed``, ``concurrency`` or ``open``.
         tier: of durability.
         mix: of operations, by name.
         block: its number, from 1.

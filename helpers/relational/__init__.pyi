@@ -8,7 +8,6 @@ from . import (
     population as population,
     rows as rows,
     schema as schema,
-    tables as tables,
 )
 from .population import (
     populate as populate,

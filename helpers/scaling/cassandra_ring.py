@@ -21,7 +21,7 @@ from cassandra.query import SimpleStatement, tuple_factory
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, between, case, failing
+from helpers.scaling.writes import Failed, Scene, between, case, in_one_line
 from helpers.servers import cassandra_nodes, connections
 
 KEYSPACE = "nodes"
@@ -86,7 +86,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     step("the first node starts")
     with (
         cassandra_nodes.ring(design.nodes, phi_convict_threshold=design.phi) as ring,
-        failing("cassandra: the ring", ERRORS, lambda error: brief(first_line(error))),
+        in_one_line("cassandra: the ring", ERRORS, lambda error: brief(first_line(error))),
     ):
         return _Measurement(ring, design, step).run()
 
@@ -318,7 +318,7 @@ class _Measurement:
         return {
             "nodes": self._design.nodes,
             "version": self._ring.version,
-            **self._scene.told(kept[SHOWN], self._settings()),
+            **self._scene.common(kept[SHOWN], self._settings()),
             "tiers": self._scene.tiers(kept),
             "found": {
                 **self._found,

@@ -29,7 +29,7 @@ from helpers.comparison import (
 )
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
-from helpers.scaling import outgrown, summary
+from helpers.scaling import beyond_memory, summary
 from helpers.scaling.shape import SCHEMA
 from helpers.scaling.summary import Block
 
@@ -106,9 +106,9 @@ def run(
     """
     design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
     visits = design.visits()
-    steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in visits) + outgrown.STEPS[profile]
+    steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in visits) + beyond_memory.STEPS[profile]
     with bar(steps, "scale", unit="steps", enabled=progress) as shown:
-        with stores.all_opened(urls) as opened, _told(opened.values()):
+        with stores.all_opened(urls) as opened, _in_one_line(opened.values()):
             session = Session(design, opened, shown)
             for visit, (activities, blocks) in enumerate(visits):
                 tables = design.tables(activities)
@@ -116,7 +116,7 @@ def run(
                     session.visit(visit, made, blocks)
             stated = {name: store.settings() for name, store in opened.items()}
             versions = {name: store.version() for name, store in opened.items()}
-        beyond = outgrown.measure(profile, lambda _: shown.update())
+        beyond = beyond_memory.measure(profile, lambda _: shown.update())
     data = {
         "design": asdict(design)
         | {"sizes": list(design.sizes), "visits": [activities for activities, _ in visits]},
@@ -211,7 +211,7 @@ def _each(size: int | None, activities: int) -> float | None:
 
 
 @contextmanager
-def _told(opened: Sequence[Store] | Any) -> Iterator[None]:
+def _in_one_line(opened: Sequence[Store] | Any) -> Iterator[None]:
     """Tell what a driver raises outside of a timed block in one line."""
     try:
         yield
@@ -246,6 +246,6 @@ def describe(data: Mapping[str, Any]) -> list[str]:
                 if row[f"{kind}_per_activity"] is not None
             ]
             lines.append(f"an activity in {row['store']}: {text.join(sizes) or 'not told by the server'}")
-    lines += outgrown.describe(data["outgrown"])
+    lines += beyond_memory.describe(data["outgrown"])
     lines.append("saved: scale.json in the results folder")
     return lines

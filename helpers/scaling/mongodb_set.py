@@ -17,7 +17,7 @@ from pymongo.read_concern import ReadConcern
 
 from helpers import settings
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, failing, middle_and_most
+from helpers.scaling.writes import Failed, Scene, in_one_line, middle_and_most
 from helpers.servers import ReplicaSet, mongodb as server, mongodb_nodes
 
 MEMBERS = 3
@@ -85,7 +85,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     step("a replica set of three starts")
     with (
         mongodb_nodes.replica_set(MEMBERS) as members,
-        failing("mongodb: the replica set", (pymongo.errors.PyMongoError,)),
+        in_one_line("mongodb: the replica set", (pymongo.errors.PyMongoError,)),
     ):
         return _Measurement(members, design, step).run()
 
@@ -194,7 +194,7 @@ class _Measurement:
         return {
             "nodes": MEMBERS,
             "version": self._set.version,
-            **self._scene.told(kept[SHOWN], self._settings()),
+            **self._scene.common(kept[SHOWN], self._settings()),
             "tiers": self._scene.tiers(kept),
             "found": {
                 "cases": self._scene.cases(kept),

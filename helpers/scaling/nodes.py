@@ -43,7 +43,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
 
     Returns:
         ``redis_replica``, ``redis_cluster``, ``mongodb_set`` and ``cassandra_ring``: each ``nodes``,
-        ``version``, what ``Scene.told`` gives, ``tiers`` (counts by setting) and ``found`` (as its module's
+        ``version``, what ``Scene.common`` gives, ``tiers`` (counts by setting) and ``found`` (as its module's
         ``measure`` says), or {"not measured": reason}; and ``not_told``: what one machine cannot tell.
 
     Raises:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisClusterException
 from helpers import model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, case, failing, gone, outage_in_s, timeline
+from helpers.scaling.writes import Failed, Scene, case, gone, in_one_line, outage_in_s, timeline
 from helpers.servers import Write, redis as server, redis_cluster, redis_nodes
 
 MASTERS, REPLICAS = 3, 1
@@ -83,7 +83,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     step("a cluster of three masters and three replicas forms")
     with (
         redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes,
-        failing("redis: the cluster", CAUGHT),
+        in_one_line("redis: the cluster", CAUGHT),
     ):
         return _Measurement(nodes, design, step).run()
 
@@ -182,7 +182,7 @@ class _Measurement:
         return {
             "nodes": len(self._cluster.nodes),
             "version": self._cluster.nodes[0].version,
-            **self._scene.told(kept, self._settings()),
+            **self._scene.common(kept, self._settings()),
             "tiers": cases[KILLED],
             "found": {
                 "cases": cases,

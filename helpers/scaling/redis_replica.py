@@ -17,7 +17,7 @@ import redis as redis_py
 from helpers import settings
 from helpers.errors import first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, failing, gone, middle_and_most, outage_in_s, timeline
+from helpers.scaling.writes import Failed, Scene, gone, in_one_line, middle_and_most, outage_in_s, timeline
 from helpers.servers import link as servers_link, redis as server, redis_nodes
 
 ALONE, COPIED, GUARDED = "no WAIT", "WAIT 1", "min-replicas-to-write 1"
@@ -72,7 +72,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
     if reason := server.missing():
         return {NOT_MEASURED: reason}
     step("a primary and its replica start")
-    with redis_nodes.pair() as nodes, failing("redis: primary and replica", CAUGHT):
+    with redis_nodes.pair() as nodes, in_one_line("redis: primary and replica", CAUGHT):
         passes = [_Pass(nodes, design, tiers) for tiers in PASSES[: design.passes]]
         for one in passes:
             one.run(step)
@@ -205,7 +205,7 @@ def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: ReplicaDes
     return {
         "nodes": len(nodes.nodes),
         "version": nodes.primary.version,
-        **first.scene.told(kept, _settings(nodes)),
+        **first.scene.common(kept, _settings(nodes)),
         "tiers": tiers,
         "found": {
             "cases": cases,

@@ -87,7 +87,7 @@ CASSANDRA = object_with(
     | {"heap_bytes": COUNT, "memtable_bytes": COUNT, "memtable_setting": TEXT, "flushes": COUNT}
     | {"compactions": COUNT, "tables_written": COUNT}
 )
-OUTGROWN = object_with(
+BEYOND_MEMORY = object_with(
     {"redis": _measured(REDIS), "mongodb": _measured(MONGODB), "cassandra": _measured(CASSANDRA)}
     | {"not_shown": {"type": "array", "items": TEXT}}
 )
@@ -104,6 +104,6 @@ SCHEMA: Mapping[str, Any] = object_with(
         "medians": {"type": "array", "items": MEDIAN},
         "errors": _filled(COUNT),
         "operations": _filled(COUNT),
-        "outgrown": OUTGROWN,
+        "outgrown": BEYOND_MEMORY,
     }
 )

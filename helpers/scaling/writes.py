@@ -28,7 +28,7 @@ class Failed(Exception):
 
 
 @contextmanager
-def failing(
+def in_one_line(
     where: str, errors: tuple[type[BaseException], ...], say: Callable[[BaseException], str] = first_line
 ) -> Iterator[None]:
     """Inside, what a driver raises, or a writer that waited too long, becomes a ``HelpersError``.
@@ -137,7 +137,7 @@ class Scene:
         }
         return {name: middle_and_most(times) for name, times in took.items() if times}
 
-    def told(self, kept: Collection[int], settings: Mapping[str, str]) -> dict[str, Any]:
+    def common(self, kept: Collection[int], settings: Mapping[str, str]) -> dict[str, Any]:
         """What each part of the result ``nodes`` tells alike.
 
         Args:

@@ -12,7 +12,6 @@ from . import (
     scratch as scratch,
 )
 from .fleet import (
-    Server as Server,
     cluster_status as cluster_status,
     down as down,
     status as status,

@@ -9,8 +9,20 @@ from helpers import model
 from helpers.errors import HelpersError
 from helpers.migration import verification
 from helpers.servers import Scratch, connections
-from helpers.trials import judge, mover as moments
-from helpers.trials.mover import DONE, START, STOPPED, Ended, Mover, Standing, look
+from helpers.trials import judge
+from helpers.trials.mover import (
+    DONE,
+    START,
+    STOPPED,
+    Ended,
+    Mover,
+    Standing,
+    draw_moment,
+    look,
+    medians,
+    wait_for_moment,
+    watch,
+)
 
 EARLY_USERS = 10
 EARLY_ORDERS = 20
@@ -63,7 +75,7 @@ CHANGED_OF_FIVE = (0, 3)
 """After these of each five kills of the mover the source changes before the next run."""
 LATE_EVERY = 10
 """Every tenth kill is meant for the verification, which is short."""
-AGAIN_SHARE = 0.5
+KILLED_TOO_SHARE = 0.5
 """With this probability a run that follows a kill is killed too."""
 LONGEST_PAUSE_S = 1.0
 """A killed server is started again after a random part of this."""
@@ -95,8 +107,8 @@ class Campaign:
     def learn(self, runs: int = 1) -> None:
         """Watch migrations that nobody disturbs; from the last of them trials know how long one takes."""
         for _ in range(runs):
-            self.watched.append(moments.watch(self._mover, self.client, self.rows))
-        self.times = moments.middle(self.watched[-RECENT:])
+            self.watched.append(watch(self._mover, self.client, self.rows))
+        self.times = medians(self.watched[-RECENT:])
 
     def trials(self, victim: str, kills: int) -> Iterator[dict[str, Any]]:
         """Trials, one after the other, until so many kills have struck.
@@ -150,7 +162,7 @@ class Campaign:
             if number % 5 in CHANGED_OF_FIVE:
                 trial["kills"][-1]["changed"] = self._change(chance)
             self._compare_rows(trial, now)
-            if chance.random() >= AGAIN_SHARE:
+            if chance.random() >= KILLED_TOO_SHARE:
                 break
         self._let_through(trial)
 
@@ -185,8 +197,8 @@ class Campaign:
     def _wait(self, mover: Mover, chance: random.Random, before: Standing, number: int) -> None:
         """Wait until a random moment; ``number`` kills were made before."""
         late = number % LATE_EVERY == LATE_EVERY - 1
-        moment = moments.draw(chance, self.times, self.rows, before, late=late)
-        moments.wait(mover, self.client, before, self.times["begun_s"], moment)
+        moment = draw_moment(chance, self.times, self.rows, before, late=late)
+        wait_for_moment(mover, self.client, before, self.times["begun_s"], moment)
 
     def _let_through(self, trial: dict[str, Any]) -> None:
         """The same command, undisturbed, until it is done."""

@@ -155,7 +155,7 @@ def run(
         "rows": dict(design.rows),
         "wanted": dict(design.kills),
         "appendfsync": appendfsync,
-        "undisturbed": mover.middle(campaign.watched) | {"runs": len(campaign.watched)},
+        "undisturbed": mover.medians(campaign.watched) | {"runs": len(campaign.watched)},
         "seconds": time.monotonic() - began,
         "trials": trials,
         "summary": {victim: summarise(t for t in trials if t["victim"] == victim) for victim in VICTIMS},

@@ -4,7 +4,10 @@ Rounds are interleaved: whatever disturbs the machine disturbs every rung. The s
 the target a throw-away Redis that is emptied before each measurement.
 """
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,11 +27,27 @@ from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, scratch
 from helpers.text import count, three
-from helpers.trials import growth, rungs
+from helpers.trials import rungs
 from helpers.trials.rungs import Bench
 
 PG_SCHEMA = "ladder"
-SIZES = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
+
+
+def tables(rows: int) -> dict[str, Any]:
+    """Rows of each table, so that they are about so many in all."""
+    users = max(rows // 50, 1)
+    return {
+        "users": users,
+        "products": max(rows // 500, 1),
+        "activities": rows * 4 // 5,
+        "orders": rows - rows * 4 // 5 - users - max(rows // 500, 1),
+    }
+
+
+SIZES = {"quick": tables(20_000), "full": tables(1_000_000)}
+"""Rows of each table for the rungs."""
+GROWN = {"quick": {2_000: 1, 20_000: 1}, "full": {100_000: 5, 1_000_000: 5, 10_000_000: 1}}
+"""Rows in all, and how often they are migrated, to see what more of them take."""
 SAMPLE_ROWS = {"quick": 1_500, "full": 20_000}
 ROUNDS = {"quick": 3, "full": 7}
 SLOW = ("row", "pipeline", "pipeline_hiredis")
@@ -67,7 +86,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         rows_per_second, ``ratio`` to the row-by-row median, CPU in microseconds a row; ``against`` per rung:
         min, median and max over rounds of the streamed rate as a multiple of the rung's in the same round;
         ``labels``, ``hiredis`` (version), ``absent`` (why a rung is not there), ``checked`` (differences
-        found by ``verify`` after each rung's first round); ``growth`` as ``growth.measure`` gives it.
+        found by ``verify`` after each rung's first round); ``growth`` as ``grow`` gives it.
 
     Raises:
         HelpersError: no such profile, or rungs that did not do the same work.
@@ -80,8 +99,8 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     ):
         bench = Bench(source, server.url, SAMPLE_ROWS[profile], Path(directory))
         data = _measure(bench, profile, progress)
-        with bar(sum(growth.SIZES[profile].values()), "growth", unit="migrations", enabled=progress) as shown:
-            data["growth"] = growth.measure(source, server.url, profile, shown.update)
+        with bar(sum(GROWN[profile].values()), "growth", unit="migrations", enabled=progress) as shown:
+            data["growth"] = grow(source, server.url, profile, shown.update)
         version = str(connections.redis(server.url).info("server")["redis_version"])
     versions = {**servers.versions(["postgres"]), "redis": version}
     results.save("ladder", data, profile=profile, servers=versions, folder=folder)
@@ -126,6 +145,53 @@ def _measure(bench: Bench, profile: str, progress: bool) -> dict[str, Any]:
         "absent": absent,
         "checked": checked,
     }
+
+
+def grow(
+    source: str, target: str, profile: str, advance: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
+    """Fill the source, migrate and verify it as ``python -m helpers migrate``, for each size.
+
+    Args:
+        source: PostgreSQL URL of a schema of its own; its tables are replaced.
+        target: URL of a Redis of its own; it is emptied.
+        profile: ``quick`` or ``full``.
+        advance: called after each migration.
+
+    Returns:
+        One record a migration: ``rows`` (in all), ``round``, ``load_seconds``, ``verify_seconds``,
+        ``peak_rss_mb``, ``differences``.
+    """
+    client, records = connections.redis(target), []
+    for rows, rounds in GROWN[profile].items():
+        population.populate(source, **tables(rows), replace=True, progress=False)
+        for number in range(1, rounds + 1):
+            client.flushall()
+            result = _migrate(source, target)
+            records.append(
+                {"rows": sum(result["rows_read"].values()), "round": number}
+                | {
+                    key: result[key]
+                    for key in ("load_seconds", "verify_seconds", "peak_rss_mb", "differences")
+                }
+            )
+            advance()
+    client.flushall()
+    return records
+
+
+def _migrate(source: str, target: str) -> dict[str, Any]:
+    # By environment, because anybody on the machine may read a command line.
+    environment = os.environ | {"POSTGRES_URL": source, "REDIS_URL": target}
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers", "migrate", "--json"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise HelpersError(f"growth: the migration failed: {done.stderr.strip().splitlines()[-1:]}")
+    return dict(json.loads(done.stdout))
 
 
 def describe(data: dict[str, Any]) -> list[str]:

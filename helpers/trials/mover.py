@@ -229,7 +229,7 @@ def watch(start: Callable[[], Mover], client: Redis, rows: int) -> dict[str, flo
     }
 
 
-def middle(watched: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def medians(watched: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The medians of what ``watch`` saw several times."""
     return {name: median(times[name] for times in watched) for name in watched[0]}
 
@@ -242,7 +242,7 @@ class Moment:
     after: str = "lease"
 
 
-def draw(
+def draw_moment(
     chance: random.Random, times: Mapping[str, float], rows: int, before: Standing, *, late: bool = False
 ) -> Moment:
     """A moment for a kill, uniform over the time in which a run works, or only over its verification.
@@ -266,7 +266,7 @@ def draw(
     return Moment(chance.uniform(-BEFORE * work / (1 - BEFORE), work))
 
 
-def wait(mover: Mover, client: Redis, before: Standing, begun_s: float, moment: Moment) -> None:
+def wait_for_moment(mover: Mover, client: Redis, before: Standing, begun_s: float, moment: Moment) -> None:
     """Wait until a running migration has come to a moment, or has ended.
 
     Args:
@@ -274,7 +274,7 @@ def wait(mover: Mover, client: Redis, before: Standing, begun_s: float, moment: 
         client: of its target.
         before: what it found.
         begun_s: when runs usually take their lease, in seconds after their start.
-        moment: as ``draw`` gives it.
+        moment: as ``draw_moment`` gives it.
     """
 
     def come() -> bool:

@@ -19,11 +19,10 @@ from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, redis_cluster, scratch
 from helpers.source import Source
-from helpers.text import count, plural, three
-from helpers.trials import growth
+from helpers.trials.ladder import tables
 
 PG_SCHEMA = "scaleout"
-SIZES = {"quick": growth.tables(20_000), "full": growth.tables(1_000_000)}
+SIZES = {"quick": tables(20_000), "full": tables(1_000_000)}
 ROUNDS = {"quick": 2, "full": 5}
 NODES, WORKERS = (1, 3), (1, 2)
 ARMS = tuple((nodes, workers) for nodes in NODES for workers in WORKERS)
@@ -137,19 +136,3 @@ def _read(source: str) -> dict[str, float]:
         for part in streams.partitions({}):
             opened.read(part, None, drop)
         return {"seconds": time.perf_counter() - began, "bytes": size}
-
-
-def describe(data: dict[str, Any]) -> list[str]:
-    """What ``run`` measured, as lines for people."""
-    lines = []
-    for nodes, workers in ARMS:
-        rates = sorted(
-            one["rows_per_second"]
-            for one in data["rounds"]
-            if (one["nodes"], one["workers"]) == (nodes, workers)
-        )
-        told = ", ".join(count(rate) for rate in rates)
-        lines.append(f"{plural(nodes, 'node')}, {plural(workers, 'process', 'processes')}: {told} rows/s")
-    busy = [one["busy"] for one in data["rounds"]]
-    lines.append(f"{three(100 * min(busy))} to {three(100 * max(busy))} % of the cores were busy")
-    return lines

@@ -13,7 +13,7 @@ from helpers import model
 from helpers.errors import HelpersError, first_line
 from helpers.relational import REFERENCE, Activity
 from helpers.results import NOT_MEASURED
-from helpers.scaling.outgrown_files import told
+from helpers.scaling.beyond_cache import in_one_line
 from helpers.servers import connections, scratch
 
 ROOM_BYTES = {"quick": 2**20, "full": 2**23}
@@ -39,7 +39,7 @@ def redis(
             contextlib.closing(connections.redis(server.url, decode_responses=True))
         )
         found: dict[str, Any] = {"version": server.version, "room_bytes": room_bytes, "policies": {}}
-        with told("redis", server.url, (redis_py.RedisError, OSError)):
+        with in_one_line("redis", server.url, (redis_py.RedisError, OSError)):
             limit = int(client.info("memory")["used_memory"]) + room_bytes
             client.config_set("maxmemory", limit)
             for policy in POLICIES:

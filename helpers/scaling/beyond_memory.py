@@ -10,8 +10,8 @@ from typing import Any
 from helpers import text
 from helpers.comparison import stores
 from helpers.results import NOT_MEASURED
-from helpers.scaling.outgrown_files import cassandra, mongodb
-from helpers.scaling.outgrown_limit import ROOM_BYTES, redis
+from helpers.scaling.beyond_cache import cassandra, mongodb
+from helpers.scaling.beyond_maxmemory import ROOM_BYTES, redis
 
 STEPS = {"quick": 2, "full": 6}
 """How often ``measure`` calls ``step``."""

@@ -40,7 +40,7 @@ def need_disk() -> None:
 
 
 @contextlib.contextmanager
-def told(name: str, url: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
+def in_one_line(name: str, url: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
     """Tell what a driver raises in one line.
 
     Args:
@@ -161,7 +161,7 @@ def mongodb(
             store = stack.enter_context(MongoStore(server.url))
         except HelpersError as error:
             return {NOT_MEASURED: str(error)}
-        with told(store.name, server.url, store.ERRORS):
+        with in_one_line(store.name, server.url, store.ERRORS):
             found = _stored(store, users)
             store.client.admin.command("fsync")
             stats = store.database.command("collStats", "activities")
@@ -210,7 +210,7 @@ def cassandra(
             store = stack.enter_context(CassandraStore(server.url))
         except HelpersError as error:
             return {NOT_MEASURED: str(error)}
-        with told(store.name, server.url, store.ERRORS):
+        with in_one_line(store.name, server.url, store.ERRORS):
             before = _tasks(store)
             found = _stored(store, users)
             tasks = {name: number - before[name] for name, number in _tasks(store).items()}
