@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
     from numpy.typing import NDArray
 
+ALPHA = 0.05
 CONFIDENCE = 0.95
 ENOUGH_BLOCKS = 3
 """With fewer there is nothing to draw again."""
@@ -176,6 +177,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def mark_shown(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to rows with ``p`` their ``p_holm``, adjusted over all of them, and ``shown``: whether a difference
+    remains at ``ALPHA``.
+    """
+    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = adjusted
+        row["shown"] = adjusted < ALPHA
+
+
 def describe(
     blocks: Sequence[Sequence[float] | np.ndarray], shares: Mapping[str, float], *, resamples: int = 200
 ) -> dict[str, Any]:
@@ -199,6 +209,14 @@ def describe(
         for (name, one), (low, high) in zip(known, ends, strict=True):
             found[name] = Interval(one.value, float(min(low, one.value)), float(max(high, one.value)))
     return {name: None if one is None else one.as_dict() for name, one in found.items()}
+
+
+def rounded(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``describe`` gives, to hundredths."""
+    return {
+        name: None if one is None else {end: round(float(value), 2) for end, value in one.items()}
+        for name, one in described.items()
+    }
 
 
 LOWEST_NS = 100

@@ -14,7 +14,6 @@ SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 GRID = (0.0, *np.round(np.linspace(0.01, 0.99, 99), 2).tolist(), 0.995, 0.999, 0.9995, 0.9999, 1.0)
 """Shares at which each distribution is kept for drawing."""
 
-ALPHA = 0.05
 WARM_UP_WINDOW = 25
 CLIENT_BOUND_SHARE = 0.85
 """Busy share of one core from which on the client, which Python's interpreter lock keeps to one core, is
@@ -50,7 +49,7 @@ def latency(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[s
                 row: dict[str, Any] = {"tier": tier, "mix": mix, "operation": verb, "store": store}
                 row |= {"n": len(samples), "blocks": len(blocks)}
                 row["mean_us"] = _round(samples.mean()) if len(samples) else None
-                row["percentiles_us"] = _rounded(statistics.describe(blocks, SHARES))
+                row["percentiles_us"] = statistics.rounded(statistics.describe(blocks, SHARES))
                 row["quantiles_us"] = [_round(q) for q in np.quantile(samples, GRID)] if len(samples) else []
                 rows.append(row)
     return rows
@@ -79,9 +78,7 @@ def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[st
                 if ratio is not None:
                     where = {"tier": tier, "mix": mix, "operation": verb, "store": one, "against": other}
                     rows.append(where | {"blocks": len(both), "ratio": ratio.value} | _ends(ratio))
-    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = adjusted
-        row["shown"] = adjusted < ALPHA
+    statistics.mark_shown(rows)
     return rows
 
 
@@ -107,7 +104,9 @@ def throughput(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dic
                     "per_s": _round(mean.value if mean else rates[0]),
                     "low": _round(mean.low) if mean else None,
                     "high": _round(mean.high) if mean else None,
-                    "percentiles_us": _rounded(statistics.describe([r.latency_us for r in runs], SHARES)),
+                    "percentiles_us": statistics.rounded(
+                        statistics.describe([r.latency_us for r in runs], SHARES)
+                    ),
                     "client_busy_share": round(busy, 3),
                     "client_bound": busy >= CLIENT_BOUND_SHARE,
                     **_cpu(runs),
@@ -138,9 +137,9 @@ def open_loop(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict
                     "achieved_per_s": _round(sum(len(r.verbs) for r in runs) / sum(r.wall_s for r in runs)),
                     "mix": mix,
                     "n": len(due),
-                    "latency_us": _rounded(statistics.describe(latencies, SHARES)),
-                    "service_us": _rounded(statistics.describe(services, SHARES)),
-                    "lag_us": _rounded(statistics.describe(lags, SHARES)),
+                    "latency_us": statistics.rounded(statistics.describe(latencies, SHARES)),
+                    "service_us": statistics.rounded(statistics.describe(services, SHARES)),
+                    "lag_us": statistics.rounded(statistics.describe(lags, SHARES)),
                     "latency_quantiles_us": [_round(q) for q in np.quantile(due, GRID)],
                     "latency_hdr": statistics.encoded(due),
                     "service_hdr": statistics.encoded(service),
@@ -206,10 +205,3 @@ def _ends(ratio: statistics.Ratio) -> dict[str, float]:
 
 def _round(value: float) -> float:
     return round(float(value), 2)
-
-
-def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if interval is None else {end: _round(value) for end, value in interval.items()}
-        for name, interval in found.items()
-    }

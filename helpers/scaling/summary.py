@@ -10,7 +10,6 @@ import numpy as np
 from helpers.comparison import statistics, workload
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def latency(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, An
                 rows.append(
                     {"activities": activities, "operation": operation, "store": store}
                     | {"n": sum(map(len, found)), "blocks": len(found)}
-                    | {"percentiles_us": _percentiles(found)}
+                    | {"percentiles_us": statistics.rounded(statistics.describe(found, SHARES))}
                 )
     return rows
 
@@ -77,9 +76,7 @@ def growth(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any
                     | {"blocks_smallest": len(few), "blocks_largest": len(many), "ratio": ratio.value}
                     | {"low": ratio.low, "high": ratio.high, "p": ratio.p}
                 )
-    for row, adjusted in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = adjusted
-        row["shown"] = adjusted < ALPHA
+    statistics.mark_shown(rows)
     return rows
 
 
@@ -126,10 +123,3 @@ def _of(blocks: Sequence[Block], store: str, operation: str, activities: int) ->
         for b in blocks
         if b.store == store and b.activities == activities and b.latency_us.get(operation)
     ]
-
-
-def _percentiles(blocks: Sequence[np.ndarray]) -> dict[str, Any]:
-    return {
-        name: None if one is None else {end: round(us, 2) for end, us in one.items()}
-        for name, one in statistics.describe(blocks, SHARES).items()
-    }
