@@ -17,7 +17,7 @@ from pypdf import PdfReader
 from helpers import report, results, servers, settings
 from helpers.comparison import crosscheck
 from helpers.errors import HelpersError
-from helpers.report import building, course, markdown, notebooks, picture, publication
+from helpers.report import building, course, markdown, notebooks, publication
 from helpers.trials import rungs
 
 STORES = ("redis", "mongodb", "cassandra")
@@ -199,9 +199,7 @@ def full_run(whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (project / "notebooks").mkdir(parents=True)
     for path in (run / "notebooks").iterdir():  # as they were when the run began
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [
-            c for c in notebook.cells if not publication.ADDED & set(c.metadata.get("tags", []))
-        ]
+        notebook.cells = [c for c in notebook.cells if not notebooks.ADDED & set(c.metadata.get("tags", []))]
         nbformat.write(notebook, project / "notebooks" / path.name)
     (project / "report" / "results").mkdir(parents=True)
     (project / "report" / "results" / "old.json").write_text("{}", encoding="utf-8")
@@ -224,8 +222,10 @@ def test_publishing_replaces_outputs_results_and_report(full_run: Path) -> None:
     assert set(results.load(report.published_folder())) == set(results.KINDS)
     assert not (report.published_folder() / "old.json").exists()
     assert (project / "report" / "report.pdf").read_bytes() == (full_run / "report.pdf").read_bytes()
-    assert picture.path().parent == project / "report"
-    assert picture.path().read_text(encoding="utf-8") == picture.drawn(full_run / "figures")
+    assert publication.picture().parent == project / "report"
+    assert publication.picture().read_text(encoding="utf-8") == (
+        full_run / "figures" / publication.PICTURE
+    ).read_text(encoding="utf-8")
     assert not [path for path in project.rglob(".*") if path.is_file()]
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from helpers.report import picture
+from helpers.report import publication
 
 NUMBER = re.compile(r"-?\d+\.\d+")
 TOLERANCE = 0.01
@@ -13,8 +13,8 @@ TOLERANCE = 0.01
 
 
 def test_it_is_what_the_published_results_give() -> None:
-    committed, made = picture.path().read_text(encoding="utf-8"), picture.published()
-    told = f"make it again by `python -m {picture.__name__}`"
+    committed, made = publication.picture().read_text(encoding="utf-8"), publication.published_picture()
+    told = f"make it again by `python -m {publication.__name__}`"
     assert NUMBER.sub("0", committed) == NUMBER.sub("0", made), told
     theirs = [float(number) for number in NUMBER.findall(made)]
     assert [float(number) for number in NUMBER.findall(committed)] == pytest.approx(theirs, abs=TOLERANCE), (
@@ -23,7 +23,7 @@ def test_it_is_what_the_published_results_give() -> None:
 
 
 def test_it_is_readable_on_dark_ground_and_without_its_font() -> None:
-    text = picture.path().read_text(encoding="utf-8")
+    text = publication.picture().read_text(encoding="utf-8")
     root = ElementTree.fromstring(text)
     ground = next(root.iter("{http://www.w3.org/2000/svg}path"))
     assert "fill: #ffffff" in ground.attrib["style"]

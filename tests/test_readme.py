@@ -18,7 +18,7 @@ from test_notebooks import MEASURED
 
 from helpers import cli, report, results, settings
 from helpers.migration import loading
-from helpers.report import notebooks, picture
+from helpers.report import notebooks, publication
 from helpers.servers import cassandra, jars
 
 ROOT = settings.project_root()
@@ -186,8 +186,8 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_picture_has_the_words_of_its_figure() -> None:
     shown = re.search(r"^!\[(.*)\]\((.*)\)\n\n\*(.*)\*$", readme.TEXT, flags=re.M)
-    assert shown and ROOT / shown[2] == picture.path()
-    about = figure(picture.NAME.removesuffix(".svg"))
+    assert shown and ROOT / shown[2] == publication.picture()
+    about = figure(publication.PICTURE.removesuffix(".svg"))
     assert (shown[1], shown[3]) == (about["alt"], about["caption"])
 
 

@@ -74,10 +74,10 @@ def run(
                 if name == POPULATED_BY:
                     parameters |= rows or {}
                 _run_one(name, target, parameters, progress)
-        path = building.write(_read(target, "06_report"), target)
-        for name in notebooks.NAMES:
-            if name != "06_report":  # its figures are written with the report, under their labels
-                _save_figures(_read(target, name), name, target / "figures")
+        executed = {name: notebooks.read(target / "notebooks" / f"{name}.ipynb") for name in notebooks.NAMES}
+        path = building.write(executed.pop("06_report"), target)  # its figures too, under their labels
+        for name, notebook in executed.items():
+            _save_figures(notebook, name, target / "figures")
         if publish:
             publication.publish(target)
     return path
@@ -161,13 +161,6 @@ def _clear(target: Path) -> None:
         shutil.rmtree(target / name, ignore_errors=True)
         (target / name).mkdir()
     (target / building.NAME).unlink(missing_ok=True)
-
-
-def _read(target: Path, name: str) -> Mapping[str, Any]:
-    import nbformat
-
-    notebook: Mapping[str, Any] = nbformat.read(target / "notebooks" / f"{name}.ipynb", as_version=4)
-    return notebook
 
 
 def _save_figures(notebook: Mapping[str, Any], name: str, folder: Path) -> None:

@@ -25,6 +25,8 @@ NAMES = (
     "06_report",
 )
 """The notebooks in the order in which they are run."""
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}
+"""Tags of the cells that papermill adds."""
 NOT_INLINE = "not-inline"
 """Tag of a cell that is left out when its notebook runs inside the process that makes the report."""
 
@@ -32,6 +34,14 @@ NOT_INLINE = "not-inline"
 def folder() -> Path:
     """Where the committed notebooks are."""
     return checkout() / "notebooks"
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """A notebook, as ``nbformat`` gives it."""
+    import nbformat
+
+    notebook: Mapping[str, Any] = nbformat.read(path, as_version=4)
+    return notebook
 
 
 def run_kernel(
@@ -188,14 +198,12 @@ def _run_cell(code: str, namespace: dict[str, Any], where: str) -> list[Any]:
 
 def _cell_number(path: Path) -> int:
     """The number, from 1, of the cell that failed, counted as in the source: what papermill adds is not."""
-    import nbformat
-
     number = 0
-    for cell in nbformat.read(path, as_version=4).cells:
-        if set(cell.metadata.get("tags", [])) & {"injected-parameters", "papermill-error-cell-tag"}:
+    for cell in read(path)["cells"]:
+        if ADDED & set(cell["metadata"].get("tags", [])):
             continue
         number += 1
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+        if any(output["output_type"] == "error" for output in cell.get("outputs", [])):
             break
     return number
 

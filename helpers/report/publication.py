@@ -1,10 +1,15 @@
-"""Publish a full run: its outputs in the committed notebooks, its results, its report and a picture of it."""
+"""Publish a full run: its outputs in the committed notebooks, its results, its report and a picture of it.
+
+``python -m helpers.report.publication`` makes the picture at the head of the README again, from the published
+results.
+"""
 
 import gzip
 import json
 import re
 import shutil
 import socket
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +18,11 @@ from urllib.parse import unquote, urlsplit
 from helpers import results, servers, settings
 from helpers.errors import HelpersError
 from helpers.progress import NOTHING
-from helpers.report import building, notebooks, picture
+from helpers.report import building, notebooks
 
-ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 CELL_METADATA = ("tags", "jupyter")
+PICTURE = "fig-cost.svg"
+"""The figure of the report that stands at the head of the README."""
 LOCAL_HOSTS = ("localhost", "localhost.localdomain")
 
 
@@ -54,11 +60,13 @@ def publish(run: Path) -> None:
     texts = {}
     for name in notebooks.NAMES:
         committed = notebooks.folder() / f"{name}.ipynb"
-        cleaned = clean(_read(run / "notebooks" / f"{name}.ipynb"), _read(committed), committed.name)
+        cleaned = clean(
+            notebooks.read(run / "notebooks" / committed.name), notebooks.read(committed), committed.name
+        )
         texts[committed] = json.dumps(cleaned, indent=1, ensure_ascii=False) + "\n"
         refuse(texts[committed], committed.name, forbidden)
-    texts[picture.path()] = picture.drawn(run / "figures")
-    refuse(texts[picture.path()], picture.NAME, forbidden)
+    texts[picture()] = (run / "figures" / PICTURE).read_text(encoding="utf-8")
+    refuse(texts[picture()], PICTURE, forbidden)
     for path in sorted((run / "results").rglob("*")):
         if path.is_file():
             refuse(_text(path), path.name, forbidden)
@@ -66,6 +74,18 @@ def publish(run: Path) -> None:
         _replace(path, text.encode())
     _replace_folder(run / "results", building.published_folder())
     _replace(settings.project_root() / "report" / building.NAME, (run / building.NAME).read_bytes())
+
+
+def picture() -> Path:
+    """Where the committed picture is."""
+    return settings.checkout() / "report" / PICTURE
+
+
+def published_picture() -> str:
+    """The picture that the published results give, as SVG text."""
+    with tempfile.TemporaryDirectory() as folder:
+        building.build(results=building.published_folder(), out=folder)
+        return (Path(folder) / "figures" / PICTURE).read_text(encoding="utf-8")
 
 
 def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -81,7 +101,7 @@ def clean(executed: Mapping[str, Any], committed: Mapping[str, Any], name: str) 
     Raises:
         HelpersError: the cells are not the same.
     """
-    ran = [cell for cell in executed["cells"] if not ADDED & set(cell["metadata"].get("tags", []))]
+    ran = [cell for cell in executed["cells"] if not notebooks.ADDED & set(cell["metadata"].get("tags", []))]
     if [cell["source"] for cell in ran] != [cell["source"] for cell in committed["cells"]]:
         raise HelpersError(f"publish: {name} has changed since this run began; run all again")
     cells, count = [], 0
@@ -167,13 +187,6 @@ def _text(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    import nbformat
-
-    notebook: Mapping[str, Any] = nbformat.read(path, as_version=4)
-    return notebook
-
-
 def _replace(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.new")
     draft.write_bytes(data)
@@ -190,3 +203,7 @@ def _replace_folder(source: Path, target: Path) -> None:
         target.rename(old)
     new.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    picture().write_text(published_picture(), encoding="utf-8")
