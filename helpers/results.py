@@ -195,17 +195,26 @@ def save(
     }
     if complaint := fault(record):
         raise ValueError(f"{kind}: {complaint}")
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path = target / f"{kind}.json"
+    write(path, record)
+    return path
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a whole record, or nothing; its folder is made when missing.
+
+    Raises:
+        HelpersError: it cannot be written.
+    """
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     with writing(path, ELSEWHERE):
-        target.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             draft.write_text(text, encoding="utf-8")
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-    return path
 
 
 def load(folder: Path | str | None = None) -> Results:

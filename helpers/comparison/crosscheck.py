@@ -290,11 +290,7 @@ def _add(found: Mapping[str, Any], folder: Path) -> None:
         raise HelpersError(
             f"{path}: not a comparison of this version ({first_line(error)}); run `python -m helpers bench`"
         ) from error
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(
-        json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    draft.replace(path)
+    results.write(path, record)
 
 
 def describe(found: Mapping[str, Any]) -> list[str]:

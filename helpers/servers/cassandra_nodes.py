@@ -228,15 +228,11 @@ def ring(nodes: int = 3, **configuration: object) -> Iterator[Ring]:
     Raises:
         HelpersError: such a ring cannot run here, or the first node did not come up.
     """
-    reason = missing(nodes)
-    if reason:
-        raise HelpersError(f"cassandra: cannot be started here: {reason}")
+    process.need("cassandra", missing(nodes))
     with process.throw_away("cassandra-ring", settings.home()) as folder:
-        made: Ring | None = None
+        made = Ring(folder, nodes, configuration)
         try:
-            made = Ring(folder, nodes, configuration)
             made.start()
             yield made
         finally:
-            if made is not None:
-                made.stop()
+            made.stop()

@@ -296,15 +296,11 @@ def replica_set(members: int = 3) -> Iterator[ReplicaSet]:
     Raises:
         HelpersError: MongoDB cannot run here, or the set did not come up.
     """
-    reason = server.missing()
-    if reason:
-        raise HelpersError(f"mongodb: cannot be started here: {reason}")
+    process.need("mongodb", server.missing())
     with process.throw_away("mongodb-set", settings.home()) as folder:
-        made: ReplicaSet | None = None
+        made = ReplicaSet(folder, members)
         try:
-            made = ReplicaSet(folder, members)
             made.initiate()
             yield made
         finally:
-            if made is not None:
-                made.stop()
+            made.stop()

@@ -80,6 +80,12 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def need(name: str, missing: str | None) -> None:
+    """Raise ``HelpersError`` where something, ``missing``, keeps a server from being started here."""
+    if missing:
+        raise HelpersError(f"{name}: cannot be started here: {missing}")
+
+
 @contextlib.contextmanager
 def throw_away(name: str, home: Path) -> Iterator[Path]:
     """A folder for throw-away servers below the state folder, removed at the end.

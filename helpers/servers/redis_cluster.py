@@ -218,9 +218,7 @@ def start() -> str:
     Raises:
         HelpersError: Redis cannot run here, a port of its is taken, or the nodes do not form a cluster.
     """
-    reason = redis.missing()
-    if reason:
-        raise HelpersError(f"{NAME}: cannot be started here: {reason}")
+    process.need(NAME, redis.missing())
     try:
         with FileLock(settings.home() / f"{NAME}.lock", timeout=LOCK_S, mode=0o600):
             return _start(_folder())

@@ -189,14 +189,11 @@ def started(name: str, number: int, configuration: Callable[[int], Sequence[str]
     Raises:
         HelpersError: Redis cannot run here, or a node does not come up.
     """
-    reason = server.missing()
-    if reason:
-        raise HelpersError(f"redis: cannot be started here: {reason}")
+    process.need("redis", server.missing())
     with process.throw_away(f"redis-{name}", settings.home()) as folder:
-        nodes: list[Node] = []
+        secret = process.password(folder)
+        nodes = [Node(folder / str(i), secret, *configuration(i)) for i in range(number)]
         try:
-            secret = process.password(folder)
-            nodes += [Node(folder / str(i), secret, *configuration(i)) for i in range(number)]
             with ThreadPoolExecutor(number) as pool:
                 list(pool.map(Node.start, nodes))
             yield nodes

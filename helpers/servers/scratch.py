@@ -79,9 +79,7 @@ class Scratch:
 
 @contextmanager
 def _running(name: str, module: ModuleType, **options: Any) -> Iterator[Scratch]:
-    reason = module.missing()
-    if reason:
-        raise HelpersError(f"{name}: cannot be started here: {reason}")
+    process.need(name, module.missing())
     with process.throw_away(name, settings.home()) as folder:
         server = Scratch(name, module, folder, options)
         try:
