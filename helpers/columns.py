@@ -69,7 +69,13 @@ def column_of(*texts: bytes) -> Strings:
 
 
 def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
-    """A column of n rows that holds the given strings at the given rows, and nothing elsewhere."""
+    """A longer column that holds the given strings at some of its rows, and nothing elsewhere.
+
+    Args:
+        strings: k of them.
+        rows: of shape (k,), where each goes; none twice.
+        n: rows of the column.
+    """
     starts, lengths = np.zeros((2, n), dtype=np.int64)
     starts[rows], lengths[rows] = strings.starts, strings.lengths
     return Strings(strings.data, starts, lengths)
@@ -141,7 +147,13 @@ def weave(*pieces: bytes | Strings) -> Strings:
 
 
 def place(strings: Strings, out: Bytes, at: Numbers) -> None:
-    """Copy each string into a buffer, to its own place there."""
+    """Copy each string into a buffer.
+
+    Args:
+        strings: n of them.
+        out: the buffer, which is changed.
+        at: of shape (n,), the byte where each begins there.
+    """
     for length, rows in _by_length(strings.lengths):
         _window(out, length)[at[rows]] = _window(strings.data, length)[strings.starts[rows]]
 
@@ -189,7 +201,12 @@ def stacked(*columns: Strings) -> Strings:
 
 
 def merged(woven: Strings, first: Numbers) -> Strings:
-    """The rows of a woven column made fewer: each goes on to the next of those that are named, from 0 on."""
+    """The rows of a woven column made fewer, each of several that follow each other.
+
+    Args:
+        woven: as ``weave`` gives it: its strings follow each other without gaps.
+        first: ascending from 0, the rows with which the fewer ones begin.
+    """
     starts = woven.starts[first]
     return Strings(woven.data, starts, np.diff(np.append(starts, woven.data.size)))
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cassandra import DriverException
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, NoHostAvailable
+from cassandra.cluster import NoHostAvailable
 from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionException
-from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy
-from cassandra.query import BatchStatement, BatchType, PreparedStatement, tuple_factory
+from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from helpers import model
 from helpers.comparison.store import (
@@ -89,14 +88,8 @@ class CassandraStore(Store):
 
     def __init__(self, url: str | None = None) -> None:
         super().__init__(url)
-        plain = ExecutionProfile(
-            load_balancing_policy=RoundRobinPolicy(),
-            retry_policy=FallthroughRetryPolicy(),
-            row_factory=tuple_factory,
-            request_timeout=TIMEOUT_S,
-        )
         self.session = connections.cassandra(
-            self.url, execution_profiles={EXEC_PROFILE_DEFAULT: plain}, compression=False
+            self.url, **connections.cassandra_once(TIMEOUT_S), compression=False
         )
         self._null_op = self.session.prepare(NULL_OP)
         self._prepared: dict[str, PreparedStatement] = {}

@@ -262,7 +262,7 @@ def _round_trip(connection: socket.socket) -> None:
 
 
 def null_op_us(store: Store, count: int) -> np.ndarray:
-    """Null operations of a store's driver, in microseconds."""
+    """How long ``count`` null operations of a store's driver take, each in microseconds."""
     return _timed(store.null_op, count)
 
 

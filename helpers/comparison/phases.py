@@ -89,6 +89,10 @@ def orders(names: Sequence[str], blocks: int) -> list[tuple[str, ...]]:
     """In which order the stores take their turns, by block: each is first, second and third equally often.
 
     The first three are the rotations of a Latin square, then come the other three permutations, and so on.
+
+    Args:
+        names: of the stores.
+        blocks: how many orders are wanted.
     """
     everything = sorted(permutations(names), key=lambda order: _is_rotation(order, names), reverse=True)
     return [everything[block % len(everything)] for block in range(blocks)]

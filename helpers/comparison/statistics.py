@@ -136,6 +136,10 @@ def log_ratio(
     cancels. The logarithm makes a ratio and its inverse symmetric; the interval is Student's on the mean
     of the logarithms.
 
+    Args:
+        these, others: a positive value of each block, in the same order.
+        confidence: of the interval.
+
     Raises:
         ValueError: the two do not have the same number of blocks, or a value is not positive.
     """
@@ -146,13 +150,42 @@ def log_ratio(
     logs = np.log(np.asarray(these, dtype=float)) - np.log(np.asarray(others, dtype=float))
     if len(logs) < 2:
         return None
-    mean, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return _ratio(float(logs.mean()), error, len(logs) - 1, confidence)
+
+
+def unpaired_log_ratio(
+    these: Sequence[float], others: Sequence[float], confidence: float = CONFIDENCE
+) -> Ratio | None:
+    """The ratio of two geometric means with Welch's interval on the logarithms, None with fewer than two
+    values on a side.
+
+    For blocks that cannot be paired, because the two were not measured at the same time (Welch, The
+    generalization of Student's problem when several different population variances are involved,
+    Biometrika 34, 1947).
+
+    Args:
+        these, others: a positive value of each block.
+        confidence: of the interval.
+    """
+    if min(len(these), len(others)) < 2:
+        return None
+    logs = [np.log(np.asarray(values, dtype=float)) for values in (these, others)]
+    parts = [float(one.var(ddof=1)) / len(one) for one in logs]
+    spread = sum(part**2 / (len(one) - 1) for part, one in zip(parts, logs, strict=True))
+    freedom = sum(parts) ** 2 / spread if spread else 1.0
+    mean = float(logs[0].mean() - logs[1].mean())
+    return _ratio(mean, math.sqrt(sum(parts)), freedom, confidence)
+
+
+def _ratio(mean: float, error: float, freedom: float, confidence: float) -> Ratio:
+    """The ratio whose logarithm has this mean, standard error and degrees of freedom."""
     if error == 0:
         return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), 1.0 if mean == 0 else 0.0)
     from scipy import stats
 
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(logs) - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, len(logs) - 1))
+    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p)
 
 

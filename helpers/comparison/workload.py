@@ -119,7 +119,14 @@ class Workload:
 def zipfian(
     random: np.random.Generator, size: int, count: int, exponent: float = ZIPF_EXPONENT
 ) -> np.ndarray:
-    """Ranks 0..size-1 where rank k is drawn with a probability proportional to ``1 / (k + 1)**exponent``."""
+    """Ranks 0..size-1 where rank k is drawn with a probability proportional to ``1 / (k + 1)**exponent``.
+
+    Args:
+        random: where they come from.
+        size: how many different ones there are.
+        count: how many are drawn.
+        exponent: 0 for all alike; the larger, the more uneven.
+    """
     weights = np.arange(1, size + 1, dtype=float) ** -exponent
     return np.searchsorted(np.cumsum(weights) / weights.sum(), random.random(count), side="right").clip(
         0, size - 1
@@ -127,6 +134,12 @@ def zipfian(
 
 
 def arrivals(random: np.random.Generator, rate_per_s: float, seconds: float) -> np.ndarray:
-    """Times in seconds from the start at which requests of a Poisson process arrive, in order."""
+    """Times in seconds from the start at which requests of a Poisson process arrive, in order.
+
+    Args:
+        random: where they come from.
+        rate_per_s: how many arrive in a second, on average.
+        seconds: as many arrive as this length has on average.
+    """
     count = max(1, round(rate_per_s * seconds))
     return np.cumsum(random.exponential(1 / rate_per_s, count))

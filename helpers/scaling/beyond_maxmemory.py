@@ -29,7 +29,12 @@ TENTHS = 10
 def redis(
     step: Callable[[str], object] = lambda what: None, *, room_bytes: int = ROOM_BYTES["quick"]
 ) -> dict[str, Any]:
-    """Write more than ``maxmemory`` holds, under each policy, and look what is there afterwards."""
+    """Write more than ``maxmemory`` holds, under each policy, and look what is there afterwards.
+
+    Args:
+        step: called with what was done, once a policy.
+        room_bytes: what Redis may use beyond what it uses when empty.
+    """
     with ExitStack() as stack:
         try:
             server = stack.enter_context(scratch.redis("appendonly no"))

@@ -13,10 +13,10 @@ from threading import Event
 from typing import Any
 
 from cassandra import ConsistencyLevel, DriverException
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, NoHostAvailable, Session
+from cassandra.cluster import NoHostAvailable, Session
 from cassandra.connection import ConnectionException
-from cassandra.policies import ConstantReconnectionPolicy, FallthroughRetryPolicy, RoundRobinPolicy
-from cassandra.query import SimpleStatement, tuple_factory
+from cassandra.policies import ConstantReconnectionPolicy
+from cassandra.query import SimpleStatement
 
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
@@ -131,23 +131,16 @@ class _Measurement:
 
     def _client(self) -> Session:
         """A session that knows all nodes, tries each write once, and comes back to a node soon."""
-        plain = ExecutionProfile(
-            load_balancing_policy=RoundRobinPolicy(),
-            retry_policy=FallthroughRetryPolicy(),
-            row_factory=tuple_factory,
-            request_timeout=PATIENCE_S,
-        )
         session = connections.cassandra(
             self._ring.nodes[0].url,
-            execution_profiles={EXEC_PROFILE_DEFAULT: plain},
+            **connections.cassandra_once(PATIENCE_S),
             reconnection_policy=ConstantReconnectionPolicy(RECONNECT_S, None),
         )
         session.set_keyspace(KEYSPACE)
         return session
 
     def _make_table(self, first: cassandra_nodes.Node) -> None:
-        session = first.session()
-        try:
+        with first.session() as session:
             session.execute(
                 f"CREATE KEYSPACE {KEYSPACE} WITH replication = "
                 f"{{'class': 'SimpleStrategy', 'replication_factor': {self._design.nodes}}}"
@@ -155,8 +148,6 @@ class _Measurement:
             session.execute(
                 f"CREATE TABLE {KEYSPACE}.writes (level text, number int, PRIMARY KEY ((level, number)))"
             )
-        finally:
-            session.cluster.shutdown()
 
     def _write(self, session: Session, level: str) -> Callable[[int], None]:
         statement = session.prepare("INSERT INTO writes (level, number) VALUES (?, ?)")
@@ -281,11 +272,8 @@ class _Measurement:
         """What can be read through a node at a consistency level."""
         consistency = ConsistencyLevel.name_to_value[level]
         query = SimpleStatement(f"SELECT level, number FROM {KEYSPACE}.writes", consistency_level=consistency)
-        session = node.session()
-        try:
+        with node.session() as session:
             return {(level, number) for level, number in session.execute(query)}
-        finally:
-            session.cluster.shutdown()
 
     def _lacking(self) -> list[set[tuple[str, int]]]:
         """Which acknowledged writes each node lacks by itself."""
@@ -334,11 +322,8 @@ class _Measurement:
 
     def _settings(self) -> dict[str, str]:
         """As the first node states them, and the driver's own."""
-        session = self._ring.nodes[0].session()
-        try:
+        with self._ring.nodes[0].session() as session:
             stated = dict(session.execute("SELECT name, value FROM system_views.settings"))
-        finally:
-            session.cluster.shutdown()
         names = (
             "num_tokens",
             "endpoint_snitch",

@@ -144,7 +144,13 @@ class Session:
     asked: Counter[str] = field(default_factory=Counter)
 
     def visit(self, visit: int, made: dataset.Dataset, blocks: int) -> None:
-        """Load one size into every store, compare answers, note the space, time the blocks."""
+        """Load one size into every store, compare answers, note the space, time the blocks.
+
+        Args:
+            visit: its number, from 0.
+            made: the rows.
+            blocks: timed blocks of each store.
+        """
         design = self.design
         first = made.population.activities not in {row["activities"] for row in self.space}
         for name, store in self.opened.items():

@@ -272,6 +272,10 @@ return #KEYS
 def order_transactions(nodes: redis_cluster.Cluster, client: RedisCluster) -> list[dict[str, Any]]:
     """Place an order with each way of naming its keys, and remove it again.
 
+    Args:
+        nodes: of the cluster; their scripts are asked one by one.
+        client: of the whole cluster, for MULTI/EXEC.
+
     Returns:
         For each way: ``way``, ``keys`` (slot of each), ``nodes`` (how many of them own the keys), ``driver``
         (what redis-py says of MULTI/EXEC) and ``server`` (what the owner of the order says of a script that

@@ -1,6 +1,5 @@
 """From timed blocks to how latency and space change with the number of activities. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +68,7 @@ def growth(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any
                 [float(np.median(found)) for found in _of(blocks, store, operation, size)]
                 for size in (sizes[0], sizes[-1])
             )
-            ratio = unpaired_log_ratio(many, few)
+            ratio = statistics.unpaired_log_ratio(many, few)
             if ratio is not None and len(sizes) > 1:
                 rows.append(
                     {"operation": operation, "store": store, "smallest": sizes[0], "largest": sizes[-1]}
@@ -89,32 +88,6 @@ def medians(blocks: Sequence[Block]) -> list[dict[str, Any]]:
         for operation, us in b.latency_us.items()
         if len(us)
     ]
-
-
-def unpaired_log_ratio(
-    these: Sequence[float], others: Sequence[float], confidence: float = statistics.CONFIDENCE
-) -> statistics.Ratio | None:
-    """The ratio of two geometric means with Welch's interval on the logarithms, None with fewer than two
-    values on a side.
-
-    For blocks that cannot be paired, because the two were not measured at the same time (Welch, The
-    generalization of Student's problem when several different population variances are involved,
-    Biometrika 34, 1947).
-    """
-    if min(len(these), len(others)) < 2:
-        return None
-    logs = [np.log(np.asarray(values, dtype=float)) for values in (these, others)]
-    mean = float(logs[0].mean() - logs[1].mean())
-    parts = [float(one.var(ddof=1)) / len(one) for one in logs]
-    error = math.sqrt(sum(parts))
-    if error == 0:
-        return statistics.Ratio(math.exp(mean), math.exp(mean), math.exp(mean), 1.0 if mean == 0 else 0.0)
-    from scipy import stats
-
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(one) - 1) for part, one in zip(parts, logs, strict=True))
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
-    return statistics.Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p)
 
 
 def _of(blocks: Sequence[Block], store: str, operation: str, activities: int) -> list[np.ndarray]:

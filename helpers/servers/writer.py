@@ -105,12 +105,22 @@ def outage_s(writes: Sequence[Write]) -> float:
 
 
 def lost(writes: Sequence[Write], kept: Collection[int]) -> list[int]:
-    """Numbers of the acknowledged writes that are not among those kept."""
+    """Numbers of the acknowledged writes that are not among those kept.
+
+    Args:
+        writes: of one writer.
+        kept: the numbers that the servers hold.
+    """
     held = set(kept)
     return [write.number for write in writes if write.acknowledged and write.number not in held]
 
 
 def unasked(writes: Sequence[Write], kept: Collection[int]) -> list[int]:
-    """Numbers that are kept though their write failed: a client that writes them again doubles them."""
+    """Numbers that are kept though their write failed: a client that writes them again doubles them.
+
+    Args:
+        writes: of one writer.
+        kept: the numbers that the servers hold.
+    """
     held = set(kept)
     return [write.number for write in writes if not write.acknowledged and write.number in held]

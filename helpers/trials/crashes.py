@@ -29,8 +29,6 @@ from helpers.trials.mover import PHASES
 VICTIMS = ("mover", "redis", "postgres")
 COUNTS = map_of(COUNT)
 TEXTS = {"type": "array", "items": {"type": "string"}}
-
-
 VERDICT = object_with(dict.fromkeys(VERDICTS, COUNT))
 KILL = object_with(
     {
@@ -79,8 +77,6 @@ SCHEMA = object_with(
     },
     optional={"workers": COUNT},
 )
-
-
 REDIS = ("appendonly yes", "appendfsync always")
 
 

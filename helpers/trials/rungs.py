@@ -68,7 +68,13 @@ def absent() -> str | None:
 
 
 def put(client: "redis_py.Redis", table: str, row: tuple[Any, ...]) -> None:
-    """One row by commands of redis-py, on a client or on a pipeline."""
+    """One row by commands of redis-py.
+
+    Args:
+        client: a client, or a pipeline.
+        table: the row's.
+        row: its columns in PostgreSQL's order.
+    """
     if table == "activities":
         number, user, kind, date = row
         client.rpush(model.activities_key(user), model.encode_activity(kind, date))
