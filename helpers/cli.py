@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -111,39 +111,26 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m helpers", description="The servers, steps and reports of the course.", epilog=EPILOG
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for name, command in COMMANDS.items():
-        what = command.help
-        added = commands.add_parser(
-            name, help=what, description=what[0].upper() + what[1:] + ".", epilog=command.epilog
-        )
-        for names, about in command.options:
-            added.add_argument(*names, **about)
-        added.set_defaults(run=command.run, interrupted=command.interrupted)
+    for run, help, options, interrupted, epilog in COMMANDS:
+        name, description = run.__name__.removeprefix("_"), help[0].upper() + help[1:] + "."
+        added = commands.add_parser(name, help=help, description=description, epilog=epilog)
+        for named, about in options:
+            added.add_argument(named, **about)
+        added.set_defaults(run=run, interrupted=interrupted)
     return parser
 
 
-Option = tuple[tuple[str, ...], dict[str, Any]]
-"""The names of an option, and what else ``add_argument`` is told."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: what it does, its help and options, and what is so when it is interrupted."""
-
-    run: Callable[[argparse.Namespace], int]
-    help: str
-    options: Sequence[Option]
-    interrupted: str
-    epilog: str | None
-
-
-COMMANDS: dict[str, Command] = {}
-"""The commands by name, in the order in which they are shown."""
+Option = tuple[str, dict[str, Any]]
+"""The name of an option, and what else ``add_argument`` is told."""
+Run = Callable[[argparse.Namespace], int]
+"""Does what a command is for, and gives the exit code."""
+COMMANDS: list[tuple[Run, str, Sequence[Option], str, str | None]] = []
+"""What ``command`` was told of each, in the order in which they are shown."""
 
 
 def command(
     help: str, *options: Option, interrupted: str = "nothing was changed", epilog: str | None = None
-) -> Callable[[Callable[[argparse.Namespace], int]], Callable[[argparse.Namespace], int]]:
+) -> Callable[[Run], Run]:
     """Make a function the command of its name, without the line before it.
 
     Args:
@@ -153,8 +140,8 @@ def command(
         epilog: stands at the end of its help.
     """
 
-    def add(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-        COMMANDS[run.__name__.removeprefix("_")] = Command(run, help, options, interrupted, epilog)
+    def add(run: Run) -> Run:
+        COMMANDS.append((run, help, options, interrupted, epilog))
         return run
 
     return add
@@ -162,7 +149,7 @@ def command(
 
 def option(name: str, help: str, **about: Any) -> Option:
     """An option with a value, or, without dashes, an argument."""
-    return (name,), {"help": help, **about}
+    return name, {"help": help, **about}
 
 
 def flag(name: str, help: str) -> Option:

@@ -41,6 +41,7 @@ DEFINITIONS = (
     f"CREATE KEYSPACE {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
     *layouts.TABLES,
 )
+ORDER_TABLES = ("orders", "orders_by_user", "orders_by_product")
 STATEMENTS = {
     "profile": "SELECT username, email, created_at_us FROM users WHERE user_id = ?",
     "last": "SELECT activity_type, at_us FROM activities_by_user WHERE user_id = ? LIMIT ?",
@@ -51,14 +52,11 @@ STATEMENTS = {
     "product": "INSERT INTO products (product_id, product_name, price) VALUES (?, ?, ?)",
     "activity": "INSERT INTO activities_by_user (activity_id, user_id, activity_type, at_us) VALUES (?, "
     "?, ?, ?)",
-    "orders": "INSERT INTO orders (order_id, user_id, product_id, at_us, quantity) VALUES (?, ?, ?, ?, ?)",
-    "orders_by_user": "INSERT INTO orders_by_user (order_id, user_id, product_id, at_us, quantity) "
-    "VALUES (?, ?, ?, ?, ?)",
-    "orders_by_product": "INSERT INTO orders_by_product (order_id, user_id, product_id, at_us, quantity) "
-    "VALUES (?, ?, ?, ?, ?)",
+} | {
+    table: f"INSERT INTO {table} (order_id, user_id, product_id, at_us, quantity) VALUES (?, ?, ?, ?, ?)"
+    for table in ORDER_TABLES
 }
 NULL_OP = "SELECT key FROM system.local WHERE key = 'local'"
-ORDER_TABLES = ("orders", "orders_by_user", "orders_by_product")
 ACTIVITIES = "activities_by_user"
 NO_MEMORY = "memory is one heap for all tables"
 FLUSH_S = 60.0

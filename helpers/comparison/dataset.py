@@ -69,7 +69,7 @@ def made(
                     "try again"
                 )
             _drop(cursor)
-            cursor.execute(sql.SQL("CREATE PG_SCHEMA {}").format(sql.Identifier(PG_SCHEMA)))
+            cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(PG_SCHEMA)))
         counts: dict[str, Any] = {
             "users": users,
             "products": products,
@@ -96,4 +96,4 @@ def made(
 
 def _drop(cursor: Any) -> None:
     cursor.execute("SET client_min_messages = warning")
-    cursor.execute(sql.SQL("DROP PG_SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(PG_SCHEMA)))
+    cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(PG_SCHEMA)))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.comparison.workload import OPERATIONS
 from helpers.errors import HelpersError, first_line
@@ -20,7 +20,20 @@ LETTERS = dict(zip(OPERATIONS, "plao", strict=True))
 
 @dataclass(frozen=True)
 class RunSamples:
-    """One run: which, and its samples. Latencies in microseconds, one for each letter of ``verbs``."""
+    """One run: which, and its samples.
+
+    Attributes:
+        phase: ``warm-up``, ``closed``, ``concurrency`` or ``open``.
+        tier: of durability.
+        mix: of operations, by name.
+        block: its number.
+        position: of the store in the block's order.
+        store: its name.
+        clients: how many worked at once.
+        rate_per_s: at which operations were due; None in a closed loop.
+        verbs: a letter for each operation.
+        latency_us, service_us: of each operation, in the same order.
+    """
 
     phase: str
     tier: str
@@ -44,40 +57,15 @@ class RunSamples:
         return [us for us, found in zip(self.latency_us, self.verbs, strict=True) if found == letter]
 
 
-def of_run(
-    run: "StoreRun",
-    *,
-    phase: str,
-    tier: str,
-    mix: str,
-    block: int,
-    position: int,
-    store: str,
-    clients: int,
-    rate_per_s: float | None = None,
-) -> RunSamples:
+def of_run(run: "StoreRun", **place: Any) -> RunSamples:
     """A run as it is saved: letters for verbs, tenths of microseconds.
 
     Args:
         run: what a loop gave.
-        phase: ``warm-up``, ``closed``, ``concurrency`` or ``open``.
-        tier: of durability.
-        mix: of operations, by name.
-        block: its number, from 1.
-        position: of the store in the block's order, from 1.
-        store: its name.
-        clients: how many worked at once.
-        rate_per_s: at which operations were due; None in a closed loop.
+        place: the first fields of ``RunSamples``, up to ``rate_per_s``, which may be left out.
     """
     return RunSamples(
-        phase=phase,
-        tier=tier,
-        mix=mix,
-        block=block,
-        position=position,
-        store=store,
-        clients=clients,
-        rate_per_s=rate_per_s,
+        **{"rate_per_s": None, **place},
         wall_s=run.wall_s,
         client_cpu_s=run.client_cpu_s,
         server_cpu_s=run.server_cpu_s,

@@ -218,7 +218,8 @@ class Campaign:
         return "behind" if self.client.exists(model.order_key(order)) else "ahead"
 
     def _mover(self) -> Mover:
-        return Mover(self.source, self.target, batch_rows=BATCH_ROWS, workers=self.workers)
+        options = ("--batch-rows", str(BATCH_ROWS), "--workers", str(self.workers))
+        return Mover(self.source, self.target, *options)
 
 
 def make(source: str, chance: random.Random) -> int:

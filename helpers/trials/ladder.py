@@ -4,10 +4,7 @@ Rounds are interleaved: whatever disturbs the machine disturbs every rung. The s
 the target a throw-away Redis that is emptied before each measurement.
 """
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +25,7 @@ from helpers.relational import population
 from helpers.servers import connections, scratch
 from helpers.text import count, three
 from helpers.trials import rungs
+from helpers.trials.mover import Mover
 from helpers.trials.rungs import Bench
 
 PG_SCHEMA = "ladder"
@@ -167,7 +165,11 @@ def grow(
         population.populate(source, **tables(rows), replace=True, progress=False)
         for number in range(1, rounds + 1):
             client.flushall()
-            result = _migrate(source, target)
+            with Mover(source, target) as mover:
+                ended = mover.wait(timeout_s=None)
+            if ended.code or ended.result is None:
+                raise HelpersError(f"growth: the migration failed: {[ended.said]}")
+            result = ended.result
             records.append(
                 {"rows": sum(result["rows_read"].values()), "round": number}
                 | {
@@ -178,20 +180,6 @@ def grow(
             advance()
     client.flushall()
     return records
-
-
-def _migrate(source: str, target: str) -> dict[str, Any]:
-    # By environment, because anybody on the machine may read a command line.
-    environment = os.environ | {"POSTGRES_URL": source, "REDIS_URL": target}
-    done = subprocess.run(
-        [sys.executable, "-m", "helpers", "migrate", "--json"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise HelpersError(f"growth: the migration failed: {done.stderr.strip().splitlines()[-1:]}")
-    return dict(json.loads(done.stdout))
 
 
 def describe(data: dict[str, Any]) -> list[str]:

@@ -96,16 +96,11 @@ class Mover:
     Args:
         source: PostgreSQL URL.
         target: Redis URL.
-        prefix: stands before every key.
-        batch_rows: most rows in a batch.
-        workers: processes that load.
+        options: words of the command line besides.
     """
 
-    def __init__(
-        self, source: str, target: str, *, prefix: str = "", batch_rows: int = 1000, workers: int = 1
-    ) -> None:
-        command = [sys.executable, "-m", "helpers", "migrate", "--json"]
-        command += ["--prefix", prefix, "--batch-rows", str(batch_rows), "--workers", str(workers)]
+    def __init__(self, source: str, target: str, *options: str) -> None:
+        command = [sys.executable, "-m", "helpers", "migrate", "--json", *options]
         # By environment, because anybody on the machine may read a command line.
         environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
         self._began = time.monotonic()
@@ -140,16 +135,16 @@ class Mover:
         self._process.send_signal(signal.SIGKILL)
         return self._process.wait() == -signal.SIGKILL
 
-    def wait(self) -> Ended:
-        """How it ended.
+    def wait(self, timeout_s: float | None = PATIENCE_S) -> Ended:
+        """How it ended, after at most so long, or whenever.
 
         Raises:
             HelpersError: it did not end; it was killed.
         """
         try:
-            out, err = self._process.communicate(timeout=PATIENCE_S)
+            out, err = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise HelpersError(f"a migration did not end within {PATIENCE_S} s; it was killed") from error
+            raise HelpersError(f"a migration did not end within {timeout_s} s; it was killed") from error
         said = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")
         return Ended(self._process.returncode, json.loads(out) if out.strip() else None, said)
 
@@ -172,7 +167,7 @@ def kill_at(source: str, target: str, *, prefix: str = "", rows: int, batch_rows
     """
     client = connections.redis(target, decode_responses=True)
     try:
-        with Mover(source, target, prefix=prefix, batch_rows=batch_rows) as mover:
+        with Mover(source, target, "--prefix", prefix, "--batch-rows", str(batch_rows)) as mover:
             while look(client, prefix).rows < rows and mover.running and mover.age_s < PATIENCE_S:
                 time.sleep(0.001)
             if not mover.kill():
