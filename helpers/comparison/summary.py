@@ -41,10 +41,8 @@ def latency(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[s
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
         for verb in OPERATIONS:
-            for store in stores:
-                blocks = [np.asarray(r.of(verb)) for r in group if r.store == store]
-                if not blocks:
-                    continue
+            for store, runs in _by_store(group, stores):
+                blocks = [np.asarray(r.of(verb)) for r in runs]
                 samples = np.concatenate(blocks)
                 row: dict[str, Any] = {"tier": tier, "mix": mix, "operation": verb, "store": store}
                 row |= {"n": len(samples), "blocks": len(blocks)}
@@ -88,10 +86,7 @@ def throughput(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dic
     """
     rows = []
     for (clients, mix), group in _groups(records, "concurrency", lambda r: (r.clients, r.mix)):
-        for store in stores:
-            runs = [r for r in group if r.store == store]
-            if not runs:
-                continue
+        for store, runs in _by_store(group, stores):
             rates = [len(r.verbs) / r.wall_s for r in runs]
             mean = statistics.geometric_mean(rates)
             busy = sum(r.client_cpu_s for r in runs) / sum(r.wall_s for r in runs)
@@ -121,10 +116,7 @@ def open_loop(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict
     """
     rows = []
     for (rate, mix), group in _groups(records, "open", lambda r: (r.rate_per_s, r.mix)):
-        for store in stores:
-            runs = [r for r in group if r.store == store]
-            if not runs:
-                continue
+        for store, runs in _by_store(group, stores):
             latencies = [np.asarray(r.latency_us) for r in runs]
             services = [np.asarray(r.service_us) for r in runs]
             lags = [due - service for due, service in zip(latencies, services, strict=True)]
@@ -153,10 +145,8 @@ def cost(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, Any]
     """Processor time of client and server for one operation, one client, relaxed tier, by store and mix."""
     found: dict[str, Any] = {store: {} for store in stores}
     for (mix,), group in _groups(records, "closed", lambda r: (r.mix,), tier="relaxed"):
-        for store in stores:
-            runs = [r for r in group if r.store == store]
-            if runs:
-                found[store][mix] = _cpu(runs)
+        for store, runs in _by_store(group, stores):
+            found[store][mix] = _cpu(runs)
     return found
 
 
@@ -197,6 +187,12 @@ def _groups(
         if record.phase == phase and record.verbs and tier in (None, record.tier):
             groups.setdefault(key(record), []).append(record)
     return list(groups.items())
+
+
+def _by_store(runs: Sequence[RunSamples], stores: Sequence[str]) -> list[tuple[str, list[RunSamples]]]:
+    """The runs of each store, without those that have none."""
+    found = {store: [run for run in runs if run.store == store] for store in stores}
+    return [(store, of) for store, of in found.items() if of]
 
 
 def _ends(ratio: statistics.Ratio) -> dict[str, float]:

@@ -143,18 +143,20 @@ def _rows(table: Mapping[str, Any]) -> str:
         ]
         shade = f' bgcolor="{KEY_ROW}"' if name in primary else ""
         kind, null = short_type(column["type"]), "NULL" if column["nullable"] else "NOT NULL"
-        mark = ",".join(marks) or " "
         cells = (
-            (
-                width(mark, SMALL, bold=True),
-                f'<b><font color="{HEAD}" point-size="{SMALL}">{mark}</font></b>',
-            ),
+            mark_cell(",".join(marks)),
             (width(name), f"<u>{escape(name)}</u>" if name in primary else escape(name)),
             (width(kind), f'<font color="{GREY}">{escape(kind)}</font>'),
             (width(null, SMALL), f'<font color="{GREY}" point-size="{SMALL}">{null}</font>'),
         )
         rows.append(row(cells, (_left(name), "", "", _right(name)), shade))
     return "".join(rows)
+
+
+def mark_cell(mark: str) -> tuple[int, str]:
+    """The first cell of a row: its width and content."""
+    mark = mark or " "
+    return width(mark, SMALL, bold=True), f'<b><font color="{HEAD}" point-size="{SMALL}">{mark}</font></b>'
 
 
 def row(cells: Sequence[tuple[int, str]], ports: Sequence[str], shade: str = "") -> str:

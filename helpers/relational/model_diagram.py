@@ -158,12 +158,8 @@ def _label(box: Box) -> str:
     rows = []
     for place, (mark, name, kind) in enumerate(box.lines):
         shade = f' bgcolor="{diagrams.KEY_ROW}"' if mark and mark != "IX" else ""
-        colour, small = diagrams.HEAD, diagrams.SMALL
         cells = (
-            (
-                diagrams.width(mark or " ", small, bold=True),
-                f'<b><font color="{colour}" point-size="{small}">{mark or " "}</font></b>',
-            ),
+            diagrams.mark_cell(mark),
             (diagrams.width(name), escape(name)),
             (diagrams.width(kind), f'<font color="{diagrams.GREY}">{escape(kind) or " "}</font>'),
             (1, " "),
