@@ -99,8 +99,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
         data = _measure(bench, profile, progress)
         with bar(sum(GROWN[profile].values()), "growth", unit="migrations", enabled=progress) as shown:
             data["growth"] = grow(source, server.url, profile, shown.update)
-        version = str(connections.redis(server.url).info("server")["redis_version"])
-    versions = {**servers.versions(["postgres"]), "redis": version}
+    versions = {**servers.versions(["postgres"]), "redis": server.version}
     results.save("ladder", data, profile=profile, servers=versions, folder=folder)
     return data
 
