@@ -94,9 +94,8 @@ class Idiom:
 class Store(ABC):
     """A connection to one server with the verbs under comparison; usable from ``CLIENTS`` threads at once.
 
-    Answers are the tuples of ``helpers.comparison.replies``, equal between stores for equal data: dates to
-    the microsecond, activities newest first (equal dates: highest id first), None for a user who does not
-    exist.
+    Answers are the tuples above, equal between stores for equal data: dates to the microsecond, activities
+    newest first (equal dates: highest id first), None for a user who does not exist.
     """
 
     name: ClassVar[str]

@@ -115,7 +115,7 @@ class Node:
 
 
 class Ring:
-    """Nodes of which the first is started; ``join`` starts the next."""
+    """Nodes of which ``start`` starts the first; the others join as they are started."""
 
     def __init__(self, folder: Path, nodes: int, more: Mapping[str, object]) -> None:
         addresses = [ADDRESS.format(number) for number in range(1, nodes + 1)]
