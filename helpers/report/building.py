@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import results
 from helpers.errors import HelpersError, usable, writing
-from helpers.report import drawing, markdown, notebooks, pdf
+from helpers.report import markdown, notebooks, pdf
 from helpers.settings import checkout
 
 NAME = "report.pdf"
@@ -51,9 +51,8 @@ def build(
     if not source.is_dir():
         raise HelpersError(f"results folder {source} does not exist; `python -m helpers run` makes one")
     target = usable(Path(out).absolute() if out is not None else default_out(), ELSEWHERE)
-    notebook, given = notebooks.folder() / "06_report.ipynb", parameters or {}
-    with notebooks.environment(HELPERS_RESULTS=str(source)), drawing.shared(notebook, given):
-        executed = notebooks.run_here(notebook, given)
+    with notebooks.environment(HELPERS_RESULTS=str(source)):
+        executed = notebooks.run_here(notebooks.folder() / "06_report.ipynb", parameters)
     return write(executed, target)
 
 

@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.report import drawing
 from helpers.results import Missing, Results
 from helpers.settings import checkout
 
@@ -88,18 +87,15 @@ def figure(
 
     from helpers.report import style
 
-    def draw() -> str:
+    try:
         with rc_context(dict(style.RC)):  # matplotlib reads the style again for titles and legends
             drawn = function(results)
-        return drawn if isinstance(drawn, str) else style.svg(drawn)
-
-    try:
-        drawn = drawing.svg(draw)
     except Missing:
         _missing("figure", label, caption)
         return
     words = alt if isinstance(alt, str) else alt(results)
-    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", drawn, flags=re.S)
+    text = drawn if isinstance(drawn, str) else style.svg(drawn)
+    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", text, flags=re.S)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
     about = {"label": label, "caption": caption, "alt": words, "width": width}
     _display({"image/svg+xml": svg, "text/plain": words}, part="figure", **about)
