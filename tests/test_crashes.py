@@ -20,7 +20,7 @@ from helpers import cli, results, settings
 from helpers.errors import HelpersError
 from helpers.relational import population
 from helpers.servers import connections, scratch
-from helpers.trials import crashes, judge, mover
+from helpers.trials import campaign as trials_of, crashes, judge, mover
 from helpers.trials.campaign import Campaign
 from helpers.trials.crashes import SCHEMA
 from helpers.trials.mover import Standing
@@ -160,7 +160,7 @@ def test_giving_up_on_a_server_that_is_back_is_a_fault(
             time.sleep(0.001)
 
     wait, gave_up = mover.Mover.wait, [mover.Ended(2, None, "gave up")]
-    monkeypatch.setattr(mover, "wait", until_there_are_rows)
+    monkeypatch.setattr(trials_of, "wait_for_moment", until_there_are_rows)
     monkeypatch.setattr(mover.Mover, "wait", lambda self: gave_up.pop() if gave_up else wait(self))
     (trial,) = trials.trials("redis", 1)
     assert trial["said"] == ["gave up"] and trial["exits"] == [2, 0]
