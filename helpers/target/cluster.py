@@ -26,7 +26,7 @@ import hiredis
 
 from helpers.columns import Strings, to_list
 from helpers.errors import HelpersError
-from helpers.target import resp, routing
+from helpers.target import resp, routing, topology
 from helpers.target.resp import encode
 from helpers.target.routing import Requests, packed
 
@@ -40,22 +40,6 @@ NOT_EXECUTED = ("MOVED", "ASK", "NOSCRIPT", *WAITS)
 ASKING = encode("ASKING")
 known: dict[str, list[str]] = {}
 """The nodes that a cluster had when it was last asked, by the URL that led to it: one may be gone."""
-
-
-def node_url(url: str, address: str) -> str:
-    """The URL with the host and port of another node.
-
-    Args:
-        url: by which a node of the cluster was reached.
-        address: ``host:port`` of the other one.
-    """
-    parts = urlsplit(url)
-    user, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}{at}{address}").geturl()
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True)
@@ -199,10 +183,12 @@ class Cluster(resp.Connection):
         while True:
             nodes = self.nodes()
             self._learn(nodes[passes % len(nodes)])  # one may know more than another
-            found = [_myself(node) for node in self.masters()]
-            covered = {slot for words in found for slot in _slots(words)}
+            found = [
+                (node.address, topology.own_slots(node.call("CLUSTER", "NODES"))) for node in self.masters()
+            ]
+            covered = {slot for _, ranges in found for slot in topology.numbers(ranges)}
             if len(covered) == routing.SLOTS:
-                return tuple(" ".join(words) for words in found)
+                return tuple(" ".join((address, *ranges)) for address, ranges in found)
             if time.monotonic() > deadline:
                 raise self._not_whole(routing.SLOTS - len(covered))
             time.sleep(PAUSE_S)
@@ -229,7 +215,7 @@ class Cluster(resp.Connection):
             with contextlib.suppress(resp.Lost):  # it is down: nobody writes through it
                 found.append(
                     self._nodes.get(address)
-                    or resp.Connection(node_url(self.url, address), silence_s=REPLICA_S)
+                    or resp.Connection(topology.node_url(self.url, address), silence_s=REPLICA_S)
                 )
         return found
 
@@ -256,31 +242,14 @@ class Cluster(resp.Connection):
         Raises:
             Lost: some slots have no node.
         """
-        owners = [""] * routing.SLOTS
-        places: dict[bytes, str] = {}
-        failed, masters = set(), set()
-        host = (urlsplit(node_url(self.url, node.address)).hostname or "").encode()
-        for first, last, *nodes in node.call("CLUSTER", "SLOTS"):
-            of = {one[2]: _address((one[0] or host).decode(), one[1]) for one in nodes}
-            owners[first : last + 1] = [next(iter(of.values()))] * (
-                last + 1 - first
-            )  # the first is the master
-            places |= of
+        host = (urlsplit(topology.node_url(self.url, node.address)).hostname or "").encode()
+        owners, addresses = topology.slot_owners(node.call("CLUSTER", "SLOTS"), host)
         if "" in owners:
             raise self._not_whole(owners.count(""))
-        for line in node.call("CLUSTER", "NODES").splitlines():
-            name, place, flags = line.split(b" ")[:3]
-            at, _, port = place.partition(b"@")[0].rpartition(b":")
-            if port == b"0" or b"noaddr" in flags or b"handshake" in flags:
-                continue
-            address = places.setdefault(name, _address((at or host).decode(), int(port)))
-            if b"fail" in flags.split(b","):
-                failed.add(address)
-            elif b"master" in flags:
-                masters.add(address)
-        self._owners, self._masters = owners, sorted(masters | set(owners))
-        self._replicas = sorted(set(places.values()) - set(self._masters) - failed)
-        known[self.url] = list(places.values())
+        roles = topology.roles(node.call("CLUSTER", "NODES"), addresses, host)
+        self._owners, self._masters = owners, sorted(roles.masters | set(owners))
+        self._replicas = sorted(set(roles.addresses.values()) - set(self._masters) - roles.failed)
+        known[self.url] = list(roles.addresses.values())
 
     def _not_whole(self, lacking: int) -> resp.Lost:
         return resp.Lost(
@@ -291,7 +260,7 @@ class Cluster(resp.Connection):
     def _node(self, address: str) -> resp.Connection:
         """The connection to a node, opened where it is the first time."""
         if address not in self._nodes:
-            node = Node(node_url(self.url, address))
+            node = Node(topology.node_url(self.url, address))
             for text in self._scripts:
                 node.call("SCRIPT", "LOAD", text)
             self._nodes[address] = node
@@ -405,9 +374,11 @@ class Cluster(resp.Connection):
         self.met.update(refusal.code for refusal in refusals)
         for refusal in refusals:
             if refusal.code == "ASK":
-                asked[refusal.request] = self._place(refusal)
+                asked[refusal.request] = topology.redirection(refusal.text, refusal.address)
             elif refusal.code == "MOVED":
-                self._owners[requests.slots[refusal.request]] = self._place(refusal)
+                self._owners[requests.slots[refusal.request]] = topology.redirection(
+                    refusal.text, refusal.address
+                )
         for address in {refusal.address for refusal in refusals if refusal.code == "NOSCRIPT"}:
             for text in self._scripts:
                 self._nodes[address].call("SCRIPT", "LOAD", text)
@@ -419,13 +390,6 @@ class Cluster(resp.Connection):
         if moved and passes % 4 == 3:  # the nodes do not agree yet
             self._learn(self._nodes[moved.pop()])
         return asked
-
-    def _place(self, refusal: "_Refusal") -> str:
-        """The node that MOVED or ASK names: without a host it is that of the node that answered."""
-        host, _, port = refusal.text.split(" ")[2].rpartition(":")
-        return (
-            _address(host.strip("[]"), int(port)) if host else f"{refusal.address.rpartition(':')[0]}:{port}"
-        )
 
 
 def _grouped(numbers: Sequence[int], addresses: Sequence[str]) -> dict[str, list[int]]:
@@ -439,18 +403,3 @@ def _grouped(numbers: Sequence[int], addresses: Sequence[str]) -> dict[str, list
     for number, address in zip(numbers, addresses, strict=True):
         groups[address].append(number)
     return groups
-
-
-def _myself(node: resp.Connection) -> list[str]:
-    """The slots of a node, as it tells them itself; in brackets those that go or come now."""
-    lines = node.call("CLUSTER", "NODES").decode().splitlines()
-    (mine,) = (line.split(" ") for line in lines if "myself" in line.split(" ")[2].split(","))
-    return [node.address, *mine[8:]]
-
-
-def _slots(words: Sequence[str]) -> Iterator[int]:
-    """The slots in what a node tells of itself."""
-    for word in words[1:]:
-        if not word.startswith("["):
-            first, _, last = word.partition("-")
-            yield from range(int(first), int(last or first) + 1)

@@ -2,7 +2,8 @@
 
 from helpers.errors import HelpersError
 from helpers.target import resp
-from helpers.target.cluster import Cluster, known, node_url
+from helpers.target.cluster import Cluster, known
+from helpers.target.topology import node_url
 
 
 def connect(url: str) -> resp.Connection:
