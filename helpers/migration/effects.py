@@ -114,9 +114,9 @@ class Effects:
             if old == new:
                 continue
             if table == "activities":
-                for row, of in ((old, removed), (new, added)):
+                for row, by_user in ((old, removed), (new, added)):
                     if row is not None:
-                        of[str(row[1])].append(_activity(row))
+                        by_user[str(row[1])].append(_activity(row))
                 continue
             words += self._hash(table, number, old, new)
             if table == "orders":

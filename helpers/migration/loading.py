@@ -71,7 +71,7 @@ def load(
 ) -> None:
     """Bring every partition that is not done into the target, from behind its position on.
 
-    One thread reads and encodes, another one commits; a second stream is read at the same time.
+    Two threads read and encode, a third one commits.
 
     Args:
         source: the snapshot.
@@ -130,6 +130,8 @@ def load(
     with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
         # While PostgreSQL puts the activities in order, the other parts go.
         wanted = [one for one in loaded.partitions if only in (None, one.name)]
-        last = [one.part == PARTS[-1] for one in wanted]
-        lanes = [[one for one, late in zip(wanted, last, strict=True) if late == of] for of in (False, True)]
+        lanes = [
+            [one for one in wanted if one.part != PARTS[-1]],
+            [one for one in wanted if one.part == PARTS[-1]],
+        ]
         side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)

@@ -205,10 +205,10 @@ def shortage(needed: int, fitness: keyspace.Fitness) -> str:
     """What to say when that is more than there is; arguments are those of ``fits``."""
     needed = round(needed * fitness.share)
     enough = fitness.used_bytes + _with_margin(needed)
-    of = f" of redis at {fitness.where}" if fitness.where else ""
+    where = f" of redis at {fitness.where}" if fitness.where else ""
     return (
         f"about {text.size_bytes(needed)} are needed and {text.size_bytes(fitness.free_bytes)} are left "
-        f"below maxmemory{of}; set it to {enough} or more"
+        f"below maxmemory{where}; set it to {enough} or more"
     )
 
 

@@ -57,17 +57,17 @@ class TableRows:
 
 
 class Window:
-    """How many rows to ask for at once for an answer near ``WINDOW_BYTES``: judged by the last one."""
+    """How many rows to ask for at once for replies near ``WINDOW_BYTES``: judged by the last ones."""
 
     def __init__(self) -> None:
         self.rows = 500
 
     def saw(self, rows: int, size: int) -> None:
-        """Take note of an answer.
+        """Take note of some replies.
 
         Args:
-            rows: how many rows it held.
-            size: how many bytes of RESP.
+            rows: how many rows they held in all.
+            size: how many bytes of RESP they were.
         """
         fitting = max(rows, 1) * WINDOW_BYTES // max(size, 1)
         self.rows = max(1, min(fitting, 4 * self.rows, MOST_ROWS))
@@ -81,7 +81,7 @@ class StoredRows:
         prefix: the prefix of the migration.
 
     Attributes:
-        window: how many rows an answer holds at most.
+        window: how many rows are asked for at once.
         left_out: hash fields that no column takes, by table.
         example: one of them, as ``field of key``.
     """
