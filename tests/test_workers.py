@@ -217,9 +217,9 @@ def test_nobody_else_reaches_the_workers() -> None:
 
     from helpers.migration.workers import Workers
 
-    with Workers(1) as workers:
-        workers.start()
-        address = workers._cluster.scheduler_address
+    with Workers(1) as pool:
+        pool.start()
+        address = pool._cluster.scheduler_address
         assert address.startswith("tls://127.0.0.1:")
         with pytest.raises((OSError, TypeError)):
             distributed.Client(address.replace("tls", "tcp"), timeout=1, set_as_default=False)
