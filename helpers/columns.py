@@ -1,5 +1,9 @@
 """Columns of byte strings, and their joining row by row, without a Python object a row.
 
+``weave`` puts *pieces* together, row by row: columns, and plain bytes that are the same in each row. It gives
+a *woven* column, whose rows follow each other in the buffer without a gap: ``joined``, ``stacked`` and
+``merged`` rely on that.
+
 A column holds one buffer and, for each row, where its string starts and how long it is (Arrow's layout for
 variable-size binary: https://arrow.apache.org/docs/format/Columnar.html). Rows whose strings have the same
 length are copied by one numpy assignment; lengths are few, so a batch of any size costs a few dozen of them.
@@ -69,12 +73,12 @@ def column_of(*texts: bytes) -> Strings:
 
 
 def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
-    """A longer column that holds the given strings at some of its rows, and nothing elsewhere.
+    """A column that holds strings at some of its rows, and empty ones elsewhere.
 
     Args:
-        strings: k of them.
-        rows: of shape (k,), where each goes; none twice.
-        n: rows of the column.
+        strings: a column of m rows; none is NULL.
+        rows: at which row each of them goes, shape (m,), no row twice.
+        n: how many rows the column has.
     """
     starts, lengths = np.zeros((2, n), dtype=np.int64)
     starts[rows], lengths[rows] = strings.starts, strings.lengths
@@ -82,7 +86,7 @@ def spread(strings: Strings, rows: Numbers, n: int) -> Strings:
 
 
 def decimals(numbers: Numbers) -> Strings:
-    """Whole numbers as decimal text."""
+    """A column of whole numbers as decimal text, none of which is NULL."""
     if not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(SMALL)):
         return SMALL[numbers]
     return _decimals(numbers)
@@ -108,7 +112,7 @@ def _decimals(numbers: Numbers) -> Strings:
 
 
 def numbers(strings: Strings) -> Numbers:
-    """The whole numbers that decimal texts say."""
+    """The whole numbers that decimal texts say, shape (n,); 0 where one is empty."""
     found = np.zeros(len(strings), dtype=np.int64)
     for length, rows in _by_length(strings.lengths):
         digits = _window(strings.data, length)[strings.starts[rows]].view(np.uint8).reshape(-1, length)
@@ -124,7 +128,10 @@ def weave(*pieces: bytes | Strings) -> Strings:
     """Row by row, the pieces one after the other; a piece of plain bytes is the same in each row.
 
     Args:
-        pieces: at least one column; all columns have the same number of rows.
+        pieces: at least one column; all columns have the same number of rows. A NULL counts as empty.
+
+    Returns:
+        A woven column, in a buffer of its own.
     """
     n = next(len(piece) for piece in pieces if isinstance(piece, Strings))
     pieces = _fewer(pieces)
@@ -147,12 +154,12 @@ def weave(*pieces: bytes | Strings) -> Strings:
 
 
 def place(strings: Strings, out: Bytes, at: Numbers) -> None:
-    """Copy each string into a buffer.
+    """Copy each string into a buffer, to its own place there.
 
     Args:
-        strings: n of them.
-        out: the buffer, which is changed.
-        at: of shape (n,), the byte where each begins there.
+        strings: a column of n rows.
+        out: the buffer, which is written to; long enough for each string at its place.
+        at: where in the buffer each begins, shape (n,).
     """
     for length, rows in _by_length(strings.lengths):
         _window(out, length)[at[rows]] = _window(strings.data, length)[strings.starts[rows]]
@@ -169,27 +176,31 @@ def _fewer(pieces: "Iterable[bytes | Strings]") -> "tuple[bytes | Strings, ...]"
     return tuple(found)
 
 
-def told(numbers: Numbers) -> bytes | Strings:
+def decimal_piece(numbers: Numbers) -> bytes | Strings:
     """Whole numbers as a piece: plain bytes when all are the same, as lengths often are."""
     if len(numbers) and numbers.min() == numbers.max():
         return b"%d" % numbers[0]
     return decimals(numbers)
 
 
-def bulk(*parts: bytes | Strings) -> list[bytes | Strings]:
-    """Pieces that make a bulk string of RESP, which holds the parts one after the other."""
-    known = sum(len(part) for part in parts if isinstance(part, bytes))
-    lengths: Numbers = reduce(np.add, [part.lengths for part in parts if isinstance(part, Strings)]) + known
-    return [b"$", told(lengths), b"\r\n", *parts, b"\r\n"]
+def bulk_string(*pieces: bytes | Strings) -> list[bytes | Strings]:
+    """Pieces that make, row by row, a bulk string in RESP of some pieces one after the other.
+
+    Args:
+        pieces: as ``weave`` takes them; at least one is a column.
+    """
+    known = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    lengths: Numbers = reduce(np.add, [one.lengths for one in pieces if isinstance(one, Strings)]) + known
+    return [b"$", decimal_piece(lengths), b"\r\n", *pieces, b"\r\n"]
 
 
 def joined(*columns: Strings) -> bytes:
-    """All strings of woven columns, one after the other."""
+    """All strings of woven columns, one after the other, as one piece of bytes."""
     return b"".join(column.data for column in columns)  # type: ignore[misc]
 
 
 def stacked(*columns: Strings) -> Strings:
-    """The rows of woven columns, one column after the other, as one."""
+    """One woven column of the rows of some, one column after the other."""
     if len(columns) == 1:
         return columns[0]
     before = np.cumsum([0, *(column.data.size for column in columns[:-1])])
@@ -201,17 +212,20 @@ def stacked(*columns: Strings) -> Strings:
 
 
 def merged(woven: Strings, first: Numbers) -> Strings:
-    """The rows of a woven column made fewer, each of several that follow each other.
+    """A woven column with fewer rows, each of which holds several rows of it one after the other.
 
     Args:
-        woven: as ``weave`` gives it: its strings follow each other without gaps.
-        first: ascending from 0, the rows with which the fewer ones begin.
+        woven: a woven column of n rows.
+        first: where each new row begins, shape (m,), ascending; the first is row 0.
+
+    Returns:
+        A woven column of m rows in the same buffer.
     """
     starts = woven.starts[first]
     return Strings(woven.data, starts, np.diff(np.append(starts, woven.data.size)))
 
 
-def pieces(strings: Strings) -> list[bytes]:
+def to_list(strings: Strings) -> list[bytes]:
     """The strings of a column, one by one."""
     data, starts = strings.data.tobytes(), strings.starts
     return [data[i:j] for i, j in zip(starts.tolist(), (starts + strings.lengths).tolist(), strict=True)]

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from helpers.model import keys as model, streams
+from helpers.model import keys as model, parts
 from helpers.relational import schema
 from helpers.servers import connections
 
@@ -33,27 +33,27 @@ model.TYPES["review"], model._KINDS["review"] = "hash", rf"review:{model._ID}"
 
 KEPT = (
     "(user_id IS NOT NULL OR stars IS NOT NULL OR body IS NOT NULL OR written_at IS NOT NULL) "
-    f"AND (written_at IS NULL OR {streams.IN_RANGE.format('written_at')}) "
-    f"AND (body IS NULL OR {streams.TEXT.format('body')})"
+    f"AND (written_at IS NULL OR {parts.IN_RANGE.format('written_at')}) "
+    f"AND (body IS NULL OR {parts.TEXT.format('body')})"
 )
-streams.KEPT["reviews"] = KEPT
-streams.HASHED += ("reviews",)
-streams.PARTS = (streams.Part("reviews", "reviews", COLUMNS, COLUMNS[:1], KEPT), *streams.PARTS)
-from helpers.migration import expected, strays  # noqa: E402
-from helpers.source import shape  # noqa: E402
+parts.KEPT["reviews"] = KEPT
+parts.HASHED += ("reviews",)
+parts.PARTS = (parts.Part("reviews", "reviews", COLUMNS, COLUMNS[:1], KEPT), *parts.PARTS)
+from helpers.migration import expected_replies, verification  # noqa: E402
+from helpers.source import table_checks  # noqa: E402
 from helpers.target import rehearsal  # noqa: E402
 
-expected.HASH_QUERIES["reviews"] = (
+expected_replies.HASH_QUERIES["reviews"] = (
     f"SELECT review_id::int8, user_id::int8, stars::int8, body, written_at FROM reviews WHERE {KEPT}"
 )
-expected.NUMBERS += ("stars",)
-shape.EXPECTED.update(body="text", written_at="timestamp")
-strays.ASKS["review"] = ("reviews", "review_id", "")
+expected_replies.NUMBERS += ("stars",)
+table_checks.COLUMN_KINDS.update(body="text", written_at="timestamp")
+verification.REQUIRED_BY["review"] = ("reviews", "review_id", "")
 rehearsal.KEY_OF["review"] = lambda number, prefix: f"{prefix}review:{number}"
 
 from migrating import ROWS, migrate, run_sql  # noqa: E402
 
-from helpers.migration import restoration, verification  # noqa: E402
+from helpers.migration import restoration  # noqa: E402
 
 REVIEWS = """
 INSERT INTO reviews SELECT n, 1 + n % 4, n % 6, CASE n % 3 WHEN 0 THEN E'a\\tb:\u00e9' WHEN 1 THEN '' END,

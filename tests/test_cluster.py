@@ -11,7 +11,7 @@ from helpers.migration import restoration, verification
 from helpers.migration.tables import Tables
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
-from helpers.target import cluster, rehearsal, routing
+from helpers.target import connect_single, rehearsal, routing
 
 PREFIXES = ("", "shop:", "a{b}c:", "o{pen:", "{user}:")
 
@@ -148,7 +148,7 @@ def test_what_is_not_built_or_wrong_is_one_line(source: str, nodes: Cluster) -> 
             migrate(source, target, **({option: True} if option else {}))
         assert "\n" not in str(caught.value) and secret not in str(caught.value)
     with pytest.raises(HelpersError, match="this is a Redis Cluster, and follow needs one transaction"):
-        cluster.single(url, "follow")
+        connect_single(url, "follow")
     assert held(nodes, b"\0") == {}
 
 

@@ -24,8 +24,17 @@ from helpers.relational import population
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
 from helpers.servers.redis_nodes import until
-from helpers.target import cluster, keyspace, resp, routing, slotted
-from helpers.target.checkpoint import LeaseLost
+from helpers.target import (
+    checkpoint_of,
+    cluster,
+    cluster_checkpoint,
+    connect,
+    keyspace,
+    partition_checkpoint_of,
+    resp,
+    routing,
+)
+from helpers.target.lease import LeaseLost
 
 STATE = "migration:{state}"
 
@@ -115,7 +124,7 @@ def test_a_batch_that_was_written_but_not_recorded_is_not_doubled(
     call = cluster.Cluster.call
 
     def dies(self: cluster.Cluster, *words: Any) -> Any:
-        if slotted.COMMIT in words and "position:activities" in words:
+        if cluster_checkpoint.COMMIT in words and "position:activities" in words:
             raise Stop
         return call(self, *words)
 
@@ -244,10 +253,10 @@ def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
     """Not over the connections it has, nor over one that it opens later."""
     url = nodes.urls[0]
     migrate(source, url)
-    slow, other = (slotted.checkpoint(cluster.connect(url), "") for _ in range(2))
+    slow, other = (checkpoint_of(connect(url), "") for _ in range(2))
     slow.acquire()
     writes = column_of(*(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(1, 7)))
-    late = cluster.connect(nodes.urls[1])  # as one that has just come, before it is named
+    late = connect(nodes.urls[1])  # as one that has just come, before it is named
     with nodes.client() as client:
         client.delete(slow.lease.decode())  # its time is over
     other.acquire()
@@ -259,7 +268,7 @@ def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
     assert isinstance(late, cluster.Cluster)
     slow.connection = late
     with pytest.raises(LeaseLost):
-        slow._enter_and_look(late.masters()[0])
+        slow._enter_and_check(late.masters()[0])
     assert other.commit(column_of(resp.encode("HSET", "user:1", "email", "new"))) == [0]
     other.release()
     for connection in (late, other.connection):
@@ -272,8 +281,8 @@ def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Clu
         slow.send_signal(signal.SIGSTOP)
         with nodes.client() as client:
             client.delete(f"{STATE}:lease")  # its time is over
-        connection = cluster.connect(nodes.urls[1])
-        other = slotted.checkpoint(connection, "")
+        connection = connect(nodes.urls[1])
+        other = checkpoint_of(connection, "")
         other.acquire()
         before = held(nodes)
         slow.send_signal(signal.SIGCONT)
@@ -288,7 +297,7 @@ def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Clu
 
 
 def test_connections_of_other_prefixes_are_left_alone(source: str, nodes: Cluster) -> None:
-    first, second = (slotted.checkpoint(cluster.connect(nodes.urls[0]), prefix) for prefix in ("a:", "b:"))
+    first, second = (checkpoint_of(connect(nodes.urls[0]), prefix) for prefix in ("a:", "b:"))
     first.acquire()
     second.acquire()
     first.commit(state={"x": 1})
@@ -325,7 +334,7 @@ def test_a_lost_master_is_replaced_by_its_replica(many: str) -> None:
 def test_a_master_that_became_a_replica_is_not_believed(source: str) -> None:
     """Its replica took over without that any connection broke."""
     with throw_away(3, 1) as nodes:
-        connection = cluster.connect(nodes.urls[0])
+        connection = connect(nodes.urls[0])
         assert isinstance(connection, cluster.Cluster)
         connection.check()
         (old,) = (node for node in connection.masters() if node.address == nodes.nodes[1].address)
@@ -345,9 +354,9 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
     source: str, redis_url: str, nodes: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its node is lost, the others keep what was written from a snapshot that is no more."""
-    commit, batches = slotted.Slotted.commit, [3]
+    commit, batches = cluster_checkpoint.ClusterCheckpoint.commit, [3]
 
-    def lost(self: slotted.Slotted, *arguments: Any, **options: Any) -> list[Any]:
+    def lost(self: cluster_checkpoint.ClusterCheckpoint, *arguments: Any, **options: Any) -> list[Any]:
         batches[0] -= any(b"EVALSHA" in joined(one) for one in arguments if isinstance(one, Strings))
         if batches == [0]:
             batches[0] = -99
@@ -357,7 +366,7 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
             raise resp.Lost("the node of the state")
         return commit(self, *arguments, **options)
 
-    monkeypatch.setattr(slotted.Slotted, "commit", lost)
+    monkeypatch.setattr(cluster_checkpoint.ClusterCheckpoint, "commit", lost)
     result = migrate(source, nodes.urls[0], batch_rows=5)
     assert batches[0] < -90 and result["status"] == "verified"
     migrate(source, redis_url)
@@ -365,7 +374,7 @@ def test_a_state_that_was_lost_alone_is_made_up_for(
 
 
 def test_a_lost_master_without_replica_is_one_line(many: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("helpers.migration.run.BACKOFF_S", (0.1, 0.2))
+    monkeypatch.setattr("helpers.migration.job.BACKOFF_S", (0.1, 0.2))
     monkeypatch.setattr(cluster, "WAIT_S", 1.0)
     with throw_away(3, 0, "appendfsync always") as nodes:
         lost: list[Any] = []
@@ -412,7 +421,7 @@ def test_the_scripts_are_known_to_a_node_that_forgot_them(
 def test_writes_to_one_key_keep_their_order() -> None:
     """Also where the first of them is refused for a moment, and those behind it would not be."""
     with throw_away(3) as nodes:
-        connection = cluster.connect(nodes.urls[0])
+        connection = connect(nodes.urls[0])
         assert isinstance(connection, cluster.Cluster)
         slot, end = routing.slot(b"list"), threading.Event()
         (giver,) = (node for node in nodes.nodes if any(slot in part for part in nodes.slots(node)))
@@ -442,7 +451,7 @@ def test_writes_to_one_key_keep_their_order() -> None:
 
 
 REPLY = re.compile(rb"(?<=\n)[+:][^\r]*|^[+:][^\r]*")
-MAY_FAIL = (b"KILL", slotted.DROP.encode())
+MAY_FAIL = (b"KILL", cluster_checkpoint.DROP.encode())
 """Ending who has gone already, and giving the lease back, which runs out anyway."""
 
 
@@ -516,12 +525,12 @@ def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, n
 def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None:
     """Neither one that another took over, nor one whose migration lost its lease."""
     write = column_of(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in (1, 2)))
-    lead = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
+    lead = checkpoint_of(connect(nodes.urls[0]), "")
     lead.acquire()
     lead.commit(state={"claimed": "1"})
 
     def claimed(partition: str) -> Any:
-        found = slotted.claim(cluster.connect(nodes.urls[0]), "", partition, lead.token)
+        found = partition_checkpoint_of(connect(nodes.urls[0]), "", partition, lead.token)
         found.take()
         assert found.commit(write)
         return found
@@ -532,12 +541,12 @@ def test_a_claim_that_was_lost_cannot_write(source: str, nodes: Cluster) -> None
     assert other.commit(write) == again.commit(write) == [0, 0]
     with nodes.client() as client:
         client.delete(f"{STATE}:lease", "user:1", "user:2")
-    new = slotted.checkpoint(cluster.connect(nodes.urls[0]), "")
+    new = checkpoint_of(connect(nodes.urls[0]), "")
     new.acquire()
     for lost in (lead, other, again):
         with pytest.raises((resp.Lost, LeaseLost)):
             lost.commit(write)
-    late = slotted.claim(cluster.connect(nodes.urls[0]), "", "orders", lead.token)
+    late = partition_checkpoint_of(connect(nodes.urls[0]), "", "orders", lead.token)
     with pytest.raises(LeaseLost):
         late.take()
     assert held(nodes) == {}

@@ -17,12 +17,13 @@ from migrating import ROWS, dump, migrate, run_sql
 from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.migration import follower, following, loading, restoration, run, verification
+from helpers.migration import follower, following, job, loading, restoration, verification
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.source import publication, slot
 from helpers.source.changes import Stream
-from helpers.source.snapshot import Source, Upstream
+from helpers.source.snapshot import Source
+from helpers.source.upstream import Upstream
 from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint
 from helpers.trials import judge
@@ -41,7 +42,7 @@ def verified(source: str, target: str, **options: Any) -> bool:
 def slots(source: str) -> list[slot.Slot]:
     with Upstream(source) as upstream:
         mine = publication.name_of(upstream.identity)
-        return [found for found in slot.look(upstream.ask) if found.name.startswith(mine)]
+        return [found for found in slot.find(upstream.ask) if found.name.startswith(mine)]
 
 
 @pytest.fixture
@@ -698,7 +699,7 @@ def test_an_answer_that_was_never_read_is_applied_once(
     moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection breaks behind EXEC: the transaction is there, and is not applied again."""
-    monkeypatch.setattr(run, "BACKOFF_S", (0.05,) * 5)
+    monkeypatch.setattr(job, "BACKOFF_S", (0.05,) * 5)
     exchange = resp.Connection.exchange
     lost: list[bool] = []
 

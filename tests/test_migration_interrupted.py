@@ -18,7 +18,7 @@ from proxy import proxy
 from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.migration import loading, run
+from helpers.migration import job, loading
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.source.snapshot import Source
@@ -344,7 +344,7 @@ def test_an_interrupt_gives_the_lease_back(postgres_url: str, redis_url: str, wa
 def test_a_server_that_stays_away_is_told_with_how_far_it_is(
     postgres_url: str, redis_url: str, lost: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(run, "BACKOFF_S", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(job, "BACKOFF_S", (0.01, 0.02, 0.03))
     with getattr(scratch, lost)() as server:
         source, target = (server.url, redis_url) if lost == "postgres" else (postgres_url, server.url)
         population.populate(source, users=200, products=20, activities=40_000, orders=2_000, progress=False)

@@ -14,7 +14,7 @@ from migrating import dump, migrate, run_sql
 from helpers import model
 from helpers.migration.findings import Rejects
 from helpers.model import keys
-from helpers.model.streams import KEPT
+from helpers.model.parts import KEPT
 from helpers.relational import schema
 from helpers.servers import connections
 from helpers.source import copytext

@@ -34,7 +34,7 @@ def test_large_payloads_both_ways(redis_url: str) -> None:
     raw = connection.exchange(
         b"".join(resp.encode("SET", i, value) + resp.encode("GET", i) for i in range(5))
     )
-    assert raw == (b"+OK\r\n" + resp.bulk(value)) * 5
+    assert raw == (b"+OK\r\n" + resp.bulk_string(value)) * 5
     connection.close()
 
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from helpers import cli, migration, model
 from helpers.errors import HelpersError
-from helpers.migration import holdings, restoration
+from helpers.migration import restoration, stored_rows
 from helpers.migration.tables import Tables
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
@@ -209,7 +209,7 @@ def test_hostile_values_come_back(
     apart = rejects(migrate(postgres_url, redis_url, flushdb=True))
     drop(postgres_url, back)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdings, "MOST_ROWS", window)
+        patch.setattr(stored_rows, "MOST_ROWS", window)
         result = restore(redis_url, postgres_url, back)
     assert differences(postgres_url, back, apart) == []
     assert not any("do not fit" in warning for warning in result["warnings"]), "the course's types do"
@@ -274,7 +274,7 @@ def test_more_equal_scores_than_a_window_holds(
         """,
     )
     moved = migrate(source, redis_url)
-    monkeypatch.setattr(holdings, "MOST_ROWS", 64)
+    monkeypatch.setattr(stored_rows, "MOST_ROWS", 64)
     result = restore(redis_url, source, back)
     assert differences(source, back, rejects(moved)) == []
     assert result["rows"]["activities"] == 30 + 999 + 600
@@ -458,7 +458,7 @@ def test_damage_of_every_kind_is_named_and_leaves_nothing(source: str, redis_url
                 pytest.MonkeyPatch.context() as patch,
                 pytest.raises(HelpersError, match=message) as caught,
             ):
-                patch.setattr(holdings, "MOST_ROWS", window)
+                patch.setattr(stored_rows, "MOST_ROWS", window)
                 restore(redis_url, source, back)
             assert len(str(caught.value).splitlines()) == 1, name
             assert "nothing was written" in str(caught.value), name
@@ -747,12 +747,12 @@ def test_memory_stays_flat(source: str, redis_url: str, back: str) -> None:
 
 
 def test_long_values_make_small_windows() -> None:
-    window = holdings.Window()
+    window = stored_rows.Window()
     for _ in range(20):
         window.saw(window.rows, 100 * window.rows)
-    assert window.rows == holdings.MOST_ROWS
+    assert window.rows == stored_rows.MOST_ROWS
     window.saw(1000, 1000 << 20)
-    assert window.rows == holdings.WINDOW_BYTES >> 20
+    assert window.rows == stored_rows.WINDOW_BYTES >> 20
     window.saw(1, 1 << 30)
     assert window.rows == 1
 

@@ -25,7 +25,7 @@ from helpers.errors import HelpersError
 from helpers.report import notebooks
 from helpers.servers import cassandra, connections, process, redis
 from helpers.source import slot
-from helpers.source.snapshot import Upstream
+from helpers.source.upstream import Upstream
 
 SECRET = "Tell-Nobody'x%9/q"
 """Not to be found anywhere; it needs quoting in URLs, SQL, CQL and shells."""
@@ -259,11 +259,12 @@ def built(path: Path) -> Iterator[tuple[int, str]]:
 
 
 OURS = {
-    "table", "key", "query", "parent", "', '.join(schema.TABLES)", "', '.join(TABLES)", "', '.join(columns)",
-    "', '.join(reversed(TABLES))", "', '.join(model.COLUMNS[table])", "order", "LOCK_TIMEOUT_S", "USER",
-    "KEYSPACE", "alter", "sequence", "column", "needed", "constraint", "definition", "schema", "form", "into",
-    "KEPT[table]", "FAR", "KEPT['activities']", "more", "', '.join(model.COLUMNS['activities'])",
-    "encoding", "name", "of", "columns", "add", "index", "owner", "len(self.nodes)", "self._design.nodes",
+    "table", "key", "query", "parent", "', '.join(schema.TABLES)", "', '.join(model.TABLES)",
+    "', '.join(TABLES)", "', '.join(columns)", "', '.join(reversed(TABLES))",
+    "', '.join(model.COLUMNS[table])", "order", "LOCK_TIMEOUT_S", "USER", "KEYSPACE", "alter", "sequence",
+    "column", "needed", "constraint", "definition", "schema", "form", "into", "KEPT[table]", "FAR_DATES",
+    "KEPT['activities']", "more", "', '.join(model.COLUMNS['activities'])", "encoding", "name", "published",
+    "columns", "add", "index", "owner", "len(self.nodes)", "self._design.nodes",
 }  # fmt: skip
 """Names of constants, of the model's tables and columns, and of what PostgreSQL has quoted itself."""
 

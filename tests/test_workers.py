@@ -24,14 +24,15 @@ from psycopg2 import sql
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.task import Task, do
-from helpers.model import streams
-from helpers.model.streams import PARTS
+from helpers.model import parts
+from helpers.model.parts import PARTS
 from helpers.relational import population
 from helpers.servers import connections, process, scratch
 from helpers.source import partitions
 from helpers.source.snapshot import Source
 from helpers.target import resp
-from helpers.target.checkpoint import Checkpoint, Claim, LeaseLost
+from helpers.target.checkpoint import Checkpoint, PartitionCheckpoint
+from helpers.target.lease import LeaseLost
 from helpers.trials import judge
 
 MIGRATE = [sys.executable, "-m", "helpers", "migrate", "--json"]
@@ -155,8 +156,8 @@ def test_every_row_is_in_one_partition(postgres_url: str, shape: str) -> None:
     fill(postgres_url, activities=4_000, orders=500)
     run_sql(postgres_url, "SET session_replication_role = replica", SHAPES[shape])
     with Source(postgres_url) as source:
-        state = {streams.PARTITIONS: json.dumps(partitions.cut(source, 4, 3))}
-        found = streams.partitions(state)
+        state = {parts.PARTITIONS: json.dumps(partitions.cut(source, 4, 3))}
+        found = parts.partitions(state)
         assert len({one.name for one in found}) == len(found)
         for part in PARTS:
             of = [one for one in found if one.part == part]
@@ -214,11 +215,11 @@ def test_nobody_else_reaches_the_workers() -> None:
     """What is given to them holds passwords, and who reaches a scheduler may run code."""
     import distributed
 
-    from helpers.migration.crew import Crew
+    from helpers.migration.workers import Workers
 
-    with Crew(1) as crew:
-        crew.start()
-        address = crew._cluster.scheduler_address
+    with Workers(1) as pool:
+        pool.start()
+        address = pool._cluster.scheduler_address
         assert address.startswith("tls://127.0.0.1:")
         with pytest.raises((OSError, TypeError)):
             distributed.Client(address.replace("tls", "tcp"), timeout=1, set_as_default=False)
@@ -281,15 +282,15 @@ def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, Task]]:
         checkpoint = Checkpoint(connection, "")
         checkpoint.acquire()
         cuts = json.dumps(partitions.cut(source, 2, 200))
-        checkpoint.commit(state={streams.PARTITIONS: cuts, "claimed": "1"})
+        checkpoint.commit(state={parts.PARTITIONS: cuts, "claimed": "1"})
         yield (
             checkpoint,
             Task(postgres_url, redis_url, "", 50, "activities.1", source.exported, checkpoint.token),
         )
 
 
-def claim(task: Task) -> Claim:
-    found = Claim(resp.Connection(task.target_url), "", task.partition, task.lease)
+def claim(task: Task) -> PartitionCheckpoint:
+    found = PartitionCheckpoint(resp.Connection(task.target_url), "", task.partition, task.lease)
     found.take()
     return found
 

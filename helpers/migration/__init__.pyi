@@ -13,15 +13,15 @@ from .following import (
     drop_slot as drop_slot,
     follow as follow,
 )
+from .job import (
+    PATIENCE as PATIENCE,
+)
 from .moving import (
     describe as describe,
     migrate as migrate,
 )
 from .restoration import (
     restore as restore,
-)
-from .run import (
-    PATIENCE as PATIENCE,
 )
 from .verification import (
     verify as verify,

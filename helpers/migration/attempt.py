@@ -1,4 +1,4 @@
-"""One attempt of a run, from the state in the target to the result."""
+"""One attempt of a job, from the state in the target to the result."""
 
 import contextlib
 import json
@@ -10,140 +10,142 @@ from typing import TYPE_CHECKING, Any
 from helpers import model, progress
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import estimation, loading, verification
+from helpers.migration import loading, parallel, plan, verification
 from helpers.migration.findings import Rejects
+from helpers.migration.job import Job
 from helpers.migration.refusals import refuse, refuse_state
-from helpers.migration.run import Run
-from helpers.model import streams
+from helpers.model import parts
 from helpers.servers import machine
-from helpers.source import Source, Upstream, followable, partitions, pgoutput, publication, slot
-from helpers.target import FORMAT, cluster, keyspace, rehearsal, resp, slotted
+from helpers.source import Source, Upstream, follow_checks, partitions, pgoutput, publication, slot
+from helpers.target import (
+    FORMAT,
+    checkpoint_of,
+    connect,
+    keyspace,
+    rehearsal,
+    require_single,
+    resp,
+)
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
-    from helpers.migration.crew import Crew
+    from helpers.migration.workers import Workers
 
 
-def attempt(run: Run) -> dict[str, Any]:
-    """One attempt; the run keeps what a further one needs.
+def attempt(job: Job) -> dict[str, Any]:
+    """One attempt of ``migrate``; the job keeps what a further one needs.
+
+    Returns:
+        What ``migrate`` returns.
 
     Raises:
         resp.Lost, SourceLost, LeaseLost: a server or the lease is gone; another attempt may help.
         HelpersError: no other attempt would help.
     """
     with (
-        Source(run.source_url) as source,
-        contextlib.closing(cluster.connect(run.target_url)) as connection,
-        crew_of(run) as crew,
+        Source(job.source_url) as source,
+        contextlib.closing(connect(job.target_url)) as connection,
+        job.open_workers() as workers,
     ):
-        return Attempt(run, source, connection, crew).make()
-
-
-def crew_of(run: Run) -> contextlib.AbstractContextManager["Crew | None"]:
-    """Those who load, unless it is this process alone, which needs no Dask."""
-    if run.workers == 1 and run.scheduler is None:
-        return contextlib.nullcontext()
-    from helpers.migration.crew import Crew
-
-    return Crew(run.workers, run.scheduler)
+        return Attempt(job, source, connection, workers).make()
 
 
 class Attempt:
     """Brings the target to hold what the snapshot holds.
 
     Args:
-        run: what was asked for.
+        job: what was asked for, and how far it is.
         source: the snapshot.
         connection: the target.
-        crew: who loads; this process when None.
+        workers: who loads; this process when None.
 
     Attributes:
-        earlier: an earlier attempt of the run held the lease.
+        earlier: an earlier attempt of the job held the lease.
     """
 
     earlier = False
 
     def __init__(
-        self, run: Run, source: Source, connection: resp.Connection, crew: "Crew | None" = None
+        self, job: Job, source: Source, connection: resp.Connection, workers: "Workers | None" = None
     ) -> None:
-        self.run, self.source, self.connection, self.crew = run, source, connection, crew
-        self.checkpoint = slotted.checkpoint(connection, run.prefix)
+        self.job, self.source, self.connection, self.workers = job, source, connection, workers
+        self.checkpoint = checkpoint_of(connection, job.prefix)
 
     def make(self) -> dict[str, Any]:
         """Look, refuse, warn; then take the lease, do the work, and give the lease back."""
-        run = self.run
-        if not run.begun:
+        job = self.job
+        if not job.begun:
             self._prepare()
-        if self.crew and (run.anew or self.checkpoint.read().get("status") != "complete"):
-            self.crew.start()  # before the lease is taken, as that needs renewal
-        self.earlier = run.begun
-        self.checkpoint.acquire(run.name)
-        run.begun = True
+        if self.workers and (job.anew or self.checkpoint.read().get("status") != "complete"):
+            self.workers.start()  # before the lease is taken, as that needs renewal
+        self.earlier = job.begun
+        self.checkpoint.acquire(job.name)
+        job.begun = True
         try:
             with contextlib.ExitStack() as open_until_the_end:
                 result = self._bring(open_until_the_end)
         except BaseException as error:
             if isinstance(error, resp.Refused) and error.code == "OOM":
-                run.told += self._needed()
+                job.how_far += self._needed()
             self.connection.close()  # whatever is under way on it is not waited for
             if not isinstance(error, resp.Lost):
-                self.checkpoint.release(run.target_url)
+                self.checkpoint.release(job.target_url)
             raise
         self.checkpoint.release()
         return result
 
     def _prepare(self) -> None:
         """All that can be found out before the first write."""
-        run = self.run
-        if run.follow:
-            cluster.refuse(self.connection, "--follow")
-        fitness = keyspace.inspect(self.connection, run.prefix)
-        rehearsal.rehearse(self.connection, run.prefix, flushdb=run.flushdb, follow=run.follow)
-        if run.follow:
-            followable.refuse(self.source)
-        refuse(run, self.source, self.connection, self.checkpoint)
-        run.warnings += fitness.warnings
+        job = self.job
+        if job.follow:
+            require_single(self.connection, "--follow")
+        fitness = keyspace.inspect(self.connection, job.prefix)
+        rehearsal.rehearse(self.connection, job.prefix, flushdb=job.flushdb, follow=job.follow)
+        if job.follow:
+            follow_checks.check(self.source)
+        refuse(job, self.source, self.connection, self.checkpoint)
+        job.warnings += fitness.warnings
         state = self.checkpoint.read()
-        run.warnings += slot.warnings(self.source.ask, state.get(slot.SLOT))
-        if state.get(slot.SLOT) and (run.flushdb or state.get("source") != self.source.identity):
-            run.warnings.append(
+        job.warnings += slot.warnings(self.source.ask, state.get(slot.SLOT))
+        if state.get(slot.SLOT) and (job.flushdb or state.get("source") != self.source.identity):
+            job.warnings.append(
                 f"what is removed was followed from slot {state[slot.SLOT]}, which stays in its source and "
                 f"keeps WAL there; drop it: `follow --drop-slot {state[slot.SLOT]} --source URL`"
             )
-        if fitness.limit_bytes and (run.anew or state.get("status") != "complete"):
+        if fitness.limit_bytes and (job.anew or state.get("status") != "complete"):
             rows = self.source.counts()
-            known = {} if run.anew else json.loads(state.get("bytes_per_row", "{}"))
-            run.bytes_per_row = (
-                known or estimation.sample(self.source, self.connection, run.prefix).bytes_per_row
+            known = {} if job.anew else json.loads(state.get("bytes_per_row", "{}"))
+            job.bytes_per_row = (
+                known or plan.take_sample(self.source, self.connection, job.prefix).bytes_per_row
             )
-            needed = estimation.memory(run.bytes_per_row, rows, loading.Progress(state).table_rows())
-            if not run.anew and not estimation.fits(needed, fitness):
-                run.warnings.append(estimation.too_much(needed, fitness))
-        for warning in run.warnings if run.progress else ():
+            needed = plan.memory_bytes(job.bytes_per_row, rows, loading.LoadProgress(state).table_rows())
+            if not job.anew and not plan.fits(needed, fitness):
+                job.warnings.append(plan.shortage(needed, fitness))
+        for warning in job.warnings if job.progress else ():
             progress.say(f"warning: {warning}")
 
     def _bring(self, stack: contextlib.ExitStack) -> dict[str, Any]:
         """With the lease held: begin or go on, load, catch up, verify."""
-        run, checkpoint = self.run, self.checkpoint
+        job, checkpoint = self.job, self.checkpoint
         state = checkpoint.read()
-        refuse_state(run, self.source, self.connection, state)
-        if run.follow:
+        refuse_state(job, self.source, self.connection, state)
+        if job.follow:
             self._drop_slot(state)
-        if run.anew or state.get("status") == "removing":
+        if job.anew or state.get("status") == "removing":
             state = self._remove(state)
         fresh = not state
         # A cluster that lost the state may hold what this run wrote before: its nodes fail singly.
         again = not fresh or (self.earlier and self.connection.clustered)
         if fresh:
             checkpoint.commit(state=self._first_state())
-            checkpoint.settle()
+            checkpoint.replicate()
             state = checkpoint.read()
-        followed = self._follow(stack) if run.follow else {}
+        followed = self._follow(stack) if job.follow else {}
         source = self.source
-        if run.resumed is None:
-            run.resumed = not fresh and state["status"] != "complete"
-        loaded = loading.Progress(state)
+        if job.resumed is None:
+            job.resumed = not fresh and state["status"] != "complete"
+        loaded = loading.LoadProgress(state)
         checked: dict[str, Any] | None = None
-        with run.loading():
+        with job.loading():
             if state["status"] == "loading":
                 self._load(loaded)
             if again:
@@ -166,31 +168,31 @@ class Attempt:
         caught_up = checked["by_problem"] if checked else {}
         mended = checked["difference_file"] if checked else None
         if checked and not caught_up:  # that was a verification
-            run.load_seconds -= checked["verify_seconds"]
-        elif run.verify:
+            job.load_seconds -= checked["verify_seconds"]
+        elif job.verify:
             checked = self._compare(mend=False)
         result = {
             "status": "loaded, not verified",
             "rows_read": rows,
             **rejects.summary(),
-            "resumed": run.resumed,
-            "rows_loaded_now": run.rows_now,
-            "load_seconds": run.load_seconds,
-            "mover_cpu_seconds": run.cpu_seconds,
-            "workers": self.crew.size if self.crew else 1,
-            "rows_per_second": run.rows_now / run.load_seconds if run.rows_now else 0.0,
+            "resumed": job.resumed,
+            "rows_loaded_now": job.rows_now,
+            "load_seconds": job.load_seconds,
+            "mover_cpu_seconds": job.cpu_seconds,
+            "workers": self.workers.size if self.workers else 1,
+            "rows_per_second": job.rows_now / job.load_seconds if job.rows_now else 0.0,
             "caught_up": caught_up,
             "caught_up_file": mended,
             "snapshot": source.snapshot,
             "checkpoint": checkpoint.key.decode(),
-            "warnings": run.warnings,
+            "warnings": job.warnings,
             "slot": followed.get(slot.SLOT),
             "verify_seconds": None,
             "differences": None,
         }
-        if run.verify and checked:
+        if job.verify and checked:
             result |= checked | {"status": "different" if checked["differences"] else "verified"}
-        return result | {"peak_rss_mb": max(machine.peak_rss_mb(), run.peak_rss_mb)}
+        return result | {"peak_rss_mb": max(machine.peak_rss_mb(), job.peak_rss_mb)}
 
     def _drop_slot(self, state: Mapping[str, str]) -> None:
         """Drop the slot of an earlier migration of this source: this one makes its own."""
@@ -200,10 +202,10 @@ class Attempt:
 
     def _follow(self, stack: contextlib.ExitStack) -> dict[str, str]:
         """From here on the snapshot is that of a new slot; what the state says of it in the end."""
-        told = publication.name_of(self.source.identity)
-        name = slot.new_name(told)
-        self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: told})
-        self.run.slot = name
+        published = publication.name_of(self.source.identity)
+        name = slot.new_name(published)
+        self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: published})
+        self.job.slot = name
         self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
             slot.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
@@ -211,7 +213,7 @@ class Attempt:
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {
             slot.SLOT: name,
-            slot.PUBLICATION: told,
+            slot.PUBLICATION: published,
             slot.POSITION: pgoutput.lsn_text(position),
             slot.PART: "",
             slot.TABLES_SEEN: json.dumps(tables),
@@ -226,62 +228,60 @@ class Attempt:
             "snapshot": self.source.snapshot,
             "status": "loading",
             "started": _now(),
-            streams.PARTITIONS: json.dumps(
-                partitions.cut(self.source, self.crew.size if self.crew else 1, self.run.batch_rows)
+            parts.PARTITIONS: json.dumps(
+                partitions.cut(self.source, self.workers.size if self.workers else 1, self.job.batch_rows)
             ),
-        } | ({"bytes_per_row": json.dumps(self.run.bytes_per_row)} if self.run.bytes_per_row else {})
+        } | ({"bytes_per_row": json.dumps(self.job.bytes_per_row)} if self.job.bytes_per_row else {})
 
     def _remove(self, state: Mapping[str, str]) -> dict[str, str]:
         """Take away what an earlier migration wrote here; the state says so until it is done."""
         checkpoint = self.checkpoint
-        if self.run.flushdb and self.run.anew:
+        if self.job.flushdb and self.job.anew:
             checkpoint.empty()
         elif state:
             checkpoint.commit(state={"status": "removing"})
-            keyspace.remove(self.connection, self.run.prefix, checkpoint.commit)
+            keyspace.remove(self.connection, self.job.prefix, checkpoint.commit)
             checkpoint.commit(column_of(resp.encode("DEL", checkpoint.key)))
-        self.run.cleared = True
+        self.job.cleared = True
         return {}
 
-    def _load(self, loaded: loading.Progress) -> None:
-        run, total = self.run, sum(self.source.counts().values())
-        with progress.bar(total, "migrate", enabled=run.progress) as shown:
+    def _load(self, loaded: loading.LoadProgress) -> None:
+        job, total = self.job, sum(self.source.counts().values())
+        with progress.bar(total, "migrate", enabled=job.progress) as shown:
 
             def advance(rows: int) -> None:
                 shown.update(rows)
-                run.rows_now += rows
-                run.told = f"{sum(loaded.table_rows().values()):,} of {total:,} rows are in the target"
+                job.rows_now += rows
+                job.how_far = f"{sum(loaded.table_rows().values()):,} of {total:,} rows are in the target"
 
             shown.update(sum(loaded.table_rows().values()))
             advance(0)
             began = time.process_time()
-            load = self._share if self.crew else loading.load
+            load = self._load_by_workers if self.workers else loading.load
             try:
                 load(
                     self.source,
                     self.checkpoint,
                     loaded,
-                    prefix=run.prefix,
-                    batch_rows=run.batch_rows,
+                    prefix=job.prefix,
+                    batch_rows=job.batch_rows,
                     advance=advance,
                 )
             finally:
-                run.cpu_seconds += time.process_time() - began
+                job.cpu_seconds += time.process_time() - began
 
-    def _share(self, *arguments: Any, **options: Any) -> None:
-        """``loading.load`` by the crew; what its processes used is added to the run."""
-        from helpers.migration import crew
-
-        run = self.run
-        assert self.crew is not None
-        self.crew.start()
+    def _load_by_workers(self, *arguments: Any, **options: Any) -> None:
+        """``loading.load`` by the workers; what their processes used is added to the job."""
+        job = self.job
+        assert self.workers is not None
+        self.workers.start()
         used: dict[str, tuple[float, float]] = {}
-        for one in crew.load(self.crew, *arguments, target_url=run.target_url, **options):
+        for one in parallel.load(self.workers, *arguments, target_url=job.target_url, **options):
             began, ended = used.get(one.process, (one.cpu_from, one.cpu_to))
             used[one.process] = min(began, one.cpu_from), max(ended, one.cpu_to)
-            run.peak_rss_mb = max(run.peak_rss_mb, one.peak_rss_mb)
-        self.crew.end()
-        run.cpu_seconds += sum(ended - began for began, ended in used.values())
+            job.peak_rss_mb = max(job.peak_rss_mb, one.peak_rss_mb)
+        self.workers.end()
+        job.cpu_seconds += sum(ended - began for began, ended in used.values())
 
     def _compare(self, *, mend: bool) -> dict[str, Any]:
         """What differs between target and snapshot; with ``mend`` it is put right."""
@@ -293,21 +293,21 @@ class Attempt:
         return verification.compare(
             self.source,
             self.connection,
-            prefix=self.run.prefix,
-            progress=self.run.progress,
+            prefix=self.job.prefix,
+            progress=self.job.progress,
             idle=checkpoint.renew_when_due,
             mender=mender if mend else None,
         )
 
     def _needed(self) -> str:
         """How much memory the rest would need, where that was estimated."""
-        run = self.run
-        if not run.bytes_per_row:
+        job = self.job
+        if not job.bytes_per_row:
             return ""
         with contextlib.suppress(HelpersError):  # what stopped the load matters more
-            loaded = loading.Progress(self.checkpoint.read())
-            needed = estimation.memory(run.bytes_per_row, self.source.counts(), loaded.table_rows())
-            return f", {estimation.too_much(needed, keyspace.inspect(self.connection, run.prefix))}"
+            loaded = loading.LoadProgress(self.checkpoint.read())
+            needed = plan.memory_bytes(job.bytes_per_row, self.source.counts(), loaded.table_rows())
+            return f", {plan.shortage(needed, keyspace.inspect(self.connection, job.prefix))}"
         return ""
 
 

@@ -47,6 +47,9 @@ def canonical(date: str) -> str:
 class Effects:
     """Changes that are not in Redis yet.
 
+    Args:
+        prefix: the prefix of the migration.
+
     Attributes:
         changes: how many there are of each table.
         held: by how much the number of rows of each table that Redis holds changes.
@@ -63,7 +66,13 @@ class Effects:
         self.rejects: list[tuple[str, str, Row]] = []
 
     def change(self, table: str, old: Row | None, new: Row | None) -> None:
-        """Note a change: an insert has no old row, a delete no new one. Rows as in ``model.COLUMNS``."""
+        """Note a change, in the order of the source's log.
+
+        Args:
+            table: one of ``model.TABLES``.
+            old: the row before, values as text in the order of ``model.COLUMNS[table]``; None for an insert.
+            new: the row afterwards; None for a delete.
+        """
         self.changes[table] += 1
         before = self._holdable(table, old, -1)
         after = self._holdable(table, new, 1)
@@ -89,6 +98,10 @@ class Effects:
     def command(self, state_key: bytes, fields: Mapping[str, str]) -> bytes:
         """The script call that brings all of it to Redis, and sets fields of the state, in RESP.
 
+        Args:
+            state_key: the hash that holds the state.
+            fields: its fields to set, with their values.
+
         Raises:
             HelpersError: whether a row can be held depends on others (see ``inexact_date``).
         """
@@ -101,9 +114,9 @@ class Effects:
             if old == new:
                 continue
             if table == "activities":
-                for row, of in ((old, removed), (new, added)):
+                for row, by_user in ((old, removed), (new, added)):
                     if row is not None:
-                        of[str(row[1])].append(_activity(row))
+                        by_user[str(row[1])].append(_activity(row))
                 continue
             words += self._hash(table, number, old, new)
             if table == "orders":

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from helpers import model, settings
 from helpers.migration.threads import Conveyor
-from helpers.model import KEPT
+from helpers.model import FAR_DATES, KEPT
 from helpers.source import Source, copytext
 from helpers.text import show
 
@@ -47,7 +47,13 @@ class Log:
 
 
 class Differences:
-    """Differences found so far: how many, of which problem, the first few, and the file of all."""
+    """Differences found so far.
+
+    Attributes:
+        count: how many.
+        by_problem: how many of each problem.
+        examples: the first ``EXAMPLES``, as they stand in the file.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -61,13 +67,13 @@ class Differences:
         return str(self._log.path) if self._log.path else None
 
     def add(self, key: bytes, field: bytes | str | None, expected: Any, actual: Any, problem: str) -> None:
-        """Note a difference.
+        """Note a difference, and write it to the file.
 
         Args:
             key: the Redis key.
             field: the hash field, list index or member; None for the key itself.
-            expected: value that the source asks for, None for nothing.
-            actual: value in the target, None for nothing.
+            expected: value that the source asks for, text or bytes; None for nothing.
+            actual: value in the target, text or bytes; None for nothing.
             problem: a few words, the same for each difference of that sort.
         """
         record = {
@@ -88,12 +94,12 @@ class Differences:
         self._log.close()
 
 
-FAR = "activity_date >= '2255-06-05' OR activity_date < '1684-07-29'"
-"""Dates near or beyond the limit where a score is no longer exact to the microsecond."""
-
-
 class Rejects:
-    """Rejected rows: how many by table and reason, and the file that holds them (None without any)."""
+    """Rejected rows.
+
+    Attributes:
+        counts: how many there are of each reason, by table.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {table: Counter() for table in model.TABLES}
@@ -101,7 +107,7 @@ class Rejects:
 
     @property
     def path(self) -> str | None:
-        """The file of JSON lines with table, key, reason and row."""
+        """The file of JSON lines with table, key, reason and row; None where there is no such row."""
         return str(self._log.path) if self._log.path else None
 
     def close(self) -> None:
@@ -117,11 +123,14 @@ class Rejects:
         }
 
     def collect(self, source: Source, idle: Callable[[], None] = lambda: None) -> "Rejects":
-        """Find every row of the snapshot that cannot be held.
+        """Find every row of the snapshot that cannot be held, add it, and close the file.
 
         Args:
             source: the snapshot.
-            idle: called now and then while PostgreSQL looks.
+            idle: called about once a second while PostgreSQL looks, from another thread.
+
+        Returns:
+            This object.
         """
         with Conveyor(self._note, idle) as conveyor:
             for table in model.TABLES:
@@ -151,12 +160,18 @@ class Rejects:
 
         source.stream(
             f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "
-            f"WHERE {KEPT['activities']} AND ({FAR}) ORDER BY user_id, activity_date, activity_id",
+            f"WHERE {KEPT['activities']} AND ({FAR_DATES}) ORDER BY user_id, activity_date, activity_id",
             write,
         )
 
     def add(self, table: str, reason: str, values: Sequence[str | None]) -> None:
-        """Count a rejected row, given as in ``model.COLUMNS``, and write it to the file."""
+        """Count a rejected row, and write it to the file.
+
+        Args:
+            table: one of ``model.TABLES``.
+            reason: one of ``model.REASONS``.
+            values: of the row as text, None for NULL, in the order of ``model.COLUMNS[table]``.
+        """
         self.counts[table][reason] += 1
         row = dict(zip(model.COLUMNS[table], values, strict=True))
         self._log.write(json.dumps({"table": table, "key": values[0], "reason": reason, "row": row}))

@@ -193,7 +193,9 @@ class Follower:
         table, seen = self._tables[found.oid]
         names = [name for name, *_ in found.columns]
         if [list(column) for column in found.columns] != seen["columns"] or found.name != table:
-            raise HelpersError(f"{self._upstream.where}: {publication.altered(table, seen, found.columns)}")
+            raise HelpersError(
+                f"{self._upstream.where}: {publication.alteration(table, seen, found.columns)}"
+            )
         if found.identity != pgoutput.FULL:
             raise HelpersError(
                 f"{self._upstream.where}: {table} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "

@@ -8,25 +8,22 @@ from typing import Any
 from helpers import model, progress, servers, text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import run as patience
 from helpers.migration.findings import Rejects
 from helpers.migration.follower import Follower, Lag, Tally
-from helpers.migration.run import Run
+from helpers.migration.job import RESUMES, Job, wait_to_retry
 from helpers.servers import machine
 from helpers.source import SourceLost, Stream, Upstream, pgoutput, slot
 from helpers.target import (
     FORMAT,
     Checkpoint,
     LeaseLost,
-    cluster,
-    keyspace as redis_side,
+    connect_single,
+    keyspace,
     record,
     rehearsal,
     resp,
     state_key,
 )
-
-AGAIN = "the same command goes on from there"
 
 
 def follow(
@@ -66,11 +63,11 @@ def follow(
     """
     if until_idle_s is not None and not 0 <= until_idle_s < float("inf"):
         raise HelpersError(f"--until-idle {until_idle_s}: give a number of seconds from 0 on")
-    run = Run(source or servers.url("postgres"), target or servers.url("redis"), prefix)
+    job = Job(source or servers.url("postgres"), target or servers.url("redis"), prefix)
     tally, rejects, failures = Tally(), Rejects(), 0
     with progress.bar(None, "follow", unit="changes", enabled=shown) as bar:
 
-        def told(lag: Lag) -> None:
+        def show(lag: Lag) -> None:
             how_far = f"{lag.transactions:,} transactions, lag {text.size_bytes(lag.bytes)}"
             bar.set_postfix_str(f"{how_far}, {lag.seconds:.1f} s", refresh=False)
             bar.update(tally.changes.total() - bar.n)
@@ -81,16 +78,15 @@ def follow(
             while True:
                 before = tally.changes.total() + tally.truncated
                 try:
-                    return _attempt(run, tally, rejects, until_idle_s, told, shown)
+                    return _attempt(job, tally, rejects, until_idle_s, show, shown)
                 except (resp.Lost, SourceLost, LeaseLost) as error:
                     failures = 1 if tally.changes.total() + tally.truncated > before else failures + 1
-                    if not run.begun:
+                    if not job.begun:
                         raise
-                    if failures > len(patience.BACKOFF_S):
-                        raise HelpersError(f"{error}; {_far(tally)}, {AGAIN}") from error
-                    time.sleep(patience.BACKOFF_S[failures - 1])
+                    if not wait_to_retry(failures):
+                        raise HelpersError(f"{error}; {_far(tally)}, {RESUMES}") from error
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"{_far(tally)}, {AGAIN}") from error
+            raise KeyboardInterrupt(f"{_far(tally)}, {RESUMES}") from error
         finally:
             rejects.close()
 
@@ -101,52 +97,52 @@ def _far(tally: Tally) -> str:
 
 
 def _attempt(
-    run: Run,
+    job: Job,
     tally: Tally,
     rejects: Rejects,
     until_idle_s: float | None,
-    told: Callable[[Lag], object],
+    report: Callable[[Lag], object],
     shown: bool,
 ) -> dict[str, Any]:
     """One attempt, from the state in the target on."""
     with (
-        Upstream(run.source_url) as upstream,
-        contextlib.closing(cluster.single(run.target_url, "follow")) as connection,
+        Upstream(job.source_url) as upstream,
+        contextlib.closing(connect_single(job.target_url, "follow")) as connection,
     ):
-        checkpoint = Checkpoint(connection, run.prefix)
-        if not run.begun:
-            run.warnings += redis_side.inspect(connection, run.prefix).warnings
-            rehearsal.rehearse(connection, run.prefix, follow=True)
-            state = _followed(upstream, connection, checkpoint, run.prefix)
+        checkpoint = Checkpoint(connection, job.prefix)
+        if not job.begun:
+            job.warnings += keyspace.inspect(connection, job.prefix).warnings
+            rehearsal.rehearse(connection, job.prefix, follow=True)
+            state = _followed(upstream, connection, checkpoint, job.prefix)
             slot.check(upstream, state)
-            run.warnings += slot.warnings(upstream.ask, state[slot.SLOT])
-            for warning in run.warnings if shown else ():
+            job.warnings += slot.warnings(upstream.ask, state[slot.SLOT])
+            for warning in job.warnings if shown else ():
                 progress.say(f"warning: {warning}")
-        checkpoint.acquire(run.name)
-        run.begun = True
+        checkpoint.acquire(job.name)
+        job.begun = True
         try:
-            state = _followed(upstream, connection, checkpoint, run.prefix)
+            state = _followed(upstream, connection, checkpoint, job.prefix)
             slot.release(upstream, state[slot.SLOT])
             slot.check(upstream, state)
             position = pgoutput.parse_lsn(state[slot.POSITION])
-            with Stream(run.source_url, state[slot.SLOT], state[slot.PUBLICATION], position) as stream:
+            with Stream(job.source_url, state[slot.SLOT], state[slot.PUBLICATION], position) as stream:
                 Follower(
                     stream,
                     upstream,
                     connection,
                     checkpoint,
                     state,
-                    prefix=run.prefix,
+                    prefix=job.prefix,
                     tally=tally,
                     rejects=rejects,
-                    report=told,
+                    report=report,
                 ).run(until_idle_s)
             slot.check_tables(upstream, state)
-            result = _result(run, tally, rejects, checkpoint.read(), upstream)
+            result = _result(job, tally, rejects, checkpoint.read(), upstream)
         except BaseException as error:
             connection.close()  # whatever is under way on it is not waited for
             if not isinstance(error, resp.Lost):
-                checkpoint.release(run.target_url)
+                checkpoint.release(job.target_url)
             raise
         checkpoint.release()
         return result
@@ -191,9 +187,9 @@ def _followed(
 
 
 def _result(
-    run: Run, tally: Tally, rejects: Rejects, state: dict[str, str], upstream: Upstream
+    job: Job, tally: Tally, rejects: Rejects, state: dict[str, str], upstream: Upstream
 ) -> dict[str, Any]:
-    found = slot.look(upstream.ask, state[slot.SLOT])
+    found = slot.find(upstream.ask, state[slot.SLOT])
     by_reason = rejects.summary()
     return {
         "transactions": tally.transactions,
@@ -210,7 +206,7 @@ def _result(
         "rejects_by_reason": by_reason["rejects_by_reason"],
         "reject_file": by_reason["reject_file"],
         "seconds": time.monotonic() - tally.began,
-        "warnings": run.warnings,
+        "warnings": job.warnings,
         "peak_rss_mb": machine.peak_rss_mb(),
     }
 
@@ -253,10 +249,10 @@ def drop_slot(
     """
     with Upstream(source or servers.url("postgres")) as upstream:
         if name:
-            if any(found.active for found in slot.look(upstream.ask, name)):
+            if any(found.active for found in slot.find(upstream.ask, name)):
                 raise HelpersError(f"{upstream.where}: slot {name} is in use: somebody follows from it")
             return _dropped(name, slot.drop(upstream, name))
-        with contextlib.closing(cluster.single(target or servers.url("redis"), "follow")) as connection:
+        with contextlib.closing(connect_single(target or servers.url("redis"), "follow")) as connection:
             checkpoint = Checkpoint(connection, prefix)
             if not checkpoint.read().get(slot.SLOT):
                 raise HelpersError(

@@ -39,12 +39,18 @@ class _Collection:
 class Inspector:
     """Compares single replies, notes differences, and mends them when there is a mender.
 
+    Replies must come in the order in which ``expected_replies`` asks: windows of one list or sorted set
+    follow each other, and what is known of it is carried on.
+
     Args:
         source: the snapshot, asked which members belong to a sorted set.
         connection: the target.
         prefix: the prefix of the migration.
         differences: where each difference is noted.
-        mender: runs commands that put a difference right; None to look only.
+        mender: runs a list of commands in RESP that put differences right; None to look only.
+
+    Attributes:
+        missing: how many keys were not there.
     """
 
     def __init__(
@@ -69,29 +75,41 @@ class Inspector:
             b"ZCARD": self._cardinality,
         }
 
-    def inspect(self, commands: bytes, answers: bytes, replies: bytes) -> None:
-        """Look at each reply that is not the answer it should be, then mend.
+    def inspect(self, commands: bytes, expected: bytes, replies: bytes) -> None:
+        """Look at each reply that is not what it should be, then mend.
 
         Args:
             commands: what was asked, in RESP.
-            answers: what should have come, in RESP.
-            replies: what came.
+            expected: what should have come, in RESP.
+            replies: what came, in RESP, a reply for each command.
+
+        Raises:
+            HelpersError: a reply is an error other than that of a key of another type.
         """
-        asked, wanted, came = resp.parse(commands), resp.parse(answers), resp.parse(replies)
-        for words, answer, reply in zip(asked, wanted, came, strict=True):
+        asked, wanted, came = resp.parse(commands), resp.parse(expected), resp.parse(replies)
+        for words, due, reply in zip(asked, wanted, came, strict=True):
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
                 raise self._connection.refused(reply, "verify")
-            if reply != answer:
-                self._looks[words[0]](words, answer, reply)
+            if reply != due:
+                self._looks[words[0]](words, due, reply)
         self.mend()
 
     def note(self, key: bytes, field: Any, expected: Any, actual: Any, problem: str, *mending: bytes) -> None:
-        """Note a difference, and the commands that put it right."""
+        """Note a difference, and the commands that put it right, which ``mend`` runs.
+
+        Args:
+            key: the Redis key.
+            field: the hash field, list index or member; None for the key itself.
+            expected: value that the source asks for, text or bytes; None for nothing.
+            actual: value in the target, text or bytes; None for nothing.
+            problem: a few words, the same for each difference of that sort.
+            mending: commands in RESP, in the order in which they are to run.
+        """
         self._differences.add(key, field, expected, actual, problem)
         self._repair(*mending)
 
     def mend(self) -> None:
-        """Run the commands noted so far."""
+        """Run the commands noted so far, when there is a mender."""
         if self._mender is not None and self._mending:
             self._mender(self._mending)
         self._mending = []
@@ -120,9 +138,9 @@ class Inspector:
 
     # -- hashes
 
-    def _hash(self, words: Words, answer: list[bytes], reply: Any) -> None:
-        key, wanted = words[1], dict(zip(answer[::2], answer[1::2], strict=True))
-        rewrite = encode("DEL", key), encode("HSET", key, *answer)
+    def _hash(self, words: Words, due: Words, reply: Any) -> None:
+        key, wanted = words[1], dict(zip(due[::2], due[1::2], strict=True))
+        rewrite = encode("DEL", key), encode("HSET", key, *due)
         if self._wrong_type(key, "hash", reply):
             self._repair(*rewrite)
             return
@@ -177,9 +195,9 @@ class Inspector:
 
     # -- sorted sets
 
-    def _members(self, words: Words, answer: list[bytes], reply: Any) -> None:
+    def _members(self, words: Words, due: Words, reply: Any) -> None:
         key, start = words[1], int(words[2])
-        wanted = dict(zip(answer[::2], answer[1::2], strict=True))
+        wanted = dict(zip(due[::2], due[1::2], strict=True))
         state = self._set(key)
         if self._absent(state, "zset", start, reply):
             self._repair(_zadd(key, wanted))

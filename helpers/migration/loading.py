@@ -8,19 +8,22 @@ from typing import Any
 from helpers import model
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import PARTS, Partition, streams
+from helpers.model import PARTS, Partition, parts
 from helpers.source import Source, copytext
 from helpers.target import Checkpoint
 
 BATCH_ROWS = 20_000
 
 
-class Progress:
+class LoadProgress:
     """How far a load is, as the checkpoint tells it.
+
+    Args:
+        state: fields of the migration's state.
 
     Attributes:
         partitions: what is loaded.
-        rows: rows read of each partition, over all runs of this load, by its name.
+        rows: rows read of each partition, since this load began, by its name.
         rejected: activities left out for their score, of each.
         position: of each, the key of the last row and what its encoder goes on from.
         done: names of those that are complete.
@@ -31,7 +34,7 @@ class Progress:
 
     def update(self, state: Mapping[str, str]) -> None:
         """Take over how far a newer state is."""
-        self.partitions = streams.partitions(state)
+        self.partitions = parts.partitions(state)
         names = [partition.name for partition in self.partitions]
         self.rows = {name: int(state.get(f"rows:{name}", 0)) for name in names}
         self.rejected = {name: int(state.get(f"rejected:{name}", 0)) for name in names}
@@ -55,15 +58,11 @@ class Progress:
                 rows[one.part.table] += self.rows[one.name]
         return rows
 
-    def told(self) -> str:
-        """How far it is, for messages."""
-        return f"{sum(self.table_rows().values()):,} rows are in the target"
-
 
 def load(
     source: Source,
     checkpoint: Checkpoint,
-    progress: Progress,
+    loaded: LoadProgress,
     *,
     prefix: str,
     batch_rows: int = BATCH_ROWS,
@@ -72,37 +71,45 @@ def load(
 ) -> None:
     """Bring every partition that is not done into the target, from behind its position on.
 
+    Two threads read and encode, a third one commits.
+
     Args:
         source: the snapshot.
-        checkpoint: the state, whose lease, or the claim of the partition, is held.
-        progress: how far it is; kept up to date.
+        checkpoint: the state, whose lease, or that of the partition, is held.
+        loaded: how far it is; kept up to date.
         prefix: the prefix of the migration.
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
         only: the name of one partition; all of them when None.
+
+    Raises:
+        resp.Lost, SourceLost, LeaseLost: something is gone; what was committed stays, another load goes on.
+        HelpersError: a server refuses.
     """
-    guard = checkpoint.guard()
+    push_script = checkpoint.push_script()
 
     def commit(item: tuple[Partition, Batch | None]) -> None:
         (partition, batch), name = item, item[0].name
         if batch is None:
             checkpoint.commit(state={f"done:{name}": "1"})
-            progress.done.add(name)
+            loaded.done.add(name)
             return
-        rows, where = progress.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
+        rows, where = loaded.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
         where = where if batch.pushed else where[:2]
-        rejected, part = progress.rejected[name] + batch.rejected, partition.part
+        rejected, part = loaded.rejected[name] + batch.rejected, partition.part
         state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
         state |= {f"rejected:{name}": rejected} if rejected else {}
         doing = f"{part.table} up to {', '.join(batch.position)}"
         checkpoint.commit(batch.commands, state, doing)
-        progress.rows[name], progress.position[name], progress.rejected[name] = rows, where, rejected
+        loaded.rows[name], loaded.position[name], loaded.rejected[name] = rows, where, rejected
         advance(batch.rows if part.name == part.table else 0)
 
     def read(partition: Partition) -> None:
-        position, score_order, *pushed = progress.position[partition.name] or (None, None)
+        position, score_order, *pushed = loaded.position[partition.name] or (None, None)
         part = partition.part
-        encoder = Encoder(part, prefix, score_order, guard=guard, pushed=pushed[0] if pushed else NOBODY)
+        encoder = Encoder(
+            part, prefix, score_order, push_script=push_script, pushed=pushed[0] if pushed else NOBODY
+        )
 
         def take(rows: bytes) -> None:
             columns = copytext.columns(rows, len(part.columns))
@@ -117,12 +124,14 @@ def load(
 
     def read_all(some: Sequence[Partition]) -> None:
         for partition in some:
-            if partition.name not in progress.done:
+            if partition.name not in loaded.done:
                 read(partition)
 
     with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
         # While PostgreSQL puts the activities in order, the other parts go.
-        wanted = [one for one in progress.partitions if only in (None, one.name)]
-        last = [one.part == PARTS[-1] for one in wanted]
-        lanes = [[one for one, late in zip(wanted, last, strict=True) if late == of] for of in (False, True)]
+        wanted = [one for one in loaded.partitions if only in (None, one.name)]
+        lanes = [
+            [one for one in wanted if one.part != PARTS[-1]],
+            [one for one in wanted if one.part == PARTS[-1]],
+        ]
         side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)

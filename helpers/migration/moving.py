@@ -1,22 +1,20 @@
 """Move the four tables from PostgreSQL to Redis: exactly once, resumable, and verified field by field."""
 
 import re
-import time
 from typing import Any
 
 from helpers import servers, text
 from helpers.errors import HelpersError
-from helpers.migration import loading, run as patience, verification
+from helpers.migration import loading, verification
 from helpers.migration.attempt import attempt
+from helpers.migration.job import RESUMES, Job, wait_to_retry
 from helpers.migration.plan import plan
-from helpers.migration.run import Run
-from helpers.migration.task import CrewLost
+from helpers.migration.task import WorkersLost
 from helpers.source import SourceLost
 from helpers.target import LeaseLost, resp
 
 MOST_BATCH_ROWS = 100_000
 MOST_WORKERS = 64
-AGAIN = "the same command goes on from there"
 
 
 def migrate(
@@ -38,7 +36,7 @@ def migrate(
     """Bring Redis to hold what one snapshot of PostgreSQL holds, then verify it.
 
     Where the URL of the target leads to a node of a Redis Cluster, the target is the cluster (see
-    ``helpers.target.slotted`` for what holds there).
+    ``helpers.target.cluster_checkpoint`` for what holds there).
 
     The first call loads. Called again after an interruption it goes on from the last committed batch;
     called again on a target it has filled, or when the source changed in between, it brings the target up
@@ -98,7 +96,7 @@ def migrate(
             f"scheduler is {scheduler!r}; it must be tcp://HOST:PORT or tls://HOST:PORT, as `dask scheduler` "
             "prints it"
         )
-    run = Run(
+    job = Job(
         source_url=source or servers.url("postgres"),
         target_url=target or servers.url("redis"),
         prefix=prefix,
@@ -113,28 +111,27 @@ def migrate(
         scheduler=scheduler,
     )
     if dry_run:
-        return plan(run)
+        return plan(job)
     failures = 0
     while True:
-        before = run.rows_now
+        before = job.rows_now
         try:
-            return attempt(run)
-        except (resp.Lost, SourceLost, LeaseLost, CrewLost) as error:
-            failures = 1 if run.rows_now > before else failures + 1
-            if not run.begun:
+            return attempt(job)
+        except (resp.Lost, SourceLost, LeaseLost, WorkersLost) as error:
+            failures = 1 if job.rows_now > before else failures + 1
+            if not job.begun:
                 raise
-            if failures > len(patience.BACKOFF_S):
-                raise HelpersError(f"{error}; {run.told}, {AGAIN}{_kept(run)}") from error
-            time.sleep(patience.BACKOFF_S[failures - 1])
+            if not wait_to_retry(failures):
+                raise HelpersError(f"{error}; {job.how_far}, {RESUMES}{_kept(job)}") from error
         except resp.Refused as error:
-            raise HelpersError(f"{error}; {run.told}{_kept(run)}") from error
+            raise HelpersError(f"{error}; {job.how_far}{_kept(job)}") from error
         except KeyboardInterrupt as error:
-            raise KeyboardInterrupt(f"{run.told}, {AGAIN}{_kept(run)}") from error
+            raise KeyboardInterrupt(f"{job.how_far}, {RESUMES}{_kept(job)}") from error
 
 
-def _kept(run: Run) -> str:
+def _kept(job: Job) -> str:
     """What stays in the source of a migration to follow that did not come to its end."""
-    return f"; slot {run.slot} keeps WAL until then, or until `follow --drop-slot`" if run.slot else ""
+    return f"; slot {job.slot} keeps WAL until then, or until `follow --drop-slot`" if job.slot else ""
 
 
 def describe(result: dict[str, Any]) -> list[str]:

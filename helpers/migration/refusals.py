@@ -4,14 +4,20 @@ from collections.abc import Mapping
 
 from helpers import text
 from helpers.errors import HelpersError
-from helpers.migration.run import Run
+from helpers.migration.job import Job
 from helpers.source import Source, slot
 from helpers.target import FORMAT, Checkpoint, keyspace, resp, state_key
 from helpers.text import show
 
 
-def refuse(run: Run, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> None:
+def refuse(job: Job, source: Source, connection: resp.Connection, checkpoint: Checkpoint) -> None:
     """Stop when the source is empty or something in the target is not ours to change.
+
+    Args:
+        job: what was asked for.
+        source: the snapshot.
+        connection: the target.
+        checkpoint: of the migration in it.
 
     Raises:
         HelpersError: it is so; nothing was written.
@@ -22,41 +28,47 @@ def refuse(run: Run, source: Source, connection: resp.Connection, checkpoint: Ch
             "`python -m helpers populate`"
         )
     state = checkpoint.read()
-    refuse_state(run, source, connection, state)
-    if state or run.flushdb:
+    refuse_state(job, source, connection, state)
+    if state or job.flushdb:
         return
-    for found in keyspace.scan(connection, run.prefix):
+    for found in keyspace.scan(connection, job.prefix):
         if checkpoint.read():  # another migration has begun meanwhile; its lease will say so
             return
         names = text.join([show(key) for _, key in found[:3]])
         raise HelpersError(
             f"redis at {connection.address}: holds keys of the model that no migration wrote (such as "
             f"{names}); use another --prefix or database, or remove them"
-            + ("; --replace removes only what a migration recorded here" if run.replace else "")
+            + ("; --replace removes only what a migration recorded here" if job.replace else "")
         )
 
 
-def refuse_state(run: Run, source: Source, connection: resp.Connection, state: Mapping[str, str]) -> None:
+def refuse_state(job: Job, source: Source, connection: resp.Connection, state: Mapping[str, str]) -> None:
     """Stop when the migration that is recorded in the target is not one to go on with.
+
+    Args:
+        job: what was asked for.
+        source: the snapshot.
+        connection: the target.
+        state: fields of the state that is recorded there; empty where none is.
 
     Raises:
         HelpersError: it is of another format or of another source.
     """
-    if not state or run.flushdb:
+    if not state or job.flushdb:
         return
     where = f"redis at {connection.address}"
     if state.get("format") != FORMAT:
-        key = state_key(run.prefix, clustered=connection.clustered)
+        key = state_key(job.prefix, clustered=connection.clustered)
         raise HelpersError(
             f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"
         )
-    if state.get(slot.SLOT) and not run.follow and state.get("source") == source.identity:
+    if state.get(slot.SLOT) and not job.follow and state.get("source") == source.identity:
         raise HelpersError(
             f"{where}: is followed from slot {state[slot.SLOT]}, and a newer snapshot would be ahead of it; "
             "`migrate --follow` brings all up to date and goes on from there, `follow --drop-slot` ends that"
         )
-    if state.get("source") != source.identity and not (run.replace and run.anew):
+    if state.get("source") != source.identity and not (job.replace and job.anew):
         raise HelpersError(
             f"{where}: holds a migration of another source ({state.get('source')}, not {source.identity}); "
             "use another --prefix, or --replace to remove it"

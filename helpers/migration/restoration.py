@@ -9,13 +9,13 @@ from psycopg2 import errors
 
 from helpers import model, servers, settings, text
 from helpers.errors import HelpersError, first_line
-from helpers.migration.holdings import MEND, Holdings, Piece, refused
-from helpers.migration.tables import Tables
+from helpers.migration.stored_rows import MEND, StoredRows, TableRows
+from helpers.migration.tables import Tables, refused_value
 from helpers.migration.timelines import Timelines
 from helpers.model import HASHED
 from helpers.progress import bar
 from helpers.servers import machine
-from helpers.target import Watches, cluster, keyspace as redis_side, record
+from helpers.target import Watches, connect, keyspace, record
 
 USERS_AT_ONCE = 1000
 NAME_BYTES = 63
@@ -58,13 +58,13 @@ def restore(
     source, target = _urls(source, target)
     if not 0 < len(schema.encode("utf-8", "surrogateescape")) <= NAME_BYTES or not schema.isprintable():
         raise HelpersError(f"--schema {schema!r}: a name has 1 to {NAME_BYTES} bytes of printable UTF-8")
-    with contextlib.closing(cluster.connect(source)) as connection:
+    with contextlib.closing(connect(source)) as connection:
         state = record.finished(connection, prefix)
-        holdings = Holdings(connection, prefix)
+        stored = StoredRows(connection, prefix)
         with contextlib.closing(Watches(connection, prefix)) as watch, Tables(target, schema) as tables:
             try:
                 tables.make()
-                rows = _fill(tables, holdings, watch, state, progress)
+                rows = _fill(tables, stored, watch, state, progress)
                 if record.finished(connection, prefix) != state:
                     raise HelpersError(
                         f"redis at {connection.address}: a migration ran meanwhile; run the same command "
@@ -83,7 +83,7 @@ def restore(
                     "begins anew"
                 ) from error
     seconds = time.perf_counter() - started
-    warnings = _left_behind(state, rows) + _left_out(holdings) + tables.warnings
+    warnings = _left_behind(state, rows) + _left_out(stored) + tables.warnings
     return {
         "schema": schema,
         "rows": rows,
@@ -125,44 +125,44 @@ def _urls(source: str | None, target: str | None) -> tuple[str, str]:
 
 
 def _fill(
-    tables: Tables, holdings: Holdings, watch: Watches, state: dict[str, str], progress: bool
+    tables: Tables, stored: StoredRows, watch: Watches, state: dict[str, str], progress: bool
 ) -> dict[str, int]:
     """Bring every row over; how many there are of each table."""
     rows = dict.fromkeys(model.TABLES, 0)
     with bar(None, "find keys", unit="keys", enabled=progress) as shown:
-        for found in redis_side.scan(holdings.connection, holdings.prefix.decode()):
-            tables.note(holdings.numbered(found))
+        for found in keyspace.scan(stored.connection, stored.prefix.decode()):
+            tables.note(stored.numbered(found))
             shown.update(len(found))
             watch.look()
     with bar(sum(record.recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:
 
-        def bring(piece: Piece) -> None:
+        def bring(some: TableRows) -> None:
             watch.look()
             try:
-                number = tables.copy(piece)
+                number = tables.copy(some)
             except psycopg2.DataError as error:
-                raise _refused(holdings, piece, error) from error
-            rows[piece.table] += number
+                raise _refused(stored, some, error) from error
+            rows[some.table] += number
             shown.update(number)
 
-        timelines = Timelines(holdings, tables.sort)
+        timelines = Timelines(stored, tables.sort)
         for table in HASHED:
-            for numbers in tables.numbers([table[:-1]], lambda: holdings.window.rows):
-                bring(holdings.hashes(table, numbers))
+            for numbers in tables.numbers([table[:-1]], lambda: stored.window.rows):
+                bring(stored.hashes(table, numbers))
         for numbers in tables.numbers(TIMELINES, lambda: USERS_AT_ONCE):
-            for piece in timelines.pieces(numbers):
-                bring(piece)
+            for some in timelines.rows_of(numbers):
+                bring(some)
         watch.look()
     return rows
 
 
-def _refused(holdings: Holdings, piece: Piece, error: psycopg2.DataError) -> HelpersError:
+def _refused(stored: StoredRows, some: TableRows, error: psycopg2.DataError) -> HelpersError:
     """The error for a value that PostgreSQL does not take."""
-    row, column = refused(error, piece)
-    columns = dict(zip(model.COLUMNS[piece.table], piece.columns, strict=True))
-    fields = dict(zip(model.COLUMNS[piece.table][1:], model.FIELDS.get(piece.table, ()), strict=False))
-    return holdings.damaged(
-        piece.keys[row],
+    row, column = refused_value(error, some)
+    columns = dict(zip(model.COLUMNS[some.table], some.columns, strict=True))
+    fields = dict(zip(model.COLUMNS[some.table][1:], model.FIELDS.get(some.table, ()), strict=False))
+    return stored.damaged(
+        some.keys[row],
         f"is refused by PostgreSQL ({first_line(error)})",
         columns[column][row] if column else None,
         fields.get(column, column) if column else "",
@@ -194,10 +194,10 @@ def _left_behind(state: dict[str, str], rows: dict[str, int]) -> list[str]:
     return found
 
 
-def _left_out(holdings: Holdings) -> list[str]:
+def _left_out(stored: StoredRows) -> list[str]:
     """Hash fields that no column takes."""
     return [
         f"{table}: {text.plural(number, 'field')} left out that no column takes (such as "
-        f"{holdings.example[table]})"
-        for table, number in holdings.left_out.items()
+        f"{stored.example[table]})"
+        for table, number in stored.left_out.items()
     ]

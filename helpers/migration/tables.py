@@ -11,117 +11,17 @@ from psycopg2 import errors, sql
 
 from helpers import model, settings
 from helpers.errors import HelpersError, first_line
-from helpers.migration.holdings import Piece, lines
+from helpers.migration.constraints import Constraints
+from helpers.migration.stored_rows import TableRows
 from helpers.migration.timelines import Member
-from helpers.relational import schema
+from helpers.model import definitions
 from helpers.servers import connections
-from helpers.source import catalogue
+from helpers.source import catalogue, table_checks
 
 INT4 = range(-(2**31), 2**31)
 PRICE = re.compile(rb"-?[0-9]{1,8}\.[0-9]{2}|NaN")
 """What NUMERIC(10,2) gives back with its scale."""
 LIMIT = re.compile(r"character varying\(([0-9]+)\)")
-
-
-def wider(type_: str, values: Sequence[bytes | None]) -> str | None:
-    """The type that a column needs for some values, or None when its own will do.
-
-    Args:
-        type_: the column's type as in ``schema.COLUMNS``, or one that this function gave.
-        values: values of their canonical forms; None is NULL.
-    """
-    held = [value for value in values if value is not None]
-    if type_ == "integer":
-        return "bigint" if any(len(v) > 9 and int(v) not in INT4 for v in held) else None
-    if type_ == "numeric(10,2)":
-        return None if all(PRICE.fullmatch(v) for v in held) else "numeric"
-    if limit := LIMIT.fullmatch(type_):
-        most = int(limit[1])
-        long = (v for v in held if len(v) > most)  # in bytes; the limit is in characters
-        return "text" if any(len(v.decode("utf-8", "replace")) > most for v in long) else None
-    return None
-
-
-CONSTRAINTS = """
-SELECT contype::text, conrelid::regclass::text, quote_ident(conname), pg_get_constraintdef(oid)
-FROM pg_constraint WHERE connamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
-    AND contype IN ('p', 'u', 'f') ORDER BY conrelid, conname
-"""
-INDEXES = """
-SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON oid = indrelid
-WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
-    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid) ORDER BY 1
-"""
-ORDER = "puf"
-"""Primary keys before unique and foreign ones."""
-
-
-class Constraints:
-    """What the tables of the current schema are held to.
-
-    Args:
-        do: runs a statement, gives its rows.
-    """
-
-    def __init__(self, do: Callable[..., list[tuple[Any, ...]]]) -> None:
-        self._do = do
-        self._constraints = sorted(do(CONSTRAINTS), key=lambda found: ORDER.index(found[0]))
-        self._indexes = do(INDEXES)
-
-    def take_off(self) -> None:
-        """Drop all of them."""
-        for _, table, constraint, _ in reversed(self._constraints):
-            self._do(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
-        for index, _ in self._indexes:
-            self._do(f"DROP INDEX {index}")
-
-    def put_on(self, schema: str) -> list[str]:
-        """Add all of them that hold.
-
-        A foreign key that does not hold is added without a look at the rows that are there (NOT VALID), a
-        unique key that does not hold is left off.
-
-        Args:
-            schema: the schema's name as an SQL identifier, for messages.
-
-        Returns:
-            The constraints that do not hold, one line each.
-
-        Raises:
-            HelpersError: a primary key does not hold.
-        """
-        found = [self._add(schema, *constraint) for constraint in self._constraints]
-        for _, definition in self._indexes:
-            self._do(definition)
-        return [warning for warning in found if warning]
-
-    def _add(self, schema: str, kind: str, table: str, constraint: str, definition: str) -> str | None:
-        add = f"ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition}"
-        self._do("SAVEPOINT adding")
-        try:
-            self._do(add)
-        except (errors.IntegrityError, errors.ProgramLimitExceeded) as error:
-            self._do("ROLLBACK TO SAVEPOINT adding")
-            reason = error.diag.message_detail or first_line(error)
-            if kind == "p":
-                raise HelpersError(
-                    f"two rows of {table} have one key in Redis: {reason} Mend that by hand, or by `migrate` "
-                    "from its source; nothing was written to postgres"
-                ) from error
-            if kind == "u":
-                return (
-                    f"{constraint} is left off, because it does not hold: {reason} Change the rows, then "
-                    f"ALTER TABLE {schema}.{table} ADD CONSTRAINT {constraint} {definition}"
-                )
-            self._do(f"{add} NOT VALID")
-            return (
-                f"{constraint} holds for new rows only (NOT VALID), because rows refer to none: {reason} Add "
-                f"what is missing, then ALTER TABLE {schema}.{table} VALIDATE CONSTRAINT {constraint}"
-            )
-        self._do("RELEASE SAVEPOINT adding")
-        return None
-
-
 LOCK = 0x72657374  # "rest": one restore at a time into a schema
 LOCK_TIMEOUT_S = 10
 SESSION = f"""
@@ -141,12 +41,18 @@ STAGES = """
 CREATE TEMPORARY TABLE restored_keys (kind text, number int8) ON COMMIT DROP;
 CREATE TEMPORARY TABLE restored_members (score float8, activity_id int8, activity_type bytea) ON COMMIT DROP
 """
+NULL = rb"\N"
+ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))
 
 
 class Tables:
-    """The tables of ``helpers.relational.schema`` in a fresh schema, invisible to others until ``commit``.
+    """The tables of ``model.definitions`` in a fresh schema, invisible to others until ``commit``.
 
     Keys, constraints and indexes come last. A context manager: what was not committed is undone.
+
+    Args:
+        url: of the server.
+        name: of the schema.
 
     Attributes:
         where: its address and schema, for messages.
@@ -160,7 +66,10 @@ class Tables:
             url, application_name="helpers restore", client_encoding="UTF8"
         )
         self.where = f"{settings.postgres_at(self._connection)}, schema {name}"
-        self._types = {t: {c: type_ for c, (type_, _) in schema.COLUMNS[t].items()} for t in schema.TABLES}
+        self._types = {
+            table: {column: type_ for column, (type_, _) in columns.items()}
+            for table, columns in definitions.COLUMNS.items()
+        }
         self._constraints: Constraints | None = None
 
     def __enter__(self) -> "Tables":
@@ -196,7 +105,7 @@ class Tables:
             raise HelpersError(
                 f"{self.where}: PostgreSQL does not take this name as a search path; use another"
             )
-        schema.create(self._connection)
+        self._do(";\n".join([*definitions.DDL.values(), *definitions.INDEXES.values()]))
         self._constraints = Constraints(self._do)
         self._constraints.take_off()
         self._do(STAGES)
@@ -206,13 +115,23 @@ class Tables:
         self._copy("restored_keys", "".join(f"{kind}\t{number}\n" for kind, number in keys).encode())
 
     def numbers(self, kinds: Sequence[str], rows: Callable[[], int]) -> Iterator[list[int]]:
-        """The numbers of all keys of some kinds, once each, ascending, in lists of so many."""
+        """The numbers of all keys of some kinds that ``note`` kept, once each, ascending.
+
+        Args:
+            kinds: see ``model.KINDS``.
+            rows: asked before each list for how many numbers it may have.
+        """
         query = "SELECT DISTINCT number FROM restored_keys WHERE kind = ANY(%s) ORDER BY number"
         for found in self._stream("numbers", query, [list(kinds)], rows):
             yield [number for (number,) in found]
 
     def sort(self, members: Iterable[list[Member]], rows: Callable[[], int]) -> Iterator[list[Member]]:
-        """Put any number of members in the order of (score, activity_id), in PostgreSQL."""
+        """Put any number of members in the order of (score, activity_id), in PostgreSQL.
+
+        Args:
+            members: lists of any length.
+            rows: asked before each list that is given back for how many members it may have.
+        """
         self._do("TRUNCATE restored_members")
         for some in members:
             lines = [f"{score!r}\t{number}\t\\\\x{kind.hex()}\n" for score, number, kind in some]
@@ -221,16 +140,16 @@ class Tables:
         for found in self._stream("members", query, [], rows):
             yield [(score, number, bytes(kind)) for score, number, kind in found]
 
-    def copy(self, piece: Piece) -> int:
+    def copy(self, rows: TableRows) -> int:
         """Add rows; widens a column that cannot hold its values as they are. How many rows that were.
 
         Raises:
-            psycopg2.DataError: PostgreSQL refuses a value; ``lines.refused`` tells which.
+            psycopg2.DataError: PostgreSQL refuses a value; ``refused_value`` tells which.
         """
-        for column, values in zip(model.COLUMNS[piece.table], piece.columns, strict=True):
-            self._widen(piece.table, column, values)
-        self._copy(f"{piece.table} ({', '.join(model.COLUMNS[piece.table])})", lines(piece))
-        return len(piece.keys)
+        for column, values in zip(model.COLUMNS[rows.table], rows.columns, strict=True):
+            self._widen(rows.table, column, values)
+        self._copy(f"{rows.table} ({', '.join(model.COLUMNS[rows.table])})", copy_lines(rows))
+        return len(rows.keys)
 
     def finish(self) -> None:
         """Add keys, constraints and indexes, set the sequences, gather statistics.
@@ -240,7 +159,7 @@ class Tables:
         """
         assert self._constraints is not None
         self.warnings += self._constraints.put_on(sql.Identifier(self.name).as_string(self._connection))
-        for table, key in schema.KEYS.items():
+        for table, key in definitions.KEYS.items():
             sequence = self._do("SELECT pg_get_serial_sequence(%s, %s)", [table, key])[0][0]
             if self._types[table][key] == "bigint":
                 self._do(f"ALTER SEQUENCE {sequence} AS bigint")
@@ -249,7 +168,7 @@ class Tables:
                 "HAVING count(*) > 0",
                 [sequence],
             )
-        self._do(f"ANALYZE {', '.join(schema.TABLES)}")
+        self._do(f"ANALYZE {', '.join(model.TABLES)}")
 
     def commit(self) -> None:
         """Let others see the tables.
@@ -288,3 +207,65 @@ class Tables:
             cursor.execute(query, values)
             while found := cursor.fetchmany(rows()):
                 yield found
+
+
+def wider(type_: str, values: Sequence[bytes | None]) -> str | None:
+    """The type that a column needs for some values, or None when its own will do.
+
+    Args:
+        type_: the column's type as in ``definitions.COLUMNS``, or one that this function gave.
+        values: values of their canonical forms; None is NULL.
+    """
+    held = [value for value in values if value is not None]
+    if type_ == "integer":
+        return "bigint" if any(len(v) > 9 and int(v) not in INT4 for v in held) else None
+    if type_ == "numeric(10,2)":
+        return None if all(PRICE.fullmatch(v) for v in held) else "numeric"
+    if limit := LIMIT.fullmatch(type_):
+        most = int(limit[1])
+        long = (v for v in held if len(v) > most)  # in bytes; the limit is in characters
+        return "text" if any(len(v.decode("utf-8", "replace")) > most for v in long) else None
+    return None
+
+
+def copy_lines(rows: TableRows) -> bytes:
+    """The rows as COPY takes them, a line each; text alone can hold what needs an escape."""
+    columns = [
+        [NULL if v is None else _escape(v) for v in values]
+        if table_checks.COLUMN_KINDS.get(column) == "text"
+        else [NULL if v is None else v for v in values]
+        for column, values in zip(model.COLUMNS[rows.table], rows.columns, strict=True)
+    ]
+    return b"".join([b"\t".join(row) + b"\n" for row in zip(*columns, strict=True)])
+
+
+def _escape(value: bytes) -> bytes:
+    for raw, escaped in ESCAPES:
+        if raw in value:
+            value = value.replace(raw, escaped)
+    return value
+
+
+def refused_value(error: psycopg2.DataError, rows: TableRows) -> tuple[int, str | None]:
+    """(row, column) of the value that PostgreSQL refused; None for a column that it did not tell.
+
+    Args:
+        error: that ``Tables.copy`` raised.
+        rows: that it was given.
+    """
+    found = re.search(
+        r"\D (\d+)(?:, \w+ (\w+))?", error.diag.context or ""
+    )  # COPY users, line 3, column email
+    row = min(int(found[1]), len(rows.keys)) - 1 if found else 0
+    columns = dict(zip(model.COLUMNS[rows.table], rows.columns, strict=True))
+    if found and found[2] in columns:
+        return row, found[2]
+    return row, next((name for name, values in columns.items() if not _is_text(values[row])), None)
+
+
+def _is_text(value: bytes | None) -> bool:
+    """Whether PostgreSQL can take a value as text in UTF-8."""
+    try:
+        return value is None or (b"\0" not in value and value.decode() is not None)
+    except UnicodeDecodeError:
+        return False

@@ -14,13 +14,15 @@ from helpers.errors import HelpersError, first_line
 from helpers.migration import loading
 from helpers.servers import connections, machine
 from helpers.source import Source, SourceLost
-from helpers.target import LeaseLost, cluster, resp, slotted
+from helpers.target import LeaseLost, connect, partition_checkpoint_of, resp
 
-AGAIN = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
-"""Errors after which another attempt may help."""
+RETRIED = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
+"""Errors after which another attempt may help, by the name of the class."""
+_kept: list[Source] = []
+"""Snapshots that a task of this process has left open for the next one."""
 
 
-class CrewLost(HelpersError):
+class WorkersLost(HelpersError):
     """Those who do tasks went away; trying again later may help."""
 
 
@@ -29,10 +31,14 @@ class Task:
     """What a worker needs to know. Its ``repr`` shows no URL: they may hold passwords.
 
     Attributes:
+        source_url: where PostgreSQL is.
+        target_url: where Redis is, or a node of a Redis Cluster.
+        prefix: the prefix of the migration.
+        batch_rows: most rows in a batch.
         partition: its name in the state.
         snapshot: the exported one, which ends with the process that exported it.
         lease: the token of the migration's lease.
-        keep: whether the process ends with the load, and may keep its part in the snapshot until then.
+        keep: whether the process ends with the load, and may keep its connection to the snapshot until then.
     """
 
     source_url: str = field(repr=False)
@@ -47,7 +53,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended, in a process whose memory and processor time are told.
+    """How a task ended, and what the process had used by then.
 
     Attributes:
         process: a name of it that no other has.
@@ -71,7 +77,7 @@ class Outcome:
         """Raise what stopped the task, as it would have been raised in this process.
 
         Raises:
-            resp.Lost, SourceLost, LeaseLost: a server or the claim is gone; another attempt may help.
+            resp.Lost, SourceLost, LeaseLost: a server or the partition is gone; another attempt may help.
             HelpersError: no other attempt would help.
         """
         if self.error is None:
@@ -80,11 +86,11 @@ class Outcome:
             refused = resp.Refused(self.text)
             refused.code = self.code
             raise refused
-        raise AGAIN.get(self.error, HelpersError)(self.text)
+        raise RETRIED.get(self.error, HelpersError)(self.text)
 
 
 def do(task: Task) -> Outcome:
-    """Claim a partition and load what is missing of it.
+    """Take a partition and load what is missing of it.
 
     It raises nothing: what a worker raises is written to logs, and an error may hold what it is about.
     """
@@ -103,24 +109,21 @@ def do(task: Task) -> Outcome:
 
 
 def _load(task: Task) -> None:
-    with contextlib.closing(cluster.connect(task.target_url)) as connection:
-        claim = slotted.claim(connection, task.prefix, task.partition, task.lease)
-        claim.take()
-        progress = loading.Progress(claim.read())  # nobody else can change it any more
-        if task.partition in progress.done:
+    with contextlib.closing(connect(task.target_url)) as connection:
+        checkpoint = partition_checkpoint_of(connection, task.prefix, task.partition, task.lease)
+        checkpoint.take()
+        loaded = loading.LoadProgress(checkpoint.read())  # nobody else can change it any more
+        if task.partition in loaded.done:
             return
         with _source(task) as source:
             loading.load(
                 source,
-                claim,
-                progress,
+                checkpoint,
+                loaded,
                 prefix=task.prefix,
                 batch_rows=task.batch_rows,
                 only=task.partition,
             )
-
-
-_kept: list[Source] = []
 
 
 @contextlib.contextmanager
@@ -143,7 +146,7 @@ def _source(task: Task) -> Iterator[Source]:
 
 
 @cache
-def edition() -> str:
+def code_digest() -> str:
     """A digest of the package's modules."""
     found = hashlib.sha256()
     folder = Path(__file__).parent.parent

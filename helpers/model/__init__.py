@@ -1,6 +1,7 @@
 """The model: a row of PostgreSQL goes in; keys and values of Redis come out, and the way back.
 
-It also says which rows can be held, and in which parts they are read.
+``*_key`` names a key, ``encode_*`` makes values and ``decode_*`` rows again, ``reject_reason`` says why a row
+cannot be held. ``KEPT`` says the same in SQL, and ``PARTS`` is what a load reads of each table.
 """
 
 import lazy_loader

@@ -1,5 +1,6 @@
 from . import (
-    streams as streams,
+    definitions as definitions,
+    parts as parts,
 )
 from .keys import (
     COLUMNS as COLUMNS,
@@ -39,7 +40,8 @@ from .keys import (
     user_key as user_key,
     user_orders_key as user_orders_key,
 )
-from .streams import (
+from .parts import (
+    FAR_DATES as FAR_DATES,
     HASHED as HASHED,
     IN_RANGE as IN_RANGE,
     KEPT as KEPT,

@@ -88,37 +88,72 @@ TYPES: Mapping[str, str] = {
 
 
 def user_key(user_id: int, prefix: str = "") -> str:
-    """``user:{id}``, the hash of a user."""
+    """``user:{id}``, the hash of a user.
+
+    Args:
+        user_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}user:{user_id}"
 
 
 def product_key(product_id: int, prefix: str = "") -> str:
-    """``product:{id}``, the hash of a product."""
+    """``product:{id}``, the hash of a product.
+
+    Args:
+        product_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}product:{product_id}"
 
 
 def order_key(order_id: int, prefix: str = "") -> str:
-    """``order:{id}``, the hash of an order."""
+    """``order:{id}``, the hash of an order.
+
+    Args:
+        order_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}order:{order_id}"
 
 
 def activities_key(user_id: int, prefix: str = "") -> str:
-    """``user:{id}:activities``, the list of a user's activities, oldest first."""
+    """``user:{id}:activities``, the list of a user's activities, oldest first.
+
+    Args:
+        user_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}user:{user_id}:activities"
 
 
 def activities_by_time_key(user_id: int, prefix: str = "") -> str:
-    """``user:{id}:activities:by_time``, the sorted set of a user's activities."""
+    """``user:{id}:activities:by_time``, the sorted set of a user's activities.
+
+    Args:
+        user_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}user:{user_id}:activities:by_time"
 
 
 def user_orders_key(user_id: int, prefix: str = "") -> str:
-    """``user:{id}:orders``, the sorted set of a user's order numbers."""
+    """``user:{id}:orders``, the sorted set of a user's order numbers.
+
+    Args:
+        user_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}user:{user_id}:orders"
 
 
 def product_orders_key(product_id: int, prefix: str = "") -> str:
-    """``product:{id}:orders``, the sorted set of a product's order numbers."""
+    """``product:{id}:orders``, the sorted set of a product's order numbers.
+
+    Args:
+        product_id: the row's number, of 64 bits.
+        prefix: stands before every key of a migration.
+    """
     return f"{prefix}product:{product_id}:orders"
 
 
@@ -139,7 +174,12 @@ def key_pattern(prefix: str = "") -> "re.Pattern[bytes]":
 
 
 def key_id(key: bytes, prefix: str = "") -> int:
-    """The row's number in a key of the model: ``b"user:7:orders"`` gives 7."""
+    """The row's number in a key of the model: ``b"user:7:orders"`` gives 7.
+
+    Args:
+        key: one that ``key_pattern`` matches.
+        prefix: the prefix that it has.
+    """
     return int(key[len(prefix.encode()) :].split(b":", 2)[1])
 
 
@@ -170,7 +210,12 @@ def from_microseconds(number: int) -> datetime:
 
 
 def encode_activity(activity_type: str, activity_date: datetime) -> str:
-    """The list element ``type:date``."""
+    """The list element ``type:date``.
+
+    Args:
+        activity_type: any text; it may hold colons.
+        activity_date: without a zone.
+    """
     return f"{activity_type}:{timestamp_text(activity_date)}"
 
 
@@ -191,7 +236,12 @@ def decode_activity(element: str) -> tuple[str, datetime]:
 
 
 def encode_member(activity_id: int, activity_type: str) -> str:
-    """The member ``activity_id:type`` of the sorted set of activities."""
+    """The member ``activity_id:type`` of the sorted set of activities.
+
+    Args:
+        activity_id: the row's number.
+        activity_type: any text; it may hold colons.
+    """
     return f"{activity_id}:{activity_type}"
 
 
@@ -286,13 +336,24 @@ class ScoreOrder:
     They are in step when sorted by (date, id) and by (score, id). Where a double no longer holds single
     microseconds, two dates may share a score; then ids decide, and an activity whose id is lower than that of
     an earlier date with the same score would change places. Ask for each activity in the order of the list.
+
+    Args:
+        user_id: whose activity was asked for last; None for nobody's.
+        score: of that activity.
+        highest: the highest id among the last activities of that score.
     """
 
     def __init__(self, user_id: int | None = None, score: float = 0.0, highest: int = 0) -> None:
         self.user_id, self.score, self.highest = user_id, score, highest
 
     def keeps(self, user_id: int, number: int, activity_id: int) -> bool:
-        """Whether the activity of this user at this microsecond can be given back exactly."""
+        """Whether an activity can be given back exactly; those that cannot are left out of what follows.
+
+        Args:
+            user_id: whose it is.
+            number: microseconds since 1970 of its date.
+            activity_id: its number.
+        """
         if user_id == self.user_id and float(number) == self.score:
             if activity_id < self.highest:
                 return False

@@ -1,5 +1,8 @@
-"""PostgreSQL as the source: its URL goes in; a snapshot, its columns and definitions, and its log come
-out.
+"""PostgreSQL as the source: a URL goes in; a snapshot's rows, definitions of tables, and the log come out.
+
+``Source`` is one snapshot of the four tables, whose rows ``copytext`` and ``copybinary`` make into columns.
+``slot`` makes a snapshot with a place in the log, from which ``Stream`` reads what ``pgoutput`` decodes.
+``catalogue`` says what any schema holds, ``table_checks`` and ``follow_checks`` whether it will do.
 """
 
 import lazy_loader

@@ -2,12 +2,12 @@ from . import (
     catalogue as catalogue,
     copybinary as copybinary,
     copytext as copytext,
-    followable as followable,
+    follow_checks as follow_checks,
     partitions as partitions,
     pgoutput as pgoutput,
     publication as publication,
-    shape as shape,
     slot as slot,
+    table_checks as table_checks,
 )
 from .changes import (
     BEAT as BEAT,
@@ -16,5 +16,7 @@ from .changes import (
 from .snapshot import (
     Source as Source,
     SourceLost as SourceLost,
+)
+from .upstream import (
     Upstream as Upstream,
 )

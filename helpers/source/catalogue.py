@@ -121,6 +121,11 @@ def _table(cursor: Any, schema: str, oid: int, name: str, comment: str | None, k
 def explain(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> dict[str, Any]:
     """What matters of a query's plan, from EXPLAIN (ANALYZE, BUFFERS), which runs it.
 
+    Args:
+        cursor: of an open connection.
+        query: with ``%s`` where a value stands.
+        values: these, as psycopg2 takes them.
+
     Returns:
         ``cost`` (the planner's estimate, in its own unit), ``execution_ms``, ``pages`` (pages of 8 KiB
         of tables and indexes touched, in the cache or read), ``rows`` (given), ``nodes`` (kinds of plan
@@ -140,13 +145,23 @@ def explain(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> dict[str,
 
 
 def explain_text(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> str:
-    """The plan as psql shows it, from EXPLAIN (ANALYZE, BUFFERS)."""
+    """The plan as psql shows it, from EXPLAIN (ANALYZE, BUFFERS), which runs the query.
+
+    Args:
+        cursor: of an open connection.
+        query: with ``%s`` where a value stands.
+        values: these, as psycopg2 takes them.
+    """
     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {query}", values)
     return "\n".join(row[0] for row in cursor.fetchall())
 
 
 def summary(plans: Sequence[dict[str, Any]], text: str) -> dict[str, Any]:
     """Several runs of a query as one record, with the plan of one of them as text.
+
+    Args:
+        plans: what ``explain`` gave, at least once.
+        text: what ``explain_text`` gave.
 
     Returns:
         ``execution_ms``, ``pages`` and ``cost`` (a list each, in the order of runs), ``nodes`` (of the last

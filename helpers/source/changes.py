@@ -32,8 +32,8 @@ class Stream:
     Args:
         url: of the server.
         slot: name of the replication slot.
-        publication: what of the database is told.
-        position: what was committed before is not told.
+        publication: name of what is published of the database.
+        position: the place in the log before whose commits nothing comes.
 
     Attributes:
         acknowledged: up to where psycopg2 may confirm by itself; nothing of ours is before it that was not
@@ -55,7 +55,7 @@ class Stream:
         self._cursor = cast(Any, self._connection.cursor())  # a cursor of replication, by its factory
         self._flushed = self._data_start = 0
         self.acknowledged = 0
-        with self._told(slot):
+        with self._as_ours(slot):
             # The text of values depends on these, as it does for `COPY`.
             self._cursor.execute("SET datestyle = 'ISO, YMD'")
             encoding = self._connection.info.parameter_status("server_encoding")
@@ -87,7 +87,7 @@ class Stream:
     def read(self) -> bytes | None:
         """The next message, or None when there is none yet."""
         confirmed = self._flushed >= self._data_start
-        with self._told(self._slot):
+        with self._as_ours(self._slot):
             message = self._cursor.read_message()
         if confirmed:
             self.acknowledged = max(self.acknowledged, self.sent_lsn)
@@ -103,16 +103,19 @@ class Stream:
     def confirm(self, lsn: int | None = None) -> None:
         """Tell the server that what was committed before a place will not be asked for again; it answers
         up to where it has sent.
+
+        Args:
+            lsn: the place; only to ask for that answer when None.
         """
         self._flushed = max(self._flushed, min(lsn or 0, self._data_start - 1))
-        with self._told(self._slot):
+        with self._as_ours(self._slot):
             self._cursor.send_feedback(
                 write_lsn=self._flushed, flush_lsn=self._flushed, apply_lsn=self._flushed, reply=True
             )
 
     @contextlib.contextmanager
-    def _told(self, slot: str) -> Iterator[None]:
-        """Gives the server's errors as ours."""
+    def _as_ours(self, slot: str) -> Iterator[None]:
+        """Inside, errors of the server are raised as errors of this package."""
         try:
             yield
         except psycopg2.Error as error:

@@ -21,7 +21,7 @@ DAY_US = 86_400_000_000
 
 
 class Reader:
-    """Cuts pieces of any length into rows whose first value is an int8 that is never NULL.
+    """Cuts chunks of any length into rows whose first value is an int8 that is never NULL.
 
     Rows have no mark at their end; their fields' lengths tell where the next one begins. Instead of going
     from row to row, all places that look like the beginning of a row are found at once, and the end of each
@@ -35,9 +35,9 @@ class Reader:
         self._width = width
         self._rest, self._header = b"", True
 
-    def columns(self, piece: bytes) -> list[Strings]:
-        """The columns of the rows that end in this piece, undecoded; a NULL is not present."""
-        text = self._rest + piece
+    def columns(self, chunk: bytes) -> list[Strings]:
+        """The columns of the rows that end in this chunk, undecoded; a NULL is not present."""
+        text = self._rest + chunk
         if self._header and len(text) >= HEADER_BYTES:
             text, self._header = text[HEADER_BYTES:], False
         size = 0 if self._header else len(text)

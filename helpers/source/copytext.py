@@ -17,12 +17,12 @@ FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
 
 
 def whole_rows(take: Callable[[bytes], object]) -> Callable[[bytes], None]:
-    """A function that takes pieces of any length, and gives them on as whole rows."""
+    """A function that takes chunks of COPY's text of any length, and gives ``take`` whole rows of them."""
     rest = b""
 
-    def cut(piece: bytes) -> None:
+    def cut(chunk: bytes) -> None:
         nonlocal rest
-        text = rest + piece
+        text = rest + chunk
         end = text.rfind(b"\n") + 1
         rest = text[end:]
         if end:
@@ -86,8 +86,11 @@ def dates(column: Strings) -> tuple[Strings, Numbers]:
     """(ISO 8601 of fixed width, microseconds since 1970) of dates that are of the years 1 to 9999.
 
     Args:
-        column: dates as PostgreSQL writes them (DateStyle ISO); where NULL, what is given back has no
+        column: n dates as PostgreSQL writes them (DateStyle ISO); where NULL, what is given back has no
             meaning.
+
+    Returns:
+        A column of ``model.DATE_WIDTH`` bytes a row, and whole numbers of shape (n,).
     """
     n = len(column)
     text = whole(np.tile(FORM, (n, 1)))

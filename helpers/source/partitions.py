@@ -1,6 +1,6 @@
 """Where to cut the parts of a load, so that several processes have about as much to do each."""
 
-from helpers.model import streams
+from helpers.model import parts
 from helpers.source.snapshot import Source
 
 SHARES = 4
@@ -24,12 +24,12 @@ def cut(source: Source, processes: int, batch_rows: int) -> dict[str, list[int]]
     if processes < 2:
         return {}
     found = {}
-    for part in streams.PARTS:
+    for part in parts.PARTS:
         table, key = part.table, part.key[0]
         rows = source.counts()[table]
-        pieces = min(SHARES * processes, rows // batch_rows)
-        if pieces > 1:
-            shares = [number / pieces for number in range(1, pieces)]
+        number = min(SHARES * processes, rows // batch_rows)
+        if number > 1:
+            shares = [n / number for n in range(1, number)]
             percent = min(100.0, 100 * SAMPLE_ROWS / rows)
             ((keys,),) = source.ask(
                 f"SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY {key}) "

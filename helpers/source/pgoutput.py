@@ -23,7 +23,12 @@ class Incomplete(ValueError):
 
 @dataclass(frozen=True)
 class Begin:
-    """A transaction begins: where its commit stands in the log, and when that was (µs since 1970, UTC)."""
+    """A transaction begins.
+
+    Attributes:
+        commit_lsn: where its commit stands in the log.
+        committed_us: when that was, in microseconds since 1970, UTC.
+    """
 
     commit_lsn: int
     committed_us: int
@@ -31,7 +36,13 @@ class Begin:
 
 @dataclass(frozen=True)
 class Commit:
-    """A transaction ends: where its commit stands in the log, where that ends, and when it was."""
+    """A transaction ends.
+
+    Attributes:
+        commit_lsn: where its commit stands in the log.
+        end_lsn: where that ends; what comes later begins there.
+        committed_us: when it was, in microseconds since 1970, UTC.
+    """
 
     commit_lsn: int
     end_lsn: int
@@ -43,6 +54,9 @@ class Relation:
     """A table, told before its first change and after it was altered.
 
     Attributes:
+        oid: by which changes name it.
+        schema: the name of its schema.
+        name: its name.
         identity: ``d``, ``n``, ``f`` or ``i``, as in ``pg_class.relreplident``.
         columns: (name, number of the type, its modifier) of each column.
     """
@@ -56,7 +70,13 @@ class Relation:
 
 @dataclass(frozen=True)
 class Change:
-    """A row was inserted (no old one), updated, or deleted (no new one)."""
+    """A row was inserted, updated or deleted.
+
+    Attributes:
+        oid: of the table.
+        old: the whole row before; None for an insert.
+        new: the whole row afterwards; None for a delete.
+    """
 
     oid: int
     old: Values | None

@@ -32,9 +32,10 @@ from helpers.errors import HelpersError, first_line
 from helpers.servers import connections
 from helpers.source import publication
 from helpers.source.pgoutput import parse_lsn
-from helpers.source.publication import NAMED
-from helpers.source.shape import Ask
-from helpers.source.snapshot import Source, SourceLost, Upstream
+from helpers.source.publication import NAME_START
+from helpers.source.snapshot import Source, SourceLost
+from helpers.source.table_checks import Ask
+from helpers.source.upstream import Upstream
 
 SLOT, PUBLICATION, POSITION, PART = "follow:slot", "follow:publication", "follow:position", "follow:part"
 TABLES_SEEN, COMMITTED, FAULT = "follow:tables", "follow:committed", "follow:fault"
@@ -44,12 +45,23 @@ applied, and of a transaction that is applied in parts its place and how many ch
 columns when the slot was made; when the last transaction was committed (µs since 1970); what went wrong."""
 RELEASE_S = 10.0
 """How long a server may take to let go of a slot whose reader has gone."""
+OLDEST_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
+GONE = ("08", "57", "XX")
+"""Classes of errors with which a server goes away."""
+PATIENCE_SHARES = (0.04, 0.16, 0.8)
+"""Shares of ``settings.SILENCE_S`` for which a slot may wait while the tables are locked."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A replication slot: its name, whether somebody reads it, how much log it keeps, and up to where its
-    reader has confirmed; ``lost`` when the server has thrown away log that it needs.
+    """A replication slot.
+
+    Attributes:
+        name: its name.
+        active: somebody reads it.
+        lost: the server has thrown away log that it needs.
+        retained_bytes: how much log it keeps.
+        confirmed: the place in the log up to which its reader has confirmed, as text; None before it did.
     """
 
     name: str
@@ -58,33 +70,43 @@ class Slot:
     retained_bytes: int
     confirmed: str | None
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Its name and what it keeps, for messages."""
         return f"{self.name}, which keeps {text.size_bytes(self.retained_bytes)} of WAL"
 
 
-def look(ask: Ask, name: str | None = None) -> list[Slot]:
-    """The slots of this database that following made, or the one of a name."""
+def find(ask: Ask, name: str | None = None) -> list[Slot]:
+    """The slots of this database that following made, or the one of a name.
+
+    Args:
+        ask: runs a query.
+        name: of a slot, whoever made it; all that following made when None.
+    """
     rows = ask(
         "SELECT slot_name::text, active, coalesce(wal_status = 'lost', false), "
         "coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE "
         "pg_current_wal_lsn() END, restart_lsn), 0)::int8, confirmed_flush_lsn::text "
         "FROM pg_replication_slots WHERE database = current_database() AND (slot_name = %s OR (%s IS NULL "
         "AND starts_with(slot_name::text, %s))) ORDER BY 1",
-        (name, name, NAMED),
+        (name, name, NAME_START),
     )
     return [Slot(*row) for row in rows]
 
 
 def left_behind(ask: Ask, but: str | None = None) -> list[Slot]:
-    """Slots that following made and nobody reads, besides one."""
-    return [slot for slot in look(ask) if not slot.active and slot.name != but]
+    """Slots that following made and nobody reads.
+
+    Args:
+        ask: runs a query.
+        but: the name of a slot that is not meant.
+    """
+    return [slot for slot in find(ask) if not slot.active and slot.name != but]
 
 
 def warnings(ask: Ask, but: str | None = None) -> list[str]:
-    """A line for each slot that seems to be left behind."""
+    """A line for each slot that seems to be left behind; arguments are those of ``left_behind``."""
     return [
-        f"nobody follows from slot {slot.told()}; go on with `follow` on its target, or drop it: "
+        f"nobody follows from slot {slot.summary()}; go on with `follow` on its target, or drop it: "
         f"`follow --drop-slot {slot.name}`"
         for slot in left_behind(ask, but)
     ]
@@ -93,11 +115,15 @@ def warnings(ask: Ask, but: str | None = None) -> list[str]:
 def release(upstream: Upstream, name: str) -> None:
     """End whoever reads a slot: its lease is ours, so that is a process that has gone.
 
+    Args:
+        upstream: the source.
+        name: of the slot.
+
     Raises:
         HelpersError: the server does not let go of it.
     """
     deadline = time.monotonic() + RELEASE_S
-    while any(slot.active for slot in look(upstream.ask, name)):
+    while any(slot.active for slot in find(upstream.ask, name)):
         if time.monotonic() > deadline:
             raise HelpersError(f"{upstream.where}: slot {name} is in use by another program; end that first")
         try:
@@ -116,20 +142,24 @@ def drop(upstream: Upstream, name: str) -> Slot | None:
 
     The publication stays where this user does not own it.
 
+    Args:
+        upstream: the source.
+        name: of the slot.
+
     Raises:
         HelpersError: it is not one that following made, or is in use.
     """
-    if not re.fullmatch(rf"{NAMED}[a-z0-9_]+", name):  # it becomes a part of a statement below
+    if not re.fullmatch(rf"{NAME_START}[a-z0-9_]+", name):  # it becomes a part of a statement below
         raise HelpersError(f"{upstream.where}: slot {name} was not made by `migrate --follow`; left alone")
-    found = look(upstream.ask, name)
+    found = find(upstream.ask, name)
     try:
         if found:
             release(upstream, name)
             upstream.ask("SELECT pg_drop_replication_slot(%s)", (name,))
-        of = name.rpartition("_")[0]
-        if not any(slot.name.startswith(f"{of}_") for slot in look(upstream.ask)):
+        published = name.rpartition("_")[0]
+        if not any(slot.name.startswith(f"{published}_") for slot in find(upstream.ask)):
             with contextlib.suppress(errors.InsufficientPrivilege):
-                upstream.ask(f"DROP PUBLICATION IF EXISTS {of}")
+                upstream.ask(f"DROP PUBLICATION IF EXISTS {published}")
     except psycopg2.Error as error:
         raise HelpersError(f"{upstream.where}: slot {name}: {first_line(error)}") from error
     return found[0] if found else None
@@ -138,40 +168,45 @@ def drop(upstream: Upstream, name: str) -> Slot | None:
 def check(upstream: Upstream, state: Mapping[str, str]) -> None:
     """Stop when following cannot go on from where the state says.
 
+    Args:
+        upstream: the source.
+        state: fields of the migration's state.
+
     Raises:
         HelpersError: the slot is gone or ahead, or the tables are not those of then.
     """
-    name, where, again = state[SLOT], upstream.where, "run `migrate --follow` again, which compares all rows"
-    found = look(upstream.ask, name)
+    name, where, remedy = state[SLOT], upstream.where, "run `migrate --follow` again, which compares all rows"
+    found = find(upstream.ask, name)
     if not found:
-        raise HelpersError(f"{where}: slot {name} is gone, and with it what changed since; {again}")
+        raise HelpersError(f"{where}: slot {name} is gone, and with it what changed since; {remedy}")
     if found[0].lost:
         raise HelpersError(
-            f"{where}: slot {name} is lost: the server kept no more WAL (max_slot_wal_keep_size); {again}"
+            f"{where}: slot {name} is lost: the server kept no more WAL (max_slot_wal_keep_size); {remedy}"
         )
     if found[0].confirmed and parse_lsn(found[0].confirmed) > parse_lsn(state[POSITION]):
         raise HelpersError(
             f"{where}: slot {name} goes on at {found[0].confirmed}, and the target is only at "
-            f"{state[POSITION]}: it forgot what it had, or another program read the slot; {again}"
+            f"{state[POSITION]}: it forgot what it had, or another program read the slot; {remedy}"
         )
     check_tables(upstream, state)
 
 
 def check_tables(upstream: Upstream, state: Mapping[str, str]) -> None:
-    """Stop when a table, or what is published of it, is not what it was when the slot was made."""
+    """Stop when a table, or what is published of it, is not what it was when the slot was made.
+
+    Args:
+        upstream: the source.
+        state: fields of the migration's state.
+
+    Raises:
+        HelpersError: it is not; the message says what to do.
+    """
     publication.check(upstream, state[PUBLICATION], json.loads(state[TABLES_SEEN]))
 
 
-OLDEST_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY xact_start LIMIT 1"
-GONE = ("08", "57", "XX")
-"""Classes of errors with which a server goes away."""
-PATIENCE = (0.04, 0.16, 0.8)
-"""Shares of ``settings.SILENCE_S`` for which a slot may wait while the tables are locked."""
-
-
-def new_name(of: str) -> str:
-    """A name for a slot that no other has."""
-    return f"{of}_{secrets.token_hex(4)}"
+def new_name(published: str) -> str:
+    """A name for a slot that no other has, which begins with the name of its publication."""
+    return f"{published}_{secrets.token_hex(4)}"
 
 
 @contextlib.contextmanager
@@ -187,12 +222,16 @@ def snapshot(
     Args:
         url: of the server.
         name: of the slot; its publication is made when it is missing.
-        idle: called now and then while the slot waits.
+        idle: called about once a second while the slot waits.
+
+    Raises:
+        SourceLost: the server went away.
+        HelpersError: it refuses, or transactions that are under way did not end in time.
     """
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(Upstream(url))
         publication.publish(upstream)
-        for share in PATIENCE:
+        for share in PATIENCE_SHARES:
             patience_s = share * settings.SILENCE_S
             connection = stack.enter_context(contextlib.closing(replication(url)))
             place: list[int] = []
@@ -227,7 +266,23 @@ def replication(url: str) -> Any:
 def create_slot(
     connection: Any, upstream: Upstream, name: str, patience_s: float, idle: Callable[[], object]
 ) -> tuple[int, str]:
-    """(place in the log, exported snapshot) of a new slot; waits for transactions that are under way."""
+    """Make a slot; waits for transactions that are under way.
+
+    Args:
+        connection: that ``replication`` opened; the snapshot lasts until its next command or its end.
+        upstream: the source, asked who is waited for.
+        name: of the slot.
+        patience_s: how long to wait.
+        idle: called about once a second while it waits.
+
+    Returns:
+        The place in the log from which the slot tells, and the name of the snapshot as of that place.
+
+    Raises:
+        _Waits: it was waited for too long; the slot is not made.
+        SourceLost: the connection broke.
+        HelpersError: the server refuses.
+    """
     found: list[tuple[Any, ...]] = []
     failed: list[BaseException] = []
     ended = threading.Event()

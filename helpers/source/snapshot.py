@@ -1,4 +1,4 @@
-"""The source's side: one snapshot, and its tables as streams of COPY."""
+"""One snapshot of the source, and its tables as streams of COPY."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import TABLES, Partition
 from helpers.servers import connections
-from helpers.source import copytext, shape
+from helpers.source import copytext, table_checks
 
 SESSION = f"""
     SET datestyle = 'ISO, YMD'; SET row_security = off;
@@ -75,6 +75,15 @@ class Source:
         snapshot: called once the tables are locked, it gives the name of an exported snapshot; a new one is
             taken when None.
         lanes: streams at the same time for which connections are opened at once.
+
+    Attributes:
+        exported: the name by which other connections enter the snapshot, while this is open.
+        snapshot: ``pg_current_snapshot`` of it, as text.
+        identity: which tables these are, as ``identity`` gives it.
+
+    Raises:
+        SourceLost: the server cannot be reached.
+        HelpersError: it is too old, or its tables are not what they must be.
     """
 
     def __init__(self, url: str, snapshot: Callable[[], str] | None = None, lanes: int = LANES) -> None:
@@ -92,14 +101,14 @@ class Source:
                     f"postgres at {self.address}: PostgreSQL {major} has no pg_current_snapshot; {OLDEST} or "
                     "newer is needed"
                 )
-            shape.check_kinds(self.ask, f"postgres at {self.address}")
+            table_checks.check_kinds(self.ask, f"postgres at {self.address}")
             self._begin(self._keeper)
             while len(self._idle) < lanes:
                 self._idle.append(self._connect())
                 self._begin(self._idle[-1])
             if snapshot is not None:
                 self._enter(self._keeper, snapshot())
-            shape.check_columns(self.ask, f"postgres at {self.address}")
+            table_checks.check_columns(self.ask, f"postgres at {self.address}")
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
             for connection in self._idle:
                 self._enter(connection, self.exported)
@@ -122,7 +131,16 @@ class Source:
                 connection.close()
 
     def ask(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """The rows of a query in the snapshot."""
+        """The rows of a query in the snapshot.
+
+        Args:
+            sql: the query, with ``%s`` where a value stands.
+            values: these, as psycopg2 takes them.
+
+        Raises:
+            SourceLost: the connection broke.
+            HelpersError: the server refuses it.
+        """
         return self._run(self._keeper, lambda cursor: (cursor.execute(sql, values), cursor.fetchall())[1])
 
     def counts(self) -> dict[str, int]:
@@ -134,13 +152,22 @@ class Source:
     def stream(self, query: str, write: Callable[[bytes], object]) -> None:
         """Run a query in the snapshot and give each row's bytes, as COPY writes them, to a function.
 
+        Args:
+            query: a SELECT.
+            write: given one row at a time, with its newline, from another thread.
+
         Raises:
             SourceLost: the connection broke.
         """
         self._copy(query, SimpleNamespace(write=write))
 
     def chunks(self, query: str, take: Callable[[bytes], object], *, binary: bool = False) -> None:
-        """Run a query in the snapshot and give what COPY writes to a function, in pieces of any length.
+        """Run a query in the snapshot and give what COPY writes to a function, in chunks of any length.
+
+        Args:
+            query: a SELECT.
+            take: given about ``CHUNK_BYTES`` at a time, from another thread.
+            binary: whether COPY writes its binary format instead of text.
 
         Raises:
             SourceLost: the connection broke.
@@ -273,7 +300,7 @@ class Source:
         return HelpersError(f"{text}; the source was only read")
 
 
-def identity(ask: shape.Ask) -> str:
+def identity(ask: table_checks.Ask) -> str:
     """Which tables a connection sees, without address, user or password."""
     database, schema = ask(
         "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = "
@@ -285,48 +312,3 @@ def identity(ask: shape.Ask) -> str:
         str(ask("SELECT system_identifier FROM pg_control_system()", None)[0][0]) if allowed else "unknown"
     )
     return json.dumps({"system": system, "database": database, "schema": schema})
-
-
-class Upstream:
-    """A connection on which every statement is a transaction of its own; a context manager.
-
-    Raises:
-        SourceLost: it cannot be opened.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url, self.address = url, settings.address(url)
-        self.where = f"postgres at {self.address}"
-        try:
-            self._connection = connections.postgres(url, application_name="helpers follow")
-        except HelpersError as error:
-            raise SourceLost(str(error)) from error
-        self._connection.autocommit = True
-        self.ask("SELECT set_config('datestyle', 'ISO, YMD', false)")
-
-    def __enter__(self) -> "Upstream":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._connection.close()
-
-    def ask(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """The rows of a query.
-
-        Raises:
-            SourceLost: the connection broke.
-            psycopg2.Error: the server refuses it.
-        """
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(sql, values)
-                return cursor.fetchall() if cursor.description else []
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            if error.pgcode and not self._connection.closed:  # it answered: it is there
-                raise
-            raise SourceLost(f"{self.where}: {first_line(error)}; {connections.REMEDY}") from error
-
-    @property
-    def identity(self) -> str:
-        """Which tables these are, without address, user or password."""
-        return identity(self.ask)

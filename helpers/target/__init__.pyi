@@ -1,19 +1,28 @@
 from . import (
-    cluster as cluster,
     keyspace as keyspace,
     record as record,
     rehearsal as rehearsal,
     resp as resp,
     routing as routing,
-    slotted as slotted,
 )
 from .checkpoint import (
-    CLAIMED as CLAIMED,
     FORMAT as FORMAT,
+    PARTITIONS_LEASED as PARTITIONS_LEASED,
     Checkpoint as Checkpoint,
+    state_key as state_key,
+)
+from .cluster_checkpoint import (
+    checkpoint_of as checkpoint_of,
+    partition_checkpoint_of as partition_checkpoint_of,
+)
+from .connecting import (
+    connect as connect,
+    connect_single as connect_single,
+    require_single as require_single,
+)
+from .lease import (
     LeaseLost as LeaseLost,
     lease_key as lease_key,
-    state_key as state_key,
 )
 from .resp import (
     encode as encode,

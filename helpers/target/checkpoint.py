@@ -3,7 +3,7 @@
 The stream of a batch is ``MULTI, commands, HSET migration:state, PEXPIRE migration:lease, EXEC, WATCH lease,
 GET lease``. The next batch is sent only after GET gave our token back, and the WATCH makes its EXEC fail
 if anybody took the lease in between. So a process that was paused until its lease ran out cannot write any
-more. (In a cluster it is done otherwise: ``helpers.target.slotted``.)
+more. (In a cluster it is done otherwise: ``helpers.target.cluster_checkpoint``.)
 """
 
 import contextlib
@@ -14,40 +14,50 @@ from typing import Any
 
 from helpers.columns import NOTHING, Strings, column_of, joined, stacked
 from helpers.errors import HelpersError
-from helpers.model import streams
-from helpers.target import cluster, holder, resp
+from helpers.model import parts
+from helpers.target import resp
+from helpers.target.connecting import connect
+from helpers.target.lease import (
+    LEASE_MS,
+    LeaseLost,
+    holder,
+    lease_key,
+    new_token,
+    partition_lease_key,
+    still_runs,
+)
 from helpers.target.resp import encode
 
 FORMAT = "3"
-LEASE_MS = 15_000
+PARTITIONS_LEASED = "claimed"
+"""Field of the state: partitions were leased to several processes, and these leases may be there still."""
 OK_QUEUED = (b"+OK\r\n", b"+QUEUED\r\n")
 
 
-CLAIMED = "claimed"
-"""Field of the state: partitions were claimed by several processes, and their claims may be there still."""
-
-
 def state_key(prefix: str = "", *, clustered: bool = False) -> str:
-    """The hash in which a migration keeps how far it is; in a cluster with braces, as its lease has them."""
+    """The hash in which a migration keeps how far it is.
+
+    Args:
+        prefix: the prefix of the migration.
+        clustered: whether the target is a cluster, where braces bring it to the slot of the lease.
+    """
     return f"{prefix}migration:{{state}}" if clustered else f"{prefix}migration:state"
 
 
-def lease_key(prefix: str = "", *, clustered: bool = False) -> str:
-    """The string that says which process migrates now; it expires by itself."""
-    return f"{prefix}migration:{{state}}:lease" if clustered else f"{prefix}migration:lease"
-
-
-def claim_key(partition: str, prefix: str = "", *, clustered: bool = False) -> str:
-    """The string that says which process loads a partition, where several do."""
-    return f"{prefix}migration:{'{state}:' if clustered else ''}claim:{partition}"
-
-
-class LeaseLost(HelpersError):
-    """The lease ran out or was taken: nothing more may be written under it."""
-
-
 class Checkpoint:
-    """The state of a migration in its target, and the right to change it."""
+    """The state of a migration in its target, and the right to change it.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
+
+    Attributes:
+        key: of the hash that holds the state.
+        lease: key of the string that gives the right to write.
+        token: what stands there while that right is ours; empty before ``acquire``.
+        renewed: when the lease was renewed last, as ``time.monotonic`` tells it.
+        life_ms: how long the lease lasts from then on.
+    """
 
     life_ms = LEASE_MS
 
@@ -77,19 +87,19 @@ class Checkpoint:
         words = [word.decode("utf-8", "replace") for word in flat]
         return dict(zip(words[::2], words[1::2], strict=True))
 
-    def acquire(self, run: str | None = None) -> None:
+    def acquire(self, job: str | None = None) -> None:
         """Take the lease, or wait for one whose holder has gone.
 
         It is always a new one, also after a lost connection: what is still on its way over the lost one can
         then not be executed any more.
 
         Args:
-            run: the name of a run, whose own earlier lease is replaced at once.
+            job: the name of a job, whose own earlier lease is replaced at once.
 
         Raises:
             HelpersError: another migration holds it and is alive.
         """
-        self.token = holder.token(run)
+        self.token = new_token(job)
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
         deadline = time.monotonic() + 2 * LEASE_MS / 1000
         before: tuple[bytes, int] | None = None
@@ -97,35 +107,37 @@ class Checkpoint:
             if self.connection.call("SET", self.lease, self.token, "NX", "PX", LEASE_MS) is not None:
                 break
             other = self.connection.call("GET", self.lease) or b""
-            mine = run is not None and other.startswith(run.encode())
+            mine = job is not None and other.startswith(job.encode())
             left_ms = self.connection.call("PTTL", self.lease)
-            alive = not mine and holder.alive(other.decode("utf-8", "replace"))
+            alive = not mine and still_runs(other.decode("utf-8", "replace"))
             renewed = before is not None and before[0] == other and left_ms > before[1]
             if alive or renewed or time.monotonic() > deadline:
                 raise HelpersError(
                     f"redis at {self.connection.address}: another migration is under way "
-                    f"({holder.name(other.decode('utf-8', 'replace'))}; its lease runs out in "
+                    f"({holder(other.decode('utf-8', 'replace'))}; its lease runs out in "
                     f"{max(left_ms, 0) / 1000:.0f} s unless renewed); wait until it ends"
                 )
             if alive is False and self._take_over(other):
                 break
             before = (other, left_ms)
             time.sleep(0.2)
-        if unclaim := self._unclaim():  # whoever took the lease meanwhile loses his claims, and begins again
-            self._ask(*unclaim)
+        if deletions := self._partition_deletions():  # whoever took the lease meanwhile loses his partitions
+            self._ask(*deletions)
         self._watch()
         self.renewed = time.monotonic()
 
-    def _unclaim(self) -> list[bytes]:
+    def _partition_deletions(self) -> list[bytes]:
         """The commands that take its partition from every process that loads one."""
         state = self.read()
         clustered = self.connection.clustered
-        parts = streams.partitions(state) if state.get(CLAIMED) else []
-        return [encode("DEL", claim_key(part.name, self.prefix, clustered=clustered)) for part in parts]
+        found = parts.partitions(state) if state.get(PARTITIONS_LEASED) else []
+        return [
+            encode("DEL", partition_lease_key(one.name, self.prefix, clustered=clustered)) for one in found
+        ]
 
-    def unclaim(self) -> None:
-        """End all claims: nobody but the holder of the lease can write any more."""
-        self.commit(column_of(*self._unclaim()), {CLAIMED: ""})
+    def end_partition_leases(self) -> None:
+        """Take back all partitions: nobody but the holder of the lease can write any more."""
+        self.commit(column_of(*self._partition_deletions()), {PARTITIONS_LEASED: ""})
 
     def _take_over(self, other: bytes) -> bool:
         """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
@@ -136,7 +148,10 @@ class Checkpoint:
 
     def _watch(self) -> None:
         if self._ask(self._end)[-1] != self.token.encode():
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+            raise self._lease_lost("was taken")
+
+    def _lease_lost(self, how: str) -> LeaseLost:
+        return LeaseLost(f"redis at {self.connection.address}: the lease of this migration {how}")
 
     def _ask(self, *commands: bytes) -> list[Any]:
         """The replies to some commands, none of which is an error."""
@@ -151,12 +166,12 @@ class Checkpoint:
         """Run some commands and change the state, all or nothing, if the lease is still ours.
 
         Args:
-            commands: in RESP, one a row.
-            state: fields of the state to set.
+            commands: a column with one command in RESP a row.
+            state: values of the fields of the state to set; the others stay.
             doing: what this is, for messages.
 
         Returns:
-            The replies to the commands.
+            The replies to the commands, as ``resp.parse`` gives them.
 
         Raises:
             LeaseLost: nothing was written; the lease is not ours any more.
@@ -183,10 +198,10 @@ class Checkpoint:
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
         results, _, other = replies
         if results is None or other != self.token.encode():
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+            raise self._lease_lost("ran out")
         self.renewed = time.monotonic()
-        answers: list[Any] = results[:count]
-        return answers
+        found: list[Any] = results[:count]
+        return found
 
     def renew_when_due(self) -> None:
         """Renew the lease if a third of its time has gone since it was renewed."""
@@ -204,18 +219,18 @@ class Checkpoint:
             if url is None:
                 self._give_back()
             else:
-                with contextlib.closing(cluster.connect(url)) as connection:
+                with contextlib.closing(connect(url)) as connection:
                     self.connection = connection
                     self._watch()
                     self._give_back()
 
     def _give_back(self) -> None:
-        self.commit(column_of(*self._unclaim(), encode("DEL", self.lease)))
+        self.commit(column_of(*self._partition_deletions(), encode("DEL", self.lease)))
 
-    def settle(self) -> None:
+    def replicate(self) -> None:
         """Make sure of what was committed, as far as the target lets us."""
 
-    def guard(self) -> bytes:
+    def push_script(self) -> bytes:
         """The name of the script that pushes to a list once; empty where a batch is one transaction."""
         return b""
 
@@ -225,7 +240,7 @@ class Checkpoint:
         self.commit(column_of(encode("FLUSHDB"), lease))
 
 
-class Claim(Checkpoint):
+class PartitionCheckpoint(Checkpoint):
     """The state of a migration, and the right to change it as far as one partition goes.
 
     Args:
@@ -236,12 +251,12 @@ class Claim(Checkpoint):
     """
 
     life_ms = 24 * 60 * 60 * 1000
-    """A claim need not run out, as whoever needs the partition just takes it; then it is gone by itself."""
+    """A partition's lease need not run out, as whoever needs it takes it; then it is gone by itself."""
 
     def __init__(self, connection: resp.Connection, prefix: str, partition: str, lease: str) -> None:
         super().__init__(connection, prefix)
-        self._job, self._job_token = self.lease, lease.encode()
-        self.lease = claim_key(partition, prefix).encode()
+        self._main_lease, self._main_token = self.lease, lease.encode()
+        self.lease = partition_lease_key(partition, prefix).encode()
 
     def take(self) -> None:
         """Take the partition from whoever has it.
@@ -251,35 +266,33 @@ class Claim(Checkpoint):
         """
         self.token = secrets.token_hex(16)
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
-        claim = encode("SET", self.lease, self.token, "PX", self.life_ms)
+        swap = encode("SET", self.lease, self.token, "PX", self.life_ms)
         deadline = time.monotonic() + LEASE_MS / 1000
         while True:
-            held = self._ask(encode("WATCH", self._job), encode("GET", self._job))[1]
+            held = self._ask(encode("WATCH", self._main_lease), encode("GET", self._main_lease))[1]
             self._check(held)
-            if self._ask(encode("MULTI"), claim, encode("EXEC"))[-1] is not None:
+            if self._ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None:
                 break
             if time.monotonic() > deadline:  # it was renewed in between, again and again
-                raise self._gone()
+                raise self._lease_lost("was taken")
         self._watch()
         self.renewed = time.monotonic()
 
     def commit(
         self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
-        """``Checkpoint.commit`` under the claim.
+        """``Checkpoint.commit`` under the lease of the partition; its arguments and replies.
 
         Raises:
-            LeaseLost: the claim is not ours any more, and nothing was written; or it is, but nobody holds
-                the lease, and there is nothing more to write.
+            LeaseLost: the partition is not ours any more, and nothing was written; or it is, but nobody holds
+                the migration's lease, and there is nothing more to write.
+            resp.Refused: a reply was an error.
         """
-        look = column_of(encode("GET", self._job))
+        look = column_of(encode("GET", self._main_lease))
         *replies, held = super().commit(stacked(commands, look), state, doing)
         self._check(held)
         return replies
 
     def _check(self, held: bytes | None) -> None:
-        if held != self._job_token:
-            raise self._gone()
-
-    def _gone(self) -> LeaseLost:
-        return LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+        if held != self._main_token:
+            raise self._lease_lost("was taken")

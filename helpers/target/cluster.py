@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from helpers.columns import Strings, pieces
+from helpers.columns import Strings, to_list
 from helpers.errors import HelpersError
-from helpers.target import resp, routing
+from helpers.target import resp, routing, topology
 from helpers.target.resp import encode
-from helpers.target.routing import Units, packed
+from helpers.target.routing import Requests, packed
 
 WAIT_S = 10.0
 """How long a command is sent again that no node executes; less than the lease of a migration lasts."""
@@ -38,99 +38,15 @@ REPLICA_S = 5.0
 WAITS = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN")
 NOT_EXECUTED = ("MOVED", "ASK", "NOSCRIPT", *WAITS)
 ASKING = encode("ASKING")
-_known: dict[str, list[str]] = {}
+known: dict[str, list[str]] = {}
 """The nodes that a cluster had when it was last asked, by the URL that led to it: one may be gone."""
-
-
-def connect(url: str) -> resp.Connection:
-    """A connection to the server of a URL, or to all masters of the cluster that it belongs to.
-
-    Raises:
-        resp.Lost: it cannot be reached, nor, of a cluster that was reached before, any other node.
-        HelpersError: it refuses.
-    """
-    try:
-        first = resp.Connection(url)
-    except resp.Lost as error:
-        first = _another(url, error)
-    try:
-        if not _is_cluster(first):
-            return first
-        if url.startswith("unix:"):
-            raise HelpersError(
-                f"redis at {first.address}: this is a node of a Redis Cluster, whose others have no unix "
-                "socket here; give redis:// or rediss:// with its host and port"
-            )
-        return Cluster(url, first)
-    except BaseException:
-        first.close()
-        raise
-
-
-def single(url: str, doing: str) -> resp.Connection:
-    """A connection to a server that belongs to no cluster.
-
-    Raises:
-        HelpersError: it cannot be reached, refuses, or belongs to a cluster.
-    """
-    connection = connect(url)
-    try:
-        refuse(connection, doing)
-    except HelpersError:
-        connection.close()
-        raise
-    return connection
-
-
-def refuse(connection: resp.Connection, doing: str) -> None:
-    """Stop when the connection leads to a cluster.
-
-    Raises:
-        HelpersError: it does.
-    """
-    if connection.clustered:
-        raise HelpersError(
-            f"redis at {connection.address}: this is a Redis Cluster, and {doing} needs one transaction over "
-            "keys of several slots, which no cluster has; give a single Redis, or leave that out"
-        )
-
-
-def _another(url: str, lost: resp.Lost) -> resp.Connection:
-    """A connection to another node than that of the URL; raises what that raised when there is none."""
-    for address in _known.get(url, ()):
-        try:
-            return resp.Connection(_at(url, address))
-        except resp.Lost:
-            continue
-    raise lost
-
-
-def _is_cluster(connection: resp.Connection) -> bool:
-    try:
-        told = connection.call("HELLO")  # any user may, and it changes nothing
-    except resp.Refused as error:
-        if error.code == "NOPERM" or "unknown command" in str(error):  # a proxy, which is one server to us
-            return False
-        raise
-    return dict(zip(told[::2], told[1::2], strict=False)).get(b"mode") == b"cluster"
-
-
-def _at(url: str, address: str) -> str:
-    """The URL with the host and port of another node."""
-    parts = urlsplit(url)
-    user, at, _ = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}{at}{address}").geturl()
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True)
 class _Refusal:
-    """A unit that a node did not execute, and what it answered, whose first word is the code."""
+    """A request that a node did not execute, and what it answered, whose first word is the code."""
 
-    unit: int
+    request: int
     address: str
     code: str
     text: str
@@ -144,20 +60,24 @@ def replaced(node: resp.Connection) -> resp.Lost:
     )
 
 
-class Member(resp.Connection):
+class Node(resp.Connection):
     """One node of a cluster."""
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
-        """The error to raise for an error reply; a master that became a replica is lost."""
+        """``resp.Connection.refused``; a master that became a replica is lost."""
         return replaced(self) if str(error).startswith("READONLY") else super().refused(error, doing)
 
 
 class Cluster(resp.Connection):
     """The masters of a cluster as one connection.
 
+    Args:
+        url: by which it was reached.
+        first: a connection to one of its nodes, which is closed.
+
     Attributes:
         met: how often each redirection or wait was met, by the first word of the reply.
-        entered: called when a node was connected to after the first ones, before anything is sent to it.
+        on_connect: called when a node was connected to after the first ones, before anything is sent to it.
     """
 
     clustered = True
@@ -165,14 +85,14 @@ class Cluster(resp.Connection):
     def __init__(self, url: str, first: resp.Connection) -> None:
         self.url, self.address = url, first.address
         self.met: Counter[str] = Counter()
-        self.entered: Callable[[resp.Connection], None] | None = None
+        self.on_connect: Callable[[resp.Connection], None] | None = None
         self._user = first.user
         self._nodes: dict[str, resp.Connection] = {}
         self._owners: list[str] = []
         self._masters: list[str] = []
         self._replicas: list[str] = []
         self._scripts: list[str] = []
-        self._said: dict[str, str] = {}
+        self._error_from: dict[str, str] = {}
         try:
             self._learn(first)
             self.masters()
@@ -199,7 +119,7 @@ class Cluster(resp.Connection):
         Raises:
             Lost: a connection broke, a node is no longer what it was, or nothing was executed for long.
         """
-        return b"".join(map(packed, self._replies(routing.taken_apart(b"".join(commands)))))
+        return b"".join(map(packed, self._replies(routing.parse_requests(b"".join(commands)))))
 
     def replies(self, commands: Strings) -> list[Any]:
         """The parsed replies to some commands, each of which is on a key; errors are among them.
@@ -207,18 +127,17 @@ class Cluster(resp.Connection):
         Raises:
             Lost: as ``exchange``.
         """
-        return self._replies(routing.of(commands))
+        return self._replies(routing.requests(commands))
 
-    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
-        """The replies to some commands that only read, raw, unless they are what they should be.
+    def unexpected_replies(self, commands: Strings, expected: Strings) -> bytes | None:
+        """``resp.Connection.unexpected_replies``; its arguments and errors.
 
         What each node should say is compared as a whole; only where one says something else, which may be
         that a key has moved, all are asked again, one by one.
         """
-        groups: defaultdict[str, list[int]] = defaultdict(list)
-        for i, slot in enumerate(routing.all_of(routing.keys(commands))):
-            groups[self._owners[slot]].append(i)
-        asked, wanted = pieces(commands), pieces(answers)
+        slots = routing.slots(routing.keys(commands))
+        groups = _grouped(range(len(slots)), [self._owners[slot] for slot in slots])
+        asked, wanted = to_list(commands), to_list(expected)
         came = self._at_once({address: [asked[i] for i in some] for address, some in groups.items()})
         if all(came[address] == b"".join([wanted[i] for i in some]) for address, some in groups.items()):
             return None
@@ -230,8 +149,8 @@ class Cluster(resp.Connection):
         return None if replies == b"".join(wanted) else replies
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
-        """The error to raise for an error reply: one line with the node that gave it and the remedy."""
-        node = self._nodes.get(self._said.get(str(error), ""))
+        """``resp.Connection.refused``, with the node that gave the reply."""
+        node = self._nodes.get(self._error_from.get(str(error), ""))
         return node.refused(error, doing) if node else super().refused(error, doing)
 
     # -- what a cluster is besides
@@ -241,7 +160,7 @@ class Cluster(resp.Connection):
         return [self._node(address) for address in self._masters]
 
     def share(self, node: resp.Connection, prefix: str) -> float:
-        """Which part of the keys under a prefix goes to one of the masters: that of the slots it has."""
+        """``resp.Connection.share``: that of the slots which the node has."""
         if routing.tagged(prefix):
             return float(self._owners[routing.slot(prefix.encode())] == node.address)
         return self._owners.count(node.address) / routing.SLOTS
@@ -264,10 +183,12 @@ class Cluster(resp.Connection):
         while True:
             nodes = self.nodes()
             self._learn(nodes[passes % len(nodes)])  # one may know more than another
-            found = [_myself(node) for node in self.masters()]
-            covered = {slot for words in found for slot in _slots(words)}
+            found = [
+                (node.address, topology.own_slots(node.call("CLUSTER", "NODES"))) for node in self.masters()
+            ]
+            covered = {slot for _, ranges in found for slot in topology.numbers(ranges)}
             if len(covered) == routing.SLOTS:
-                return tuple(" ".join(words) for words in found)
+                return tuple(" ".join((address, *ranges)) for address, ranges in found)
             if time.monotonic() > deadline:
                 raise self._not_whole(routing.SLOTS - len(covered))
             time.sleep(PAUSE_S)
@@ -282,8 +203,8 @@ class Cluster(resp.Connection):
         for node in self.nodes():
             self._check(node)
 
-    def everywhere(self) -> list[resp.Connection]:
-        """A connection to every node that can be reached, replicas too, to be closed by ``done``.
+    def all_nodes(self) -> list[resp.Connection]:
+        """A connection to every node that can be reached, replicas too, to be closed by ``close_extra``.
 
         Raises:
             Lost: a master cannot be reached.
@@ -293,11 +214,12 @@ class Cluster(resp.Connection):
         for address in self._replicas:
             with contextlib.suppress(resp.Lost):  # it is down: nobody writes through it
                 found.append(
-                    self._nodes.get(address) or resp.Connection(_at(self.url, address), silence_s=REPLICA_S)
+                    self._nodes.get(address)
+                    or resp.Connection(topology.node_url(self.url, address), silence_s=REPLICA_S)
                 )
         return found
 
-    def done(self, nodes: Iterable[resp.Connection]) -> None:
+    def close_extra(self, nodes: Iterable[resp.Connection]) -> None:
         """Close those of some nodes that are not spoken to otherwise."""
         for node in nodes:
             if self._nodes.get(node.address) is not node:
@@ -320,31 +242,14 @@ class Cluster(resp.Connection):
         Raises:
             Lost: some slots have no node.
         """
-        owners = [""] * routing.SLOTS
-        places: dict[bytes, str] = {}
-        failed, masters = set(), set()
-        host = (urlsplit(_at(self.url, node.address)).hostname or "").encode()
-        for first, last, *nodes in node.call("CLUSTER", "SLOTS"):
-            of = {one[2]: _address((one[0] or host).decode(), one[1]) for one in nodes}
-            owners[first : last + 1] = [next(iter(of.values()))] * (
-                last + 1 - first
-            )  # the first is the master
-            places |= of
+        host = (urlsplit(topology.node_url(self.url, node.address)).hostname or "").encode()
+        owners, addresses = topology.slot_owners(node.call("CLUSTER", "SLOTS"), host)
         if "" in owners:
             raise self._not_whole(owners.count(""))
-        for line in node.call("CLUSTER", "NODES").splitlines():
-            name, place, flags = line.split(b" ")[:3]
-            at, _, port = place.partition(b"@")[0].rpartition(b":")
-            if port == b"0" or b"noaddr" in flags or b"handshake" in flags:
-                continue
-            address = places.setdefault(name, _address((at or host).decode(), int(port)))
-            if b"fail" in flags.split(b","):
-                failed.add(address)
-            elif b"master" in flags:
-                masters.add(address)
-        self._owners, self._masters = owners, sorted(masters | set(owners))
-        self._replicas = sorted(set(places.values()) - set(self._masters) - failed)
-        _known[self.url] = list(places.values())
+        roles = topology.roles(node.call("CLUSTER", "NODES"), addresses, host)
+        self._owners, self._masters = owners, sorted(roles.masters | set(owners))
+        self._replicas = sorted(set(roles.addresses.values()) - set(self._masters) - roles.failed)
+        known[self.url] = list(roles.addresses.values())
 
     def _not_whole(self, lacking: int) -> resp.Lost:
         return resp.Lost(
@@ -355,12 +260,12 @@ class Cluster(resp.Connection):
     def _node(self, address: str) -> resp.Connection:
         """The connection to a node, opened where it is the first time."""
         if address not in self._nodes:
-            node = Member(_at(self.url, address))
+            node = Node(topology.node_url(self.url, address))
             for text in self._scripts:
                 node.call("SCRIPT", "LOAD", text)
             self._nodes[address] = node
-            if self.entered is not None:
-                self.entered(node)
+            if self.on_connect is not None:
+                self.on_connect(node)
         return self._nodes[address]
 
     def _check(self, node: resp.Connection) -> None:
@@ -369,38 +274,38 @@ class Cluster(resp.Connection):
 
     # -- commands and replies
 
-    def _replies(self, units: Units) -> list[Any]:
-        """The parsed replies to some units, in order."""
-        self._said.clear()
-        replies: list[list[Any]] = [[]] * len(units)
-        for number in range(max(units.rounds, default=-1) + 1):
-            self._round([i for i, at in enumerate(units.rounds) if at == number], units, replies)
+    def _replies(self, requests: Requests) -> list[Any]:
+        """The parsed replies to some requests, in order."""
+        self._error_from.clear()
+        replies: list[list[Any]] = [[]] * len(requests)
+        for number in range(max(requests.rounds, default=-1) + 1):
+            self._round([i for i, at in enumerate(requests.rounds) if at == number], requests, replies)
         return [reply for some in replies for reply in some]
 
-    def _round(self, pending: Sequence[int], units: Units, replies: list[list[Any]]) -> None:
-        """Send some units, and again those that were not executed, until all are."""
+    def _round(self, pending: Sequence[int], requests: Requests, replies: list[list[Any]]) -> None:
+        """Send some requests, and again those that were not executed, until all are."""
         asked: dict[int, str] = {}
         deadline, passes = time.monotonic() + WAIT_S, 0
         while pending:
-            groups: defaultdict[str, list[int]] = defaultdict(list)
-            for i in pending:
-                groups[asked.get(i) or self._owners[units.slots[i]]].append(i)
+            groups = _grouped(pending, [asked.get(i) or self._owners[requests.slots[i]] for i in pending])
             came = self._at_once(
                 {
-                    address: [ASKING + units.packed[i] if i in asked else units.packed[i] for i in some]
+                    address: [ASKING + requests.packed[i] if i in asked else requests.packed[i] for i in some]
                     for address, some in groups.items()
                 }
             )
             refusals: list[_Refusal] = []
             for address, some in groups.items():
-                refusals += self._keep(address, some, resp.parse(came[address]), asked.keys(), units, replies)
+                refusals += self._keep(
+                    address, some, resp.parse(came[address]), asked.keys(), requests, replies
+                )
             if refusals and time.monotonic() > deadline:
                 raise resp.Lost(
                     f"redis at {refusals[0].address}: {refusals[0].text}; wait until the cluster is whole "
                     "(`CLUSTER INFO`), then the same command goes on"
                 )
-            asked = self._heed(refusals, units, passes)
-            pending = sorted(refusal.unit for refusal in refusals)
+            asked = self._heed(refusals, requests, passes)
+            pending = sorted(refusal.request for refusal in refusals)
             passes += 1
 
     def _at_once(self, commands: Mapping[str, Sequence[bytes]]) -> dict[str, bytes]:
@@ -421,21 +326,30 @@ class Cluster(resp.Connection):
         self,
         address: str,
         some: Sequence[int],
-        answers: Sequence[Any],
+        came: Sequence[Any],
         asked: Container[int],
-        units: Units,
+        requests: Requests,
         replies: list[list[Any]],
     ) -> "Iterator[_Refusal]":
-        """Keep the replies of a node to some units; those that it did not execute are given back."""
-        if len(answers) == len(some) and hiredis.ReplyError not in map(type, answers):  # most of the time
-            for i, answer in zip(some, answers, strict=True):
-                replies[i] = [answer]
+        """Keep the replies of a node to some requests; those that it did not execute are given back.
+
+        Args:
+            address: of the node.
+            some: numbers of the requests that it was sent.
+            came: its replies, parsed.
+            asked: numbers of those before which ``ASKING`` was sent, to which there is a reply too.
+            requests: all requests.
+            replies: where those to each request are kept.
+        """
+        if len(came) == len(some) and hiredis.ReplyError not in map(type, came):  # most of the time
+            for i, reply in zip(some, came, strict=True):
+                replies[i] = [reply]
             return
         at = 0
         for i in some:
             at += i in asked
-            found = list(answers[at : at + units.replies[i]])
-            at += units.replies[i]
+            found = list(came[at : at + requests.replies[i]])
+            at += requests.replies[i]
             error = next((one for one in found if isinstance(one, hiredis.ReplyError)), None)
             code = str(error).split(" ", 1)[0]
             if code in NOT_EXECUTED:
@@ -443,17 +357,28 @@ class Cluster(resp.Connection):
                 continue
             replies[i] = found
             if error is not None:
-                self._said[str(error)] = address
+                self._error_from[str(error)] = address
 
-    def _heed(self, refusals: "Sequence[_Refusal]", units: Units, passes: int) -> dict[int, str]:
-        """Learn from what was refused, or wait; which units are to be asked of which other node, once."""
+    def _heed(self, refusals: "Sequence[_Refusal]", requests: Requests, passes: int) -> dict[int, str]:
+        """Learn from what was refused, or wait.
+
+        Args:
+            refusals: what was not executed.
+            requests: all requests.
+            passes: how often some were sent again already.
+
+        Returns:
+            The node that a request is to be sent to once, by the request's number.
+        """
         asked: dict[int, str] = {}
         self.met.update(refusal.code for refusal in refusals)
         for refusal in refusals:
             if refusal.code == "ASK":
-                asked[refusal.unit] = self._place(refusal)
+                asked[refusal.request] = topology.redirection(refusal.text, refusal.address)
             elif refusal.code == "MOVED":
-                self._owners[units.slots[refusal.unit]] = self._place(refusal)
+                self._owners[requests.slots[refusal.request]] = topology.redirection(
+                    refusal.text, refusal.address
+                )
         for address in {refusal.address for refusal in refusals if refusal.code == "NOSCRIPT"}:
             for text in self._scripts:
                 self._nodes[address].call("SCRIPT", "LOAD", text)
@@ -466,24 +391,15 @@ class Cluster(resp.Connection):
             self._learn(self._nodes[moved.pop()])
         return asked
 
-    def _place(self, refusal: "_Refusal") -> str:
-        """The node that MOVED or ASK names: without a host it is that of the node that answered."""
-        host, _, port = refusal.text.split(" ")[2].rpartition(":")
-        return (
-            _address(host.strip("[]"), int(port)) if host else f"{refusal.address.rpartition(':')[0]}:{port}"
-        )
 
+def _grouped(numbers: Sequence[int], addresses: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of requests by the node that each is for, in order.
 
-def _myself(node: resp.Connection) -> list[str]:
-    """The slots of a node, as it tells them itself; in brackets those that go or come now."""
-    lines = node.call("CLUSTER", "NODES").decode().splitlines()
-    (mine,) = (line.split(" ") for line in lines if "myself" in line.split(" ")[2].split(","))
-    return [node.address, *mine[8:]]
-
-
-def _slots(words: Sequence[str]) -> Iterator[int]:
-    """The slots in what a node tells of itself."""
-    for word in words[1:]:
-        if not word.startswith("["):
-            first, _, last = word.partition("-")
-            yield from range(int(first), int(last or first) + 1)
+    Args:
+        numbers: of the requests.
+        addresses: of the node for each.
+    """
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for number, address in zip(numbers, addresses, strict=True):
+        groups[address].append(number)
+    return groups

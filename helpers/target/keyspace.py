@@ -8,7 +8,8 @@ from helpers import model
 from helpers.columns import Strings, column_of
 from helpers.errors import HelpersError
 from helpers.target import resp
-from helpers.target.checkpoint import lease_key, state_key
+from helpers.target.checkpoint import state_key
+from helpers.target.lease import lease_key
 from helpers.target.resp import encode
 
 SCAN_COUNT = 5000
@@ -16,8 +17,17 @@ SCAN_COUNT = 5000
 
 @dataclass(frozen=True)
 class Fitness:
-    """What INFO says of a target: version, memory in bytes (0: no limit), eviction policy, append-only
-    file; of a cluster that of the node with the least room, its address, and its share of the keys.
+    """What INFO says of a target; of a cluster that of the node with the least room.
+
+    Attributes:
+        version: of Redis.
+        used_bytes: memory that it uses.
+        limit_bytes: memory that it may use (maxmemory); 0 without a limit.
+        policy: what it evicts at the limit (maxmemory-policy).
+        append_only: it writes an append-only file.
+        where: the address of the node; empty for a single server.
+        share: of the keys that go to it, from 0 to 1.
+        others: the other masters.
     """
 
     version: str
@@ -53,6 +63,10 @@ class Fitness:
 
 def inspect(connection: resp.Connection, prefix: str) -> Fitness:
     """Whether the target can be written to at all.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration, whose keys may all go to one node of a cluster.
 
     Raises:
         HelpersError: it is a read-only replica, or too old; of a cluster, a master is.
@@ -98,6 +112,10 @@ def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, b
     The masters of a cluster are scanned one after the other. A key that moves from one that was not scanned
     yet to one that was is not seen: where slots moved meanwhile, all are scanned once more, so that a key
     which moves once is seen in any case.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
     """
     before = connection.layout()
     yield from _scan_all(connection, prefix)
@@ -117,7 +135,12 @@ def _scan_all(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[s
 
 
 def steady(connection: resp.Connection, before: tuple[str, ...]) -> bool:
-    """Whether no key has moved between nodes since the layout was as it was before."""
+    """Whether no key has moved between nodes since the layout was as it was before.
+
+    Args:
+        connection: the target.
+        before: what ``connection.layout`` gave then.
+    """
     return connection.layout() == before and not any("[" in one.partition(" ")[2] for one in before)
 
 
@@ -127,7 +150,12 @@ def size(connection: resp.Connection) -> int:
 
 
 def count(connection: resp.Connection, prefix: str) -> Counter[str]:
-    """How many keys of each kind the target holds (SCAN may count one twice)."""
+    """How many keys of each kind of the model there are under a prefix (SCAN may count one twice).
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
+    """
     kinds: Counter[str] = Counter()
     for found in scan(connection, prefix):
         kinds.update(kind for kind, _ in found)
@@ -135,7 +163,13 @@ def count(connection: resp.Connection, prefix: str) -> Counter[str]:
 
 
 def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
-    """Whether so many keys, and those of the bookkeeping, are all that the database holds."""
+    """Whether so many keys, and those of the bookkeeping, are all that the database holds.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
+        keys: how many keys of the model there should be.
+    """
     before, clustered = connection.layout(), connection.clustered
     names = (state_key(prefix, clustered=clustered), lease_key(prefix, clustered=clustered))
     own = connection.call("EXISTS", *names)
@@ -148,7 +182,10 @@ def remove(connection: resp.Connection, prefix: str, commit: Callable[[Strings],
     Args:
         connection: where to scan.
         prefix: the prefix of the migration.
-        commit: runs the commands of a batch (``Checkpoint.commit``).
+        commit: runs a column of commands in RESP (``Checkpoint.commit``).
+
+    Raises:
+        LeaseLost: from ``commit``; some keys may be gone.
     """
     removed = 0
     for found in scan(connection, prefix):

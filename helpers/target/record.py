@@ -5,15 +5,30 @@ import json
 import time
 
 from helpers.errors import HelpersError
-from helpers.target import holder, resp, slotted
-from helpers.target.checkpoint import FORMAT, LEASE_MS
+from helpers.target import resp
+from helpers.target.checkpoint import FORMAT
+from helpers.target.cluster_checkpoint import checkpoint_of
+from helpers.target.lease import LEASE_MS, holder, still_runs
 from helpers.text import show
 
 
 def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:
-    """What the migration recorded, when it is finished and no other is under way; refuses otherwise."""
+    """What the migration recorded, when it is finished and no other is under way.
+
+    Waits for the lease of a process that has gone.
+
+    Args:
+        connection: the target of the migration.
+        prefix: its prefix.
+
+    Returns:
+        The fields of the state.
+
+    Raises:
+        HelpersError: nothing was recorded, or by another version; or a migration is unfinished or under way.
+    """
     where = f"redis at {connection.address}"
-    checkpoint = slotted.checkpoint(connection, prefix)
+    checkpoint = checkpoint_of(connection, prefix)
     state = checkpoint.read()
     if not state:
         raise HelpersError(
@@ -42,9 +57,9 @@ def _wait_for_lease(connection: resp.Connection, lease: bytes) -> None:
     while (left_ms := connection.call("PTTL", lease)) != -2:
         token = (connection.call("GET", lease) or b"").decode("utf-8", "replace")
         renewed = before is not None and left_ms > before
-        if holder.alive(token) or renewed or time.monotonic() > deadline:
+        if still_runs(token) or renewed or time.monotonic() > deadline:
             raise HelpersError(
-                f"redis at {connection.address}: a migration is under way ({holder.name(token)}); wait until "
+                f"redis at {connection.address}: a migration is under way ({holder(token)}); wait until "
                 "it ends"
             )
         before = left_ms
@@ -52,7 +67,12 @@ def _wait_for_lease(connection: resp.Connection, lease: bytes) -> None:
 
 
 def recorded(state: dict[str, str], name: str) -> dict[str, int]:
-    """Rows per table that the migration recorded when it ended; empty when it recorded none."""
+    """Rows per table that the migration recorded when it ended; empty when it recorded none.
+
+    Args:
+        state: the fields of the state.
+        name: ``rows_held`` or ``rows_rejected``.
+    """
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         return {table: int(number) for table, number in json.loads(state.get(name, "{}")).items()}
     return {}

@@ -12,8 +12,9 @@ import hiredis
 from helpers import model, text
 from helpers.errors import HelpersError
 from helpers.target import resp
-from helpers.target.checkpoint import claim_key, lease_key, state_key
+from helpers.target.checkpoint import state_key
 from helpers.target.cluster import Cluster
+from helpers.target.lease import lease_key, partition_lease_key
 from helpers.target.resp import encode
 
 Command = tuple[str | int, ...]
@@ -41,7 +42,7 @@ ON_LEASE: tuple[Command, ...] = (
     ("DEL", "{}"),
     ("EXISTS", "{}"),
 )
-ON_CLAIM: tuple[Command, ...] = (
+ON_PARTITION_LEASE: tuple[Command, ...] = (
     ("SET", "{}", "v", "PX", 1),
     ("GET", "{}"),
     ("PEXPIRE", "{}", 1),
@@ -99,11 +100,15 @@ def commands(
     """What a migration may run in a transaction, each command on a key of each kind that it touches.
 
     Args:
-        key_of: gives a key of a kind; by default that of the row 1.
+        prefix: the prefix of the migration.
+        flushdb: whether it empties the database.
+        follow: whether it is to be followed.
+        clustered: whether the target is a cluster.
+        key_of: gives a key of a kind (see ``model.KINDS``); by default that of the row 1.
     """
     state, lease = (name(prefix, clustered=clustered) for name in (state_key, lease_key))
-    claim = claim_key("users", prefix, clustered=clustered)
-    found = [(state, ON_STATE), (lease, ON_LEASE), (claim, ON_CLAIM)]
+    partition = partition_lease_key("users", prefix, clustered=clustered)
+    found = [(state, ON_STATE), (lease, ON_LEASE), (partition, ON_PARTITION_LEASE)]
     for kind in model.KINDS:
         more = FOLLOWING[model.TYPES[kind]] if follow else ()
         key = key_of(kind) if key_of else KEY_OF[kind](1, prefix)
@@ -121,33 +126,43 @@ def rehearse(
 ) -> None:
     """Find out, without writing, whether the target would refuse anything of a migration now.
 
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
+        flushdb: whether it empties the database.
+        follow: whether it is to be followed.
+
     Raises:
         HelpersError: it would; all missing rights are in one line, with the command that gives them.
     """
     if isinstance(connection, Cluster):
         for node in connection.masters():
-            _rehearse(node, prefix, flushdb, of=connection)
+            _rehearse(node, prefix, flushdb, cluster=connection)
     else:
         _rehearse(connection, prefix, flushdb, follow)
 
 
 def _rehearse(
-    connection: resp.Connection, prefix: str, flushdb: bool, follow: bool = False, of: Cluster | None = None
+    connection: resp.Connection,
+    prefix: str,
+    flushdb: bool,
+    follow: bool = False,
+    cluster: Cluster | None = None,
 ) -> None:
     """Rehearse on one server; of a cluster on a node, with keys of which it has the slots, where it has."""
 
     def key_of(kind: str) -> str:
         names = (KEY_OF[kind](number, prefix) for number in range(1, SEARCHED))
         return next(
-            (key for key in names if of is None or of.owner(key.encode()) is connection),
+            (key for key in names if cluster is None or cluster.owner(key.encode()) is connection),
             KEY_OF[kind](1, prefix),
         )
 
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
     _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (lease_key(prefix), claim_key("users", prefix))
-    lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if of is None else []
-    sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=of is not None, key_of=key_of)
+    watched = (lease_key(prefix), partition_lease_key("users", prefix))
+    lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if cluster is None else []
+    sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=cluster is not None, key_of=key_of)
     _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])
 
 
@@ -157,8 +172,8 @@ def _try(connection: resp.Connection, sent: list[Command]) -> None:
     errors = [(words, error) for words, error in errors if not str(error).startswith(("MOVED ", "ASK "))]
     denied = [(words, "run the" in str(error)) for words, error in errors if "NOPERM" in str(error)]
     if denied:
-        names = list(dict.fromkeys(right(words) for words, of_command in denied if of_command))
-        keys = list(dict.fromkeys(str(words[1]) for words, of_command in denied if not of_command))
+        names = list(dict.fromkeys(right(words) for words, by_command in denied if by_command))
+        keys = list(dict.fromkeys(str(words[1]) for words, by_command in denied if not by_command))
         lacks = [f"may not run {text.join(names)}"] if names else []
         lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
         rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(map(_pattern, keys)))

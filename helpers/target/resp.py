@@ -17,18 +17,6 @@ from helpers.errors import HelpersError, brief, first_line
 from helpers.servers import connections
 
 RECEIVE_BYTES = 1 << 18
-
-
-class Lost(HelpersError):
-    """The server went away or is not ready; trying again later may help."""
-
-
-class Refused(HelpersError):
-    """The server answered with an error; ``code`` is its first word."""
-
-    code = ""
-
-
 REMEDIES = {
     "OOM": "raise maxmemory, then the same command goes on",
     "READONLY": "this is a read-only replica; give the URL of its primary",
@@ -42,6 +30,16 @@ ALLOW = "allow it by `ACL SETUSER {user} +{name}`"
 NOT_READY = ("LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "BUSY")
 
 
+class Lost(HelpersError):
+    """The server went away or is not ready; trying again later may help."""
+
+
+class Refused(HelpersError):
+    """The server answered with an error; ``code`` is its first word."""
+
+    code = ""
+
+
 def encode(*words: bytes | str | int) -> bytes:
     """One command in RESP."""
     parts = [b"*%d\r\n" % len(words)]
@@ -51,7 +49,7 @@ def encode(*words: bytes | str | int) -> bytes:
     return b"".join(parts)
 
 
-def bulk(text: bytes) -> bytes:
+def bulk_string(text: bytes) -> bytes:
     """One bulk string in RESP, as part of a command or of a reply."""
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
@@ -81,6 +79,10 @@ class Connection:
     """One connection to Redis, opened as redis-py opens it: ``redis://``, ``rediss://``, ``unix://``,
     ACL users.
 
+    Args:
+        url: of the server.
+        silence_s: after so many seconds without a byte it counts as lost; ``settings.SILENCE_S`` when None.
+
     Attributes:
         address: where it is, for messages.
         url: that it was opened with.
@@ -101,7 +103,7 @@ class Connection:
             raise Lost(str(connections.refused("redis", url, error))) from error
         mark = secrets.token_hex(12).encode()
         self._last = encode(b"ECHO", mark)
-        self._last_reply = bulk(mark)
+        self._last_reply = bulk_string(mark)
         self._buffer = bytearray(RECEIVE_BYTES)
         self._socket.sendall(self._last)
         answer = self._receive(until=b"\r\n")
@@ -131,18 +133,21 @@ class Connection:
         self.send(*commands)
         return self.receive()
 
-    def unlike(self, commands: Strings, answers: Strings) -> bytes | None:
+    def unexpected_replies(self, commands: Strings, expected: Strings) -> bytes | None:
         """The replies to some commands that only read, raw, unless they are what they should be.
 
         Args:
-            commands: in RESP, each row one or several on the same key.
-            answers: what each row of them should get, in RESP.
+            commands: a column in RESP, each row one or several on the same key.
+            expected: a column of the replies that each row of them should get, in RESP.
+
+        Returns:
+            None when they are; else all replies in RESP, in the order of the commands.
 
         Raises:
             Lost: as ``exchange``.
         """
         raw = self.exchange(joined(commands))
-        return None if raw == joined(answers) else raw
+        return None if raw == joined(expected) else raw
 
     def send(self, *commands: bytes) -> None:
         """The first half of ``exchange``: several nodes can be sent to before the first is waited for.
@@ -168,7 +173,12 @@ class Connection:
         return [self]
 
     def share(self, node: "Connection", prefix: str) -> float:
-        """Which part of the keys under a prefix goes to one of the masters, from 0 to 1."""
+        """Which share of the keys under a prefix goes to one of the masters, from 0 to 1.
+
+        Args:
+            node: one of ``masters``.
+            prefix: the prefix of the migration.
+        """
         return 1.0
 
     def layout(self) -> tuple[str, ...]:
@@ -195,7 +205,15 @@ class Connection:
         return reply
 
     def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
-        """The error to raise for an error reply: one line with the remedy."""
+        """The error to raise for an error reply: one line with the remedy.
+
+        Args:
+            error: as ``parse`` gives it.
+            doing: what was being done, for the message; empty to leave it out.
+
+        Returns:
+            ``Lost`` where the server is not ready, else ``Refused`` with the code of the reply.
+        """
         text = brief(first_line(error))
         code = text.removeprefix("EXECABORT Transaction discarded because of: ").split(" ", 1)[0]
         where = f"redis at {self.address}: {doing + ': ' if doing else ''}{text}"

@@ -11,7 +11,7 @@ from typing import Any
 import hiredis
 import numpy as np
 
-from helpers.columns import Bytes, Numbers, Strings, joined, pieces
+from helpers.columns import Bytes, Numbers, Strings, joined, to_list
 from helpers.target import resp
 
 SLOTS = 16384
@@ -20,6 +20,9 @@ KEY_AT: Mapping[bytes, int] = {b"EVAL": 3, b"EVALSHA": 3, b"MEMORY": 2}
 AROUND = (b"MULTI", b"EXEC", b"DISCARD")
 READS = frozenset(b"EXISTS GET HGETALL LLEN LRANGE MEMORY PTTL TYPE ZCARD ZMSCORE ZRANGE ZSCAN".split())
 """Commands that write nothing, so that their order does not matter."""
+END, ZERO = ord("\r"), ord("0")
+ELSEWHERE = frozenset((*KEY_AT, *AROUND))
+"""Commands whose key is not their first word, or that have none."""
 
 
 def slot(key: bytes) -> int:
@@ -32,7 +35,7 @@ def slot(key: bytes) -> int:
     return crc_hqx(key, 0) % SLOTS
 
 
-def all_of(keys: Sequence[bytes]) -> list[int]:
+def slots(keys: Sequence[bytes]) -> list[int]:
     """The slot of each key."""
     if any(b"{" in key for key in keys):
         return [slot(key) for key in keys]
@@ -59,13 +62,8 @@ def tagged(prefix: str) -> bool:
     return start >= 0 and prefix.find("}", start + 1) > start + 1
 
 
-END, ZERO = ord("\r"), ord("0")
-ELSEWHERE = frozenset((*KEY_AT, *AROUND))
-"""Commands whose key is not their first word, or that have none."""
-
-
 @dataclass
-class Units:
+class Requests:
     """Commands and transactions, each of which is sent to one node.
 
     Attributes:
@@ -84,8 +82,8 @@ class Units:
         return len(self.slots)
 
 
-def of(commands: Strings) -> Units:
-    """The units of a column of commands, which are looked at no further than to their keys.
+def requests(commands: Strings) -> Requests:
+    """The requests of a column of commands, which are looked at no further than to their keys.
 
     Args:
         commands: in RESP, each row one command.
@@ -95,8 +93,8 @@ def of(commands: Strings) -> Units:
     """
     found, n = keys(commands), len(commands)
     if len(set(found)) < n:  # their order matters
-        return taken_apart(joined(commands))
-    return Units(all_of(found), pieces(commands), [1] * n, [0] * n)
+        return parse_requests(joined(commands))
+    return Requests(slots(found), to_list(commands), [1] * n, [0] * n)
 
 
 def keys(commands: Strings) -> list[bytes]:
@@ -112,9 +110,9 @@ def keys(commands: Strings) -> list[bytes]:
     if counts.min(initial=2) < 2:
         raise ValueError("a command without words has no key")
     lengths, starts = _numbers(commands.data, at)
-    names = pieces(Strings(commands.data, starts, lengths))
+    names = to_list(Strings(commands.data, starts, lengths))
     lengths, starts = _numbers(commands.data, starts + lengths + 2)
-    found = pieces(Strings(commands.data, starts, lengths))
+    found = to_list(Strings(commands.data, starts, lengths))
     if not ELSEWHERE.isdisjoint(names):
         for i in (i for i, name in enumerate(names) if name in ELSEWHERE):
             found[i] = _key(resp.parse(commands.at(i) or b"")[0])
@@ -130,21 +128,28 @@ def _numbers(data: Bytes, at: Numbers) -> tuple[Numbers, Numbers]:
     return numbers, at + 2
 
 
-def taken_apart(stream: bytes) -> Units:
-    """The units of a stream."""
-    units = Units()
+def parse_requests(commands: bytes) -> Requests:
+    """The requests of some commands, among which there may be transactions.
+
+    Args:
+        commands: whole commands in RESP, any number.
+
+    Raises:
+        ValueError: a command outside of a transaction has no key.
+    """
+    found = Requests()
     writes: dict[bytes, int] = {}
     transaction: list[list[bytes]] = []
 
     def add(inner: list[list[bytes]], keys: list[bytes], *, write: bool) -> None:
-        units.slots.append(slot(keys[0]))
-        units.replies.append(len(inner))
-        units.rounds.append(max((writes.get(key, 0) for key in keys), default=0))
-        units.packed.append(b"".join(map(_pack, inner)))
+        found.slots.append(slot(keys[0]))
+        found.replies.append(len(inner))
+        found.rounds.append(max((writes.get(key, 0) for key in keys), default=0))
+        found.packed.append(b"".join(map(_pack, inner)))
         if write:
-            writes.update(dict.fromkeys(keys, units.rounds[-1] + 1))
+            writes.update(dict.fromkeys(keys, found.rounds[-1] + 1))
 
-    for words in resp.parse(stream):
+    for words in resp.parse(commands):
         if transaction or words[0] == b"MULTI":
             transaction.append(words)
             if words[0] in (b"EXEC", b"DISCARD"):
@@ -156,7 +161,7 @@ def taken_apart(stream: bytes) -> Units:
                 transaction = []
             continue
         add([words], [_key(words)], write=words[0] not in READS)
-    return units
+    return found
 
 
 def _key(words: Sequence[bytes]) -> bytes:
@@ -176,7 +181,7 @@ def packed(reply: Any) -> bytes:
     if isinstance(reply, int):
         return b":%d\r\n" % reply
     if isinstance(reply, bytes):
-        return resp.bulk(reply)
+        return resp.bulk_string(reply)
     if reply is None:
         return b"$-1\r\n"
     if isinstance(reply, hiredis.ReplyError):

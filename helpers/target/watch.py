@@ -12,7 +12,8 @@ from helpers import model, settings, text
 from helpers.errors import HelpersError, first_line
 from helpers.servers import connections
 from helpers.target import resp
-from helpers.target.checkpoint import lease_key, state_key
+from helpers.target.checkpoint import state_key
+from helpers.target.lease import lease_key
 from helpers.text import show
 
 
@@ -20,6 +21,11 @@ class Watch:
     """A connection that Redis tells of every key of the model, or of its bookkeeping, that is written.
 
     Nothing is written for it, and Redis keeps nothing per key.
+
+    Args:
+        url: of the server.
+        prefix: the prefix of the migration.
+        clustered: whether the server is a node of a cluster.
 
     Attributes:
         warning: why nothing will be told (rights, or a server that cannot), or None.
@@ -103,6 +109,10 @@ class Watch:
 class Watches:
     """A ``Watch`` on each server that holds keys: of a cluster, its masters. A slot that moves counts as
     written to.
+
+    Args:
+        connection: the target.
+        prefix: the prefix of the migration.
     """
 
     def __init__(self, connection: resp.Connection, prefix: str) -> None:

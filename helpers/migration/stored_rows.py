@@ -1,6 +1,8 @@
 """What Redis holds for users, products and orders, as rows again: read in windows, every value checked.
 
-Values stay bytes all the way to COPY, so that they come back as they were.
+Values stay bytes all the way to COPY, so that they come back as they were. They are looked at strictly: what
+no migration would have written is named. PostgreSQL is more lenient ("now" is a date to it, and 24:00 the
+next day): asking it alone would guess.
 """
 
 import re
@@ -10,22 +12,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-import psycopg2
+import numpy as np
 
 from helpers import model
 from helpers.errors import HelpersError
-from helpers.migration import forms
-from helpers.source import shape
+from helpers.source import table_checks
 from helpers.target import encode, resp
 from helpers.text import show
 
 MOST_ROWS = 10_000
 WINDOW_BYTES = 2 << 20
 MEND = "mend it by hand, or by `migrate` from its source"
+INT8 = range(-(2**63), 2**63)
+DATE = (
+    rb"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    rb"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
+)
+NUMBER = rb"(?:0|-?[1-9][0-9]{0,18})"
+ELEMENT = re.compile(rb"(.*):(" + DATE + rb")", re.S)
+"""A list element, (activity_type, activity_date)."""
+MEMBER = re.compile(rb"(" + NUMBER + rb"):(.*)", re.S)
+"""A member of the sorted set of activities, (activity_id, activity_type)."""
+FORMS: Mapping[str, tuple["re.Pattern[bytes]", str]] = {
+    "int": (re.compile(NUMBER), "a whole number of 64 bits"),
+    "timestamp": (re.compile(DATE), "a date such as 2026-11-22T10:00:00.000000"),
+    "numeric": (re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|NaN|-?Infinity"), "a number such as 19.90"),
+}
+"""Pattern of each kind of value (see ``table_checks.COLUMN_KINDS``), and its name. Texts may be anything."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class TableRows:
     """Some rows of a table.
 
     Attributes:
@@ -40,22 +57,31 @@ class Piece:
 
 
 class Window:
-    """How many rows to ask for at once for an answer near ``WINDOW_BYTES``: judged by the last one."""
+    """How many rows to ask for at once for replies near ``WINDOW_BYTES``: judged by the last ones."""
 
     def __init__(self) -> None:
         self.rows = 500
 
     def saw(self, rows: int, size: int) -> None:
-        """Take note of an answer of so many rows and bytes."""
+        """Take note of some replies.
+
+        Args:
+            rows: how many rows they held in all.
+            size: how many bytes of RESP they were.
+        """
         fitting = max(rows, 1) * WINDOW_BYTES // max(size, 1)
         self.rows = max(1, min(fitting, 4 * self.rows, MOST_ROWS))
 
 
-class Holdings:
+class StoredRows:
     """The rows that Redis holds under a prefix; it is only read.
 
+    Args:
+        connection: Redis, or a cluster.
+        prefix: the prefix of the migration.
+
     Attributes:
-        window: how many rows an answer holds at most.
+        window: how many rows are asked for at once.
         left_out: hash fields that no column takes, by table.
         example: one of them, as ``field of key``.
     """
@@ -69,6 +95,9 @@ class Holdings:
     def numbered(self, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
         """(kind, number) of the keys that hold rows, those of references back left out.
 
+        Args:
+            keys: (kind, key), as ``keyspace.scan`` gives them.
+
         Raises:
             HelpersError: a number has more than 64 bits.
         """
@@ -76,11 +105,11 @@ class Holdings:
         for kind, key in keys:
             if kind not in ("user_orders", "product_orders"):
                 number = model.key_id(key, prefix)
-                if number not in forms.INT8:
+                if number not in INT8:
                     raise self.damaged(key, "is no key that a row can have")
                 yield kind, number
 
-    def hashes(self, table: str, numbers: Sequence[int]) -> Piece:
+    def hashes(self, table: str, numbers: Sequence[int]) -> TableRows:
         """The rows that these hashes hold; a hash that is gone has no row.
 
         Args:
@@ -108,15 +137,15 @@ class Holdings:
                 raise self.damaged(key, f"holds none of {', '.join(fields)}")
         columns = list(zip(*rows, strict=True)) or [()] * len(model.COLUMNS[table])
         for column, field, values in zip(model.COLUMNS[table][1:], fields, columns[1:], strict=True):
-            if fault := forms.fault(shape.EXPECTED.get(column, "int"), values):
+            if fault := first_fault(table_checks.COLUMN_KINDS.get(column, "int"), values):
                 raise self.damaged(held[fault[0]], fault[1], values[fault[0]], field)
-        return Piece(table, columns, held)
+        return TableRows(table, columns, held)
 
-    def ask(self, expected: str, commands: Mapping[bytes, bytes], rows: int = 0) -> list[Any]:
+    def ask(self, type_: str, commands: Mapping[bytes, bytes], rows: int = 0) -> list[Any]:
         """The replies to some commands, in their order.
 
         Args:
-            expected: type of the keys, in words.
+            type_: of the keys, in words.
             commands: the command for each key.
             rows: how many rows the replies hold in all; 0 when they hold none.
 
@@ -132,13 +161,21 @@ class Holdings:
                 if not str(reply).startswith("WRONGTYPE"):
                     raise self.connection.refused(reply, "restore")
                 found = show(self.connection.call("TYPE", key)).replace("zset", "sorted set")
-                raise self.damaged(key, f"is a {found}, not a {expected}")
+                raise self.damaged(key, f"is a {found}, not a {type_}")
         return replies
 
     def damaged(
         self, key: bytes, what: str, value: bytes | None = None, field: str = "", remedy: str = MEND
     ) -> HelpersError:
-        """The error for a key that does not hold what the migration wrote: one line."""
+        """The error for a key that does not hold what the migration wrote: one line.
+
+        Args:
+            key: the Redis key.
+            what: what is wrong with it, or with a value in it.
+            value: that value; None when it is the key itself.
+            field: where in the key the value stands, in words.
+            remedy: what helps.
+        """
         shown = "" if value is None else f" {show(value[:60])!r}{'...' if len(value) > 60 else ''}"
         return HelpersError(
             f"redis at {self.connection.address}: {show(key)}{' ' + field if field else ''}{shown} {what}; "
@@ -146,43 +183,41 @@ class Holdings:
         )
 
 
-NULL = rb"\N"
-ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))
+def first_fault(kind: str, values: Sequence[bytes | None]) -> tuple[int, str] | None:
+    """The first value that is not of its form, as (its place, what is wrong with it), or None.
+
+    Args:
+        kind: of the values: ``int``, ``text``, ``timestamp`` or ``numeric``.
+        values: values of a column; None is NULL.
+    """
+    if kind not in FORMS:
+        return None
+    form, words = FORMS[kind]
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        if not form.fullmatch(value) or (kind == "int" and len(value) > 18 and int(value) not in INT8):
+            return i, f"is not {words}"
+    if kind == "timestamp":
+        try:
+            date_microseconds([value for value in values if value is not None])
+        except ValueError:  # 30 February
+            return next(i for i, value in enumerate(values) if value and not _is_day(value)), "is no day"
+    return None
 
 
-def lines(piece: Piece) -> bytes:
-    """The rows as COPY takes them, a line each; text alone can hold what needs an escape."""
-    columns = [
-        [NULL if v is None else _escape(v) for v in values]
-        if shape.EXPECTED.get(column) == "text"
-        else [NULL if v is None else v for v in values]
-        for column, values in zip(model.COLUMNS[piece.table], piece.columns, strict=True)
-    ]
-    return b"".join([b"\t".join(row) + b"\n" for row in zip(*columns, strict=True)])
+def date_microseconds(dates: Sequence[bytes]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Microseconds since 1970 of dates of the right form.
+
+    Raises:
+        ValueError: one of them is no day of the calendar.
+    """
+    return np.array(dates, dtype=f"S{model.DATE_WIDTH}").astype("datetime64[us]").astype("int64")
 
 
-def _escape(value: bytes) -> bytes:
-    for raw, escaped in ESCAPES:
-        if raw in value:
-            value = value.replace(raw, escaped)
-    return value
-
-
-def refused(error: psycopg2.DataError, piece: Piece) -> tuple[int, str | None]:
-    """(row, column) of the value that PostgreSQL refused; None for a column that it did not tell."""
-    found = re.search(
-        r"\D (\d+)(?:, \w+ (\w+))?", error.diag.context or ""
-    )  # COPY users, line 3, column email
-    row = min(int(found[1]), len(piece.keys)) - 1 if found else 0
-    columns = dict(zip(model.COLUMNS[piece.table], piece.columns, strict=True))
-    if found and found[2] in columns:
-        return row, found[2]
-    return row, next((name for name, values in columns.items() if not _is_text(values[row])), None)
-
-
-def _is_text(value: bytes | None) -> bool:
-    """Whether PostgreSQL can take a value as text in UTF-8."""
+def _is_day(date: bytes) -> bool:
     try:
-        return value is None or (b"\0" not in value and value.decode() is not None)
-    except UnicodeDecodeError:
+        date_microseconds([date])
+    except ValueError:
         return False
+    return True

@@ -1,5 +1,7 @@
-"""What is read of the four tables: which rows the model holds, the parts in which a load streams them, and
-the partitions of these, which several processes may load.
+"""What is read of the four tables: which rows the model holds, and the parts and partitions of a load.
+
+A *part* is one of the queries that a load streams. A *partition* is a range of it, where several processes
+load, or all of it. A *batch* is as many of its rows as are written at once.
 """
 
 import json
@@ -39,11 +41,13 @@ them)."""
 
 HASHED: tuple[str, ...] = ("users", "products", "orders")
 """Tables whose rows become hashes."""
+FAR_DATES = "activity_date >= '2255-06-05' OR activity_date < '1684-07-29'"
+"""Activities near or beyond the limit where a score is no longer exact to the microsecond, as SQL."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stream of the load.
+    """One of the queries that a load streams.
 
     Attributes:
         name: its name in the checkpoint.
@@ -119,7 +123,11 @@ class Partition:
 
 
 def partitions(state: Mapping[str, str]) -> list[Partition]:
-    """The partitions of the load that a state tells of, in the order of the parts."""
+    """The partitions of a load, in the order of ``PARTS``; a part that is not cut is one partition.
+
+    Args:
+        state: fields of the migration's state.
+    """
     cuts = json.loads(state.get(PARTITIONS, "{}"))
     return [one for part in PARTS for one in _ranges(part, cuts.get(part.name, []))]
 

@@ -1,14 +1,14 @@
-"""Whether a source can be followed, found out before anything is made."""
+"""What following asks of a source besides, found out before anything is made."""
 
 from helpers import model, text
 from helpers.errors import HelpersError
-from helpers.model import KEPT, TABLES
+from helpers.model import FAR_DATES, KEPT, TABLES
 from helpers.source import copytext, publication, slot
-from helpers.source.shape import Ask
 from helpers.source.snapshot import Source
+from helpers.source.table_checks import Ask
 
 
-def refuse(source: Source) -> None:
+def check(source: Source) -> None:
     """Stop when the source cannot be followed; nothing is made.
 
     Raises:
@@ -25,12 +25,12 @@ def refuse(source: Source) -> None:
             f"{where}: wal_level is {level}, and changes can be followed from logical on; `ALTER SYSTEM SET "
             "wal_level = logical`, restart the server, then the same command (or migrate without --follow)"
         )
-    _refuse_tables(ask, where)
-    _refuse_rights(source, where, user)
-    _refuse_scores(source, where)
+    _check_tables(ask, where)
+    _check_rights(source, where, user)
+    _check_scores(source, where)
 
 
-def _refuse_tables(ask: Ask, where: str) -> None:
+def _check_tables(ask: Ask, where: str) -> None:
     kinds = {
         table: ask(
             "SELECT relkind, relreplident, relpersistence, EXISTS (SELECT FROM pg_attribute WHERE attrelid = "
@@ -63,7 +63,7 @@ def _refuse_tables(ask: Ask, where: str) -> None:
         )
 
 
-def _refuse_rights(source: Source, where: str, user: str) -> None:
+def _check_rights(source: Source, where: str, user: str) -> None:
     name = publication.name_of(source.identity)
     ((replicates, creates, owns, database),) = source.ask(
         "SELECT rolsuper OR rolreplication, has_database_privilege(current_database(), 'CREATE'), "
@@ -72,15 +72,15 @@ def _refuse_rights(source: Source, where: str, user: str) -> None:
         "FROM pg_roles WHERE rolname = current_user",
         (list(TABLES),),
     )
-    made = publication.made(source.ask, name)
-    if made is None and not (creates and owns):
+    found = publication.find(source.ask, name)
+    if found is None and not (creates and owns):
         raise HelpersError(
             f"{where}: user {user} may not publish the tables; let their owner, with CREATE on database "
             f"{database}, run `CREATE PUBLICATION {name} FOR TABLE {', '.join(TABLES)}`, then the same "
             "command"
         )
-    if made is not None:
-        publication.refuse(made, name, where)
+    if found is not None:
+        publication.require_complete(found, name, where)
     try:
         slot.replication(source.url).close()
     except HelpersError as error:
@@ -96,7 +96,7 @@ def _refuse_rights(source: Source, where: str, user: str) -> None:
         )
 
 
-def _refuse_scores(source: Source, where: str) -> None:
+def _check_scores(source: Source, where: str) -> None:
     """Beyond 2255 two dates may share a score; whether a row is held then depends on its neighbours."""
     inexact: list[str] = []
 
@@ -106,8 +106,8 @@ def _refuse_scores(source: Source, where: str) -> None:
             inexact.append(line.split(b"\t")[0].decode())
 
     source.stream(
-        f"SELECT activity_id, activity_date FROM activities WHERE {KEPT['activities']} AND (activity_date >= "
-        "'2255-06-05' OR activity_date < '1684-07-29') AND date_trunc('second', activity_date) <> "
+        f"SELECT activity_id, activity_date FROM activities WHERE {KEPT['activities']} AND "
+        f"({FAR_DATES}) AND date_trunc('second', activity_date) <> "
         "activity_date ORDER BY activity_id",
         look,
     )

@@ -1,4 +1,4 @@
-"""The crew: processes that load partitions at the same time, by Dask, here or on other machines.
+"""The workers: processes that load partitions at the same time, by Dask, here or on other machines.
 
 This module imports Dask, which takes memory and a moment: only a load by several processes imports it.
 On this machine scheduler and workers talk over loopback with certificates of their own, made for this load,
@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -25,15 +25,10 @@ import distributed
 from distributed.versions import VersionMismatchWarning
 
 from helpers.errors import HelpersError, first_line
-from helpers.migration.loading import Progress
-from helpers.migration.task import CrewLost, Outcome, Task, do, edition
-from helpers.source import Source
-from helpers.target import CLAIMED, Checkpoint, cluster, resp, slotted
+from helpers.migration.task import Outcome, Task, WorkersLost, code_digest, do
 
 LOOK_S = 0.2
 """How often it looks after the lease, and for tasks that have ended without news of it."""
-SHOW_S = 0.5
-"""How often it looks how far the load is."""
 COUNT_S = 2.0
 """How often it counts the workers."""
 CONNECT_S = 5
@@ -51,14 +46,23 @@ CONFIG = {
     "distributed.nanny.pre-spawn-environ": SPARING,
 }
 """Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died."""
+RESTART = "start it, and workers, again"
+FEWER = (
+    "look whether memory ran out, or try fewer `--workers`; a script of your own must start it below "
+    "`if __name__ == '__main__':`, as each worker reads the script"
+)
+SAME = "install the same requirements.txt there"
 
 
-class Crew:
+class Workers:
     """Workers of a Dask scheduler; a context manager that leaves none of its own behind.
 
     Args:
         workers: how many processes to start on this machine.
         scheduler: the address of a scheduler elsewhere, whose workers are taken instead.
+
+    Attributes:
+        size: how many partitions they load at the same time.
     """
 
     def __init__(self, workers: int, scheduler: str | None = None) -> None:
@@ -68,7 +72,7 @@ class Crew:
         self._cluster: Any = None
         self._open = ExitStack()
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(
@@ -149,7 +153,7 @@ class Crew:
                 address, timeout=CONNECT_S, set_as_default=False, name="helpers-migrate"
             )
         except Exception as error:
-            raise CrewLost(
+            raise WorkersLost(
                 f"{self._where}: {first_line(error)}; check the address, and whether "
                 "`dask scheduler` runs there"
             ) from error
@@ -159,26 +163,26 @@ class Crew:
         where = f"Dask scheduler at {self.scheduler}"
         threads = self._threads()
         if not threads:
-            raise CrewLost(f"{where}: it has no worker; start some with `dask worker {self.scheduler}`")
+            raise WorkersLost(f"{where}: it has no worker; start some with `dask worker {self.scheduler}`")
         self.size = sum(threads.values())
         try:
-            told = self._client.get_versions()
-            ours = told["client"]["packages"]
-            workers = {f"worker {name}": found for name, found in told["workers"].items()}
-            for who, found in {"the scheduler": told["scheduler"], **workers}.items():
+            versions = self._client.get_versions()
+            ours = versions["client"]["packages"]
+            workers = {f"worker {name}": found for name, found in versions["workers"].items()}
+            for who, found in {"the scheduler": versions["scheduler"], **workers}.items():
                 packages = found["packages"] if found else {}
                 for name, label in (("python", "Python"), ("distributed", "distributed")):
                     mine, other = (_minor(name, one.get(name)) for one in (ours, packages))
                     if mine != other:
                         raise HelpersError(f"{where}: {who} has {label} {other}, not {mine}; {SAME}")
-            editions = {f"worker {name}": found for name, found in self._client.run(_asker()).items()}
-            editions["the scheduler"] = self._client.run_on_scheduler(_asker())
+            digests = {f"worker {name}": found for name, found in self._client.run(_asker()).items()}
+            digests["the scheduler"] = self._client.run_on_scheduler(_asker())
         except HelpersError:
             raise
         except Exception as error:
-            raise CrewLost(f"{where}: {first_line(error)}; {SAME}") from error
-        for who, found in editions.items():
-            if found != edition():
+            raise WorkersLost(f"{where}: {first_line(error)}; {SAME}") from error
+        for who, found in digests.items():
+            if found != code_digest():
                 what = "another version of" if found else "not"
                 raise HelpersError(f"{where}: {who} has {what} this package; {SAME}")
 
@@ -186,12 +190,12 @@ class Crew:
         """Threads of each worker, by its address.
 
         Raises:
-            CrewLost: the scheduler does not say.
+            WorkersLost: the scheduler does not say.
         """
         try:
             found = self._client.sync(self._client.scheduler.ncores, callback_timeout=CONNECT_S)
         except Exception as error:
-            raise CrewLost(f"{self._where}: {first_line(error)}; {self._remedy}") from error
+            raise WorkersLost(f"{self._where}: {first_line(error)}; {self._remedy}") from error
         return dict(found)
 
     @property
@@ -200,16 +204,20 @@ class Crew:
 
     @property
     def _remedy(self) -> str:
-        return AGAIN if self.scheduler else FEWER
+        return RESTART if self.scheduler else FEWER
 
     def work(self, tasks: Sequence[Task], idle: Callable[[], object]) -> list[Outcome]:
         """Have tasks done; those of a worker that dies are done by another.
 
         Args:
             tasks: the first of them first.
-            idle: called now and then.
+            idle: called about every ``LOOK_S`` seconds.
+
+        Returns:
+            How each task ended, in the order in which they did.
 
         Raises:
+            WorkersLost: no worker is left, or the scheduler went away.
             HelpersError: of the first task that failed; the others are given up.
         """
         client, run = self._client, secrets.token_hex(4)
@@ -237,7 +245,7 @@ class Crew:
             if self._threads():
                 seen = looked
             elif looked - seen > ALONE_S:
-                raise CrewLost(f"{self._where}: no worker is left; {self._remedy}")
+                raise WorkersLost(f"{self._where}: no worker is left; {self._remedy}")
         return outcomes
 
     def _outcome(self, future: Any) -> Outcome:
@@ -245,29 +253,21 @@ class Crew:
             found = future.result(timeout=CONNECT_S)
         except Exception as error:  # no task raises: so it is Dask that says something
             name = type(error).__name__
-            raise CrewLost(f"{self._where}: {name}: {first_line(error)}; {self._remedy}") from None
+            raise WorkersLost(f"{self._where}: {name}: {first_line(error)}; {self._remedy}") from None
         if not isinstance(found, Outcome):
-            raise CrewLost(f"{self._where}: an answer of another version; {SAME}")
+            raise WorkersLost(f"{self._where}: an answer of another version; {SAME}")
         return found
 
 
-AGAIN = "start it, and workers, again"
-FEWER = (
-    "look whether memory ran out, or try fewer `--workers`; a script of your own must start it below "
-    "`if __name__ == '__main__':`, as each worker reads the script"
-)
-SAME = "install the same requirements.txt there"
-
-
 def _asker() -> Callable[[], str | None]:
-    """A function that tells the edition of the package where it runs; it needs nothing there."""
+    """A function that tells the digest of the package's code where it runs; it needs nothing there."""
 
     def ask() -> str | None:
         try:
-            from helpers.migration.task import edition
+            from helpers.migration.task import code_digest
         except ImportError:
             return None
-        return edition()
+        return code_digest()
 
     return ask
 
@@ -298,77 +298,3 @@ def _restore(before: dict[str, str]) -> None:
     for name in (*SPARING, "PYTHONHASHSEED", "__DASK_PARENT_PID"):
         os.environ.pop(name, None)
         os.environ.update({name: before[name]} if name in before else {})
-
-
-def load(
-    crew: Crew,
-    source: Source,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    *,
-    target_url: str,
-    prefix: str,
-    batch_rows: int,
-    advance: Callable[[int], object],
-) -> list[Outcome]:
-    """``loading.load`` by a crew.
-
-    Args:
-        crew: which has started.
-        source: the snapshot, which is exported to the workers.
-        checkpoint: the state, whose lease is held, and renewed meanwhile.
-        progress: how far it is; kept up to date.
-        target_url: where the workers find the target.
-        prefix: the prefix of the migration.
-        batch_rows: most rows in a batch.
-        advance: told how many rows of a table were committed.
-
-    Returns:
-        How each task ended.
-    """
-    looked = 0.0
-
-    def look(at: Checkpoint) -> None:
-        nonlocal looked
-        before = sum(progress.read_rows().values())
-        progress.update(at.read())
-        advance(sum(progress.read_rows().values()) - before)
-        looked = time.monotonic()
-
-    def idle() -> None:
-        checkpoint.renew_when_due()
-        if time.monotonic() - looked > SHOW_S:
-            look(checkpoint)
-
-    # The last part takes longest, so it goes first.
-    wanted = [one.name for one in reversed(progress.partitions) if one.name not in progress.done]
-    checkpoint.commit(state={CLAIMED: "1"})
-    try:
-        outcomes = crew.work(
-            [
-                Task(
-                    source.url,
-                    target_url,
-                    prefix,
-                    batch_rows,
-                    name,
-                    source.exported,
-                    checkpoint.token,
-                    keep=crew.scheduler is None,
-                )
-                for name in wanted
-            ],
-            idle,
-        )
-    except resp.Lost:
-        raise
-    except BaseException:
-        # Tell how far it is; the connection may be in the middle of something.
-        with suppress(HelpersError), closing(cluster.connect(target_url)) as another:
-            look(slotted.checkpoint(another, prefix))
-        raise
-    checkpoint.unclaim()
-    look(checkpoint)
-    if missing := {one.name for one in progress.partitions} - progress.done:
-        raise CrewLost(f"redis at {checkpoint.connection.address}: {min(missing)} is not there as a whole")
-    return outcomes

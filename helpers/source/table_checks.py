@@ -1,4 +1,4 @@
-"""The shape that the four tables must have: their kind, columns, types and keys; what differs is named."""
+"""What the four tables must be: their kind, columns, types and keys; what differs is named."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +15,20 @@ ACCEPTED = {
     "timestamp": {"timestamp"},
     "numeric": {"numeric"},
 }
-EXPECTED = {
+COLUMN_KINDS = {
     "created_at": "timestamp",
     "activity_date": "timestamp",
     "order_date": "timestamp",
     "price": "numeric",
 } | dict.fromkeys(("username", "email", "product_name", "activity_type"), "text")
-"""What a column must be; all others are ``int``."""
-KINDS = {"r": "table", "p": "partitioned table", "v": "view", "m": "materialized view", "f": "foreign table"}
+"""The kind of values that a column must hold; all others are ``int``."""
+RELKINDS = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "f": "foreign table",
+}
 
 
 def check_kinds(ask: Ask, where: str) -> None:
@@ -31,6 +37,9 @@ def check_kinds(ask: Ask, where: str) -> None:
     Args:
         ask: runs a query.
         where: the server, for messages.
+
+    Raises:
+        HelpersError: there is one.
     """
     kinds = {
         table: ask(
@@ -48,10 +57,10 @@ def check_kinds(ask: Ask, where: str) -> None:
             "and USAGE on the schema, or make the course's tables with `python -m helpers populate`"
         )
     for table, ((kind, inherited),) in kinds.items():
-        if KINDS.get(kind) not in ("table", "partitioned table"):
+        if RELKINDS.get(kind) not in ("table", "partitioned table"):
             raise HelpersError(
-                f"{where}: {table} is a {KINDS.get(kind, kind)}, which promises no unique key; copy it into "
-                "a table with a primary key"
+                f"{where}: {table} is a {RELKINDS.get(kind, kind)}, which promises no unique key; copy it "
+                "into a table with a primary key"
             )
         if inherited:
             raise HelpersError(
@@ -61,7 +70,15 @@ def check_kinds(ask: Ask, where: str) -> None:
 
 
 def check_columns(ask: Ask, where: str) -> None:
-    """Refuse tables whose columns the model does not hold, or that have no unique key of one column."""
+    """Refuse tables whose columns the model does not hold, or that have no unique key of one column.
+
+    Args:
+        ask: runs a query.
+        where: the server, for messages.
+
+    Raises:
+        HelpersError: there is one.
+    """
     for table in TABLES:
         types: dict[str, str] = dict(
             ask(
@@ -71,7 +88,7 @@ def check_columns(ask: Ask, where: str) -> None:
             )
         )
         for column in COLUMNS[table]:
-            expected = EXPECTED.get(column, "int")
+            expected = COLUMN_KINDS.get(column, "int")
             if types.get(column) not in ACCEPTED[expected]:
                 found = types.get(column, "missing")
                 raise HelpersError(

@@ -28,8 +28,9 @@ from typing import Any
 from helpers.columns import NOTHING, Strings
 from helpers.errors import HelpersError
 from helpers.target import keyspace, resp, routing
-from helpers.target.checkpoint import LEASE_MS, Checkpoint, Claim, LeaseLost, claim_key
+from helpers.target.checkpoint import Checkpoint, PartitionCheckpoint
 from helpers.target.cluster import Cluster
+from helpers.target.lease import LEASE_MS, partition_lease_key
 
 PUSH = (
     "local held, before = redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]) "
@@ -40,8 +41,8 @@ PUSH = (
 )
 """Push elements to a list that was so long before them, but those that it has already; its length then. A
 list that is shorter is left as it is: something is lost, which only a comparison can mend."""
-SETTLE_MS = 1000
-EMPTIED = 3
+REPLICATE_MS = 1000
+EMPTY_TIMES = 3
 """How often a cluster is emptied while keys move from a node that was not emptied yet to one that was."""
 IF_OURS = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
 COMMIT = (
@@ -53,21 +54,46 @@ COMMIT = (
 SWAP = IF_OURS + "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 DROP = IF_OURS + "redis.call('DEL', KEYS[1]) return 1"
 EMPTY = IF_OURS + "redis.call('FLUSHDB') redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+TAKE = (
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) return 1"
+)
 
 
-def checkpoint(connection: resp.Connection, prefix: str) -> Checkpoint:
+def checkpoint_of(connection: resp.Connection, prefix: str) -> Checkpoint:
     """The checkpoint of a migration, as its target needs it.
+
+    Args:
+        connection: the target, one server or a cluster.
+        prefix: the prefix of the migration.
 
     Raises:
         HelpersError: the target is a cluster, and the prefix would tear state and lease apart.
     """
     if isinstance(connection, Cluster):
-        return Slotted(connection, prefix)
+        return ClusterCheckpoint(connection, prefix)
     return Checkpoint(connection, prefix)
 
 
-class Slotted(Checkpoint):
-    """The state of a migration in a cluster, and the right to change it."""
+def partition_checkpoint_of(
+    connection: resp.Connection, prefix: str, partition: str, lease: str
+) -> "PartitionCheckpoint | ClusterPartitionCheckpoint":
+    """The checkpoint of a partition, as its target needs it; arguments as of ``PartitionCheckpoint``."""
+    if isinstance(connection, Cluster):
+        return ClusterPartitionCheckpoint(connection, prefix, partition, lease)
+    return PartitionCheckpoint(connection, prefix, partition, lease)
+
+
+class ClusterCheckpoint(Checkpoint):
+    """``Checkpoint`` in a cluster: the state of a migration, and the right to change it.
+
+    Args:
+        connection: the cluster.
+        prefix: the prefix of the migration.
+
+    Raises:
+        HelpersError: the prefix would tear state and lease apart.
+    """
 
     connection: Cluster
 
@@ -79,20 +105,15 @@ class Slotted(Checkpoint):
                 "bring its bookkeeping to several slots; use another one"
             )
         digest = hashlib.sha256(prefix.encode("utf-8", "surrogateescape")).hexdigest()
-        self._mark = f"migration:{digest[:16]}:"
+        self._names_begin = f"migration:{digest[:16]}:"
 
     @property
     def _name(self) -> str:
         """What the connections of this lease are called."""
-        return self._mark + self.token.split(" ")[0]
+        return self._names_begin + self.token.split(" ")[0]
 
-    @property
-    def _others(self) -> str:
-        """How those connections are called that end when this right is taken."""
-        return self._mark
-
-    def _rights(self) -> dict[bytes, bytes]:
-        """The tokens that must stand in the cluster while this writes, by key; the first is renewed."""
+    def _leases(self) -> dict[bytes, bytes]:
+        """The tokens that must stand in the cluster while this writes, by key; the first lease is renewed."""
         return {self.lease: self.token.encode()}
 
     def commit(
@@ -100,33 +121,34 @@ class Slotted(Checkpoint):
     ) -> list[Any]:
         """Run some commands, and once every node has answered, change the state, if the lease is still ours.
 
-        See ``Checkpoint.commit``; unlike there, commands may have been run when this fails.
+        Arguments, replies and errors are those of ``Checkpoint.commit``. Unlike there, commands may have been
+        run when this fails.
         """
         replies = self.connection.replies(commands) if commands else []
         for error in resp.errors(replies):
             raise self.connection.refused(error, doing)
         fields = [word for pair in (state or {}).items() for word in pair]
-        rights = self._rights()
-        words = (*rights.values(), self.life_ms, *fields)
-        if self.connection.call("EVAL", COMMIT, 1 + len(rights), self.key, *rights, *words) != 1:
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+        leases = self._leases()
+        words = (*leases.values(), self.life_ms, *fields)
+        if self.connection.call("EVAL", COMMIT, 1 + len(leases), self.key, *leases, *words) != 1:
+            raise self._lease_lost("ran out")
         self.renewed = time.monotonic()
         return replies
 
-    def guard(self) -> bytes:
+    def push_script(self) -> bytes:
         """The name of ``PUSH`` on every node."""
         return self.connection.script(PUSH)
 
     def empty(self) -> None:
         """Empty every master, the one with state and lease last: until then it is known what was begun."""
         self.commit()
-        for _ in range(EMPTIED):
+        for _ in range(EMPTY_TIMES):
             before, last = self.connection.layout(), self.connection.owner(self.lease)
             for node in self.connection.masters():
                 if node is not last:
                     node.call("FLUSHDB")
             if self.connection.call("EVAL", EMPTY, 1, self.lease, self.token, LEASE_MS) != 1:
-                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration ran out")
+                raise self._lease_lost("ran out")
             if keyspace.steady(self.connection, before):
                 break
 
@@ -135,17 +157,17 @@ class Slotted(Checkpoint):
 
     def _watch(self) -> None:
         """Make sure that the lease is ours, and that nobody else writes under an earlier one."""
-        self.connection.entered = self._enter
+        self.connection.on_connect = self._enter
         for node in self.connection.nodes():
             self._enter(node)
-        self._look()
+        self._check()
         self._fence()
-        self._look()
-        self.connection.entered = self._enter_and_look
+        self._check()
+        self.connection.on_connect = self._enter_and_check
 
     def _fence(self) -> None:
         """End, on every node, the connections over which others may still write."""
-        nodes = self.connection.everywhere()
+        nodes = self.connection.all_nodes()
         try:
             for node in nodes:
                 try:
@@ -154,60 +176,47 @@ class Slotted(Checkpoint):
                     if node in self.connection.nodes():
                         raise
         finally:
-            self.connection.done(nodes)
+            self.connection.close_extra(nodes)
 
     def _enter(self, node: resp.Connection) -> None:
         node.call("CLIENT", "SETNAME", self._name)
 
-    def _enter_and_look(self, node: resp.Connection) -> None:
+    def _enter_and_check(self, node: resp.Connection) -> None:
         self._enter(node)
-        self._look()
+        self._check()
 
-    def _look(self) -> None:
-        for key, token in self._rights().items():
+    def _check(self) -> None:
+        for key, token in self._leases().items():
             if self.connection.call("GET", key) != token:
-                raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+                raise self._lease_lost("was taken")
 
     def _end_others(self, node: resp.Connection) -> None:
         """End what other leases of this prefix have open on a node."""
         for line in node.call("CLIENT", "LIST").decode("utf-8", "replace").splitlines():
             found = re.match(r"id=(\d+) .*? name=(\S*) ", line)
-            if found and found[2].startswith(self._others) and found[2] != self._name:
+            if found and found[2].startswith(self._names_begin) and found[2] != self._name:
                 with contextlib.suppress(resp.Refused):  # it has gone by itself
                     node.call("CLIENT", "KILL", "ID", found[1])
 
-    def settle(self) -> None:
+    def replicate(self) -> None:
         """Wait a moment until a replica has the state: a master that is lost should not take it along."""
         node = self.connection.owner(self.key)
         if node.call("ROLE")[2]:
-            node.call("WAIT", 1, SETTLE_MS)
+            node.call("WAIT", 1, REPLICATE_MS)
 
-    def unclaim(self) -> None:
-        """End all claims, and the connections of who had them."""
-        super().unclaim()
+    def end_partition_leases(self) -> None:
+        """Take back all partitions, and end the connections of who had them."""
+        super().end_partition_leases()
         self._fence()
 
     def _give_back(self) -> None:
-        if self._unclaim():
-            self.unclaim()
+        if self._partition_deletions():
+            self.end_partition_leases()
         self.connection.call("EVAL", DROP, 1, self.lease, self.token)
 
 
-TAKE = (
-    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
-    "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) return 1"
-)
-
-
-def claim(connection: resp.Connection, prefix: str, partition: str, lease: str) -> "Claim | SlottedClaim":
-    """The claim of a partition, as its target needs it; arguments are those of ``Claim``."""
-    if isinstance(connection, Cluster):
-        return SlottedClaim(connection, prefix, partition, lease)
-    return Claim(connection, prefix, partition, lease)
-
-
-class SlottedClaim(Slotted):
-    """The state of a migration in a cluster, and the right to change it as far as one partition goes.
+class ClusterPartitionCheckpoint(ClusterCheckpoint):
+    """``PartitionCheckpoint`` in a cluster: the right to change the state as far as one partition goes.
 
     Args:
         connection: the target.
@@ -216,13 +225,13 @@ class SlottedClaim(Slotted):
         lease: the token of the migration's lease, which must be held while this writes.
     """
 
-    life_ms = Claim.life_ms
+    life_ms = PartitionCheckpoint.life_ms
 
     def __init__(self, connection: Cluster, prefix: str, partition: str, lease: str) -> None:
         super().__init__(connection, prefix)
-        self._job, self._job_token = self.lease, lease.encode()
-        self.lease = claim_key(partition, prefix, clustered=True).encode()
-        self._mark += f"{lease.split(' ')[0]}:{partition}:"
+        self._main_lease, self._main_token = self.lease, lease.encode()
+        self.lease = partition_lease_key(partition, prefix, clustered=True).encode()
+        self._names_begin += f"{lease.split(' ')[0]}:{partition}:"
 
     def take(self) -> None:
         """Take the partition from whoever has it.
@@ -231,11 +240,11 @@ class SlottedClaim(Slotted):
             LeaseLost: the lease of the migration is not held any more.
         """
         self.token = secrets.token_hex(16)
-        words = (self._job, self.lease, self._job_token, self.token, self.life_ms)
+        words = (self._main_lease, self.lease, self._main_token, self.token, self.life_ms)
         if self.connection.call("EVAL", TAKE, 2, *words) != 1:
-            raise LeaseLost(f"redis at {self.connection.address}: the lease of this migration was taken")
+            raise self._lease_lost("was taken")
         self._watch()
         self.renewed = time.monotonic()
 
-    def _rights(self) -> dict[bytes, bytes]:
-        return {self.lease: self.token.encode(), self._job: self._job_token}
+    def _leases(self) -> dict[bytes, bytes]:
+        return {self.lease: self.token.encode(), self._main_lease: self._main_token}

@@ -20,7 +20,7 @@ def test_keys_and_slots_are_those_of_the_words(commands: list[tuple[bytes, ...]]
     column = column_of(*(resp.encode(*words) for words in commands))
     keys = [routing.key_of(words) or b"" for words in commands]
     assert routing.keys(column) == keys
-    found, apart = routing.of(column), routing.taken_apart(joined(column))
+    found, apart = routing.requests(column), routing.parse_requests(joined(column))
     assert (
         (found.slots, found.replies)
         == (apart.slots, apart.replies)
@@ -43,7 +43,14 @@ def test_a_command_without_a_key_is_refused(words: tuple[str, ...]) -> None:
 
 def test_a_command_waits_for_the_writes_before_it_on_its_key() -> None:
     commands = [("SET", "a", 1), ("GET", "a"), ("GET", "a"), ("SET", "b", 1), ("SET", "a", 2), ("GET", "a")]
-    assert routing.of(column_of(*(resp.encode(*words) for words in commands))).rounds == [0, 1, 1, 0, 1, 2]
+    assert routing.requests(column_of(*(resp.encode(*words) for words in commands))).rounds == [
+        0,
+        1,
+        1,
+        0,
+        1,
+        2,
+    ]
 
 
 REPLY = st.recursive(

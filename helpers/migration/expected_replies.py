@@ -1,4 +1,4 @@
-"""What to ask Redis about some rows, and the bytes that it must answer.
+"""What to ask Redis about some rows, and the replies that must come, byte by byte.
 
 Nothing here is the writer's: rows come from COPY's binary format, and dates are made from 64-bit numbers.
 """
@@ -13,13 +13,13 @@ from helpers.columns import (
     Mask,
     Numbers,
     Strings,
-    bulk,
+    bulk_string,
     column_of,
+    decimal_piece,
     decimals,
     merged,
     spread,
     stacked,
-    told,
     weave,
 )
 from helpers.model import IN_RANGE, KEPT
@@ -28,15 +28,17 @@ from helpers.target import encode
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Commands in RESP, the replies that they must get, and how many rows they are about.
+class Expectations:
+    """Commands that only read, and the replies that they must get.
 
-    A row of ``commands`` is one command or several on the same key, and the same row of ``answers`` what it
-    gets.
+    Attributes:
+        commands: a column in RESP, each row one command or several on the same key.
+        replies: a column in RESP: what the same row of ``commands`` gets.
+        rows: how many rows of the source they are about; 0 where these were counted before.
     """
 
     commands: Strings = NOTHING
-    answers: Strings = NOTHING
+    replies: Strings = NOTHING
     rows: int = 0
 
 
@@ -49,8 +51,14 @@ HASH_QUERIES = {
 NUMBERS: tuple[str, ...] = ("user_id", "product_id", "quantity")
 
 
-def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:
-    """HGETALL for rows of ``HASH_QUERIES``; a NULL is an absent field."""
+def hashes(table: str, columns: list[Strings], prefix: bytes) -> Expectations:
+    """HGETALL for some rows, with their fields in the order of ``model.FIELDS``; a NULL is an absent field.
+
+    Args:
+        table: ``users``, ``products`` or ``orders``.
+        columns: what ``HASH_QUERIES[table]`` gives, as ``copybinary.Reader`` cuts it: the row's key first.
+        prefix: the prefix of the migration.
+    """
     names = model.FIELDS[table]
     ids, *values = columns
     pieces: list[bytes | Strings] = []
@@ -61,15 +69,15 @@ def hashes(table: str, columns: list[Strings], prefix: bytes) -> Questions:
             text = copybinary.iso(copybinary.moments(value))
         elif name in NUMBERS:
             text = decimals(copybinary.integers(value))
-        answer = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk(text)]
+        pair = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk_string(text)]
         if value.present is not None:
             words -= 2 * ~value.present
-            answer = [weave(*answer).only(value.present)]
-        pieces += answer
-    key = bulk(prefix + table[:-1].encode() + b":", decimals(copybinary.integers(ids)))
-    return Questions(
+            pair = [weave(*pair).only(value.present)]
+        pieces += pair
+    key = bulk_string(prefix + table[:-1].encode() + b":", decimals(copybinary.integers(ids)))
+    return Expectations(
         weave(b"*2\r\n$7\r\nHGETALL\r\n", *key),
-        weave(b"*", told(words), b"\r\n", *pieces),
+        weave(b"*", decimal_piece(words), b"\r\n", *pieces),
         len(ids),
     )
 
@@ -82,6 +90,7 @@ class Collections:
         query: the rows by owner, moment and number, in this order; activities have their type too.
         owner: ``user`` or ``product``.
         kinds: what ``model.KINDS`` calls them.
+        prefix: the prefix of the migration.
         owners: how many had rows so far.
     """
 
@@ -99,8 +108,12 @@ class Collections:
         """Whether each owner has a list beside the sorted set."""
         return len(self.kinds) == 2
 
-    def window(self, columns: list[Strings]) -> Questions:
-        """Ask for what the next rows should be: LRANGE and ZRANGE, LLEN and ZCARD at an owner's end."""
+    def window(self, columns: list[Strings]) -> Expectations:
+        """Ask for what the next rows should be: LRANGE and ZRANGE, LLEN and ZCARD at an owner's end.
+
+        Args:
+            columns: what ``query`` gives, as ``copybinary.Reader`` cuts it; at least one row.
+        """
         owner, moment, number, *types = columns
         owners, moments, ids = (
             copybinary.integers(owner),
@@ -117,9 +130,9 @@ class Collections:
             owners, moments, ids = owners[kept], moments[kept], ids[kept]
             types = [types[0][kept]]
             if not len(kept):
-                return Questions(rows=len(owner))
+                return Expectations(rows=len(owner))
         n = len(owners)
-        before = self.end() if owners[0] != self._open else Questions()
+        before = self.end() if owners[0] != self._open else Expectations()
         first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
         sizes = np.diff(np.append(first, n))
         begin = np.zeros(len(first), dtype=np.int64)
@@ -128,42 +141,51 @@ class Collections:
         self._open, self._length = int(owners[-1]), int(begin[-1] + sizes[-1])
         # The last owner may have more rows: its end is asked for when another one comes.
         ended = np.arange(len(first)) < len(first) - 1
-        runs = _Runs(n, first, sizes, begin, ended, decimals(owners[first]))
-        parts = [before]
+        groups = _Groups(n, first, sizes, begin, ended, decimals(owners[first]))
+        found = [before]
         if self.listed:
-            elements = bulk(types[0], b":", copybinary.iso(moments))
-            parts.append(runs.ask(self._key(b"activities"), b"LRANGE", b"LLEN", elements, 1))
+            elements = bulk_string(types[0], b":", copybinary.iso(moments))
+            found.append(groups.expect(self._key(b"activities"), b"LRANGE", b"LLEN", elements, 1))
         members, scores = [decimals(ids), *types], decimals(moments)
         rank = _ranks(owners, moments, members)
         if rank is not None:
             members, scores = [piece[rank] for piece in members], scores[rank]
-        scored = [*bulk(*_colons(members)), *bulk(scores)]
+        scored = [*bulk_string(*_colons(members)), *bulk_string(scores)]
         name = b"activities:by_time" if self.listed else b"orders"
-        parts.append(runs.ask(self._key(name), b"ZRANGE", b"ZCARD", scored, 2))
-        return Questions(
-            stacked(*(part.commands for part in parts)),
-            stacked(*(part.answers for part in parts)),
+        found.append(groups.expect(self._key(name), b"ZRANGE", b"ZCARD", scored, 2))
+        return Expectations(
+            stacked(*(one.commands for one in found)),
+            stacked(*(one.replies for one in found)),
             len(owner) if self.listed else 0,
         )
 
-    def end(self) -> Questions:
-        """Ask how long the collections of the last owner are."""
+    def end(self) -> Expectations:
+        """Ask how long the collections of the last owner are; nothing when that was asked already."""
         if self._open is None:
-            return Questions()
+            return Expectations()
         names = (b"activities", b"activities:by_time") if self.listed else (b"orders",)
         keys = [b"%b%d%b" % (start, self._open, end) for start, end in map(self._key, names)]
         asked = [encode("ZCARD" if key.endswith(names[-1]) else "LLEN", key) for key in keys]
-        answers = column_of(*[b":%d\r\n" % self._length] * len(names))
+        lengths = column_of(*[b":%d\r\n" % self._length] * len(names))
         self._open, self._length = None, 0
-        return Questions(column_of(*asked), answers)
+        return Expectations(column_of(*asked), lengths)
 
     def _key(self, name: bytes) -> tuple[bytes, bytes]:
         return self.prefix + self.owner.encode() + b":", b":" + name
 
 
 @dataclass(frozen=True)
-class _Runs:
-    """Rows of the same owner in a window of n: first row, size, where in the collection, whether it ends."""
+class _Groups:
+    """Rows of the same owner in a window.
+
+    Attributes:
+        n: how many rows the window has.
+        first: the first row of each group.
+        sizes: how many rows each has.
+        begin: the place of its first row in the owner's collections.
+        ended: whether its last row is the owner's last.
+        owners: the owner of each group.
+    """
 
     n: int
     first: Numbers
@@ -172,30 +194,38 @@ class _Runs:
     ended: Mask
     owners: Strings
 
-    def ask(
+    def expect(
         self,
         key: tuple[bytes, bytes],
         command: bytes,
         length: bytes,
         items: "list[bytes | Strings]",
         words: int,
-    ) -> Questions:
-        """A range for each run, and the length at the end of a collection; items are what a row answers."""
-        named = bulk(key[0], self.owners, key[1])
+    ) -> Expectations:
+        """A range for each group, and the length at the end of a collection.
+
+        Args:
+            key: what stands in it before and behind the owner's number.
+            command: ``LRANGE`` or ``ZRANGE``.
+            length: ``LLEN`` or ``ZCARD``.
+            items: pieces of what a row gets, in bulk strings.
+            words: how many bulk strings these are; 2 with a score.
+        """
+        named = bulk_string(key[0], self.owners, key[1])
         scores = b"$10\r\nWITHSCORES\r\n" if words == 2 else b""
         last = self.begin + self.sizes - 1
         asked = weave(
             b"*%d\r\n$%d\r\n%b\r\n" % (4 + (words == 2), len(command), command),
             *named,
-            *bulk(decimals(self.begin)),
-            *bulk(decimals(last)),
+            *bulk_string(decimals(self.begin)),
+            *bulk_string(decimals(last)),
             scores,
         )
         ends = weave(b"*2\r\n$%d\r\n%b\r\n" % (len(length), length), *named).only(self.ended)
         heads = weave(b"*", decimals(self.sizes * words), b"\r\n")
         totals = weave(b":", decimals(last + 1), b"\r\n").only(self.ended)
         at_end = spread(totals, self.first + self.sizes - 1, self.n)
-        return Questions(
+        return Expectations(
             weave(asked, ends), merged(weave(spread(heads, self.first, self.n), *items, at_end), self.first)
         )
 
@@ -209,8 +239,15 @@ def _colons(pieces: list[Strings]) -> list[bytes | Strings]:
 
 
 def _ranks(owners: Numbers, moments: Numbers, members: list[Strings]) -> Numbers | None:
-    """The order of a sorted set, where members of the same score stand in the order of their bytes; None
-    when that is the order of the rows.
+    """The order of a sorted set, where members of the same score stand in the order of their bytes.
+
+    Args:
+        owners: of each row, shape (n,), in order.
+        moments: microseconds since 1970 of each row, in the order of each owner's.
+        members: what a member is made of, with colons between.
+
+    Returns:
+        The row in each place of the sorted sets, shape (n,); None when that is the order of the rows.
     """
     scores = moments.astype(np.float64)
     same = (owners[1:] == owners[:-1]) & (scores[1:] == scores[:-1])

@@ -1,19 +1,57 @@
-"""One run of the migration: what was asked for, and how far it is."""
+"""The job of one call of ``migrate`` or ``follow``: what was asked for, and how far it is."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from helpers.settings import SILENCE_S
 
+if TYPE_CHECKING:  # Dask takes memory and a moment
+    from helpers.migration.workers import Workers
+
+
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Waits between attempts; counted anew whenever an attempt got further."""
+PATIENCE = (
+    f"A server that is lost in the middle is tried again {len(BACKOFF_S)} times, with {sum(BACKOFF_S):.0f} s "
+    "of waiting between them, counted anew whenever rows got through; one that keeps silent (of PostgreSQL "
+    f"the host) counts as lost after {SILENCE_S} s. Then, as after any interruption, the same command goes "
+    "on from where it stopped."
+)
+"""The same in words."""
+RESUMES = "the same command goes on from there"
+"""What a message says of an interruption."""
+
+
+def wait_to_retry(failures: int) -> bool:
+    """Wait before the next attempt, longer after each failure; at once False when there were too many.
+
+    Args:
+        failures: attempts that failed one after the other, at least one.
+    """
+    if failures > len(BACKOFF_S):
+        return False
+    time.sleep(BACKOFF_S[failures - 1])
+    return True
+
 
 @dataclass
-class Run:
+class Job:
     """One call of ``migrate`` or ``follow``, over all its attempts.
 
     Attributes:
+        source_url: where PostgreSQL is.
+        target_url: where Redis is, or a node of a Redis Cluster.
+        prefix: stands before every key.
+        batch_rows: most rows in a batch.
+        restart: an unfinished load is dropped first.
+        replace: what an earlier migration wrote is removed first.
+        flushdb: the whole database is emptied first.
+        verify: every field is compared afterwards.
+        progress: progress bars are shown.
         follow: it loads from the snapshot of a replication slot, which it makes.
         workers: processes that load.
         scheduler: address of the Dask scheduler whose workers load instead; None without one.
@@ -27,7 +65,7 @@ class Run:
         peak_rss_mb: the most memory that another process held which loaded.
         bytes_per_row: estimated memory per row of each table, where memory is limited.
         slot: the replication slot that it made last.
-        told: how far it is, for messages.
+        how_far: how far it is, for messages.
         warnings: what a user should know.
     """
 
@@ -53,10 +91,10 @@ class Run:
     peak_rss_mb: float = 0.0
     bytes_per_row: dict[str, float] = field(default_factory=dict)
     slot: str | None = None
-    told: str = "nothing was written"
+    how_far: str = "nothing was written"
     warnings: list[str] = field(default_factory=list)
 
-    @contextmanager
+    @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
         """Count the time inside as that of the load, also of an attempt that fails."""
         started = time.perf_counter()
@@ -70,13 +108,10 @@ class Run:
         """Whether something is to be removed before it loads."""
         return (self.restart or self.replace or self.flushdb) and not self.cleared
 
+    def open_workers(self) -> "contextlib.AbstractContextManager[Workers | None]":
+        """Those who load, to be entered; None for this process alone, which needs no Dask."""
+        if self.workers == 1 and self.scheduler is None:
+            return contextlib.nullcontext()
+        from helpers.migration.workers import Workers
 
-BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Waits between attempts; counted anew whenever an attempt got further."""
-PATIENCE = (
-    f"A server that is lost in the middle is tried again {len(BACKOFF_S)} times, with {sum(BACKOFF_S):.0f} s "
-    "of waiting between them, counted anew whenever rows got through; one that keeps silent (of PostgreSQL "
-    f"the host) counts as lost after {SILENCE_S} s. Then, as after any interruption, the same command goes "
-    "on from where it stopped."
-)
-"""The same in words."""
+        return Workers(self.workers, self.scheduler)
