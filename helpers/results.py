@@ -8,7 +8,7 @@ the project.
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -60,11 +60,15 @@ ENVIRONMENT = ("processor", "cores", "memory_mb", "kernel", "python", "libraries
 
 
 class Missing(HelpersError):
-    """A kind of result that was not measured."""
+    """A kind of result, or a part of it, that was not measured; ``reason`` as the measurement gave it."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
-class Record:
+class Result:
     """One saved result: its kind and profile, when (ISO 8601, UTC) and where it was measured, and its
     data.
     """
@@ -76,14 +80,14 @@ class Record:
     data: dict[str, Any]
 
 
-class Results(Mapping[str, Record]):
+class Results(Mapping[str, Result]):
     """The records of one results folder, by kind."""
 
-    def __init__(self, records: Mapping[str, Record], folder: Path | None = None) -> None:
+    def __init__(self, records: Mapping[str, Result], folder: Path | None = None) -> None:
         self._records = dict(records)
         self.folder = folder
 
-    def __getitem__(self, kind: str) -> Record:
+    def __getitem__(self, kind: str) -> Result:
         return self._records[kind]
 
     def __iter__(self) -> Iterator[str]:
@@ -106,13 +110,24 @@ class Results(Mapping[str, Record]):
                 raise Missing(f"{kind}: {part.replace('_', ' ')} not measured")
         return data
 
-    def part(self, kind: str, name: str) -> Any:
+    def part(self, kind: str, *names: str) -> Any:
         """A part of the data of a kind.
 
+        Args:
+            kind: of the result.
+            names: that lead to the part, from the outside inwards; all of the data without any.
+
         Raises:
-            Missing: that kind, or that part of it, was not measured.
+            Missing: that kind, or that part of it, was not measured; with the reason where one was saved.
         """
-        return self.require(kind, name)[name]
+        found: Any = self.require(kind)
+        for name in names:
+            found = found.get(name)
+            if not found or (isinstance(found, dict) and NOT_MEASURED in found):
+                reason = found[NOT_MEASURED] if found else ""
+                what = f"{kind}: {name.replace('_', ' ')} not measured"
+                raise Missing(f"{what}: {reason}" if reason else what, reason)
+        return found
 
     def find(self, kind: str, name: str) -> Any:
         """A part of the data of a kind, None where it was not measured."""
@@ -123,6 +138,11 @@ class Results(Mapping[str, Record]):
         """``full`` when every record is of a full run, ``quick`` when any is not, None without records."""
         profiles = {record.profile for record in self._records.values()}
         return None if not profiles else "full" if profiles == {"full"} else "quick"
+
+
+def having(rows: Iterable[dict[str, Any]], **values: Any) -> list[dict[str, Any]]:
+    """The rows of a part that have these values, in their order."""
+    return [row for row in rows if all(row[name] == value for name, value in values.items())]
 
 
 def current_folder() -> Path:
@@ -238,7 +258,7 @@ def load(folder: Path | str | None = None) -> Results:
     return Results({kind: read(source / f"{kind}.json") for kind in KINDS if f"{kind}.json" in names}, source)
 
 
-def read(path: Path) -> Record:
+def read(path: Path) -> Result:
     """One result file.
 
     Raises:
@@ -254,7 +274,7 @@ def read(path: Path) -> Record:
         raise HelpersError(f"{path}: not a result of version {VERSION} ({complaint}); measure it again")
     if record["kind"] != path.stem:
         raise HelpersError(f"{path}: holds a result of kind {record['kind']}; measure {path.stem} again")
-    return Record(**{name: record[name] for name in ("kind", "profile", "created", "environment", "data")})
+    return Result(**{name: record[name] for name in ("kind", "profile", "created", "environment", "data")})
 
 
 def fault(record: Any) -> str | None:

@@ -1,7 +1,9 @@
 """Numbers and lists as people read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+NOT_AVAILABLE = "n/a"
 
 
 def count(number: float) -> str:
@@ -50,6 +52,17 @@ def size_bytes(number: float) -> str:
             return f"{count(number) if unit == 'B' else three(number)} {unit}"
         number /= 1024
     return f"{three(number)} GiB"
+
+
+def span(values: Sequence[float], write: Callable[[float], str] = three) -> str:
+    """The lowest and the highest, ``1.20 to 3.40``, or the one that both are as written."""
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def known(value: Any, write: Callable[[Any], str]) -> str:
+    """A value as ``write`` makes it, ``n/a`` where it is None."""
+    return NOT_AVAILABLE if value is None else write(value)
 
 
 def join(words: Sequence[str], last: str = "and") -> str:

@@ -9,7 +9,7 @@ from helpers.comparison.bench import CONSTANTS
 from helpers.comparison.decision import EQUAL_WEIGHTS
 from helpers.comparison.phases import DESIGNS
 from helpers.comparison.samples import RunSamples
-from helpers.results import Record as Saved, Results
+from helpers.results import Result, Results
 
 VERBS = "plao"
 
@@ -117,5 +117,5 @@ def results(found):
         return Results({})
     environment = {"cores": 2, "servers": {}}
     return Results(
-        {"comparison": Saved("comparison", "quick", "2026-01-01T00:00:00+00:00", environment, found)}
+        {"comparison": Result("comparison", "quick", "2026-01-01T00:00:00+00:00", environment, found)}
     )

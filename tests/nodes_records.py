@@ -2,7 +2,7 @@
 
 import copy
 
-from helpers.results import Record, Results
+from helpers.results import Result, Results
 
 NAMES = ("redis_replica", "redis_cluster", "mongodb_set", "cassandra_ring")
 LEFT_OUT = {"not measured": "no room"}
@@ -107,7 +107,7 @@ def results(found):
     """Results that hold it; without any when None."""
     if found is None:
         return Results({})
-    record = Record(
+    record = Result(
         kind="nodes", created="2026-01-01T00:00:00+00:00", profile="full", environment={}, data=found
     )
     return Results({"nodes": record})

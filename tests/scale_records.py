@@ -5,7 +5,7 @@ import functools
 from dataclasses import asdict
 
 from helpers.comparison.workload import OPERATIONS
-from helpers.results import Record, Results
+from helpers.results import Result, Results
 from helpers.scaling import growth, summary
 from helpers.scaling.summary import Block
 
@@ -148,4 +148,4 @@ def results(found):
     """Results that hold only a measurement of scale with these data, or nothing for None."""
     if found is None:
         return Results({})
-    return Results({"scale": Record("scale", "quick", "2026-01-01T00:00:00+00:00", {}, found)})
+    return Results({"scale": Result("scale", "quick", "2026-01-01T00:00:00+00:00", {}, found)})

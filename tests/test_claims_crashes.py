@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from helpers.report import style
-from helpers.results import Missing, Record, Results
-from helpers.trials import claims, figures
+from helpers.results import Missing, Result, Results
+from helpers.trials import crashes_claims as claims, figures
 from helpers.trials.mover import CATCHING_UP, PHASES, VERIFYING
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
@@ -42,7 +42,7 @@ CLEAN: dict[str, Any] = {
 
 
 def found(data: dict[str, Any] | None = None) -> Results:
-    return Results({"crashes": Record("crashes", "quick", "", {}, CLEAN if data is None else data)})
+    return Results({"crashes": Result("crashes", "quick", "", {}, CLEAN if data is None else data)})
 
 
 @pytest.mark.parametrize("claim", SENTENCES)

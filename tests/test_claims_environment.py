@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from helpers.report import claims
-from helpers.results import KINDS, Missing, Record, Results
+from helpers.results import KINDS, Missing, Result, Results
 
 
 def record(
     kind: str, *, profile: str = "full", created: str = "2026-11-22T10:00:00+00:00", **more: Any
-) -> Record:
+) -> Result:
     here: dict[str, Any] = {
         "processor": "Sample CPU",
         "cores": 2,
@@ -22,10 +22,10 @@ def record(
         "libraries": {"redis": "8.1.0"},
         "servers": {"redis": "8.2.3"},
     }
-    return Record(kind, profile, created, here | more, {})
+    return Result(kind, profile, created, here | more, {})
 
 
-def results(*records: Record) -> Results:
+def results(*records: Result) -> Results:
     return Results({r.kind: r for r in records})
 
 

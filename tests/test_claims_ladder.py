@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from helpers.results import Missing, Record, Results
-from helpers.trials import ladder_claims, ladder_figures as figures
+from helpers.results import Missing, Result, Results
+from helpers.trials import figures, ladder_claims
 from helpers.trials.ladder import against, summarise
 
 SAID = [
@@ -15,7 +15,13 @@ SAID = [
     ladder_claims.memory,
     ladder_claims.verification,
 ]
-DRAWN = [ladder_claims.table, ladder_claims.growth_table, figures.rates, figures.cpu, figures.growth]
+DRAWN = [
+    ladder_claims.table,
+    ladder_claims.growth_table,
+    figures.ladder_rates,
+    figures.ladder_cpu,
+    figures.ladder_growth,
+]
 SLOW, QUICK, MIXED = (90, 100, 110), (390, 400, 410), (80, 100, 120)
 
 
@@ -46,7 +52,7 @@ def having(busy: float = 0.5, growth: Any = None, **rates: tuple[float, ...]) ->
         "absent": {"a tool": "not on PATH"},
         "growth": growth,
     }
-    return Results({"ladder": Record("ladder", "quick", "", {}, data)})
+    return Results({"ladder": Result("ladder", "quick", "", {}, data)})
 
 
 def grown(verify: float, *peaks: float) -> list[dict[str, float]]:
@@ -115,7 +121,7 @@ def test_tables_and_drawings_hold_every_rung_and_size() -> None:
     results = having(pipeline=SLOW, redis_cli_file=QUICK, streamed=QUICK, growth=grown(1, 100, 101))
     assert list(ladder_claims.table(results)["Way"]) == ["row by row", "pipelined", "file", "stream"]
     assert list(ladder_claims.growth_table(results)["Rows"]) == ["1,000", "10,000"]
-    labels = [text.get_text() for text in figures.rates(results).axes[0].get_yticklabels()]
+    labels = [text.get_text() for text in figures.ladder_rates(results).axes[0].get_yticklabels()]
     assert labels == ["row by row", "pipelined", "file", "stream"]
-    assert len(figures.cpu(results).axes[0].patches) == 8
-    assert len(figures.growth(results).axes[0].lines) == 2
+    assert len(figures.ladder_cpu(results).axes[0].patches) == 8
+    assert len(figures.ladder_growth(results).axes[0].lines) == 2

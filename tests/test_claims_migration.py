@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from helpers.relational import figures as modeling_figures, modeling_claims
-from helpers.results import Missing, Record, Results
-from helpers.trials import cutover, migration_claims, migration_figures as figures
+from helpers.results import Missing, Result, Results
+from helpers.trials import cutover, figures, migration_claims
 
 CLAIMS = [
     migration_claims.course, migration_claims.plan, migration_claims.refused, migration_claims.damage,
@@ -24,7 +24,7 @@ NEEDING = [
 
 
 def having(kind: str, **data: Any) -> Results:
-    return Results({kind: Record(kind, "quick", "", {}, data)})
+    return Results({kind: Result(kind, "quick", "", {}, data)})
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

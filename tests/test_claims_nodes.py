@@ -4,7 +4,8 @@ import pytest
 from nodes_records import LEFT_OUT, NAMES, data, results, tier
 
 from helpers.results import Missing
-from helpers.scaling import nodes_claims
+from helpers.scaling import nodes_claims, tables
+from helpers.scaling.nodes_shape import PARTS
 
 OF_PART = {
     "redis_replica": ("replica_killed", "replica_cut_off", "replica_lag", "replicas_wanted"),
@@ -12,7 +13,7 @@ OF_PART = {
     "mongodb_set": ("mongodb",),
     "cassandra_ring": ("cassandra", "cassandra_returned"),
 }
-TABLES = ("table", "cases_table", "order_table")
+TABLES = ("nodes_table", "cases_table", "order_table")
 
 
 @pytest.mark.parametrize("name", [*(name for of in OF_PART.values() for name in of), "summary", "not_told"])
@@ -23,7 +24,7 @@ def test_what_was_not_measured_is_told(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_nothing_is_missing(name):
     with pytest.raises(Missing):
-        getattr(nodes_claims, name)(results(None))
+        getattr(tables, name)(results(None))
 
 
 @pytest.mark.parametrize("part", NAMES)
@@ -32,8 +33,8 @@ def test_the_reason_why_a_part_was_left_out_is_told_and_its_rows_are_gone(part):
     found[part] = LEFT_OUT
     for name in OF_PART[part]:
         assert getattr(nodes_claims, name)(results(found)).endswith("not measured: no room.")
-    assert len(nodes_claims.table(results(found))) == len(nodes_claims.table(results(whole))) - 2
-    assert f"Not measured: {nodes_claims.PARTS[part]}." in nodes_claims.summary(results(found))
+    assert len(tables.nodes_table(results(found))) == len(tables.nodes_table(results(whole))) - 2
+    assert f"Not measured: {PARTS[part]}." in nodes_claims.summary(results(found))
 
 
 @pytest.mark.parametrize("part", NAMES)
@@ -165,9 +166,9 @@ def test_cassandra_tells_what_a_quorum_refused_and_what_came_back():
 
 def test_tables_hold_a_row_for_each_setting_case_and_way():
     found = results(data())
-    assert len(nodes_claims.table(found)) == 8
-    assert len(nodes_claims.cases_table(found)) == 4 + 2 + 4
-    ways = nodes_claims.order_table(found)
+    assert len(tables.nodes_table(found)) == 8
+    assert len(tables.cases_table(found)) == 4 + 2 + 4
+    ways = tables.order_table(found)
     assert list(ways["server, script"]) == [
         "CROSSSLOT Keys in request don't hash to the same slot",
         "taken",

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from helpers.relational import claims
-from helpers.results import Missing, Record, Results
+from helpers.relational import claims, tables
+from helpers.results import Missing, Result, Results
 
 RECORD = {
     "rule": "a username is taken once",
@@ -102,7 +102,7 @@ SCHEMA = {
 def found(schema=SCHEMA, population=POPULATION):
     data = {"schema": schema, "population": population}
     return Results(
-        {kind: Record(kind, "quick", "", {}, value) for kind, value in data.items() if value is not None}
+        {kind: Result(kind, "quick", "", {}, value) for kind, value in data.items() if value is not None}
     )
 
 
@@ -126,13 +126,13 @@ SENTENCES = [
     claims.memory_flat,
 ]
 TABLES = [
-    claims.tables_table,
-    claims.indexes_table,
-    claims.constraints_table,
-    claims.accepted_table,
-    claims.plans_table,
-    claims.population_table,
-    claims.scale_table,
+    tables.columns_table,
+    tables.indexes_table,
+    tables.constraints_table,
+    tables.accepted_table,
+    tables.plans_table,
+    tables.population_table,
+    tables.scale_table,
 ]
 
 
@@ -265,15 +265,15 @@ def test_speed_is_of_the_largest_size():
 
 
 def test_tables_hold_what_was_found():
-    tables = claims.tables_table(found())
-    assert [tuple(row) for row in tables.itertuples(index=False)] == [
+    columns = tables.columns_table(found())
+    assert [tuple(row) for row in columns.itertuples(index=False)] == [
         ("users", "user_id", "integer", "no", "PK"),
         ("users", "email", "varchar(100)", "yes", "UNIQUE"),
         ("orders", "order_id", "integer", "no", "PK"),
         ("orders", "user_id", "integer", "yes", "FK to users"),
     ]
-    assert list(claims.indexes_table(found())["made for"]) == ["unique", "primary key", "queries"]
-    assert list(claims.plans_table(found())["median time"]) == ["11.0 ms", "50.0 µs"]
-    assert list(claims.scale_table(found())["of them activities"]) == [1_000, 100_000, 1_000_000]
-    assert claims.population_table(found())["size with indexes"].tolist()[0] == "64.0 KiB"
-    assert claims.constraints_table(found())["SQLSTATE"].tolist() == ["23505", "23505"]
+    assert list(tables.indexes_table(found())["made for"]) == ["unique", "primary key", "queries"]
+    assert list(tables.plans_table(found())["median time"]) == ["11.0 ms", "50.0 µs"]
+    assert list(tables.scale_table(found())["of them activities"]) == [1_000, 100_000, 1_000_000]
+    assert tables.population_table(found())["size with indexes"].tolist()[0] == "64.0 KiB"
+    assert tables.constraints_table(found())["SQLSTATE"].tolist() == ["23505", "23505"]

@@ -6,7 +6,7 @@ import pytest
 from scale_records import DISK, LEVEL, MEMORY, data, policy, results
 
 from helpers.results import Missing
-from helpers.scaling import claims as scale
+from helpers.scaling import claims as scale, tables
 
 CLAIMS = (
     "growth", "tails", "space", "space_growth", "server_memory", "refusing", "evicting", "mongodb_beyond",
@@ -24,7 +24,7 @@ def test_what_was_not_measured_is_told(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_nothing_is_missing(name):
     with pytest.raises(Missing):
-        getattr(scale, name)(results(None))
+        getattr(tables, name)(results(None))
 
 
 @pytest.mark.parametrize("store", ["redis", "mongodb", "cassandra"])
@@ -166,19 +166,19 @@ def test_reads_that_do_not_differ_and_rows_that_are_lost():
 
 def test_tables_hold_every_row():
     found = results(data())
-    assert len(scale.latency_table(found)) == 12
-    assert list(scale.latency_table(found).columns)[2:] == ["1,000 activities", "100,000 activities"]
-    assert set(scale.growth_table(found)["difference"]) == {"no difference shown"}
-    assert scale.space_table(found)["memory, each"].tolist()[2] == "n/a"
-    assert len(scale.how_table(found)) == 3
-    assert scale.evictions_table(found)["of the acknowledged gone"].tolist() == ["0", "200"]
-    assert len(scale.reads_table(found)) == 5
+    assert len(tables.latency_table(found)) == 12
+    assert list(tables.latency_table(found).columns)[2:] == ["1,000 activities", "100,000 activities"]
+    assert set(tables.growth_table(found)["difference"]) == {"no difference shown"}
+    assert tables.space_table(found)["memory, each"].tolist()[2] == "n/a"
+    assert len(tables.how_table(found)) == 3
+    assert tables.evictions_table(found)["of the acknowledged gone"].tolist() == ["0", "200"]
+    assert len(tables.reads_table(found)) == 5
 
 
 def test_reads_of_one_store_alone():
     found = copy.deepcopy(data())
     found["outgrown"]["cassandra"] = LEFT_OUT
-    assert set(scale.reads_table(results(found))["store"]) == {"MongoDB"}
+    assert set(tables.reads_table(results(found))["store"]) == {"MongoDB"}
     found["outgrown"]["mongodb"] = LEFT_OUT
     with pytest.raises(Missing):
-        scale.reads_table(results(found))
+        tables.reads_table(results(found))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from helpers.results import Missing, Record, Results
-from helpers.trials import outlook, scaleout_claims, scaleout_figures as figures
+from helpers.results import Missing, Result, Results
+from helpers.trials import figures, outlook, scaleout_claims
 from helpers.trials.outlook import Costs
 
 SAID = [
@@ -15,7 +15,7 @@ SAID = [
     scaleout_claims.needs,
     scaleout_claims.verified,
 ]
-DRAWN = [scaleout_claims.table, scaleout_claims.outlook_table, figures.rates]
+DRAWN = [scaleout_claims.table, scaleout_claims.outlook_table, figures.scaleout_rates]
 ROWS = {"users": 100, "products": 100, "activities": 600, "orders": 200}
 SAME = (100.0, 100.0, 100.0)
 
@@ -47,8 +47,8 @@ def having(
     ladder = {"growth": [{"rows": 10**6, "round": 1, "load_seconds": 5.0, "verify_seconds": 10.0}]}
     return Results(
         {
-            "scaleout": Record("scaleout", "quick", "", {}, data),
-            "ladder": Record("ladder", "quick", "", {}, ladder),
+            "scaleout": Result("scaleout", "quick", "", {}, data),
+            "ladder": Result("ladder", "quick", "", {}, ladder),
         }
     )
 
@@ -131,5 +131,5 @@ def test_tables_and_figure_show_every_arm() -> None:
     table = scaleout_claims.table(results)
     assert list(table["rows/s"]) == ["100", "100", "100", "55"]
     assert len(scaleout_claims.outlook_table(results)) == len(outlook.ROWS) * len(outlook.MOVERS)
-    left = figures.rates(results).axes[0]
+    left = figures.scaleout_rates(results).axes[0]
     assert [bar.get_width() for bar in left.patches] == pytest.approx([0.1, 0.1, 0.1, 0.055])

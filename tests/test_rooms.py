@@ -173,10 +173,11 @@ def test_claims_and_figures_reach_no_server() -> None:
 CHAPTERS = """
 from helpers import comparison, relational, scaling, trials
 from helpers.report import claim, show, style
-comparison.claims, comparison.figures, comparison.published_claims
-scaling.claims, scaling.figures, scaling.nodes_claims
-relational.claims, relational.figures, relational.modeling_claims
-trials.claims, trials.migration_claims, trials.ladder_claims, trials.scaleout_claims
+comparison.claims, comparison.tables, comparison.figures, comparison.decision_figures
+comparison.published_claims
+scaling.claims, scaling.tables, scaling.figures, scaling.nodes_claims
+relational.claims, relational.tables, relational.figures, relational.modeling_claims
+trials.crashes_claims, trials.migration_claims, trials.ladder_claims, trials.scaleout_claims, trials.figures
 """
 
 

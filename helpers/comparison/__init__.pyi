@@ -5,6 +5,7 @@ from . import (
     crosscheck as crosscheck,
     dataset as dataset,
     decision as decision,
+    decision_figures as decision_figures,
     figures as figures,
     loops as loops,
     phases as phases,
@@ -21,9 +22,6 @@ from .bench import (
 from .cassandra import (
     CassandraStore as CassandraStore,
 )
-from .claims import (
-    TITLES as TITLES,
-)
 from .mongodb import (
     MongoStore as MongoStore,
 )
@@ -31,10 +29,10 @@ from .store import (
     Store as Store,
 )
 from .tables import (
-    NONE as NONE,
-    short_cell as short_cell,
+    value_of as value_of,
 )
 from .workload import (
+    IN_WORDS as IN_WORDS,
     Operation as Operation,
     Workload as Workload,
 )

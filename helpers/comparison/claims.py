@@ -1,59 +1,21 @@
-"""Sentences on the comparison of Redis, MongoDB and Cassandra; its tables are beside, in
-``comparison_tables``.
-"""
+"""Sentences on the comparison of Redis, MongoDB and Cassandra."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers.comparison import decision
-from helpers.comparison.tables import (
-    answers_table,
-    cost_table,
-    decision_table,
-    floors_table,
-    idioms_table,
-    measures_table,
-    open_loop_table,
-    percentile_table,
-    ratio_table,
-    settings_table,
-    space_table,
-    throughput_table,
-)
-from helpers.comparison.workload import OPERATIONS
+from helpers.comparison.tables import with_ends
+from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
-from helpers.results import NOT_MEASURED
+from helpers.results import NOT_MEASURED, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, plural, three
+from helpers.text import count, duration_us, join, plural, span, three
 
-__all__ = [
-    "answers_table",
-    "cost_table",
-    "decision_table",
-    "floors_table",
-    "idioms_table",
-    "measures_table",
-    "open_loop_table",
-    "percentile_table",
-    "ratio_table",
-    "settings_table",
-    "space_table",
-    "throughput_table",
-]
-
-TITLES: Mapping[str, str] = {
-    "read_profile": "read a profile",
-    "last_activities": "read the last 20 activities",
-    "append_activity": "append an activity",
-    "place_order": "place an order",
-}
-MIX = "50/50"
-
-_claim = claim.of("comparison", "{}: not measured.")
+_claim = claim.from_result("comparison")
 
 
-@_claim("Equal answers")
-def answers(data: Mapping[str, Any]) -> str:
+@_claim("Equal answers:")
+def equal_answers(data: Mapping[str, Any]) -> str:
     """How many questions all stores answered alike, how many of them for something that does not exist."""
     asked = {kind: number for kind, number in data["answers"].items() if kind != "misses"}
     stores = join([LABELS[store] for store in data["counts"]])
@@ -64,7 +26,7 @@ def answers(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("Fastest store")
+@_claim("Fastest store:")
 def fastest(data: Mapping[str, Any]) -> str:
     """The store with the lowest median for each operation, where a difference to the others is shown."""
     by_store: dict[str, list[str]] = {}
@@ -81,7 +43,7 @@ def fastest(data: Mapping[str, Any]) -> str:
         notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
         place = first if longer else ""
         median = "" if not longer else f"{duration_us(medians[first])}; "
-        by_store.setdefault(place, []).append(f"to {TITLES[operation]} ({median}{', '.join(notes)})")
+        by_store.setdefault(place, []).append(f"to {IN_WORDS[operation]} ({median}{', '.join(notes)})")
     sentences = [
         f"{LABELS[store]} has the lowest median {join(found)}"
         if store
@@ -91,12 +53,9 @@ def fastest(data: Mapping[str, Any]) -> str:
     return f"With one client and the {MIX} mix, {'; '.join(sentences)}."
 
 
-@_claim("Differences between stores")
-def differences(data: Mapping[str, Any]) -> str:
+@_claim("Differences between stores:", "ratios")
+def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     """In how many of the tests a difference is shown after Holm's correction, and where it is not."""
-    tests = data["ratios"]
-    if not tests:
-        return "Differences between stores: not measured."
     level = [test for test in tests if not test["shown"]]
     blocks = min(test["blocks"] for test in tests)
     opening = (
@@ -107,7 +66,7 @@ def differences(data: Mapping[str, Any]) -> str:
     if not level:
         return f"{opening}."
     named = [
-        f"{LABELS[t['store']]} and {LABELS[t['against']]} to {TITLES[t['operation']]} ({t['mix']}, "
+        f"{LABELS[t['store']]} and {LABELS[t['against']]} to {IN_WORDS[t['operation']]} ({t['mix']}, "
         f"{t['tier']})"
         for t in level
     ]
@@ -115,45 +74,39 @@ def differences(data: Mapping[str, Any]) -> str:
     return f"{opening}. No difference is shown between {listed}."
 
 
-@_claim("Slowest operations")
+@_claim("Slowest operations:")
 def tails(data: Mapping[str, Any]) -> str:
     """How far the 99th percentile lies above the median in each store."""
     sentences = []
     for store in data["counts"]:
         spread = [
             (found["p99"]["value"] / found["p50"]["value"], row["operation"])
-            for row in _rows(data, store=store)
+            for row in having(data["latency"], store=store, tier="relaxed", mix=MIX)
             if (found := row["percentiles_us"])["p99"] and found["p50"]
         ]
         if spread:
             most, operation = max(spread)
-            sentences.append(f"{three(most)} times the median on {LABELS[store]} (to {TITLES[operation]})")
+            sentences.append(f"{three(most)} times the median on {LABELS[store]} (to {IN_WORDS[operation]})")
     if not sentences:
         return "Slowest operations: not measured with enough samples for a 99th percentile."
     return f"The 99th percentile is at most {join(sentences)}."
 
 
-@_claim("Share of the driver")
+@_claim("Share of the driver:")
 def driver_share(data: Mapping[str, Any]) -> str:
     """Which part of an operation's median the driver's null operation takes by itself."""
-    echo = _with_ends(data["floors"]["echo_us"]["p50"])
+    echo = with_ends(data["floors"]["echo_us"]["p50"])
     sentences = []
     for store, null in data["floors"]["null_op_us"].items():
         shares = [null["p50"]["value"] / _values(data, operation, "p50")[store] for operation in OPERATIONS]
         sentences.append(
-            f"{LABELS[store]}'s null operation takes {_with_ends(null['p50'])}, which is "
-            f"{_range([100 * share for share in shares])} % of its four operations"
+            f"{LABELS[store]}'s null operation takes {with_ends(null['p50'])}, which is "
+            f"{span([100 * share for share in shares])} % of its four operations"
         )
     return f"A bare TCP round trip takes {echo}; {join(sentences)}."
 
 
-def _with_ends(interval: Mapping[str, float]) -> str:
-    """``123 µs (120 µs to 130 µs)``."""
-    value, low, high = (duration_us(interval[name]) for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-@_claim("Processor time")
+@_claim("Processor time:")
 def cost(data: Mapping[str, Any]) -> str:
     """Where the processor time of an operation goes: client or server."""
     sentences = []
@@ -167,7 +120,7 @@ def cost(data: Mapping[str, Any]) -> str:
     return f"Processor time of one operation ({MIX}, one client): {'; '.join(sentences)}."
 
 
-@_claim("Throughput against concurrency")
+@_claim("Throughput against concurrency:")
 def scaling(data: Mapping[str, Any]) -> str:
     """How throughput changes from one client to the most, and where the client itself was the limit."""
     rows = {(row["store"], row["clients"]): row for row in data["throughput"]}
@@ -200,14 +153,12 @@ def scaling(data: Mapping[str, Any]) -> str:
     return f"From one client to {most}: {'; '.join(sentences)}.{limit}"
 
 
-@_claim("Open loop")
+@_claim("Open loop:")
 def open_loop(data: Mapping[str, Any]) -> str:
     """What waiting adds to the service time at the highest rate that was offered to all stores."""
     rate = max(row["offered_per_s"] for row in data["open_loop"])
     sentences = []
-    for row in data["open_loop"]:
-        if row["offered_per_s"] != rate:
-            continue
+    for row in having(data["open_loop"], offered_per_s=rate):
         name = "p99" if row["latency_us"]["p99"] else "p50"
         due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
         kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
@@ -220,7 +171,7 @@ def open_loop(data: Mapping[str, Any]) -> str:
     return f"At {count(rate)} operations per second arriving at random: {'; '.join(sentences)}."
 
 
-@_claim("Warm-up")
+@_claim("Warm-up:")
 def warm_up(data: Mapping[str, Any]) -> str:
     """How much longer operations took right after loading than at the end of the warm-up."""
     sentences = []
@@ -233,7 +184,7 @@ def warm_up(data: Mapping[str, Any]) -> str:
     return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
 
 
-@_claim("Durability")
+@_claim("Durability:")
 def durability(data: Mapping[str, Any]) -> str:
     """In which durability tiers each store was measured."""
     sentences = []
@@ -251,7 +202,7 @@ def durability(data: Mapping[str, Any]) -> str:
     return f"Durability, as the servers state it: {'; '.join(sentences + missing)}.{disk}"
 
 
-@_claim("Price of durability")
+@_claim("Price of durability:")
 def strictness(data: Mapping[str, Any]) -> str:
     """How much longer writes take in the strict tier."""
     if "strict" not in data["tiers"]:
@@ -260,14 +211,13 @@ def strictness(data: Mapping[str, Any]) -> str:
     for store in data["counts"]:
         times = []
         for operation in ("append_activity", "place_order"):
-            strict, relaxed = (
-                _rows(data, store=store, tier=t, operation=operation) for t in ("strict", "relaxed")
-            )
+            rows = having(data["latency"], store=store, mix=MIX, operation=operation)
+            strict, relaxed = (having(rows, tier=tier) for tier in ("strict", "relaxed"))
             if strict and relaxed:
-                medians = [rows[0]["percentiles_us"]["p50"]["value"] for rows in (strict, relaxed)]
+                medians = [of[0]["percentiles_us"]["p50"]["value"] for of in (strict, relaxed)]
                 times.append(medians[0] / medians[1])
         sentences.append(
-            f"{LABELS[store]} {_range(times)} times" if times else f"{LABELS[store]}: not measured"
+            f"{LABELS[store]} {span(times)} times" if times else f"{LABELS[store]}: not measured"
         )
     return (
         "With every write on disk before it is acknowledged, writes take, against the relaxed tier: "
@@ -275,7 +225,7 @@ def strictness(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("Failed operations")
+@_claim("Failed operations:")
 def errors(data: Mapping[str, Any]) -> str:
     """How many operations failed."""
     failed = {store: number for store, number in data["errors"].items() if number}
@@ -287,7 +237,7 @@ def errors(data: Mapping[str, Any]) -> str:
     return f"Of {whole} timed operations {join(named)} failed; they are in no figure."
 
 
-@_claim("Decision")
+@_claim("Decision:")
 def choice(data: Mapping[str, Any]) -> str:
     """Which store comes first with the weights of the run, by how much, and first in which criteria."""
     scored = decision.scores(data)
@@ -307,7 +257,7 @@ def choice(data: Mapping[str, Any]) -> str:
     return f"With these weights {opening}: {points}. First by criterion: {join(strong)}."
 
 
-@_claim("Sensitivity")
+@_claim("Sensitivity:")
 def sensitivity(data: Mapping[str, Any]) -> str:
     """Where the choice would flip, and how often each store wins over all weightings."""
     scored = decision.scores(data)
@@ -328,40 +278,18 @@ def sensitivity(data: Mapping[str, Any]) -> str:
     return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
 
 
-def _rows(
-    data: Mapping[str, Any],
-    *,
-    store: str,
-    tier: str = "relaxed",
-    mix: str = MIX,
-    operation: str | None = None,
-) -> list[dict[str, Any]]:
-    return [
-        row
-        for row in data["latency"]
-        if (row["store"], row["tier"], row["mix"]) == (store, tier, mix)
-        and operation in (None, row["operation"])
-    ]
-
-
 def _values(data: Mapping[str, Any], operation: str, name: str) -> dict[str, float]:
     found = {}
     for store in data["counts"]:
-        (row,) = _rows(data, store=store, operation=operation)
+        (row,) = having(data["latency"], store=store, tier="relaxed", mix=MIX, operation=operation)
         found[store] = float(row["percentiles_us"][name]["value"])
     return found
 
 
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:
     """The test of two stores, its ratio turned so that it is ``store`` over ``against``."""
-    for row in data["ratios"]:
-        same_place = (row["tier"], row["mix"], row["operation"]) == ("relaxed", MIX, operation)
-        if same_place and {row["store"], row["against"]} == {store, against}:
+    for row in having(data["ratios"], tier="relaxed", mix=MIX, operation=operation):
+        if {row["store"], row["against"]} == {store, against}:
             turned = row["store"] != store
             return {"ratio": 1 / row["ratio"] if turned else row["ratio"], "shown": row["shown"]}
     raise KeyError(f"no test of {store} against {against}")
-
-
-def _range(values: Sequence[float]) -> str:
-    low, high = three(min(values)), three(max(values))
-    return low if low == high else f"{low} to {high}"

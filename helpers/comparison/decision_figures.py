@@ -1,21 +1,18 @@
 """Charts of the decision: scores by criterion, and how the result moves with the weights."""
 
-from typing import Any
-
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from helpers.comparison import decision as deciding
 from helpers.report import style
 from helpers.results import Results
+from helpers.settings import LABELS
 
 HATCHES = {"redis": "", "mongodb": "//", "cassandra": "xx"}
-LOOK: Any = dict(style.RC)
 SHARES = np.linspace(0, 1, 41)
 
 
-@rc_context(LOOK)
+@style.shared
 def decision(results: Results) -> Figure:
     """Score of each store by criterion, and the weighted result."""
     data = results.require("comparison")
@@ -33,26 +30,25 @@ def decision(results: Results) -> Figure:
             color=style.COLOURS[store],
             hatch=HATCHES[store],
             edgecolor="white",
-            label=style.LABELS[store],
+            label=LABELS[store],
         )
         axis.bar_label(bars, fmt="%.2f", fontsize=6.5, padding=1)
     axis.axvline(len(groups) - 1.5, color=style.COLOURS["muted"], linewidth=1)
     axis.set_xticks(range(len(groups)), list(groups))
     axis.grid(axis="x", visible=False)
     axis.set(ylabel="score (best store: 1)", ylim=(0, 1.1), title="Scores by criterion, and the result")
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    style.legend_below(figure, axis)
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def sensitivity(results: Results) -> Figure:
     """The result against the weight of each criterion, the others in proportion; the weight now is dotted."""
     data = results.require("comparison")
     scored, weights = deciding.scores(data), data["weights"]
     whole = sum(weights.get(criterion, 0.0) for criterion in scored)
-    figure, axes = style.new_figure(2.5, ncols=len(scored), sharey=True)
-    for axis, criterion in zip(np.atleast_1d(axes), scored, strict=True):
+    figure, ((*axes,),) = style.new_figure(2.5, ncols=len(scored), sharey=True, squeeze=False)
+    for axis, criterion in zip(axes, scored, strict=True):
         totals = [
             deciding.totals(scored, deciding.at_share(scored, weights, criterion, share)) for share in SHARES
         ]
@@ -60,19 +56,16 @@ def sensitivity(results: Results) -> Figure:
             axis.plot(
                 100 * SHARES,
                 [total[store] for total in totals],
-                color=style.COLOURS[store],
-                linestyle=style.LINES[store],
-                marker=style.MARKERS[store],
                 markevery=10,
                 markersize=3.5,
-                label=style.LABELS[store],
+                label=LABELS[store],
+                **style.look(store),
             )
         axis.axvline(100 * weights.get(criterion, 0.0) / whole, color="black", linestyle=":", linewidth=1)
         axis.set_title(deciding.CRITERIA[criterion], fontsize=8)
         axis.set_xticks([0, 50, 100])
         axis.set_ylim(0, 1.05)
-    np.atleast_1d(axes)[len(scored) // 2].set_xlabel("share of the weight (%)")
-    np.atleast_1d(axes)[0].set_ylabel("result")
-    handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    axes[len(scored) // 2].set_xlabel("share of the weight (%)")
+    axes[0].set_ylabel("result")
+    style.legend_below(figure, axes[0])
     return figure

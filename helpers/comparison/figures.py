@@ -1,63 +1,31 @@
 """Charts of the comparison: distributions, percentiles, throughput, floors, open loop, warm-up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from helpers.comparison import statistics
-from helpers.comparison.decision_figures import LOOK, decision, sensitivity
 from helpers.comparison.summary import GRID, WARM_UP_WINDOW
-from helpers.comparison.workload import OPERATIONS
+from helpers.comparison.workload import MIX, OPERATIONS, TITLES
 from helpers.report import style
-from helpers.results import Missing, Results
+from helpers.results import Missing, Results, having
+from helpers.settings import LABELS
 
-__all__ = [
-    "cost_stack",
-    "decision",
-    "ecdf",
-    "open_loop",
-    "percentile_curve",
-    "percentiles",
-    "ratios",
-    "sensitivity",
-    "throughput",
-    "warm_up",
-]
-
-TITLES: Mapping[str, str] = {
-    "read_profile": "Read profile",
-    "last_activities": "Read last 20 activities",
-    "append_activity": "Append activity",
-    "place_order": "Place order",
-}
 POINTS = ("p50", "p90", "p99", "p99.9")
 
 
-def _part(results: Results, part: str) -> Any:
-    found = results.require("comparison").get(part)
-    if not found:
-        raise Missing(f"comparison: {part.replace('_', ' ')} not measured")
-    return found
-
-
 def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
-    rows = [row for row in _part(results, "latency") if (row["tier"], row["mix"]) == (tier, mix)]
+    rows = having(results.part("comparison", "latency"), tier=tier, mix=mix)
     if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
     return rows
 
 
-def _shared_legend(figure: Figure, axis: Any) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-
-
-@rc_context(LOOK)
-def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+@style.shared
+def ecdf(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
     """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
     rows = _latency(results, tier, mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
@@ -67,11 +35,9 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figu
                 axis.plot(
                     np.array(row["quantiles_us"]) / 1000,
                     GRID,
-                    color=style.COLOURS[row["store"]],
-                    linestyle=style.LINES[row["store"]],
-                    marker=style.MARKERS[row["store"]],
                     markevery=[GRID.index(share) for share in (0.5, 0.9, 0.99)],
-                    label=style.LABELS[row["store"]],
+                    label=LABELS[row["store"]],
+                    **style.look(row["store"]),
                 )
         axis.set_title(TITLES[operation])
         style.plain_log(axis, "x")
@@ -79,12 +45,12 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figu
         axis.set_xlabel("latency (ms)")
     for axis in axes[:, 0]:
         axis.set_ylabel("share answered")
-    _shared_legend(figure, axes[0][0])
+    style.legend_below(figure, axes[0][0])
     return figure
 
 
-@rc_context(LOOK)
-def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+@style.shared
+def percentiles(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
     """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap."""
     rows = _latency(results, tier, mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
@@ -106,11 +72,9 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
                     np.maximum(values - np.array([one["low"] for _, one in found]) / 1000, 0),
                     np.maximum(np.array([one["high"] for _, one in found]) / 1000 - values, 0),
                 ],
-                color=style.COLOURS[row["store"]],
-                marker=style.MARKERS[row["store"]],
-                linestyle="none",
                 capsize=2.5,
-                label=style.LABELS[row["store"]],
+                label=LABELS[row["store"]],
+                **style.look(row["store"]) | {"linestyle": "none"},
             )
         axis.set_title(TITLES[operation])
         axis.set_xticks(range(len(points)), points)
@@ -118,19 +82,19 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = "50/50") 
         style.plain_log(axis, "y")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
-    _shared_legend(figure, axes[0][0])
+    style.legend_below(figure, axes[0][0])
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def percentile_curve(results: Results) -> Figure:
     """Latency against percentile up to the slowest operation, at the highest offered rate: from when
     operations were due, from the send, and that corrected for the interval of a client.
     """
-    rows = _part(results, "open_loop")
+    rows = results.part("comparison", "open_loop")
     rate = max(row["offered_per_s"] for row in rows)
-    clients = _part(results, "design")["connections"]
-    shown = [row for row in rows if row["offered_per_s"] == rate]
+    clients = results.part("comparison", "design")["connections"]
+    shown = having(rows, offered_per_s=rate)
     figure, axes = style.new_figure(3.3, ncols=len(shown), sharex=True, sharey=True, squeeze=False)
     for axis, row in zip(axes[0], shown, strict=True):
         store = row["store"]
@@ -147,7 +111,7 @@ def percentile_curve(results: Results) -> Figure:
             axis.plot(
                 reach[-1:], [latency_us[-1] / 1000], marker=style.MARKERS[store], color=style.COLOURS[store]
             )
-        axis.set_title(style.LABELS[store])
+        axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
     _nines(axes[0][0], max(row["n"] for row in shown))
     style.plain_log(axes[0][0], "y")
@@ -168,25 +132,25 @@ def _nines(axis: Any, count: int) -> None:
     axis.set_xlim(1, count * 1.3)
 
 
-@rc_context(LOOK)
+@style.shared
 def throughput(results: Results) -> Figure:
     """Throughput against clients with 95 % intervals, and latency against throughput; client-bound
     points open.
     """
-    rows = _part(results, "throughput")
+    rows = results.part("comparison", "throughput")
     figure, (left, right) = style.new_figure(3.1, ncols=2)
     for number, store in enumerate(dict.fromkeys(row["store"] for row in rows)):
-        mine = [row for row in rows if row["store"] == store]
+        mine = having(rows, store=store)
         rates = [row["per_s"] for row in mine]
         look = {"color": style.COLOURS[store], "linestyle": style.LINES[store]}
         clients = [row["clients"] * 1.05 ** (number - 1) for row in mine]  # side by side, so that bars show
         if all(row["low"] is not None for row in mine):
             reach = [[r["per_s"] - r["low"] for r in mine], [r["high"] - r["per_s"] for r in mine]]
-            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=style.LABELS[store], **look)
+            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=LABELS[store], **look)
         else:
-            left.plot(clients, rates, label=style.LABELS[store], **look)
+            left.plot(clients, rates, label=LABELS[store], **look)
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
-        right.plot(rates, medians, label=style.LABELS[store], **look)
+        right.plot(rates, medians, label=LABELS[store], **look)
         for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
             face = "white" if row["client_bound"] else style.COLOURS[store]
             marks = {
@@ -200,59 +164,55 @@ def throughput(results: Results) -> Figure:
     ticks = sorted({row["clients"] for row in rows})
     style.log_at(left, "x", {tick: str(tick) for tick in ticks})
     left.set_ylim(bottom=0)
-    left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    style.whole_numbers(left, "y")
     left.set(xlabel="clients (threads)", ylabel="operations per second", title="Throughput against clients")
     style.plain_log(right, "y")
-    right.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    style.whole_numbers(right, "x")
     right.set(
         xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
     )
-    _shared_legend(figure, left)
+    style.legend_below(figure, left)
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def open_loop(results: Results) -> Figure:
     """p50 and p99 against the offered rate, from when operations were due."""
-    rows = _part(results, "open_loop")
+    rows = results.part("comparison", "open_loop")
     figure, axes = style.new_figure(3.0, ncols=2, sharex=True)
     for axis, name in zip(axes, ("p50", "p99"), strict=True):
         for store in dict.fromkeys(row["store"] for row in rows):
-            mine = [row for row in rows if row["store"] == store and row["latency_us"][name]]
+            mine = [row for row in having(rows, store=store) if row["latency_us"][name]]
             axis.plot(
                 [row["offered_per_s"] for row in mine],
                 [row["latency_us"][name]["value"] / 1000 for row in mine],
-                color=style.COLOURS[store],
-                linestyle=style.LINES[store],
-                marker=style.MARKERS[store],
-                label=style.LABELS[store],
+                label=LABELS[store],
+                **style.look(store),
             )
         axis.set(xlabel="offered operations per second", title=f"Open loop, {name}")
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        style.whole_numbers(axis, "x")
         style.plain_log(axis, "y")
     axes[0].set_ylabel("latency from due (ms)")
-    _shared_legend(figure, axes[0])
+    style.legend_below(figure, axes[0])
     return figure
 
 
 RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
-@rc_context(LOOK)
-def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Figure:
+@style.shared
+def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
     """Ratios of medians between stores with 95 % intervals from blocks; filled where a difference is
     shown.
     """
-    rows = [row for row in _part(results, "ratios") if (row["tier"], row["mix"]) == (tier, mix)]
+    rows = having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
     figure, axis = style.new_figure(3.9)
     names = []
     for place, row in enumerate(rows):
         y = -place - 0.6 * (place // 3)
-        names.append(
-            (y, f"{TITLES[row['operation']]}: {style.LABELS[row['store']]} / {style.LABELS[row['against']]}")
-        )
+        names.append((y, f"{TITLES[row['operation']]}: {LABELS[row['store']]} / {LABELS[row['against']]}"))
         axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
         face = "black" if row["shown"] else "white"
         axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
@@ -268,12 +228,12 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> Fi
     return figure
 
 
-@rc_context(LOOK)
-def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
+@style.shared
+def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
     """The median of each operation, stacked: TCP echo, what a null operation adds, what the operation
     adds.
     """
-    floors = _part(results, "floors")
+    floors = results.part("comparison", "floors")
     rows = _latency(results, "relaxed", mix)
     echo = floors["echo_us"]["p50"]["value"] / 1000
     figure, axis = style.new_figure(3.2)
@@ -290,7 +250,7 @@ def cost_stack(results: Results, *, mix: str = "50/50") -> Figure:
             face = grey if grey != "#FFFFFF" else style.COLOURS[store]
             axis.bar(x, part, bottom=bottom, color=face, width=0.8, edgecolor="black", linewidth=0.5)
             bottom += part
-        axis.text(x, bottom, style.LABELS[store][0], ha="center", va="bottom", fontsize=7)
+        axis.text(x, bottom, LABELS[store][0], ha="center", va="bottom", fontsize=7)
         ticks.append((x, row["operation"]))
     middle = {op: float(np.mean([x for x, found in ticks if found == op])) for op in OPERATIONS}
     axis.set_xticks(list(middle.values()), [TITLES[op].replace(" activities", "") for op in middle])
@@ -310,29 +270,26 @@ def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], st
         Patch(
             facecolor=style.COLOURS[store],
             edgecolor="black",
-            label=f"{style.LABELS[store]} ({style.LABELS[store][0]})",
+            label=f"{LABELS[store]} ({LABELS[store][0]})",
         )
         for store in stores
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
 
 
-@rc_context(LOOK)
+@style.shared
 def warm_up(results: Results) -> Figure:
     """Median latency of successive windows of operations right after loading, before anything was counted."""
-    series = _part(results, "warm_up")
+    series = results.part("comparison", "warm_up")
     figure, axis = style.new_figure(2.8)
     for store, values in series.items():
         operations = [WARM_UP_WINDOW * (number + 1) for number in range(len(values))]
-        look = {
-            "color": style.COLOURS[store],
-            "linestyle": style.LINES[store],
-            "marker": style.MARKERS[store],
-        }
         every = max(1, len(values) // 20)
-        axis.plot(operations, np.array(values) / 1000, label=style.LABELS[store], markevery=every, **look)
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.plot(
+            operations, np.array(values) / 1000, label=LABELS[store], markevery=every, **style.look(store)
+        )
+    style.whole_numbers(axis, "x")
     style.plain_log(axis, "y")
     axis.set(xlabel="operations since loading", ylabel=f"median of {WARM_UP_WINDOW} (ms)", title="Warm-up")
-    _shared_legend(figure, axis)
+    style.legend_below(figure, axis)
     return figure

@@ -6,54 +6,48 @@ from typing import Any
 import pandas as pd
 
 from helpers.comparison import published
+from helpers.comparison.statistics import Interval
+from helpers.comparison.workload import MIX, TITLES
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Missing, Results
+from helpers.results import NOT_MEASURED, Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, plural, three
+from helpers.text import count, duration_us, join, known, plural, span, three
 
-MIX = "50/50"
-OPERATIONS: Mapping[str, str] = {"read": "read_profile", "insert": "append_activity"}
+NEAREST: Mapping[str, str] = {"read": "read_profile", "insert": "append_activity"}
 """Our operation that is nearest to a published one."""
 TIMES: Mapping[str, str] = {"read": "a read takes", "insert": "an insert takes"}
-NEAREST: Mapping[str, str] = {"read": "read profile", "insert": "append activity"}
-NONE = "n/a"
 
-Interval = tuple[float, float, float]
-"""A value with the ends of its interval."""
+_claim = claim.from_result("comparison", TypeError)
 
 
-_claim = claim.of("comparison", "{}: not measured.", TypeError)
-
-
-@_claim("Published results beside ours")
+@_claim("Published results beside ours:")
 def directions(data: Mapping[str, Any]) -> str:
     """MongoDB against Cassandra in benchANT's runs and in ours: the same direction or the opposite one."""
     sources = published.load()
     sentences = []
     for figure in ("read", "insert", "throughput"):
         theirs = published.ratios(sources, figure, "mongodb", "cassandra")
-        ours = _throughput_ratio(data) if figure == "throughput" else _median_ratio(data, OPERATIONS[figure])
+        ours = _throughput_ratio(data) if figure == "throughput" else _median_ratio(data, NEAREST[figure])
         what = TIMES.get(figure, "throughput is")
         times = "times that of Cassandra" if figure == "throughput" else "times as long as on Cassandra"
         sentences.append(
-            f"{what} {_range(theirs)} {times} there and {_interval(ours)} here ({_verdict(theirs, ours)})"
+            f"{what} {span(theirs)} {times} there and {_interval(ours)} here ({_verdict(theirs, ours)})"
         )
     runs = len(published.ratios(sources, "read", "mongodb", "cassandra"))
-    clients = {
+    clients = [
         setting["clients"]
         for source in sources
         for setting in source["settings"]
         if {one["store"] for one in setting["figures"]} >= {"mongodb", "cassandra"}
-    }
-    most = max(row["clients"] for row in data["throughput"])
+    ]
     return (
         f"On MongoDB, in {plural(runs, 'pair')} of runs by benchANT and in ours, {'; '.join(sentences)}. "
-        f"Theirs are means with {_range(sorted(clients))} clients; our times are medians with one client, "
-        f"our throughput is of {most} clients with operations of both kinds."
+        f"Theirs are means with {span(clients, count)} clients; our times are medians with one client, "
+        f"our throughput is of {_busiest(data)[0]} clients with operations of both kinds."
     )
 
 
-@_claim("Durability beside published results")
+@_claim("Durability beside published results:")
 def durability(data: Mapping[str, Any]) -> str:
     """Inserts on MongoDB against Cassandra with durability as uneven as in benchANT's runs, and even."""
     sources = published.load()
@@ -61,30 +55,24 @@ def durability(data: Mapping[str, Any]) -> str:
     even = _median_ratio(data, "append_activity")
     opening = (
         "In benchANT's runs MongoDB acknowledged an insert once a majority of its nodes had it, Cassandra "
-        f"before its commit log was flushed; MongoDB's took {_range(theirs)} times as long."
+        f"before its commit log was flushed; MongoDB's took {span(theirs)} times as long."
     )
-    rows = {
-        store: row
-        for row in data["latency"]
+    inserts = having(data["latency"], mix=MIX, operation="append_activity")
+    strict, other = (
+        having(inserts, store=store, tier=tier)
         for store, tier in (("mongodb", "strict"), ("cassandra", "relaxed"))
-        if (row["store"], row["tier"], row["mix"], row["operation"]) == (store, tier, MIX, "append_activity")
-    }
-    relaxed = f"with both in the relaxed tier it takes {_interval(even)} times as long"
-    if len(rows) < 2:
-        return f"{opening} Here {relaxed}; MongoDB's strict tier was not measured in this run."
-    strict, other = (rows[store]["percentiles_us"]["p50"] for store in ("mongodb", "cassandra"))
-    uneven = (
-        strict["value"] / other["value"],
-        _end(strict, "low") / _end(other, "high"),
-        _end(strict, "high") / _end(other, "low"),
     )
+    relaxed = f"with both in the relaxed tier it takes {_interval(even)} times as long"
+    if not strict or not other:
+        return f"{opening} Here {relaxed}; MongoDB's strict tier was not measured in this run."
+    uneven = _quotient(*(rows[0]["percentiles_us"]["p50"] for rows in (strict, other)))
     return (
         f"{opening} Here {relaxed}; with MongoDB in the strict tier and Cassandra in the relaxed one, which "
         f"is nearest to theirs, {_interval(uneven)} times ({_verdict(theirs, uneven)})."
     )
 
 
-@_claim("Redis beside its documentation")
+@_claim("Redis beside its documentation:")
 def redis(data: Mapping[str, Any]) -> str:
     """Throughput of Redis in its documentation, by the same program here, and by our client."""
     (shown,) = [
@@ -92,9 +80,7 @@ def redis(data: Mapping[str, Any]) -> str:
         for one in published.figures(published.load())
         if (one.store, one.figure) == ("redis", "throughput")
     ]
-    row = max(
-        (row for row in data["throughput"] if row["store"] == "redis"), key=lambda row: int(row["clients"])
-    )
+    row = max(having(data["throughput"], store="redis"), key=lambda row: int(row["clients"]))
     part = data.get("cross_check", {}).get("redis", {NOT_MEASURED: "no cross-check was made"})
     same = part.get("many_clients", {}).get("theirs_per_s")
     if same is None:
@@ -112,7 +98,7 @@ def redis(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("Network")
+@_claim("Network:")
 def network(data: Mapping[str, Any]) -> str:
     """The round trip that Redis's documentation takes as typical, against the bare one measured here."""
     echo = data["floors"]["echo_us"]["p50"]["value"]
@@ -128,7 +114,7 @@ def network(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("Cross-check")
+@_claim("Cross-check:")
 def crosscheck(data: Mapping[str, Any]) -> str:
     """PING as another program measures it on the same server, against our driver's null operation."""
     found = data["cross_check"]
@@ -139,7 +125,8 @@ def crosscheck(data: Mapping[str, Any]) -> str:
         alone, many = part["one_client"], part["many_clients"]
         tool, label = f"{part['tool']} {part['tool_version']}", LABELS[store]
         echo, null, rate = (
-            _of(one) for one in (alone["theirs_to_echo"], alone["ratio"]["p50"], many["ratio"]["per_s"])
+            Interval(one["value"], one["low"], one["high"])
+            for one in (alone["theirs_to_echo"], alone["ratio"]["p50"], many["ratio"]["per_s"])
         )
         theirs, ours = (duration_us(alone[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
         sentences.append(
@@ -174,10 +161,7 @@ def beside_table(results: Results) -> pd.DataFrame:
             key = (one.source, one.setting, one.clients, one.figure)
             by_place.setdefault(key, {})[one.store] = one
     for (source, setting, clients, figure), by_store in by_place.items():
-        shown = {
-            LABELS[store]: _shown(by_store[store]) if store in by_store else NONE
-            for store in published.STORES
-        }
+        shown = {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
         rows.append(
             {"figure": figure, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"} | shown
         )
@@ -209,59 +193,59 @@ def sources_table(_results: Results) -> pd.DataFrame:
 def _own(data: Mapping[str, Any], figure: str) -> dict[str, str]:
     """Our row of the table: throughput with the most clients, or the mean of the nearest operation."""
     if figure == "throughput":
-        most = max(row["clients"] for row in data["throughput"])
-        values = {row["store"]: row["per_s"] for row in data["throughput"] if row["clients"] == most}
-        cells = {LABELS[store]: f"{count(value)} /s" for store, value in values.items()}
+        most, rows = _busiest(data)
+        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s" for row in rows}
         return {"setting": f"one machine, {plural(most, 'client')}, all four operations"} | cells
-    values = {
-        row["store"]: row["mean_us"]
-        for row in data["latency"]
-        if (row["tier"], row["mix"], row["operation"]) == ("relaxed", MIX, OPERATIONS[figure])
-    }
-    cells = {LABELS[s]: NONE if value is None else duration_us(value) for s, value in values.items()}
-    return {"setting": f"one machine, 1 client, {NEAREST[figure]}"} | cells
+    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
+    cells = {LABELS[row["store"]]: known(row["mean_us"], duration_us) for row in rows}
+    return {"setting": f"one machine, 1 client, {TITLES[NEAREST[figure]].lower()}"} | cells
 
 
 def _shown(one: published.Figure) -> str:
     return f"{count(one.value)} /s" if one.unit == "1/s" else duration_us(one.value)
 
 
+def _busiest(data: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    """The most clients, and the throughput with so many."""
+    most = max(row["clients"] for row in data["throughput"])
+    return most, having(data["throughput"], clients=most)
+
+
 def _median_ratio(data: Mapping[str, Any], operation: str) -> Interval:
     """MongoDB over Cassandra, from the tests of the comparison."""
-    for row in data["ratios"]:
-        place = (row["tier"], row["mix"], row["operation"])
-        if place != ("relaxed", MIX, operation) or {row["store"], row["against"]} != {"mongodb", "cassandra"}:
-            continue
-        if row["store"] == "mongodb":
-            return row["ratio"], row["low"], row["high"]
-        return 1 / row["ratio"], 1 / row["high"], 1 / row["low"]
+    for row in having(data["ratios"], tier="relaxed", mix=MIX, operation=operation):
+        if (row["store"], row["against"]) == ("mongodb", "cassandra"):
+            return Interval(row["ratio"], row["low"], row["high"])
+        if (row["store"], row["against"]) == ("cassandra", "mongodb"):
+            return Interval(1 / row["ratio"], 1 / row["high"], 1 / row["low"])
     raise KeyError(operation)
 
 
 def _throughput_ratio(data: Mapping[str, Any]) -> Interval:
-    """MongoDB over Cassandra with the most clients; the interval takes each end at its worst."""
-    most = max(row["clients"] for row in data["throughput"])
-    rows = {row["store"]: row for row in data["throughput"] if row["clients"] == most}
-    ours, other = rows["mongodb"], rows["cassandra"]
-    return ours["per_s"] / other["per_s"], ours["low"] / other["high"], ours["high"] / other["low"]
+    """MongoDB over Cassandra with the most clients."""
+    rows = {row["store"]: row | {"value": row["per_s"]} for row in _busiest(data)[1]}
+    return _quotient(rows["mongodb"], rows["cassandra"])
 
 
-def _end(found: Mapping[str, float], end: str) -> float:
-    """An end of a median's interval: from blocks where there are enough of them."""
-    return found.get(f"block_{end}", found[end])
+def _quotient(over: Mapping[str, float], under: Mapping[str, float]) -> Interval:
+    """How many times larger one is than the other; each end takes those of both at their worst.
 
-
-def _of(found: Mapping[str, float]) -> Interval:
-    return found["value"], found["low"], found["high"]
+    Args:
+        over, under: ``value``, ``low`` and ``high``; ends from blocks, where there are enough of them, count
+            before those from samples.
+    """
+    (low, high), (lowest, highest) = (
+        [found.get(f"block_{end}", found[end]) for end in ("low", "high")] for found in (over, under)
+    )
+    return Interval(over["value"] / under["value"], low / highest, high / lowest)
 
 
 def _interval(found: Interval) -> str:
-    value, low, high = found
-    return f"{three(value)} ({three(low)} to {three(high)})"
+    return f"{three(found.value)} ({three(found.low)} to {three(found.high)})"
 
 
 def _level(found: Interval) -> bool:
-    return found[1] <= 1 <= found[2]
+    return found.low <= 1 <= found.high
 
 
 def _noted(found: Interval) -> str:
@@ -275,9 +259,4 @@ def _verdict(theirs: Sequence[float], ours: Interval) -> str:
     sides = {ratio > 1 for ratio in theirs if ratio != 1}
     if len(sides) != 1:
         return "no one direction there"
-    return "the same direction" if sides == {ours[0] > 1} else "the opposite direction"
-
-
-def _range(values: Sequence[float]) -> str:
-    low, high = (three(end) if isinstance(end, float) else count(end) for end in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
+    return "the same direction" if sides == {ours.value > 1} else "the opposite direction"

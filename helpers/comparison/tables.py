@@ -1,49 +1,45 @@
 """Tables of the comparison, as data frames made from saved results."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from helpers.comparison import decision
-from helpers.comparison.workload import MIXES, OPERATIONS
-from helpers.results import Missing, Results
+from helpers.comparison.workload import MIX, MIXES, OPERATIONS
+from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, size_bytes, three
-
-NONE = "n/a"
+from helpers.text import NOT_AVAILABLE, count, duration_us, known, size_bytes, three
 
 
-def _cell(interval: Mapping[str, float] | None) -> str:
-    """``123 µs (120 to 130 µs)`` as a cell, or n/a where there are too few samples."""
-    if interval is None:
-        return NONE
-    low, high = duration_us(interval["low"]), duration_us(interval["high"])
-    return f"{duration_us(interval['value'])} ({low} to {high})"
+def with_ends(interval: Mapping[str, float] | None) -> str:
+    """``123 µs (120 µs to 130 µs)``, or n/a where there are too few samples."""
+    return known(interval, lambda of: f"{duration_us(of['value'])} ({_ends(of, duration_us)})")
 
 
-def short_cell(interval: Mapping[str, float] | None) -> str:
-    """``123 µs`` as a cell, or n/a where there are too few samples for an interval."""
-    return NONE if interval is None else duration_us(interval["value"])
+def value_of(interval: Mapping[str, float] | None) -> str:
+    """``123 µs``, or n/a where there are too few samples for an interval."""
+    return known(interval, lambda of: duration_us(of["value"]))
+
+
+def _ends(interval: Mapping[str, float], write: Callable[[float], str]) -> str:
+    return f"{write(interval['low'])} to {write(interval['high'])}"
 
 
 def idioms_table(results: Results) -> pd.DataFrame:
     """Each operation in each store: its commands, what was counted on the wire, and what is atomic."""
     counts = results.part("comparison", "counts")
-    rows = []
-    for operation in OPERATIONS:
-        for store, found in counts.items():
-            sent = found["sent"][operation]
-            rows.append(
-                {
-                    "operation": operation,
-                    "store": LABELS[store],
-                    "commands": f"`{found['commands'][operation]}`",
-                    "round trips": sent["round_trips"],
-                    "statements": sent["statements"],
-                    "atomic": found["atomic"][operation],
-                }
-            )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "operation": operation,
+            "store": LABELS[store],
+            "commands": f"`{found['commands'][operation]}`",
+            "round trips": found["sent"][operation]["round_trips"],
+            "statements": found["sent"][operation]["statements"],
+            "atomic": found["atomic"][operation],
+        }
+        for operation in OPERATIONS
+        for store, found in counts.items()
+    )
 
 
 def answers_table(results: Results) -> pd.DataFrame:
@@ -56,84 +52,75 @@ def answers_table(results: Results) -> pd.DataFrame:
     )
 
 
-def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> pd.DataFrame:
+def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
     """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
     interval.
 
     Raises:
         Missing: this tier with this mix was not measured.
     """
-    found = [row for row in results.part("comparison", "latency") if (row["tier"], row["mix"]) == (tier, mix)]
+    found = having(results.part("comparison", "latency"), tier=tier, mix=mix)
     if not found:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
     return pd.DataFrame(
-        [
-            {
-                "operation": row["operation"],
-                "store": LABELS[row["store"]],
-                "n": row["n"],
-                **{name: _cell(interval) for name, interval in row["percentiles_us"].items()},
-            }
-            for row in found
-        ]
+        {
+            "operation": row["operation"],
+            "store": LABELS[row["store"]],
+            "n": row["n"],
+            **{name: with_ends(interval) for name, interval in row["percentiles_us"].items()},
+        }
+        for row in found
     )
 
 
-def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = "50/50") -> pd.DataFrame:
+def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
     """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
     show.
     """
     return pd.DataFrame(
-        [
-            {
-                "operation": row["operation"],
-                "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
-                "value": three(row["ratio"]),
-                "95 % interval": f"{three(row['low'])} to {three(row['high'])}",
-                "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
-                "difference": "shown" if row["shown"] else "not shown",
-            }
-            for row in results.part("comparison", "ratios")
-            if (row["tier"], row["mix"]) == (tier, mix)
-        ]
+        {
+            "operation": row["operation"],
+            "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
+            "value": three(row["ratio"]),
+            "95 % interval": _ends(row, three),
+            "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
+            "difference": "shown" if row["shown"] else "not shown",
+        }
+        for row in having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     )
 
 
 def throughput_table(results: Results) -> pd.DataFrame:
     """Throughput and latency against the number of clients; client-bound points are marked."""
     return pd.DataFrame(
-        [
-            {
-                "store": LABELS[row["store"]],
-                "clients": row["clients"],
-                "operations per second": count(row["per_s"]),
-                "95 % interval": f"{count(row['low'])} to {count(row['high'])}" if row["low"] else NONE,
-                "p50": short_cell(row["percentiles_us"]["p50"]),
-                "p99": short_cell(row["percentiles_us"]["p99"]),
-                "client busy": f"{100 * row['client_busy_share']:.0f} %",
-                "limit": "client" if row["client_bound"] else "",
-            }
-            for row in results.part("comparison", "throughput")
-        ]
+        {
+            "store": LABELS[row["store"]],
+            "clients": row["clients"],
+            "operations per second": count(row["per_s"]),
+            "95 % interval": _ends(row, count) if row["low"] else NOT_AVAILABLE,
+            "p50": value_of(row["percentiles_us"]["p50"]),
+            "p99": value_of(row["percentiles_us"]["p99"]),
+            "client busy": f"{100 * row['client_busy_share']:.0f} %",
+            "limit": "client" if row["client_bound"] else "",
+        }
+        for row in results.part("comparison", "throughput")
     )
 
 
 def open_loop_table(results: Results) -> pd.DataFrame:
     """Latency from when operations were due, service time and send lag, at each offered rate."""
     return pd.DataFrame(
-        [
-            {
-                "store": LABELS[row["store"]],
-                "offered per second": count(row["offered_per_s"]),
-                "achieved": count(row["achieved_per_s"]),
-                "latency p50": short_cell(row["latency_us"]["p50"]),
-                "latency p99": short_cell(row["latency_us"]["p99"]),
-                "service p50": short_cell(row["service_us"]["p50"]),
-                "service p99": short_cell(row["service_us"]["p99"]),
-                "send lag p50": short_cell(row["lag_us"]["p50"]),
-            }
-            for row in results.part("comparison", "open_loop")
-        ]
+        {
+            "store": LABELS[row["store"]],
+            "offered per second": count(row["offered_per_s"]),
+            "achieved": count(row["achieved_per_s"]),
+            "latency p50": value_of(row["latency_us"]["p50"]),
+            "latency p99": value_of(row["latency_us"]["p99"]),
+            "service p50": value_of(row["service_us"]["p50"]),
+            "service p99": value_of(row["service_us"]["p99"]),
+            "send lag p50": value_of(row["lag_us"]["p50"]),
+        }
+        for row in results.part("comparison", "open_loop")
     )
 
 
@@ -146,39 +133,33 @@ def floors_table(results: Results) -> pd.DataFrame:
     named |= {f"null operation, {LABELS[store]}": found for store, found in floors["null_op_us"].items()}
     named["flush to disk (fsync)"] = floors["fsync_us"]
     return pd.DataFrame(
-        [
-            {"floor": name, **{p: _cell(found[p]) for p in ("p50", "p90", "p99")}}
-            for name, found in named.items()
-        ]
+        {"floor": name, **{p: with_ends(found[p]) for p in ("p50", "p90", "p99")}}
+        for name, found in named.items()
     )
 
 
 def cost_table(results: Results) -> pd.DataFrame:
     """Processor time of client and server for one operation, by store and mix."""
     return pd.DataFrame(
-        [
-            {
-                "store": LABELS[store],
-                "mix": mix,
-                "client": duration_us(found["client_cpu_us"]),
-                "server": NONE if found["server_cpu_us"] is None else duration_us(found["server_cpu_us"]),
-            }
-            for store, mixes in results.part("comparison", "cost").items()
-            for mix, found in mixes.items()
-            if mix in MIXES
-        ]
+        {
+            "store": LABELS[store],
+            "mix": mix,
+            "client": duration_us(found["client_cpu_us"]),
+            "server": known(found["server_cpu_us"], duration_us),
+        }
+        for store, mixes in results.part("comparison", "cost").items()
+        for mix, found in mixes.items()
+        if mix in MIXES
     )
 
 
 def settings_table(results: Results) -> pd.DataFrame:
     """Settings read back from the live servers, by durability tier and store."""
     return pd.DataFrame(
-        [
-            {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
-            for tier, stores in results.part("comparison", "tiers").items()
-            for store, found in stores.items()
-            for setting, value in found.items()
-        ]
+        {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
+        for tier, stores in results.part("comparison", "tiers").items()
+        for store, found in stores.items()
+        for setting, value in found.items()
     )
 
 
@@ -190,9 +171,9 @@ def space_table(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "store": LABELS[store],
-                "memory": NONE if size["memory_bytes"] is None else size_bytes(size["memory_bytes"]),
-                "disk": NONE if size["disk_bytes"] is None else size_bytes(size["disk_bytes"]),
-                "idle server": NONE if found["idle_rss_mb"] is None else f"{three(found['idle_rss_mb'])} MB",
+                "memory": known(size["memory_bytes"], size_bytes),
+                "disk": known(size["disk_bytes"], size_bytes),
+                "idle server": known(found["idle_rss_mb"], lambda mb: f"{three(mb)} MB"),
                 "how": size["how"],
             }
         )

@@ -12,6 +12,22 @@ from helpers.settings import ACTIVITY_TYPES
 OPERATIONS = ("read_profile", "last_activities", "append_activity", "place_order")
 """The verbs of a store that are timed, in the order in which they are shown."""
 
+TITLES: Mapping[str, str] = {
+    "read_profile": "Read profile",
+    "last_activities": "Read last 20 activities",
+    "append_activity": "Append activity",
+    "place_order": "Place order",
+}
+"""What operations are called above charts."""
+
+IN_WORDS: Mapping[str, str] = {
+    "read_profile": "read a profile",
+    "last_activities": "read the last 20 activities",
+    "append_activity": "append an activity",
+    "place_order": "place an order",
+}
+"""What they are called in sentences, after "to"."""
+
 READS = ("read_profile", "last_activities")
 
 MIXES: Mapping[str, Mapping[str, float]] = {
@@ -19,6 +35,9 @@ MIXES: Mapping[str, Mapping[str, float]] = {
     "50/50": dict(zip(OPERATIONS, (0.25, 0.25, 0.25, 0.25), strict=True)),
 }
 """Share of each operation, by the mix's name (percent reads / percent writes)."""
+
+MIX = "50/50"
+"""The mix of which sentences, tables and charts speak where they name no other."""
 
 ZIPF_EXPONENT = 0.99
 """How uneven users are: the constant of YCSB (Cooper and others, SoCC 2010), where a few users do most

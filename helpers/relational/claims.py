@@ -1,73 +1,51 @@
-"""Sentences on the relational part: what the schema refuses, what an index does, what was populated.
-
-Its tables are beside, in ``relational_tables``.
-"""
+"""Sentences on the relational part: what the schema refuses, what an index does, what was populated."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
-from helpers.relational.tables import (
-    accepted_table,
-    constraints_table,
-    indexes_table,
-    plans_table,
-    population_table,
-    scale_table,
-    tables_table,
-)
+from helpers.relational.tables import by_size, quartiles
+from helpers.report import claim
 from helpers.results import Results
 from helpers.text import count, duration_s, duration_us, join, plural, size_bytes, three
-
-__all__ = [
-    "accepted_table",
-    "constraints_table",
-    "indexes_table",
-    "plans_table",
-    "population_table",
-    "scale_table",
-    "tables_table",
-]
 
 FLAT_MB = 8
 """Peaks that differ by less are called flat: what an interpreter's memory varies by from run to run."""
 
+_schema = claim.from_result("schema")
+_population = claim.from_result("population")
 
-def constraints(results: Results) -> str:
+
+@_schema("Whether the constraints hold was", "constraints")
+def constraints(broken: Sequence[Mapping[str, Any]]) -> str:
     """How many rules were broken on purpose and what answered."""
-    records = results.find("schema", "constraints")
-    if not records:
-        return "Whether the constraints hold was not measured."
-    kinds = sorted({f"`{record['error']}`" for record in records})
-    were, each = ("was", "It") if len(records) == 1 else ("were", "Each")
+    kinds = sorted({f"`{one['error']}`" for one in broken})
+    were, each = ("was", "It") if len(broken) == 1 else ("were", "Each")
     return (
-        f"{plural(len(records), 'rule')} of the schema {were} broken on purpose. "
+        f"{plural(len(broken), 'rule')} of the schema {were} broken on purpose. "
         f"{each} was refused, by {plural(len(kinds), 'kind')} of error: {join(kinds)}."
     )
 
 
-def accepted(results: Results) -> str:
+@_schema("What the schema lets through was")
+def accepted(data: Mapping[str, Any]) -> str:
     """How many senseless rows the schema lets through."""
-    records = results.find("schema", "accepted")
-    if records is None:
-        return "What the schema lets through was not measured."
-    if not records:
+    rows = data["accepted"]
+    if not rows:
         return "None of the senseless rows that were tried was accepted."
-    senses = join([record["what"] for record in records])
-    return f"The schema accepted {plural(len(records), 'senseless row')}: {senses}."
+    senses = join([row["what"] for row in rows])
+    return f"The schema accepted {plural(len(rows), 'senseless row')}: {senses}."
 
 
-def index_effect(results: Results) -> str:
+@_schema("The effect of the index was", "index")
+def index_effect(index: Mapping[str, Any]) -> str:
     """Whether the index changed the time, pages and cost of its query, and by how much."""
-    index = results.find("schema", "index")
-    if not index:
-        return "The effect of the index was not measured."
     without, with_ = index["without"], index["with"]
     where = f"in {plural(index['rows'], 'activity', 'activities')} of {plural(index['users'], 'user')}"
     if index["name"] not in with_["indexes"]:
         return f"The planner did not use the index `{index['name']}` {where}; no effect of it is shown."
-    before, after = _quartiles(without["execution_ms"]), _quartiles(with_["execution_ms"])
+    before, after = quartiles(without["execution_ms"]), quartiles(with_["execution_ms"])
     times = f"{_ms(before[1])} without the index and {_ms(after[1])} with it"
     trials = f"medians of {plural(len(with_['execution_ms']), 'run')} each"
     if after[2] < before[0]:
@@ -83,11 +61,9 @@ def index_effect(results: Results) -> str:
     return f"{verdict} ({trials}), {where}. With it {pages} were touched, at an estimated cost of {cost}."
 
 
-def index_price(results: Results) -> str:
+@_schema("The price of the index was", "index")
+def index_price(index: Mapping[str, Any]) -> str:
     """The room that the index takes beside its table."""
-    index = results.find("schema", "index")
-    if not index:
-        return "The price of the index was not measured."
     share = three(100 * index["index_bytes"] / index["table_bytes"])
     own, table = size_bytes(index["index_bytes"]), size_bytes(index["table_bytes"])
     return (
@@ -95,11 +71,9 @@ def index_price(results: Results) -> str:
     )
 
 
-def population_counts(results: Results) -> str:
+@_population("The population was")
+def population_counts(data: Mapping[str, Any]) -> str:
     """How many rows the course's tables hold, of which seed and time."""
-    data = _data(results, "population")
-    if "rows" not in data:
-        return "The population was not measured."
     rows = [plural(number, *_nouns(table)) for table, number in data["rows"].items()]
     reference = datetime.fromisoformat(data["reference"])
     return (
@@ -108,11 +82,9 @@ def population_counts(results: Results) -> str:
     )
 
 
-def sense(results: Results) -> str:
+@_population("Whether the rows make sense was")
+def sense(data: Mapping[str, Any]) -> str:
     """Whether usernames and emails are unique and nothing happens before its user exists."""
-    data = _data(results, "population")
-    if "distinct" not in data or "early" not in data:
-        return "Whether the rows make sense was not measured."
     distinct, early = data["distinct"], sum(data["early"].values())
     unique = distinct["usernames"] == distinct["emails"] == distinct["users"]
     first = (
@@ -129,11 +101,9 @@ def sense(results: Results) -> str:
     return f"{first}, {'and' if unique and early == 0 else 'but'} {second}."
 
 
-def same_seed(results: Results) -> str:
+@_population("Whether the same seed gives the same rows was", "checksums")
+def same_seed(sums: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether the same seed gave the same rows, and another seed others."""
-    sums = results.find("population", "checksums")
-    if not sums:
-        return "Whether the same seed gives the same rows was not measured."
     differing = [table for table in sums["first"] if sums["first"][table] != sums["again"][table]]
     if differing:
         return f"The same seed did not give the same rows: {join(differing)} differ."
@@ -146,11 +116,9 @@ def same_seed(results: Results) -> str:
     )
 
 
-def skew(results: Results) -> str:
+@_population("How activities spread over users was", "skew")
+def skew(part: Mapping[str, Any]) -> str:
     """How unevenly activities fall on users."""
-    part = results.find("population", "skew")
-    if not part:
-        return "How activities spread over users was not measured."
     share, busiest = three(100 * part["top_tenth"]), count(part["ranks"][0]["activities"])
     return (
         f"The most active tenth of {plural(part['users'], 'user')} has {share} % of the "
@@ -158,12 +126,10 @@ def skew(results: Results) -> str:
     )
 
 
-def population_speed(results: Results) -> str:
+@_population("The speed of the population was", "scale")
+def population_speed(loads: Sequence[Mapping[str, Any]]) -> str:
     """How fast rows were generated and loaded, at the largest size measured."""
-    sizes = _sizes(results)
-    if not sizes:
-        return "The speed of the population was not measured."
-    largest = sizes[-1]
+    largest = by_size(loads)[-1]
     total = sum(largest["rows"].values())
     slowest = max(largest["table_seconds"], key=lambda table: largest["table_seconds"][table])
     time, speed = duration_s(largest["seconds"]), three(largest["rows_per_second"])
@@ -175,7 +141,7 @@ def population_speed(results: Results) -> str:
 
 def memory_flat(results: Results) -> str:
     """Whether the peak memory of the loading process grew with the number of rows."""
-    sizes = _sizes(results)
+    sizes = by_size(results.find("population", "scale") or [])
     if len(sizes) < 2:
         return "Whether memory stays flat was not measured at two sizes."
     first, last = sizes[0], sizes[-1]
@@ -190,22 +156,6 @@ def memory_flat(results: Results) -> str:
     if last["peak_rss_mb"] > first["peak_rss_mb"]:
         return f"Memory grew with the rows: {measured}."
     return f"Memory did not grow with the rows, but varied: {measured}."
-
-
-def _data(results: Results, kind: str) -> Mapping[str, Any]:
-    return results[kind].data if kind in results else {}
-
-
-def _sizes(results: Results) -> list[dict[str, Any]]:
-    """The measured sizes of the population, smallest first."""
-    return sorted(results.find("population", "scale") or [], key=lambda size: sum(size["rows"].values()))
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    low, middle, high = quantiles(values, n=4, method="inclusive")
-    return low, middle, high
 
 
 def _ms(milliseconds: float) -> str:

@@ -1,19 +1,16 @@
 """Charts of the relational part: the diagram, the index at work, the rows made, and how loading scales."""
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import wraps
-from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.dates import DateFormatter, MonthLocator
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from helpers.relational import diagrams
+from helpers.relational.tables import by_size
 from helpers.report import style
-from helpers.results import Missing, Results
+from helpers.results import Results
 from helpers.settings import ACTIVITY_TYPES
 from helpers.text import count
 
@@ -31,24 +28,13 @@ MOST_USERS = 20
 
 def er(results: Results) -> str:
     """The entity-relationship diagram of the catalogue, as SVG."""
-    return diagrams.er_svg(_require(results, "schema", "catalogue"))
+    return diagrams.er_svg(results.part("schema", "catalogue"))
 
 
-def _styled(draw: Callable[[Results], Figure]) -> Callable[[Results], Figure]:
-    """A chart drawn wholly in the shared style: matplotlib reads it again for each title and legend."""
-
-    @wraps(draw)
-    def drawn(results: Results) -> Figure:
-        with rc_context(dict(style.RC)):
-            return draw(results)
-
-    return drawn
-
-
-@_styled
+@style.shared
 def index_times(results: Results) -> Figure:
     """Each run of the query without and with the index: time on a logarithmic axis, the median as a bar."""
-    index = _require(results, "schema", "index")
+    index = results.part("schema", "index")
     figure, axes = style.new_figure(1.9)
     for place, (name, colour, marker) in enumerate((("without", "muted", "o"), ("with", "postgres", "D"))):
         times = index[name]["execution_ms"]
@@ -63,10 +49,10 @@ def index_times(results: Results) -> Figure:
     return figure
 
 
-@_styled
+@style.shared
 def timeline(results: Results) -> Figure:
     """Each user's life from registration on, with activities and orders on it; at most the first 20 users."""
-    data = _require(results, "population", "timeline")
+    data = results.part("population", "timeline")
     users = data["users"][:MOST_USERS]
     end = datetime.fromisoformat(results.require("population")["reference"])
     figure, axes = style.new_figure(4.1)
@@ -97,13 +83,13 @@ def timeline(results: Results) -> Figure:
     return figure
 
 
-@_styled
+@style.shared
 def rows_made(results: Results) -> Figure:
     """Activities by type, and the products' prices with the units ordered of each."""
     data = results.require("population")
     types, products = (
-        _require(results, "population", "activity_types"),
-        _require(results, "population", "products"),
+        results.part("population", "activity_types"),
+        results.part("population", "products"),
     )
     figure, (left, right) = style.new_figure(2.6, ncols=2)
     values = [types.get(name, 0) for name in ACTIVITY_TYPES]
@@ -126,10 +112,10 @@ def rows_made(results: Results) -> Figure:
     return figure
 
 
-@_styled
+@style.shared
 def activity_ranks(results: Results) -> Figure:
     """Activities of each user, from the most active to the least, on logarithmic axes."""
-    skew = _require(results, "population", "skew")
+    skew = results.part("population", "skew")
     figure, axes = style.new_figure(2.6)
     ranks, numbers = [r["rank"] for r in skew["ranks"]], [r["activities"] for r in skew["ranks"]]
     axes.plot(ranks, numbers, color=style.COLOURS["postgres"], marker="D", markersize=3)
@@ -141,10 +127,10 @@ def activity_ranks(results: Results) -> Figure:
     return figure
 
 
-@_styled
+@style.shared
 def scale(results: Results) -> Figure:
     """Rows a second and peak memory of the loading process, against the number of rows."""
-    sizes = sorted(_require(results, "population", "scale"), key=lambda size: sum(size["rows"].values()))
+    sizes = by_size(results.part("population", "scale"))
     rows = [sum(size["rows"].values()) for size in sizes]
     figure, (left, right) = style.new_figure(2.6, ncols=2)
     left.plot(
@@ -160,13 +146,6 @@ def scale(results: Results) -> Figure:
         style.log_at(axes, "x", {number: count(number) for number in rows})
         axes.set_xlabel("rows (logarithmic)")
     return figure
-
-
-def _require(results: Results, kind: str, name: str) -> Any:
-    data = results.require(kind)
-    if not data.get(name):
-        raise Missing(f"{kind} {name}: not measured; run the notebook or command that saves it")
-    return data[name]
 
 
 def memory(results: Results) -> Figure:

@@ -1,19 +1,23 @@
 """Sentences and tables on the Redis model, computed from the result ``modeling``."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
-from helpers.results import Results
+from helpers.report import claim
+from helpers.results import Missing, Results
 from helpers.text import count, join, plural, size_bytes, three
 
 NEAR = 0.05
 """Shares that differ by less are called equal: MEMORY USAGE is exact, but the allocator rounds."""
 
+_claim = claim.from_result("modeling")
 
-def duplicates(results: Results) -> str:
+
+@_claim("What becomes of equal events was", "duplicates")
+def duplicates(part: Mapping[str, Any]) -> str:
     """How many of several events each pattern kept."""
-    part = results.find("modeling", "duplicates")
-    if not part:
-        return "What becomes of equal events was not measured."
     lost = part["events"] - part["set_without_id"]
     without = "kept them all too" if not lost else f"lost {count(lost)} of them"
     return (
@@ -23,11 +27,12 @@ def duplicates(results: Results) -> str:
     )
 
 
-def thresholds(results: Results) -> str:
+@_claim("Where encodings change was", "thresholds")
+def thresholds(by_name: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Which encodings changed, and the largest step in memory."""
-    part = {name: found for name, found in (results.find("modeling", "thresholds") or {}).items() if found}
+    part = {name: found for name, found in by_name.items() if found}
     if not part:
-        return "Where encodings change was not measured."
+        raise Missing("modeling: no change of encoding found")
     changes = [
         f"{name}: `{found['from']}` up to {count(found['elements'])}, then `{found['to']}`"
         for name, found in part.items()
@@ -41,11 +46,9 @@ def thresholds(results: Results) -> str:
     )
 
 
-def memory(results: Results) -> str:
+@_claim("The memory of list and sorted set was", "memory")
+def memory(records: Sequence[Mapping[str, Any]]) -> str:
     """What list and sorted set need per activity, for the longest history."""
-    records = results.find("modeling", "memory")
-    if not records:
-        return "The memory of list and sorted set was not measured."
     longest = max(records, key=lambda record: record["length"])
     ratio = longest["set"]["bytes"] / longest["list"]["bytes"]
     each = {name: three(longest[name]["bytes"] / longest["length"]) for name in ("list", "set")}
@@ -63,11 +66,11 @@ def memory(results: Results) -> str:
     )
 
 
-def mongodb_embedding(results: Results) -> str:
+@_claim("The size of an embedded document was", "mongodb")
+def mongodb_embedding(part: Mapping[str, Any]) -> str:
     """How many activities one document could hold."""
-    part = results.find("modeling", "mongodb")
-    if not part or not part["embedded_activities"]:
-        return "The size of an embedded document was not measured."
+    if not part["embedded_activities"]:
+        raise Missing("modeling: no activity embedded")
     each = part["embedded_bytes"] / part["embedded_activities"]
     most = part["largest_document_bytes"] / each
     return (
@@ -78,11 +81,9 @@ def mongodb_embedding(results: Results) -> str:
     )
 
 
-def precision(results: Results) -> str:
+@_claim("Whether dates come back exactly was", "precision")
+def precision(part: Mapping[str, Any]) -> str:
     """In which stores dates came back exactly."""
-    part = results.find("modeling", "precision")
-    if not part:
-        return "Whether dates come back exactly was not measured."
     labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}
     exact = [label for name, label in labels.items() if part[name] == part["rows"]]
     others = [

@@ -1,5 +1,6 @@
 """Tables of the relational part, as data frames; each raises ``Missing`` when its part was not measured."""
 
+from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
@@ -7,120 +8,134 @@ import pandas as pd
 
 from helpers.model import TABLES
 from helpers.relational import diagrams
-from helpers.results import Missing, Results
+from helpers.results import Results
 from helpers.text import count, duration_us, join, size_bytes, three
 
 
-def tables_table(results: Results) -> pd.DataFrame:
-    """One row a column of each table: ``table column type NULL key``."""
-    rows = []
-    for table in _tables(results):
-        references = {
-            key["columns"][0]: f"FK to {key['references']}"
-            for key in table["foreign_keys"]
-            if len(key["columns"]) == 1
+def columns_table(results: Results) -> pd.DataFrame:
+    """One row a column of each table: its type and keys."""
+    return pd.DataFrame(
+        {
+            "table": table["name"],
+            "column": column["name"],
+            "type": diagrams.short_type(column["type"]),
+            "NULL": "yes" if column["nullable"] else "no",
+            "key": join(_keys(table, column["name"])),
         }
-        for column in table["columns"]:
-            name = column["name"]
-            keys = ["PK"] * (name in (table["primary_key"] or [])) + ["UNIQUE"] * ([name] in table["unique"])
-            keys += [references[name]] if name in references else []
-            rows.append(
-                (
-                    table["name"],
-                    name,
-                    diagrams.short_type(column["type"]),
-                    "yes" if column["nullable"] else "no",
-                    join(keys),
-                )
-            )
-    return pd.DataFrame(rows, columns=["table", "column", "type", "NULL", "key"])
+        for table in _tables(results)
+        for column in table["columns"]
+    )
+
+
+def _keys(table: Mapping[str, Any], column: str) -> list[str]:
+    """What a column is by itself: primary key, unique, foreign key."""
+    keys = ["PK"] * (column in (table["primary_key"] or [])) + ["UNIQUE"] * ([column] in table["unique"])
+    foreign = [f"FK to {key['references']}" for key in table["foreign_keys"] if key["columns"] == [column]]
+    return keys + foreign[-1:]
 
 
 def indexes_table(results: Results) -> pd.DataFrame:
-    """One row an index: ``index table columns made for``."""
-    rows = []
-    for table in _tables(results):
-        for index in table["indexes"]:
-            reason = "primary key" if index["primary"] else "unique" if index["unique"] else "queries"
-            rows.append((f"`{index['name']}`", table["name"], ", ".join(index["columns"]), reason))
-    return pd.DataFrame(rows, columns=["index", "table", "columns", "made for"])
+    """One row an index: its table and columns, and what it is there for."""
+    return pd.DataFrame(
+        {
+            "index": f"`{index['name']}`",
+            "table": table["name"],
+            "columns": ", ".join(index["columns"]),
+            "made for": "primary key" if index["primary"] else "unique" if index["unique"] else "queries",
+        }
+        for table in _tables(results)
+        for index in table["indexes"]
+    )
 
 
 def constraints_table(results: Results) -> pd.DataFrame:
-    """One row a rule broken on purpose: ``rule error SQLSTATE message``."""
-    records = _require(results, "schema", "constraints")
-    rows = [(r["rule"], f"`{r['error']}`", r["sqlstate"], r["message"]) for r in records]
-    return pd.DataFrame(rows, columns=["rule", "error", "SQLSTATE", "message"])
+    """One row a rule broken on purpose, and the error that answered."""
+    return pd.DataFrame(
+        {
+            "rule": broken["rule"],
+            "error": f"`{broken['error']}`",
+            "SQLSTATE": broken["sqlstate"],
+            "message": broken["message"],
+        }
+        for broken in results.part("schema", "constraints")
+    )
 
 
 def accepted_table(results: Results) -> pd.DataFrame:
-    """One row a senseless row that the schema accepted: ``what statement``."""
-    records = _require(results, "schema", "accepted")
-    rows = [(r["what"], f"`{r['statement']}`") for r in records]
-    return pd.DataFrame(rows, columns=["accepted although it makes no sense", "statement"])
+    """One row a senseless row that the schema accepted."""
+    return pd.DataFrame(
+        {"accepted although it makes no sense": row["what"], "statement": f"`{row['statement']}`"}
+        for row in results.part("schema", "accepted")
+    )
 
 
 def plans_table(results: Results) -> pd.DataFrame:
     """The query without and with its index: plan, cost, pages, and time as median and middle half."""
-    index = _require(results, "schema", "index")
+    index = results.part("schema", "index")
     rows = []
-    for label, plan in (("without", index["without"]), ("with", index["with"])):
-        low, middle, high = quantiles(plan["execution_ms"], n=4, method="inclusive")
+    for label in ("without", "with"):
+        plan = index[label]
+        low, middle, high = (duration_us(ms * 1e3) for ms in quartiles(plan["execution_ms"]))
         rows.append(
-            (
-                label,
-                " > ".join(plan["nodes"]),
-                three(median(plan["cost"])),
-                count(median(plan["pages"])),
-                duration_us(middle * 1e3),
-                f"{duration_us(low * 1e3)} to {duration_us(high * 1e3)}",
-            )
+            {
+                "index": label,
+                "plan": " > ".join(plan["nodes"]),
+                "cost": three(median(plan["cost"])),
+                "pages": count(median(plan["pages"])),
+                "median time": middle,
+                "middle half": f"{low} to {high}",
+            }
         )
-    return pd.DataFrame(rows, columns=["index", "plan", "cost", "pages", "median time", "middle half"])
+    return pd.DataFrame(rows)
 
 
 def population_table(results: Results) -> pd.DataFrame:
-    """One row a table: ``table rows``, and its size on disk.
+    """One row a table: its rows, and its size on disk.
 
     Raises:
         Missing: no population was measured.
     """
-    data = results.require("population")
-    if "rows" not in data:
-        raise Missing("population: not measured; run the notebook or command that saves it")
+    data = results.require("population", "rows")
     sizes = data.get("bytes", {})
-    rows = [
-        (name, number, size_bytes(sizes[name]) if name in sizes else None)
+    return pd.DataFrame(
+        {
+            "table": name,
+            "rows": number,
+            "size with indexes": size_bytes(sizes[name]) if name in sizes else None,
+        }
         for name, number in data["rows"].items()
-    ]
-    return pd.DataFrame(rows, columns=["table", "rows", "size with indexes"])
+    )
 
 
 def scale_table(results: Results) -> pd.DataFrame:
-    """One row a size: ``rows activities seconds rows/s peak RSS (MB)``."""
-    sizes = sorted(_require(results, "population", "scale"), key=lambda size: sum(size["rows"].values()))
-    rows = [
-        (
-            sum(size["rows"].values()),
-            size["rows"]["activities"],
-            three(size["seconds"]),
-            three(size["rows_per_second"]),
-            three(size["peak_rss_mb"]),
-        )
-        for size in sizes
-    ]
-    return pd.DataFrame(rows, columns=["rows", "of them activities", "seconds", "rows/s", "peak RSS (MB)"])
+    """One row a load of the population: rows, time, rate and memory."""
+    return pd.DataFrame(
+        {
+            "rows": sum(load["rows"].values()),
+            "of them activities": load["rows"]["activities"],
+            "seconds": three(load["seconds"]),
+            "rows/s": three(load["rows_per_second"]),
+            "peak RSS (MB)": three(load["peak_rss_mb"]),
+        }
+        for load in by_size(results.part("population", "scale"))
+    )
 
 
 def _tables(results: Results) -> list[dict[str, Any]]:
     """The tables of the catalogue: the course's in their order, then others by name."""
-    tables: list[dict[str, Any]] = _require(results, "schema", "catalogue")["tables"]
+    tables: list[dict[str, Any]] = results.part("schema", "catalogue")["tables"]
     order = {name: place for place, name in enumerate(TABLES)}
     return sorted(tables, key=lambda table: (order.get(table["name"], len(order)), table["name"]))
 
 
-def _require(results: Results, kind: str, name: str) -> Any:
-    data = results.require(kind)
-    if not data.get(name):
-        raise Missing(f"{kind} {name}: not measured; run the notebook or command that saves it")
-    return data[name]
+def by_size(loads: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The measured loads of the population, that of the fewest rows first."""
+    return sorted(loads, key=lambda load: sum(load["rows"].values()))
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The ends of the middle half and the median, as (low, median, high)."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return low, middle, high

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.results import LIBRARIES, Missing, Record, Results
+from helpers.results import LIBRARIES, Missing, Result, Results
 from helpers.settings import LABELS, NAMES
 from helpers.text import join, plural
 
@@ -102,7 +102,7 @@ def versions_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Part", "Version or size"])
 
 
-def _machine(record: Record) -> str:
+def _machine(record: Result) -> str:
     env = record.environment
     return (
         f"{env['processor']} with {plural(env['cores'], 'core')}, {env['memory_mb'] / 1e3:.0f} GB of memory, "

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import LineStyleType, RcKeyType
 
-from helpers.settings import LABELS as LABELS
-
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
 COLOURS: Mapping[str, str] = {
     "redis": "#D55E00",
@@ -54,6 +52,14 @@ RC: Mapping[RcKeyType, Any] = {
     "svg.hashsalt": "user-activity",
 }
 
+shared = rc_context(dict(RC))
+"""Decorates a function that draws: matplotlib reads the style again for each title and legend."""
+
+
+def look(store: str) -> dict[str, Any]:
+    """Colour, line and marker of a store, as matplotlib's ``plot`` takes them."""
+    return {"color": COLOURS[store], "linestyle": LINES[store], "marker": MARKERS[store]}
+
 
 def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
     """A figure of the report's width in the shared style, with its axes.
@@ -94,6 +100,18 @@ def log_at(axis: Any, which: str, ticks: Mapping[float, str]) -> None:
         ticks: the name of each value.
     """
     _log(axis, which).set_ticks(list(ticks), list(ticks.values()))
+
+
+def whole_numbers(axis: Any, which: str) -> None:
+    """Ticks with thousands separators on the ``x`` or ``y`` axis."""
+    scale = axis.xaxis if which == "x" else axis.yaxis
+    scale.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def legend_below(figure: Figure, axis: Any) -> None:
+    """What one of its axes shows, in one line below the whole figure."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def _log(axis: Any, which: str) -> Any:

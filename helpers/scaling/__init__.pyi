@@ -4,5 +4,5 @@ from . import (
     growth as growth,
     nodes as nodes,
     nodes_claims as nodes_claims,
-    nodes_figures as nodes_figures,
+    tables as tables,
 )

@@ -1,38 +1,19 @@
-"""Sentences on the growth of the data: latency, space, and what happens beyond memory; its tables are
-beside, in ``scale_tables``.
-"""
+"""Sentences on the growth of the data: latency, space, and what happens beyond memory."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from helpers.comparison import NONE, TITLES
+from helpers.comparison import IN_WORDS, value_of
 from helpers.report import claim
-from helpers.results import NOT_MEASURED
-from helpers.scaling.tables import (
-    PARTS,
-    evictions_table,
-    growth_table,
-    how_table,
-    latency_table,
-    reads_table,
-    space_table,
-)
+from helpers.results import having
+from helpers.scaling.tables import READS
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, plural, size_bytes, three
+from helpers.text import count, join, plural, size_bytes, span, three
 
-__all__ = [
-    "evictions_table",
-    "growth_table",
-    "how_table",
-    "latency_table",
-    "reads_table",
-    "space_table",
-]
-
-_claim = claim.of("scale", "{} was not measured.")
+_claim = claim.from_result("scale")
 
 
-@_claim("How latency grows with the data")
+@_claim("How latency grows with the data was")
 def growth(data: Mapping[str, Any]) -> str:
     """Which medians are shown to be longer or shorter with the most activities than with the fewest."""
     rows = data["growth"]
@@ -45,72 +26,71 @@ def growth(data: Mapping[str, Any]) -> str:
     longer = _named(row for row in rows if row["shown"] and row["ratio"] > 1)
     shorter = _named(row for row in rows if row["shown"] and row["ratio"] < 1)
     level = [row for row in rows if not row["shown"]]
-    told = [f"longer {join(longer)}"] if longer else []
-    told += [f"shorter {join(shorter)}"] if shorter else []
-    if not told:
+    sentences = [f"longer {join(longer)}"] if longer else []
+    sentences += [f"shorter {join(shorter)}"] if shorter else []
+    if not sentences:
         reach = max(max(row["high"], 1 / row["low"]) for row in rows)
         return (
             f"{opening}, no median is shown to change; the intervals leave room for a factor of "
             f"{three(reach)} at most."
         )
     rest = f"; for the other {count(len(level))} no difference is shown" if level else ""
-    return f"{opening}, the median is {'; '.join(told)}{rest}."
+    return f"{opening}, the median is {'; '.join(sentences)}{rest}."
 
 
 def _named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
-        f"to {TITLES[row['operation']]} on {LABELS[row['store']]} ({three(row['ratio'])} times, "
+        f"to {IN_WORDS[row['operation']]} on {LABELS[row['store']]} ({three(row['ratio'])} times, "
         f"{three(row['low'])} to {three(row['high'])})"
         for row in rows
     ]
 
 
-@_claim("How tails grow with the data")
+@_claim("How tails grow with the data was")
 def tails(data: Mapping[str, Any]) -> str:
     """The 99th percentile with the most activities as a multiple of that with the fewest, by store."""
     sizes = data["design"]["sizes"]
     found = {
         (r["activities"], r["operation"], r["store"]): r["percentiles_us"]["p99"] for r in data["latency"]
     }
-    told = []
-    for store in _stores(data):
+    sentences = []
+    for store in dict.fromkeys(row["store"] for row in data["space"]):
         multiples = [
             found[sizes[-1], operation, store]["value"] / found[sizes[0], operation, store]["value"]
-            for operation in TITLES
+            for operation in IN_WORDS
             if found.get((sizes[0], operation, store)) and found.get((sizes[-1], operation, store))
         ]
         if multiples:
-            ends = dict.fromkeys((three(min(multiples)), three(max(multiples))))
-            told.append(f"{' to '.join(ends)} times on {LABELS[store]}")
-    if not told:
+            sentences.append(f"{span(multiples)} times on {LABELS[store]}")
+    if not sentences:
         return "How tails grow with the data was not measured with enough samples for a 99th percentile."
     return (
-        f"The 99th percentile with {count(sizes[-1])} activities is, against {count(sizes[0])}, {join(told)} "
-        "(lowest and highest of the operations; not tested)."
+        f"The 99th percentile with {count(sizes[-1])} activities is, against {count(sizes[0])}, "
+        f"{join(sentences)} (lowest and highest of the operations; not tested)."
     )
 
 
-@_claim("The space of an activity")
+@_claim("The space of an activity was")
 def space(data: Mapping[str, Any]) -> str:
     """What an activity takes in memory and on disk at the largest size, and which store takes least of the
     disk; memory is not compared, because a cache holds what it chooses.
     """
     rows = _at(data, max(row["activities"] for row in data["space"]))
-    told = []
+    sentences = []
     for kind, where in (("memory", "in memory"), ("disk", "on disk")):
         sizes = {store: row[f"{kind}_per_activity"] for store, row in rows.items()}
         known = {store: size for store, size in sizes.items() if size is not None}
         if not known:
-            told.append(f"{where} no server says it")
+            sentences.append(f"{where} no server says it")
             continue
         listed = join([f"{size_bytes(size)} in {LABELS[store]}" for store, size in known.items()])
         unknown = [LABELS[store] for store in sizes if store not in known]
         note = f" ({join(unknown)}: not told)" if unknown else ""
-        told.append(f"{where} {listed}{note}{_least(known) if kind == 'disk' else ''}")
+        sentences.append(f"{where} {listed}{note}{_least(known) if kind == 'disk' else ''}")
     activities = next(iter(rows.values()))["activities"]
     cached = rows.get("mongodb", {}).get("memory_per_activity") is not None
     note = " MongoDB's memory is what its cache held of them just then." if cached else ""
-    return f"With {count(activities)} activities, one takes {'; '.join(told)}.{note}"
+    return f"With {count(activities)} activities, one takes {'; '.join(sentences)}.{note}"
 
 
 def _least(known: Mapping[str, float]) -> str:
@@ -120,53 +100,50 @@ def _least(known: Mapping[str, float]) -> str:
     return f", least in {join([LABELS[store] for store in least])}"
 
 
-@_claim("How the space of an activity changes")
+@_claim("How the space of an activity changes was")
 def space_growth(data: Mapping[str, Any]) -> str:
     """What an activity takes at the largest size as a multiple of the smallest: what is fixed fades."""
     sizes = sorted({row["activities"] for row in data["space"]})
     first, last = _at(data, sizes[0]), _at(data, sizes[-1])
-    told = []
+    sentences = []
     for store in first:
         multiples = [
             f"{three(last[store][key] / first[store][key])} times {where}"
             for key, where in (("memory_per_activity", "in memory"), ("disk_per_activity", "on disk"))
             if first[store][key] and last[store][key]
         ]
-        told.append(f"{LABELS[store]} {join(multiples) or 'not told'}")
+        sentences.append(f"{LABELS[store]} {join(multiples) or 'not told'}")
     return (
         f"What one activity takes with {count(sizes[-1])} of them, against {count(sizes[0])}: "
-        f"{'; '.join(told)}."
+        f"{'; '.join(sentences)}."
     )
 
 
-@_claim("The memory of the servers")
+@_claim("The memory of the servers was")
 def server_memory(data: Mapping[str, Any]) -> str:
     """Resident memory of each server before the first load and after the largest."""
     sizes = sorted({row["activities"] for row in data["space"]})
     first, last = _at(data, sizes[0]), _at(data, sizes[-1])
-    told = []
+    sentences = []
     for store in first:
         before, after = first[store]["rss_before_mb"], last[store]["rss_after_mb"]
         known = before is not None and after is not None
-        told.append(
+        sentences.append(
             f"{LABELS[store]} from {three(before)} to {three(after)} MB"
             if known
             else f"{LABELS[store]} unknown"
         )
     return (
         f"Resident memory of the whole server, before the first load and after {count(sizes[-1])} activities:"
-        f" {'; '.join(told)}."
+        f" {'; '.join(sentences)}."
     )
 
 
-@_claim("What Redis does when its memory is full")
-def refusing(data: Mapping[str, Any]) -> str:
+@_claim("What Redis does when its memory is full was", "outgrown", "redis")
+def refusing(part: Mapping[str, Any]) -> str:
     """Redis at ``maxmemory`` under noeviction: what it refuses, in which words, and what becomes of the
     rest.
     """
-    part = data["outgrown"]["redis"]
-    if reason := part.get(NOT_MEASURED):
-        return f"What Redis does when its memory is full was not measured: {reason}."
     row = part["policies"]["noeviction"]
     refused = (
         f"refused {count(row['refused'])} with `{row['words']}`" if row["refused"] else "refused none of them"
@@ -183,12 +160,9 @@ def refusing(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("What Redis drops when its memory is full")
-def evicting(data: Mapping[str, Any]) -> str:
+@_claim("What Redis drops when its memory is full was", "outgrown", "redis")
+def evicting(part: Mapping[str, Any]) -> str:
     """Redis at ``maxmemory`` under allkeys-lru: which share of what it had acknowledged is gone."""
-    part = data["outgrown"]["redis"]
-    if reason := part.get(NOT_MEASURED):
-        return f"What Redis drops when its memory is full was not measured: {reason}."
     row = part["policies"]["allkeys-lru"]
     opening = (
         f"With the policy allkeys-lru, Redis acknowledged {count(row['acknowledged'])} of "
@@ -216,12 +190,9 @@ def evicting(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("What MongoDB does when data outgrow its cache")
-def mongodb_beyond(data: Mapping[str, Any]) -> str:
+@_claim("What MongoDB does when data outgrow its cache was", "outgrown", "mongodb")
+def mongodb_beyond(part: Mapping[str, Any]) -> str:
     """MongoDB with data of several times its cache: reads inside and outside, and what is lost."""
-    part = data["outgrown"]["mongodb"]
-    if reason := part.get(NOT_MEASURED):
-        return f"What MongoDB does when data outgrow its cache was not measured: {reason}."
     multiple = three(part["file_bytes"] / part["cache_bytes"])
     return (
         f"With a cache of {size_bytes(part['cache_bytes'])}, MongoDB took data of "
@@ -230,12 +201,9 @@ def mongodb_beyond(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("What Cassandra does when data outgrow its memtables")
-def cassandra_beyond(data: Mapping[str, Any]) -> str:
+@_claim("What Cassandra does when data outgrow its memtables was", "outgrown", "cassandra")
+def cassandra_beyond(part: Mapping[str, Any]) -> str:
     """Cassandra with data of many times its memtables: flushes, files, reads, and what is lost."""
-    part = data["outgrown"]["cassandra"]
-    if reason := part.get(NOT_MEASURED):
-        return f"What Cassandra does when data outgrow its memtables was not measured: {reason}."
     resident = "" if part["rss_mb"] is None else f"; the process then had {three(part['rss_mb'])} MB resident"
     return (
         f"With {size_bytes(part['memtable_bytes'])} for memtables and a heap of at most "
@@ -247,27 +215,23 @@ def cassandra_beyond(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("What happens beyond memory")
+@_claim("What happens beyond memory was")
 def not_shown(data: Mapping[str, Any]) -> str:
     """What the measurement beyond memory cannot tell."""
     return " ".join(data["outgrown"]["not_shown"])
 
 
 def _reads(part: Mapping[str, Any], store: str) -> str:
-    names = PARTS[store]
-    told = []
+    sentences = []
     for name, row in part["reads"].items():
-        median = row["percentiles_us"]["p50"]
+        took = value_of(row["percentiles_us"]["p50"])
         moved = [f"{size_bytes(row['into_cache_bytes'])} into the cache"] * (store == "mongodb")
         if row["from_disk_bytes"] is not None:
             moved.append(f"{size_bytes(row['from_disk_bytes'])} from the disk")
-        against = ""
-        if name in part["ratios"]:
-            against = _against(part["ratios"][name])
-        took = NONE if median is None else duration_us(median["value"])
-        told.append(f"{names[name]} {took}{against}{f' ({join(moved)})' if moved else ''}")
+        against = _against(part["ratios"].get(name))
+        sentences.append(f"{READS[store][name]} {took}{against}{f' ({join(moved)})' if moved else ''}")
     number = next(iter(part["reads"].values()))["n"]
-    return f"The median read of one activity ({count(number)} each) took: {'; '.join(told)}."
+    return f"The median read of one activity ({count(number)} each) took: {'; '.join(sentences)}."
 
 
 def _against(ratio: Mapping[str, float] | None) -> str:
@@ -284,9 +248,5 @@ def _lost(part: Mapping[str, Any]) -> str:
     return f"Of {count(part['checked'])} acknowledged activities asked for, {lost} missing or changed."
 
 
-def _stores(data: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(row["store"] for row in data["space"]))
-
-
 def _at(data: Mapping[str, Any], activities: int) -> dict[str, Mapping[str, Any]]:
-    return {row["store"]: row for row in data["space"] if row["activities"] == activities}
+    return {row["store"]: row for row in having(data["space"], activities=activities)}

@@ -1,27 +1,22 @@
-"""Charts of the growth of the data: latency, space, and what happens beyond memory."""
+"""Charts of growing data (latency, space, what happens beyond memory) and of several nodes."""
 
-from collections.abc import Mapping
+import string
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from helpers.comparison import workload
 from helpers.report import style
-from helpers.results import Missing, Results
+from helpers.results import NOT_MEASURED, Missing, Results, having
+from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.tables import measured
+from helpers.settings import LABELS
 
-__all__ = ["evictions", "latency", "reads", "space"]
-
-LOOK: Any = dict(style.RC)
-TITLES: Mapping[str, str] = {
-    "read_profile": "Read profile",
-    "last_activities": "Read last 20 activities",
-    "append_activity": "Append activity",
-    "place_order": "Place order",
-}
 WIDTHS = {"p50": 1.8, "p99": 0.7}
-PARTS: Mapping[str, Mapping[str, str]] = {
+READS: Mapping[str, Mapping[str, str]] = {
     "mongodb": {
         "inside": "in the cache",
         "outside": "outside",
@@ -30,12 +25,22 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "cassandra": {"inside": "written last,\nread before", "outside": "of any age"},
 }
 
-
-def _part(results: Results, part: str) -> Any:
-    found = results.require("scale").get(part)
-    if not found:
-        raise Missing(f"scale: {part} not measured")
-    return found
+FAINT = 0.02
+"""A dot is a stroke of this share of its height; on a logarithmic axis that is a dot of one size."""
+CLOSE = 0.012
+"""Events nearer to each other than this share of the time share one line of letters."""
+MARKED = 150
+"""Most marks of one kind in a panel: they lie on each other long before."""
+LINE = 100
+"""Characters in a line below a panel."""
+LOST: Mapping[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "color": style.COLOURS["accent"],
+    "markeredgecolor": "black",
+    "markeredgewidth": 0.4,
+    "markersize": 4,
+}
 
 
 def _sizes(axis: Any, sizes: list[int]) -> None:
@@ -44,24 +49,23 @@ def _sizes(axis: Any, sizes: list[int]) -> None:
     axis.set_xlim(sizes[0] / 1.6, sizes[-1] * 1.6)
 
 
-@rc_context(LOOK)
+@style.shared
 def latency(results: Results) -> Figure:
     """Latency against activities by operation: p50 with 95 % intervals as thick lines, p99 as thin ones."""
-    rows = _part(results, "latency")
+    rows = results.part("scale", "latency")
     sizes = sorted({row["activities"] for row in rows})
     figure, axes = style.new_figure(4.8, nrows=2, ncols=2, sharex=True, sharey=True)
     stores = list(dict.fromkeys(row["store"] for row in rows))
     tails = False
     for axis, operation in zip(axes.flat, workload.OPERATIONS, strict=True):
         for store in stores:
-            mine = [row for row in rows if (row["operation"], row["store"]) == (operation, store)]
+            mine = having(rows, operation=operation, store=store)
             for name, width in WIDTHS.items():
                 found = [(r["activities"], one) for r in mine if (one := r["percentiles_us"][name])]
                 if not found:
                     continue
                 tails = tails or name == "p99"
                 values = [one["value"] / 1000 for _, one in found]
-                look = {"color": style.COLOURS[store], "linestyle": style.LINES[store], "linewidth": width}
                 reach = [
                     [(one["value"] - one["low"]) / 1000 for _, one in found],
                     [(one["high"] - one["value"]) / 1000 for _, one in found],
@@ -71,38 +75,28 @@ def latency(results: Results) -> Figure:
                     values,
                     yerr=[[max(end, 0) for end in ends] for ends in reach] if name == "p50" else None,
                     capsize=2,
-                    marker=style.MARKERS[store],
+                    linewidth=width,
                     markersize=4.5 if name == "p50" else 2.5,
-                    **look,
+                    **style.look(store),
                 )
-        axis.set_title(TITLES[operation])
+        axis.set_title(workload.TITLES[operation])
         _sizes(axis, sizes)
         style.plain_log(axis, "y")
     for axis in axes[1]:
         axis.set_xlabel("activities stored")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=style.COLOURS[s],
-            linestyle=style.LINES[s],
-            marker=style.MARKERS[s],
-            label=style.LABELS[s],
-        )
-        for s in stores
-    ]
+    handles = [Line2D([], [], label=LABELS[store], **style.look(store)) for store in stores]
     for name in ("p50", "p99") if tails else ("p50",):
         handles.append(Line2D([], [], color="black", linewidth=WIDTHS[name], label=name))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def space(results: Results) -> Figure:
     """Memory and disk that one activity takes against activities; stores that do not say it are named."""
-    rows = _part(results, "space")
+    rows = results.part("scale", "space")
     sizes = sorted({row["activities"] for row in rows})
     stores = list(dict.fromkeys(row["store"] for row in rows))
     figure, axes = style.new_figure(3.0, ncols=2, sharey=True)
@@ -111,16 +105,14 @@ def space(results: Results) -> Figure:
     ):
         silent = []
         for store in stores:
-            mine = [row for row in rows if row["store"] == store and row[kind] is not None]
+            mine = [row for row in having(rows, store=store) if row[kind] is not None]
             if not mine:
-                silent.append(style.LABELS[store])
+                silent.append(LABELS[store])
             axis.plot(
                 [row["activities"] for row in mine],
                 [row[kind] for row in mine],
-                color=style.COLOURS[store],
-                linestyle=style.LINES[store],
-                marker=style.MARKERS[store],
-                label=style.LABELS[store],
+                label=LABELS[store],
+                **style.look(store),
             )
         if silent:
             axis.text(0.03, 0.04, f"{', '.join(silent)}: not told", transform=axis.transAxes, fontsize=7.5)
@@ -133,21 +125,18 @@ def space(results: Results) -> Figure:
         axes[0].set_ylim(min(known) / 2, max(known) * 1.6)
     style.plain_log(axes[0], "y")
     axes[0].set_ylabel("bytes of one activity")
-    handles, labels = axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    style.legend_below(figure, axes[1])
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def evictions(results: Results) -> Figure:
     """Share of acknowledged activities that Redis no longer holds, by tenth in the order of writing."""
-    part = _part(results, "outgrown")["redis"]
-    if "not measured" in part:
-        raise Missing("scale: Redis beyond its memory not measured")
+    policies = results.part("scale", "outgrown", "redis", "policies")
     figure, axis = style.new_figure(2.6)
     looks = (("noeviction", "white", ""), ("allkeys-lru", style.COLOURS["redis"], "//"))
     for number, (policy, face, hatch) in enumerate(looks):
-        shares = part["policies"][policy]["gone_share_by_tenth"]
+        shares = policies[policy]["gone_share_by_tenth"]
         bars = axis.bar(
             [tenth + 1 + 0.4 * (number - 0.5) for tenth in range(len(shares))],
             [100 * share for share in shares],
@@ -170,16 +159,17 @@ def evictions(results: Results) -> Figure:
     return figure
 
 
-@rc_context(LOOK)
+@style.shared
 def reads(results: Results) -> Figure:
     """Median read with 95 % interval and p99: MongoDB beyond its cache, Cassandra beyond its memtables."""
-    beyond = _part(results, "outgrown")
-    measured = [s for s in ("mongodb", "cassandra") if "not measured" not in beyond[s]]
+    beyond = results.part("scale", "outgrown")
+    measured = [s for s in ("mongodb", "cassandra") if NOT_MEASURED not in beyond[s]]
     if not measured:
         raise Missing("scale: reads beyond memory not measured")
     figure, axes = style.new_figure(2.7, ncols=len(measured), sharey=True, squeeze=False)
     for axis, store in zip(axes[0], measured, strict=True):
         rows = beyond[store]["reads"]
+        marks = style.look(store) | {"linestyle": "none"}
         for place, row in enumerate(rows.values()):
             median, tail = row["percentiles_us"]["p50"], row["percentiles_us"]["p99"]
             if median:
@@ -187,18 +177,12 @@ def reads(results: Results) -> Figure:
                     [max(median["value"] - median["low"], 0) / 1000],
                     [max(median["high"] - median["value"], 0) / 1000],
                 ]
-                look = {"color": style.COLOURS[store], "marker": style.MARKERS[store], "linestyle": "none"}
-                axis.errorbar([place], [median["value"] / 1000], yerr=reach, capsize=3, **look)
+                axis.errorbar([place], [median["value"] / 1000], yerr=reach, capsize=3, **marks)
             if tail:
-                look = {
-                    "color": style.COLOURS[store],
-                    "marker": style.MARKERS[store],
-                    "markerfacecolor": "white",
-                }
-                axis.plot([place], [tail["value"] / 1000], linestyle="none", **look)
-        axis.set_xticks(range(len(rows)), [PARTS[store][name] for name in rows])
+                axis.plot([place], [tail["value"] / 1000], markerfacecolor="white", **marks)
+        axis.set_xticks(range(len(rows)), [READS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
-        axis.set_title(f"{style.LABELS[store]} beyond its memory")
+        axis.set_title(f"{LABELS[store]} beyond its memory")
         style.plain_log(axis, "y")
     axes[0][0].set_ylabel("latency of a read (ms)")
     handles = [
@@ -207,3 +191,82 @@ def reads(results: Results) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
+
+
+@style.shared
+def timelines(results: Results) -> Figure:
+    """The writes of each part: when each was sent and how long it took, with failures, losses and events.
+
+    Raises:
+        Missing: no part was measured.
+    """
+    results.require("nodes")
+    parts = measured(results)
+    if not parts:
+        raise Missing("nodes: no part was measured")
+    figure, axes = style.new_figure(0.5 + 1.85 * len(parts), nrows=len(parts), squeeze=False)
+    for axis, (part, found) in zip(axes[:, 0], parts.items(), strict=True):
+        _panel(axis, part.split("_")[0], found)
+        shown = found["settings"].get("shown")
+        axis.set_title(f"{PARTS[part]}{f', {shown}' if shown else ''}", pad=11)
+        axis.set_ylabel("write took (ms)")
+    marks = [
+        axes[0, 0].plot([], [], "o", color=style.COLOURS["muted"], markersize=2.5, label="acknowledged")[0],
+        axes[0, 0].plot([], [], "x", color="black", markersize=4.5, label="failed")[0],
+        axes[0, 0].plot([], [], **LOST, label="acknowledged, then lost")[0],
+    ]
+    figure.legend(handles=marks, loc="outside upper right", ncols=3, handletextpad=0.3, columnspacing=1.2)
+    return figure
+
+
+def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
+    points, lost = found["timeline"], found["found"].get("lost_at", [])
+    done = [point for point in points if point[2]]
+    _dots(axis, done, style.COLOURS[store])
+    for some, look in (
+        (lost, LOST),
+        (
+            [point for point in points if not point[2]],
+            {"marker": "x", "linestyle": "none", "color": "black", "markersize": 4.5},
+        ),
+    ):
+        chosen = some[:: -(-len(some) // MARKED) or 1]
+        axis.plot([point[0] for point in chosen], [point[1] for point in chosen], **look)
+    last = max([point[0] for point in points] + [second for second, _ in found["events"]], default=1.0)
+    axis.set_xlim(-0.01 * last, 1.01 * last)
+    style.plain_log(axis, "y")
+    _events(axis, found["events"], last)
+
+
+def _dots(axis: Any, points: Sequence[Sequence[float]], colour: str) -> None:
+    """A dot for each point, all of them one path: a marker each would make the file many times larger."""
+    xs, ys = [], []
+    for second, took, _ in points:
+        xs += [second, second, float("nan")]
+        ys += [took, took * (1 + FAINT), float("nan")]
+    axis.plot(xs, ys, color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
+
+
+def _events(axis: Any, events: Sequence[Sequence[Any]], last: float) -> None:
+    """A line and a letter for each event, and below the panel what the letters mean."""
+    letters = dict(zip(dict.fromkeys(what for _, what in events), string.ascii_lowercase, strict=False))
+    groups: list[tuple[float, str]] = []
+    for second, what in events:
+        axis.axvline(second, color="#666666", linewidth=0.6, linestyle=":")
+        letter = letters.get(what, "")
+        if groups and second - groups[-1][0] < CLOSE * last:
+            groups[-1] = (groups[-1][0], groups[-1][1] + letter)
+        else:
+            groups.append((second, letter))
+    for second, text in groups:
+        axis.annotate(
+            text,
+            (second, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 1),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+        )
+    meanings = ", ".join(f"{letter} {what}" for what, letter in letters.items())
+    axis.set_xlabel(fill(f"seconds; {meanings}" if meanings else "seconds", LINE), fontsize=7.5)

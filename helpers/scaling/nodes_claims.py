@@ -1,37 +1,15 @@
-"""Sentences on several nodes, computed from the result ``nodes``; its tables are beside, in
-``nodes_tables``.
-"""
+"""Sentences on several nodes, computed from the result ``nodes``."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any
 
-from helpers.results import NOT_MEASURED, Results
+from helpers.report import claim
+from helpers.results import Results
 from helpers.scaling.nodes_shape import PARTS
-from helpers.scaling.nodes_tables import CASES, cases_table, errors_text, measured, order_table, table
-from helpers.text import count, duration_s, duration_us, join, plural
+from helpers.scaling.tables import CASES, errors_text, measured
+from helpers.text import count, duration_s, duration_us, join, plural, span
 
-Claim = Callable[[Results], str]
-Found = Callable[[Mapping[str, Any]], str]
-
-
-def _claim(part: str, topic: str) -> Callable[[Found], Claim]:
-    """Make a claim of a function of one part's data: without it, it says "... not measured", and why."""
-
-    def make(found: Found) -> Claim:
-        @wraps(found)
-        def claim(results: Results) -> str:
-            data = results["nodes"].data.get(part, {}) if "nodes" in results else {}
-            if NOT_MEASURED in data:
-                return f"{topic} not measured: {data[NOT_MEASURED]}."
-            try:
-                return found(data)
-            except LookupError:
-                return f"{topic} not measured."
-
-        return claim
-
-    return make
+_claim = claim.from_result("nodes")
 
 
 def _lost(found: Mapping[str, Any]) -> str:
@@ -42,12 +20,6 @@ def _lost(found: Mapping[str, Any]) -> str:
     if not lost:
         return f"none of {plural(whole, 'acknowledged write')} was lost"
     return f"{count(lost)} of {plural(whole, 'acknowledged write')} {'was' if lost == 1 else 'were'} lost"
-
-
-def _range(seconds: Sequence[float]) -> str:
-    """``1.20 s``, or ``1.20 s to 3.40 s`` where they differ."""
-    low, high = duration_s(min(seconds)), duration_s(max(seconds))
-    return low if low == high else f"{low} to {high}"
 
 
 def _times(number: int) -> str:
@@ -62,48 +34,45 @@ def summary(results: Results) -> str:
         return "Several nodes were not measured."
     settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
     losing = {name: found for name, found in settings.items() if found["lost"]}
-    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {join(_names(parts))}. "
+    names = join([PARTS[part] for part in parts])
+    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {names}. "
     if not losing:
         whole = sum(found["acknowledged"] for found in settings.values())
-        told = f"None of {plural(whole, 'acknowledged write')} was lost"
+        loss = f"None of {plural(whole, 'acknowledged write')} was lost"
     else:
         named = [f"{name} {count(found['lost'])}" for name, found in losing.items()]
         kept = len(settings) - len(losing)
         rest = f"; the other {plural(kept, 'setting')} lost none" if kept else ""
-        told = f"Acknowledged writes were lost with {join(named)}{rest}"
+        loss = f"Acknowledged writes were lost with {join(named)}{rest}"
     absent = [name for part, name in PARTS.items() if part not in parts]
-    return f"{opening}{told}.{f' Not measured: {join(absent)}.' if absent else ''}"
+    return f"{opening}{loss}.{f' Not measured: {join(absent)}.' if absent else ''}"
 
 
-def _names(parts: Mapping[str, Any]) -> list[str]:
-    return [PARTS[part] for part in parts]
-
-
-@_claim("redis_replica", "Redis with a replica was")
+@_claim("Redis with a replica was", "redis_replica")
 def replica_killed(data: Mapping[str, Any]) -> str:
     """What the death of a primary costs while its replica keeps up: loss and outage in each tier."""
     cases, outages = data["found"]["cases"]["killed"], data["found"]["outages_s"]
-    told = [
-        f"with {tier}, {_lost(found)}, and nothing was acknowledged for {_range(outages[tier])}"
+    sentences = [
+        f"with {tier}, {_lost(found)}, and nothing was acknowledged for {span(outages[tier], duration_s)}"
         for tier, found in cases.items()
     ]
     kills = len(next(iter(outages.values())))
     return (
         f"The primary was killed {_times(kills)} while its replica kept up, and the replica was promoted by "
-        f"a command at once: {'; '.join(told)}."
+        f"a command at once: {'; '.join(sentences)}."
     )
 
 
-@_claim("redis_replica", "Redis with a replica that was cut off was")
+@_claim("Redis with a replica that was cut off was", "redis_replica")
 def replica_cut_off(data: Mapping[str, Any]) -> str:
     """What is lost when the primary dies some time after the link to its replica was cut."""
     found, cases = data["found"], data["found"]["cases"]["cut off"]
-    told = []
+    sentences = []
     for tier, one in cases.items():
         failed = one["writes"] - one["acknowledged"]
         was = "was" if failed == 1 else "were"
         more = f" ({plural(failed, 'write')} {was} not acknowledged)" if failed else ""
-        told.append(f"with {tier}, {_lost(one)}{more}")
+        sentences.append(f"with {tier}, {_lost(one)}{more}")
     alone = found["only_on_old_primary"]["cut off"]
     held = [
         f"{plural(alone[tier], 'write')} ({tier})" for tier in cases if cases[tier]["lost"] and alone[tier]
@@ -112,11 +81,11 @@ def replica_cut_off(data: Mapping[str, Any]) -> str:
     where = f"{back}the replica." if held else ""
     return (
         f"With the link to the replica cut for {duration_s(found['cut_s'])} before the primary was killed: "
-        f"{'; '.join(told)}.{where}"
+        f"{'; '.join(sentences)}.{where}"
     )
 
 
-@_claim("redis_replica", "The lag of Redis's replica was")
+@_claim("The lag of Redis's replica was", "redis_replica")
 def replica_lag(data: Mapping[str, Any]) -> str:
     """How far the replica is behind, and what waiting for it adds, while nothing happens."""
     lag, latency = data["found"]["lag_bytes"], data["found"]["latency_ms"]
@@ -127,7 +96,7 @@ def replica_lag(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("redis_replica", "min-replicas-to-write was")
+@_claim("min-replicas-to-write was", "redis_replica")
 def replicas_wanted(data: Mapping[str, Any]) -> str:
     """What a primary that wants a replica answers when it has none."""
     words = data["found"]["refused_alone"]
@@ -138,7 +107,7 @@ def replicas_wanted(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("redis_cluster", "Moving slots of a Redis Cluster was")
+@_claim("Moving slots of a Redis Cluster was", "redis_cluster")
 def slots_moved(data: Mapping[str, Any]) -> str:
     """What a client meets while slots move to another master, and whether keys were lost."""
     move, before = data["found"]["move"], data["found"]["keys_before"]
@@ -159,30 +128,30 @@ def slots_moved(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("redis_cluster", "The failover of a Redis Cluster was")
+@_claim("The failover of a Redis Cluster was", "redis_cluster")
 def cluster_failover(data: Mapping[str, Any]) -> str:
     """How long a replica takes to step in, what that means for its keys and for the others', and loss."""
     kills = data["found"]["kills"]
     timeout = data["settings"].get("cluster-node-timeout", "?")
-    told = []
+    sentences = []
     for tier in dict.fromkeys(kill["tier"] for kill in kills):
         of_tier = [kill for kill in kills if kill["tier"] == tier]
         failed, others = (sum(kill[name] for kill in of_tier) for name in ("others_failed", "others"))
-        outages = _range([kill["outage_s"] for kill in of_tier])
+        outages = span([kill["outage_s"] for kill in of_tier], duration_s)
         longest = max(kill["others_outage_s"] for kill in of_tier)
-        told.append(
+        sentences.append(
             f"with {tier}, keys of the killed master could not be written for {outages}, "
             f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
             f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
         )
     return (
         f"A master was killed {_times(len(kills))} and its replica took over by itself after "
-        f"{_range([kill['took_over_s'] for kill in kills])} (cluster-node-timeout {timeout} ms): "
-        f"{'; '.join(told)}."
+        f"{span([kill['took_over_s'] for kill in kills], duration_s)} (cluster-node-timeout {timeout} ms): "
+        f"{'; '.join(sentences)}."
     )
 
 
-@_claim("redis_cluster", "The model's order in a Redis Cluster was")
+@_claim("The model's order in a Redis Cluster was", "redis_cluster")
 def order_in_cluster(data: Mapping[str, Any]) -> str:
     """Whether the model's order transaction is taken by a cluster, and which names of keys change that."""
     ways = data["found"]["order"]
@@ -196,59 +165,59 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
     return f"{first}; {second if taken else 'no way of naming them is taken'}."
 
 
-@_claim("mongodb_set", "MongoDB's replica set was")
+@_claim("MongoDB's replica set was", "mongodb_set")
 def mongodb(data: Mapping[str, Any]) -> str:
     """Outage and loss in each case, by write concern; and what was rolled back."""
-    told = []
+    sentences = []
     for case, concerns in data["found"]["cases"].items():
         of_case = [
             f"{concern} {duration_s(one['outage_s'])} without an acknowledgement, {_lost(one)}"
             for concern, one in concerns.items()
         ]
-        told.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
+        sentences.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
     back = data["found"]["rolled_back"]
     rolled = (
         f"Members that came back laid {plural(back, 'document')} aside (rollback)."
         if back
         else "No member that came back had a document to lay aside (rollback)."
     )
-    return " ".join([*told, rolled])
+    return " ".join([*sentences, rolled])
 
 
-@_claim("cassandra_ring", "Cassandra's ring was")
+@_claim("Cassandra's ring was", "cassandra_ring")
 def cassandra(data: Mapping[str, Any]) -> str:
     """What each consistency level acknowledged and lost while nodes died, and when a quorum was refused."""
-    told = [
+    sentences = [
         f"At {level} {count(found['writes'] - found['acknowledged'])} of {plural(found['writes'], 'write')} "
         f"failed{f' ({errors_text(found)})' if found['errors'] else ''}, the longest time without an "
         f"acknowledgement was {duration_s(found['outage_s'])}, and {_lost(found)}."
         for level, found in data["tiers"].items()
     ]
     after = data["found"]["refused_after_s"]
-    told.append(
+    sentences.append(
         "No write was refused as Unavailable."
         if after is None
         else f"Writes at QUORUM were refused as Unavailable {duration_s(after)} after too few nodes were "
         "left."
     )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
-@_claim("cassandra_ring", "What comes back to Cassandra's nodes was")
+@_claim("What comes back to Cassandra's nodes was", "cassandra_ring")
 def cassandra_returned(data: Mapping[str, Any]) -> str:
     """What nodes that were away had missed, and how much of it was handed over by itself."""
-    told = [
+    sentences = [
         f"node {one['node']} was away for {duration_s(one['away_s'])} and had missed "
         f"{plural(one['missed'], 'write')}, of which {count(one['missed'] - one['still_missed'])} came by "
         f"themselves{_within(one)}"
         for one in data["found"]["returned"]
     ]
-    if not told:
+    if not sentences:
         return "No node of Cassandra's ring came back."
     lacking = data["found"]["lacking"]
     before, after = (sum(lacking[when]) for when in ("before_reading_at_all", "after_reading_at_all"))
     return (
-        f"Started again, {'; '.join(told)}. Before all rows were read at ALL, the nodes lacked "
+        f"Started again, {'; '.join(sentences)}. Before all rows were read at ALL, the nodes lacked "
         f"{count(before)} acknowledged writes by themselves, and {count(after)} afterwards."
     )
 
@@ -258,27 +227,7 @@ def _within(one: Mapping[str, Any]) -> str:
     return f" within {duration_s(one['handed_over_s'])}" if came else ""
 
 
-def not_told(results: Results) -> str:
+@_claim("Several nodes were")
+def not_told(data: Mapping[str, Any]) -> str:
     """What one machine cannot tell."""
-    if "nodes" not in results:
-        return "Several nodes were not measured."
-    return f"These measurements do not tell {'; '.join(results['nodes'].data['not_told'])}."
-
-
-__all__ = [
-    "cases_table",
-    "cassandra",
-    "cassandra_returned",
-    "cluster_failover",
-    "mongodb",
-    "not_told",
-    "order_in_cluster",
-    "order_table",
-    "replica_cut_off",
-    "replica_killed",
-    "replica_lag",
-    "replicas_wanted",
-    "slots_moved",
-    "summary",
-    "table",
-]
+    return f"These measurements do not tell {'; '.join(data['not_told'])}."

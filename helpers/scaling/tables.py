@@ -1,16 +1,17 @@
-"""Tables of what growing data do, as data frames made from saved results."""
+"""Tables of growing data and of several nodes, as data frames made from saved results."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import NONE, TITLES, short_cell
+from helpers.comparison import IN_WORDS, value_of
 from helpers.results import NOT_MEASURED, Missing, Results
+from helpers.scaling.nodes_shape import PARTS
 from helpers.settings import LABELS
-from helpers.text import count, size_bytes, three
+from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, size_bytes, three
 
-PARTS: Mapping[str, Mapping[str, str]] = {
+READS: Mapping[str, Mapping[str, str]] = {
     "mongodb": {
         "inside": "in the cache",
         "outside": "not in the cache",
@@ -18,19 +19,26 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     },
     "cassandra": {"inside": "written last and read before", "outside": "of any age"},
 }
-"""What the parts of the reads beyond memory are called."""
+"""What the reads beyond memory are called, by store."""
+
+CASES = {
+    "killed": "the primary was killed",
+    "stepdown": "the primary stepped down when asked",
+    "behind": "the primary was killed some time after the secondaries",
+}
+"""What was done to MongoDB's replica set, by case."""
 
 
 def latency_table(results: Results) -> pd.DataFrame:
     """Median and 99th percentile of each operation and store, a column a size."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in results.part("scale", "latency"):
-        cell = f"{short_cell(row['percentiles_us']['p50'])} / {short_cell(row['percentiles_us']['p99'])}"
+        cell = f"{value_of(row['percentiles_us']['p50'])} / {value_of(row['percentiles_us']['p99'])}"
         key = (row["operation"], row["store"])
         rows.setdefault(key, {})[f"{count(row['activities'])} activities"] = cell
     return pd.DataFrame(
-        {"operation": TITLES[operation], "store": LABELS[store], **cells}
-        for (operation, store), cells in sorted(rows.items(), key=lambda one: list(TITLES).index(one[0][0]))
+        {"operation": IN_WORDS[operation], "store": LABELS[store], **cells}
+        for (operation, store), cells in sorted(rows.items(), key=lambda one: list(IN_WORDS).index(one[0][0]))
     )
 
 
@@ -38,7 +46,7 @@ def growth_table(results: Results) -> pd.DataFrame:
     """How many times longer each median takes with the most activities than with the fewest."""
     return pd.DataFrame(
         {
-            "operation": TITLES[row["operation"]],
+            "operation": IN_WORDS[row["operation"]],
             "store": LABELS[row["store"]],
             "largest / smallest": f"{three(row['ratio'])} ({three(row['low'])} to {three(row['high'])})",
             "p (Holm)": f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "below 0.001",
@@ -54,10 +62,10 @@ def space_table(results: Results) -> pd.DataFrame:
         {
             "activities": count(row["activities"]),
             "store": LABELS[row["store"]],
-            "memory, each": _size(row["memory_per_activity"]),
-            "disk, each": _size(row["disk_per_activity"]),
-            "server before": _megabytes(row["rss_before_mb"]),
-            "server after": _megabytes(row["rss_after_mb"]),
+            "memory, each": known(row["memory_per_activity"], size_bytes),
+            "disk, each": known(row["disk_per_activity"], size_bytes),
+            "server before": known(row["rss_before_mb"], _megabytes),
+            "server after": known(row["rss_after_mb"], _megabytes),
             "load, activities/s": count(row["activities"] / row["load_s"]),
         }
         for row in results.part("scale", "space")
@@ -86,7 +94,7 @@ def evictions_table(results: Results) -> pd.DataFrame:
             "keys dropped": count(row["keys_evicted"]),
             "users with one key of two": count(row["users_torn"]),
         }
-        for policy, row in _beyond(results, "redis")["policies"].items()
+        for policy, row in results.part("scale", "outgrown", "redis", "policies").items()
     )
 
 
@@ -96,39 +104,92 @@ def reads_table(results: Results) -> pd.DataFrame:
     Raises:
         Missing: neither was measured.
     """
-    rows = []
-    for store, names in PARTS.items():
-        try:
-            part = _beyond(results, store)
-        except Missing:
-            continue
-        for name, row in part["reads"].items():
-            disk = row["from_disk_bytes"]
-            rows.append(
-                {
-                    "store": LABELS[store],
-                    "reads": f"{count(row['n'])} {names[name]}",
-                    "p50": short_cell(row["percentiles_us"]["p50"]),
-                    "p99": short_cell(row["percentiles_us"]["p99"]),
-                    "into the cache": size_bytes(row["into_cache_bytes"]) if store == "mongodb" else NONE,
-                    "from the disk": NONE if disk is None else size_bytes(disk),
-                }
-            )
+    beyond = results.part("scale", "outgrown")
+    rows = [
+        {
+            "store": LABELS[store],
+            "reads": f"{count(row['n'])} {names[name]}",
+            "p50": value_of(row["percentiles_us"]["p50"]),
+            "p99": value_of(row["percentiles_us"]["p99"]),
+            "into the cache": size_bytes(row["into_cache_bytes"]) if store == "mongodb" else NOT_AVAILABLE,
+            "from the disk": known(row["from_disk_bytes"], size_bytes),
+        }
+        for store, names in READS.items()
+        if NOT_MEASURED not in beyond[store]
+        for name, row in beyond[store]["reads"].items()
+    ]
     if not rows:
         raise Missing("scale: reads beyond memory not measured")
     return pd.DataFrame(rows)
 
 
-def _beyond(results: Results, store: str) -> Mapping[str, Any]:
-    part: Mapping[str, Any] = results.part("scale", "outgrown")[store]
-    if reason := part.get(NOT_MEASURED):
-        raise Missing(f"scale: {store} beyond its memory not measured: {reason}")
-    return part
+def _megabytes(number: float) -> str:
+    return f"{three(number)} MB"
 
 
-def _size(number: float | None) -> str:
-    return NONE if number is None else size_bytes(number)
+def measured(results: Results) -> dict[str, dict[str, Any]]:
+    """The parts that were measured."""
+    data = results["nodes"].data if "nodes" in results else {}
+    return {part: data[part] for part in PARTS if part in data and NOT_MEASURED not in data[part]}
 
 
-def _megabytes(number: float | None) -> str:
-    return NONE if number is None else f"{three(number)} MB"
+def errors_text(found: Mapping[str, Any]) -> str:
+    """Errors by kind: ``12 by NOREPLICAS and 3 by ConnectionError``."""
+    errors = sorted(found["errors"].items(), key=lambda one: -one[1])
+    return join([f"{count(number)} by {kind}" for kind, number in errors])
+
+
+def nodes_table(results: Results) -> pd.DataFrame:
+    """A row for each part and setting: writes, acknowledged, lost, kept without promise, outage."""
+    results.require("nodes")
+    return pd.DataFrame(
+        {
+            "Nodes": f"{PARTS[part]} ({data['nodes']})",
+            "setting": tier,
+            "writes": count(found["writes"]),
+            "acknowledged": count(found["acknowledged"]),
+            "lost": count(found["lost"]),
+            "kept, not acknowledged": count(found["unasked"]),
+            "longest time without one": duration_s(found["outage_s"]),
+        }
+        for part, data in measured(results).items()
+        for tier, found in data["tiers"].items()
+    )
+
+
+def cases_table(results: Results) -> pd.DataFrame:
+    """A row for each case of Redis and MongoDB and each setting: acknowledged, lost, outage."""
+    results.require("nodes")
+    rows = []
+    for part, data in measured(results).items():
+        cases = data["found"].get("cases")
+        for case, tiers in cases.items() if isinstance(cases, dict) else ():
+            rows += [
+                {
+                    "Nodes": PARTS[part],
+                    "case": CASES.get(case, case) if part == "mongodb_set" else case,
+                    "setting": tier,
+                    "acknowledged": count(found["acknowledged"]),
+                    "lost": count(found["lost"]),
+                    "longest time without one": duration_s(found["outage_s"]),
+                    "errors": errors_text(found),
+                }
+                for tier, found in tiers.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def order_table(results: Results) -> pd.DataFrame:
+    """A row for each way of naming the keys of an order: slots, nodes, and what is answered."""
+    ways = measured(results).get("redis_cluster", {}).get("found", {}).get("order", [])
+    results.require("nodes")
+    return pd.DataFrame(
+        {
+            "Names": way["way"],
+            "keys (slot)": ", ".join(f"{key} ({slot})" for key, slot in way["keys"].items()),
+            "nodes": way["nodes"],
+            "redis-py, MULTI": way["driver"] or "taken",
+            "server, script": way["server"] or "taken",
+        }
+        for way in ways
+    )

@@ -1,16 +1,13 @@
 from . import (
-    claims as claims,
     crashes as crashes,
+    crashes_claims as crashes_claims,
     cutover as cutover,
     figures as figures,
     ladder as ladder,
     ladder_claims as ladder_claims,
-    ladder_figures as ladder_figures,
     migration_claims as migration_claims,
-    migration_figures as migration_figures,
     mover as mover,
     rungs as rungs,
     scaleout as scaleout,
     scaleout_claims as scaleout_claims,
-    scaleout_figures as scaleout_figures,
 )

@@ -1,13 +1,15 @@
-"""The chart of the kill campaign, from saved results only."""
+"""Charts of the trials, from saved results only: kills, a cut-over, the ladder of loaders, scaling out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from helpers.report import style
 from helpers.results import Results
-from helpers.text import count
+from helpers.text import count, plural
 
 VICTIMS = {
     "mover": ("accent", "v", "the migration"),
@@ -48,3 +50,144 @@ def kills(results: Results) -> Figure:
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
+
+
+def lag(results: Results) -> Figure:
+    """How far Redis was behind while it followed: bytes of the log above, seconds below, against time."""
+    part = results.part("migration", "follow")
+    samples = part["lag"]
+    at_s = [sample["at_s"] for sample in samples]
+    figure, (above, below) = style.new_figure(3.2, nrows=2, sharex=True)
+    for axes, name, unit in ((above, "bytes", "KiB of WAL"), (below, "seconds", "seconds")):
+        values = [sample[name] / (1024 if name == "bytes" else 1) for sample in samples]
+        axes.plot(at_s, values, "o-", color=style.COLOURS["redis"], markersize=3)
+        axes.axvline(part["stopped_s"], color=style.COLOURS["muted"], linestyle="--", linewidth=1)
+        axes.set_ylabel(unit)
+        axes.set_ylim(bottom=0)
+    above.set_title("Lag behind PostgreSQL while following")
+    place = part["stopped_s"], above.get_ylim()[1]
+    above.annotate("users stop", place, (4, -10), textcoords="offset points", fontsize=7.5)
+    below.set_xlabel("seconds after following began")
+    return figure
+
+
+def ladder_rates(results: Results) -> Figure:
+    """Rows per second of each rung: every round a point, the median a bar, on a logarithmic axis."""
+    data = results.require("ladder")
+    names = _slowest_first(data)
+    figure, axes = style.new_figure(0.55 + 0.42 * len(names))
+    for at, name in enumerate(names):
+        colour = style.COLOURS["redis"] if name == "streamed" else style.COLOURS["muted"]
+        middle = data["summary"][name]["median"]
+        axes.barh(
+            at, middle, height=0.55, color=colour, alpha=0.75, hatch=None if name == "streamed" else "//"
+        )
+        speeds = [r["rows_per_second"] for r in data["rounds"] if r["rung"] == name]
+        axes.plot(speeds, [at] * len(speeds), "o", color="black", markersize=3)
+        axes.annotate(
+            count(middle),
+            (max(speeds), at),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    style.plain_log(axes, "x", tick=count)
+    axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * 2.5)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("rows per second (logarithmic), each round a point")
+    axes.set_title(f"Load into Redis, {len(names)} ways")
+    return figure
+
+
+def ladder_cpu(results: Results) -> Figure:
+    """CPU that a row costs the client and Redis, for each rung."""
+    data = results.require("ladder")
+    names = _slowest_first(data)
+    figure, axes = style.new_figure(0.75 + 0.42 * len(names))
+    sides = (
+        ("client_cpu_us", "client", "postgres", 0.19, None),
+        ("redis_cpu_us", "Redis", "redis", -0.19, "//"),
+    )
+    for key, label, colour, shift, hatch in sides:
+        axes.barh(
+            [at + shift for at in range(len(names))],
+            [data["summary"][name][key] for name in names],
+            height=0.36,
+            color=style.COLOURS[colour],
+            hatch=hatch,
+            label=label,
+        )
+    style.plain_log(axes, "x")
+    axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("CPU time a row (µs, logarithmic)")
+    axes.set_title("What a row costs on either side")
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def ladder_growth(results: Results) -> Figure:
+    """Time and memory of a migration against its rows, a mark each migration."""
+    records = results.part("ladder", "growth")
+    rows = [record["rows"] for record in records]
+    figure, (left, right) = style.new_figure(2.6, ncols=2)
+    for key, label, colour, marker in (
+        ("load_seconds", "load", "redis", "o"),
+        ("verify_seconds", "verify", "postgres", "s"),
+    ):
+        left.plot(
+            rows, [r[key] for r in records], marker, color=style.COLOURS[colour], label=label, markersize=5
+        )
+    style.plain_log(left, "y")
+    left.set_ylabel("seconds (logarithmic)")
+    left.set_title("Time")
+    left.legend()
+    right.plot(rows, [r["peak_rss_mb"] for r in records], "D", color=style.COLOURS["muted"], markersize=5)
+    right.set_ylim(0, max(r["peak_rss_mb"] for r in records) * 1.3)
+    right.set_ylabel("peak resident memory (MB)")
+    right.set_title("Memory of the mover")
+    for axes in (left, right):
+        style.log_at(axes, "x", {number: count(number) for number in sorted(set(rows))})
+        axes.set_xlabel("rows in all (logarithmic)")
+    return figure
+
+
+def _slowest_first(data: Mapping[str, Any]) -> list[str]:
+    """The rungs by what they reached."""
+    return sorted(data["summary"], key=lambda name: float(data["summary"][name]["median"]))
+
+
+def scaleout_rates(results: Results) -> Figure:
+    """Rows per second and busy cores of each arm: every round a point, the median a bar."""
+    data = results.require("scaleout")
+    arms = list(dict.fromkeys((one["nodes"], one["workers"]) for one in data["rounds"]))
+    figure, (left, right) = style.new_figure(0.9 + 0.36 * len(arms), ncols=2, sharey=True)
+    for at, (nodes, workers) in enumerate(arms):
+        of_arm = [one for one in data["rounds"] if (one["nodes"], one["workers"]) == (nodes, workers)]
+        for axes, values in (
+            (left, [one["rows_per_second"] / 1000 for one in of_arm]),
+            (right, [100 * one["busy"] for one in of_arm]),
+        ):
+            axes.barh(
+                at,
+                median(values),
+                height=0.55,
+                alpha=0.75,
+                color=style.COLOURS["redis"] if nodes == 1 else style.COLOURS["muted"],
+                hatch=None if nodes == 1 else "//",
+            )
+            axes.plot(values, [at] * len(values), "o", color="black", markersize=3)
+            axes.grid(visible=False, axis="y")
+    left.set_yticks(
+        range(len(arms)),
+        [f"{plural(nodes, 'node')}, {plural(workers, 'process', 'processes')}" for nodes, workers in arms],
+    )
+    left.set_xlabel("thousand rows per second")
+    left.set_title("Load")
+    right.set_xlim(0, 100)
+    right.set_xlabel(f"% of {plural(data['cores'], 'core')}")
+    right.set_title("Cores busy")
+    return figure

@@ -1,10 +1,12 @@
 """Sentences and tables on the speed of the migration, computed from the result ``ladder``."""
 
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import pandas as pd
 
+from helpers.report import claim
 from helpers.results import Results
 from helpers.text import count, duration_us, join, three
 
@@ -13,23 +15,18 @@ FULL_CORE = 0.9
 FLAT = 1.25
 """Up to this ratio of largest to smallest, memory is called flat."""
 CEILING = "redis_cli_file"
+"""The rung that sends a file of commands: as fast as Redis takes them."""
 
-
-def _data(results: Results, *names: str) -> dict[str, Any] | None:
-    """The result, if it is there with all these parts."""
-    data = results["ladder"].data if "ladder" in results else {}
-    return data if all(data.get(name) for name in names) else None
+_claim = claim.from_result("ladder")
 
 
 def _percent(share: float) -> str:
     return f"{three(100 * share)} %"
 
 
-def reached(results: Results) -> str:
+@_claim("The ladder was")
+def reached(data: Mapping[str, Any]) -> str:
     """How fast the stream was, and against the quickest other way of migrating, round by round."""
-    data = _data(results, "summary", "against")
-    if not data:
-        return "The ladder was not measured."
     mine = data["summary"]["streamed"]
     others = {n: s for n, s in data["summary"].items() if n not in ("streamed", CEILING)}
     best = max(others, key=lambda name: others[name]["median"])
@@ -51,11 +48,9 @@ def reached(results: Results) -> str:
     )
 
 
-def limit(results: Results) -> str:
+@_claim("How much Redis can take at all was")
+def limit(data: Mapping[str, Any]) -> str:
     """What Redis can take at all, and how near the stream comes to it."""
-    data = _data(results, "summary", "against")
-    if not data or CEILING not in data["summary"]:
-        return "How much Redis can take at all was not measured."
     top, mine = data["summary"][CEILING], data["summary"]["streamed"]
     ratio = data["against"][CEILING]
     busy = _percent(top["redis_busy"])
@@ -74,49 +69,45 @@ def limit(results: Results) -> str:
     )
 
 
-def absent(results: Results) -> str:
+@_claim("The ladder was")
+def absent(data: Mapping[str, Any]) -> str:
     """Which rungs could not be measured, and why."""
-    if "ladder" not in results:
-        return "The ladder was not measured."
-    missing = results["ladder"].data["absent"]
+    missing = data["absent"]
     if not missing:
         return "Every rung was measured."
     return join([f"{name} was not measured: {why}" for name, why in missing.items()]) + "."
 
 
-def _by_size(data: dict[str, Any]) -> dict[int, list[dict[str, float]]]:
-    sizes: dict[int, list[dict[str, float]]] = {}
-    for record in data["growth"]:
-        sizes.setdefault(record["rows"], []).append(record)
+def _by_size(migrations: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
+    """The migrations of each number of rows, the fewest rows first."""
+    sizes: dict[int, list[Mapping[str, Any]]] = {}
+    for one in migrations:
+        sizes.setdefault(one["rows"], []).append(one)
     return dict(sorted(sizes.items()))
 
 
-def memory(results: Results) -> str:
+@_claim("How memory grows with rows was", "growth")
+def memory(migrations: Sequence[Mapping[str, Any]]) -> str:
     """Whether the mover's memory grows with the number of rows."""
-    data = _data(results, "growth")
-    if not data:
-        return "How memory grows with rows was not measured."
-    peaks = {rows: max(r["peak_rss_mb"] for r in records) for rows, records in _by_size(data).items()}
-    told = join([f"{three(peak)} MB with {count(rows)} rows" for rows, peak in peaks.items()])
+    peaks = {rows: max(one["peak_rss_mb"] for one in same) for rows, same in _by_size(migrations).items()}
+    listed = join([f"{three(peak)} MB with {count(rows)} rows" for rows, peak in peaks.items()])
     ratio, factor = max(peaks.values()) / min(peaks.values()), max(peaks) / min(peaks)
     verdict = "it does not grow with them" if ratio <= FLAT else "it grows with them"
     return (
-        f"Load and verification together needed at most {told}. The largest is {three(ratio)} times the "
+        f"Load and verification together needed at most {listed}. The largest is {three(ratio)} times the "
         f"smallest while rows are {three(factor)} times as many: {verdict}."
     )
 
 
-def verification(results: Results) -> str:
+@_claim("How long the verification takes was", "growth")
+def verification(migrations: Sequence[Mapping[str, Any]]) -> str:
     """How long the verification took against the load."""
-    data = _data(results, "growth")
-    if not data:
-        return "How long the verification takes was not measured."
-    told, ratios = [], []
-    for rows, records in _by_size(data).items():
-        of_size = [r["verify_seconds"] / r["load_seconds"] for r in records]
+    listed, ratios = [], []
+    for rows, same in _by_size(migrations).items():
+        of_size = [one["verify_seconds"] / one["load_seconds"] for one in same]
         ratios += of_size
         spread = f" ({three(min(of_size))} to {three(max(of_size))})" if len(of_size) > 1 else ""
-        told.append(f"{three(median(of_size))}{spread} with {count(rows)} rows")
+        listed.append(f"{three(median(of_size))}{spread} with {count(rows)} rows")
     if max(ratios) <= 1:
         verdict = "never longer than the load"
     elif min(ratios) > 1:
@@ -124,8 +115,8 @@ def verification(results: Results) -> str:
     else:
         verdict = "sometimes longer than the load"
     return (
-        f"The time of verifying every field, as a multiple of the load's, was {join(told)} (medians, and the "
-        f"range): {verdict}."
+        f"The time of verifying every field, as a multiple of the load's, was {join(listed)} (medians, and "
+        f"the range): {verdict}."
     )
 
 
@@ -159,5 +150,5 @@ def growth_table(results: Results) -> pd.DataFrame:
             "verify / load": three(median(r["verify_seconds"] / r["load_seconds"] for r in records)),
             "memory, at most": f"{three(max(r['peak_rss_mb'] for r in records))} MB",
         }
-        for rows, records in _by_size(results.require("ladder")).items()
+        for rows, records in _by_size(results.part("ladder", "growth")).items()
     )

@@ -1,16 +1,20 @@
 """Sentences and tables on the migration, computed from the result ``migration``."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
+from helpers.report import claim
 from helpers.results import Results
 from helpers.text import count, join, plural, rows_of, size_bytes
 
+_claim = claim.from_result("migration")
 
-def course(results: Results) -> str:
+
+@_claim("Whether the course's data was migrated was", "course")
+def course(part: Mapping[str, Any]) -> str:
     """What was migrated, and what the verification said."""
-    part = results.find("migration", "course")
-    if not part:
-        return "Whether the course's data was migrated was not measured."
     rows = rows_of(part["rows_read"])
     keys = sum(part["keys_checked"].values())
     verdict = (
@@ -25,11 +29,9 @@ def course(results: Results) -> str:
     )
 
 
-def plan(results: Results) -> str:
+@_claim("The dry run was", "dry_run")
+def plan(part: Mapping[str, Any]) -> str:
     """What the dry run estimated, and what it left behind."""
-    part = results.find("migration", "dry_run")
-    if not part:
-        return "The dry run was not measured."
     left = part["keys_after"] - part["keys_before"]
     return (
         f"The dry run estimated {size_bytes(part['memory_bytes'])} in Redis for "
@@ -37,23 +39,19 @@ def plan(results: Results) -> str:
     )
 
 
-def refused(results: Results) -> str:
+@_claim("The refusal was", "refused")
+def refused(part: Mapping[str, Any]) -> str:
     """Whether a target with foreign keys was refused before anything was written."""
-    part = results.find("migration", "refused")
-    if not part:
-        return "The refusal was not measured."
     if part["before"] == part["after"]:
         return "The migration was refused, and the target held the same keys and values afterwards as before."
     return "The migration was refused, but the target had changed: that is a fault."
 
 
-def damage(results: Results) -> str:
+@_claim("Damage was", "damage")
+def damage(cases: Sequence[Mapping[str, Any]]) -> str:
     """How much of the damage the verifier found, how much a count of keys would have shown, and the
     repair.
     """
-    cases = results.find("migration", "damage")
-    if not cases:
-        return "Damage was not measured."
     found = [case for case in cases if case["found"]]
     unseen = [case for case in cases if case["keys_before"] == case["keys_after"]]
     repaired = [case for case in cases if case["differences_after_repair"] == 0]
@@ -70,11 +68,9 @@ def damage(results: Results) -> str:
     )
 
 
-def kill(results: Results) -> str:
+@_claim("Kill and resume was", "kill")
+def kill(part: Mapping[str, Any]) -> str:
     """What was there after the kill, and after the resumption."""
-    part = results.find("migration", "kill")
-    if not part:
-        return "Kill and resume was not measured."
     total = sum(part["rows_read"].values())
     rest = total - part["rows_at_kill"]
     went_on = (
@@ -94,11 +90,9 @@ def kill(results: Results) -> str:
     )
 
 
-def again(results: Results) -> str:
+@_claim("Running again over an older load was", "again")
+def again(part: Mapping[str, Any]) -> str:
     """What a count and the verification said after the source had changed, and what was caught up."""
-    part = results.find("migration", "again")
-    if not part:
-        return "Running again over an older load was not measured."
     rows = sum(part["rows"].values())
     counts = (
         f"the counts of all {len(part['rows'])} tables agreed ({plural(rows, 'row')})"
@@ -118,11 +112,9 @@ def again(results: Results) -> str:
     )
 
 
-def rejects(results: Results) -> str:
+@_claim("Rejected rows were", "rejects")
+def rejects(part: Mapping[str, Any]) -> str:
     """Which rows were rejected and why, and that the rest went on."""
-    part = results.find("migration", "rejects")
-    if not part:
-        return "Rejected rows were not measured."
     number = sum(part["rows_rejected"].values())
     if not number:
         return "No row was rejected."
@@ -136,11 +128,9 @@ def rejects(results: Results) -> str:
     )
 
 
-def back(results: Results) -> str:
+@_claim("The way back was", "back")
+def back(part: Mapping[str, Any]) -> str:
     """Whether the tables made from Redis alone are those that were migrated, rejected rows apart."""
-    part = results.find("migration", "back")
-    if not part:
-        return "The way back was not measured."
     rows, rejected = sum(part["rows"].values()), sum(part["rejected"].values())
     gone, new = sum(part["only_before"].values()), sum(part["only_after"].values())
     if not new and part["only_before"] == part["rejected"]:
@@ -157,11 +147,9 @@ def back(results: Results) -> str:
     return f"From Redis alone {plural(rows, 'row')} were made again; {verdict}."
 
 
-def persistence(results: Results) -> str:
+@_claim("Persistence was", "persistence")
+def persistence(part: Mapping[str, Any]) -> str:
     """What was left after a kill -9 of Redis."""
-    part = results.find("migration", "persistence")
-    if not part:
-        return "Persistence was not measured."
     kept = (
         "all keys were there again"
         if part["keys_before"] == part["keys_after"]
@@ -175,11 +163,9 @@ def persistence(results: Results) -> str:
     )
 
 
-def followed(results: Results) -> str:
+@_claim("A cut-over while users write was", "follow")
+def followed(part: Mapping[str, Any]) -> str:
     """What was committed while the rows moved, how far Redis was behind, and what both sides said."""
-    part = results.find("migration", "follow")
-    if not part:
-        return "A cut-over while users write was not measured."
     while_they_wrote = [sample for sample in part["lag"] if sample["at_s"] <= part["stopped_s"]]
     most = max((sample["bytes"] for sample in while_they_wrote), default=0)
     last = part["lag"][-1]
@@ -222,7 +208,7 @@ def damage_table(results: Results) -> pd.DataFrame:
             "named": case["problem"],
             "key": f"`{case['key']}`",
         }
-        for case in results.require("migration")["damage"]
+        for case in results.part("migration", "damage")
     )
 
 
@@ -230,5 +216,5 @@ def rejects_table(results: Results) -> pd.DataFrame:
     """Rejected rows with table, key and reason."""
     return pd.DataFrame(
         {"Table": row["table"], "key": row["key"], "reason": f"`{row['reason']}`", "why": row["why"]}
-        for row in results.require("migration")["rejects"]["examples"]
+        for row in results.part("migration", "rejects")["examples"]
     )

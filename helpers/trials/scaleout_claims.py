@@ -1,6 +1,6 @@
 """Sentences and tables on scaling out, computed from the results ``scaleout`` and ``ladder``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -12,7 +12,6 @@ from helpers.text import count, duration_s, duration_us, join, plural, three
 from helpers.trials import outlook
 from helpers.trials.outlook import Costs
 
-MISSING = "{} was not measured."
 BUSY = 0.9
 """From this share of all cores on, the machine is called the limit."""
 SIDES = {
@@ -22,7 +21,7 @@ SIDES = {
     "network": "the network of the machines that load",
 }
 
-of_scaleout = claim.of("scaleout", MISSING)
+_claim = claim.from_result("scaleout")
 
 
 def arm(nodes: int, workers: int) -> str:
@@ -51,47 +50,49 @@ def _against(these: Mapping[int, float], those: Mapping[int, float]) -> str:
     return f"{three(median(ratios))} times the rate ({spread}; {verdict})"
 
 
-@of_scaleout("The effect of more processes and more nodes")
+@_claim("The effect of more processes and more nodes was")
 def speed(data: Mapping[str, Any]) -> str:
     """What the second process and the further nodes changed, round by round."""
     rates = _rates(data)
     nodes = sorted({of for of, _ in rates})
     workers = sorted({of for _, of in rates})
     base = rates[nodes[0], workers[0]].values()
-    told = [
+    sentences = [
         f"With {plural(of, 'Redis node')} {workers[-1]} processes loaded at "
         f"{_against(rates[of, workers[-1]], rates[of, workers[0]])} of one"
         for of in nodes
     ]
-    told += [
+    sentences += [
         f"{plural(of, 'process', 'processes').capitalize()} loaded into {nodes[-1]} nodes at "
         f"{_against(rates[nodes[-1], of], rates[nodes[0], of])} of one node"
         for of in workers
     ]
     return (
         f"One process filled one Redis with {count(median(base))} rows/s (median of {len(base)} rounds; "
-        f"{count(min(base))} to {count(max(base))}). {'. '.join(told)}."
+        f"{count(min(base))} to {count(max(base))}). {'. '.join(sentences)}."
     )
 
 
-@of_scaleout("Why more processes and nodes are quicker, or not,")
+@_claim("Why more processes and nodes are quicker, or not, was")
 def why(data: Mapping[str, Any]) -> str:
     """How busy the machine was: what it had left is all that more processes could have used."""
     busy = {
         key: median(one["busy"] for one in data["rounds"] if (one["nodes"], one["workers"]) == key)
         for key in _rates(data)
     }
-    told = join([f"{three(100 * share)} % ({arm(*key)})" for key, share in busy.items()])
+    shares = join([f"{three(100 * share)} % ({arm(*key)})" for key, share in busy.items()])
     verdict = (
         "Source, movers and Redis share them. With the most of both hardly anything was left: what more "
         "machines would bring cannot be seen on this one"
         if busy[max(busy)] >= BUSY
         else "Source, movers and Redis share them; they were not the limit alone"
     )
-    return f"Of the {plural(data['cores'], 'core')} of the machine these shares were busy: {told}. {verdict}."
+    return (
+        f"Of the {plural(data['cores'], 'core')} of the machine these shares were busy: {shares}. {verdict}."
+    )
 
 
-@of_scaleout("What a row costs with several nodes")
+@_claim("What a row costs with several nodes was")
 def costs(data: Mapping[str, Any]) -> str:
     """What a row costs each side, on which the outlook rests."""
     one = Costs.of(data)
@@ -104,16 +105,16 @@ def costs(data: Mapping[str, Any]) -> str:
     )
 
 
-@of_scaleout("What very many rows would need")
+@_claim("What very many rows would need was")
 def needs(data: Mapping[str, Any]) -> str:
     """What very many rows would need, by these costs."""
     one = Costs.of(data)
-    told = []
+    sentences = []
     for rows in outlook.ROWS:
         times = {movers: one.seconds(rows, movers) for movers in outlook.MOVERS}
         slowest = {movers: max(sides, key=lambda side: sides[side]) for movers, sides in times.items()}
         few, many = outlook.MOVERS[0], outlook.MOVERS[-1]
-        told.append(
+        sentences.append(
             f"{count(rows)} rows would need {three(rows * one.memory_bytes / 1e9)} GB of memory in "
             f"{plural(one.nodes(rows), 'Redis node')}; loading would take "
             f"{_hours(times[few][slowest[few]])} with {plural(few, 'core')} that "
@@ -121,25 +122,23 @@ def needs(data: Mapping[str, Any]) -> str:
             f"{SIDES[slowest[many]]} would be the limit"
         )
     return (
-        f"If a row costs as much among very many, and all spreads evenly: {'; '.join(told)}. Assumed are "
-        f"nodes of {three(outlook.NODE_BYTES / 1e9)} GB that are filled to {three(100 * outlook.FILLED)} %, "
-        f"machines of {outlook.HOST_CORES} cores that load with {three(outlook.LINK_BYTES_S * 8 / 1e9)} "
+        f"If a row costs as much among very many, and all spreads evenly: {'; '.join(sentences)}. Assumed "
+        f"are nodes of {three(outlook.NODE_BYTES / 1e9)} GB that are filled to {three(100 * outlook.FILLED)} "
+        f"%, machines of {outlook.HOST_CORES} cores that load with {three(outlook.LINK_BYTES_S * 8 / 1e9)} "
         "Gbit/s each, and a source that reads for all of them at once as quickly as for one. None of this "
         "was measured."
     )
 
 
-def verified(results: Results) -> str:
+@claim.from_result("ladder")("How long verifying very many rows would take was", "growth")
+def verified(migrations: Sequence[Mapping[str, Any]]) -> str:
     """How long verifying very many rows would take, which one process does."""
-    data = results["ladder"].data.get("growth") if "ladder" in results else None
-    if not data:
-        return "How long verifying very many rows would take was not measured."
-    most = max(one["rows"] for one in data)
-    rate = median(one["rows"] / one["verify_seconds"] for one in data if one["rows"] == most)
-    told = join([f"{_hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
+    most = max(one["rows"] for one in migrations)
+    rate = median(one["rows"] / one["verify_seconds"] for one in migrations if one["rows"] == most)
+    times = join([f"{_hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
     return (
         f"Verification is not divided among processes: at its rate with {count(most)} rows into one Redis it "
-        f"would take {told}."
+        f"would take {times}."
     )
 
 

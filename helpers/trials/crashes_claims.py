@@ -1,34 +1,29 @@
 """Sentences and tables on the kill campaign, computed from the result ``crashes``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from helpers.report import claim
 from helpers.results import Results
 from helpers.text import count, join, plural, three
 
 NAMES = {"mover": "the migration", "redis": "Redis", "postgres": "PostgreSQL"}
 VERDICTS = ("lost", "doubled", "altered")
 
-
-def _summary(results: Results) -> dict[str, Any] | None:
-    return results["crashes"].data["summary"] if "crashes" in results else None
+_claim = claim.from_result("crashes")
 
 
-def kills(results: Results) -> str:
+@_claim("Kills at random moments were", "summary")
+def kills(summary: Mapping[str, Any]) -> str:
     """What was killed how often, and what the two judges found afterwards."""
-    summary = _summary(results)
-    if not summary:
-        return "Kills at random moments were not measured."
     struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in summary.items()])
-    return f"At random moments SIGKILL struck {struck}; {verdict(results)}."
+    return f"At random moments SIGKILL struck {struck}; {_verdict(summary)}."
 
 
-def verdict(results: Results) -> str:
+def _verdict(summary: Mapping[str, Any]) -> str:
     """What the two judges found after all kills, as a part of a sentence."""
-    summary = _summary(results)
-    if not summary:
-        return "what kills at random moments do was not measured"
     found = {
         who: {v: sum(part[who][v] for part in summary.values()) for v in VERDICTS}
         for who in ("verify", "judge")
@@ -46,11 +41,10 @@ def verdict(results: Results) -> str:
     )
 
 
-def went_on(results: Results) -> str:
+@_claim("How a migration goes on after a kill was")
+def went_on(data: Mapping[str, Any]) -> str:
     """What the next undisturbed run did, and whether the migration itself waited for a killed server."""
-    summary = _summary(results)
-    if not summary:
-        return "How a migration goes on after a kill was not measured."
+    summary = data["summary"]
     after = {
         way: sum(part["after"].get(way, 0) for part in summary.values())
         for way in ("resumed", "anew", "caught up")
@@ -72,17 +66,20 @@ def went_on(results: Results) -> str:
     return (
         f"Of {plural(sum(after.values()), 'run')} that followed a kill undisturbed, {ways}. When a server "
         f"was killed under it, the migration waited and went on by itself {_times(waited)}{stopped}. "
-        f"{corrected(results)}"
+        f"{_put_right(data)}"
     )
 
 
-def corrected(results: Results) -> str:
+@_claim("Whether loads that went on had to be corrected was")
+def corrected(data: Mapping[str, Any]) -> str:
     """Whether runs that went on had anything to put right where the source had not changed."""
-    if not _summary(results):
-        return "Whether loads that went on had to be corrected was not measured."
+    return _put_right(data)
+
+
+def _put_right(data: Mapping[str, Any]) -> str:
     same = [
         trial
-        for trial in results["crashes"].data["trials"]
+        for trial in data["trials"]
         if trial["kills"] and not trial["older_load"] and not any(k["changed"] for k in trial["kills"])
     ]
     wrong = sum(bool(trial["caught_up"]) for trial in same)
@@ -97,12 +94,9 @@ def corrected(results: Results) -> str:
     )
 
 
-def changed(results: Results) -> str:
+@_claim("A source that changes between a kill and the next run was", "summary", "mover")
+def changed(part: Mapping[str, Any]) -> str:
     """How often the source changed between a kill and the next run."""
-    summary = _summary(results)
-    if not summary:
-        return "A source that changes between a kill and the next run was not measured."
-    part = summary["mover"]
     return (
         f"After {count(part['changed'])} of the {plural(part['kills'], 'kill')} of the migration the source "
         "changed before the next run: rows were inserted, updated, moved and deleted, "
@@ -110,14 +104,11 @@ def changed(results: Results) -> str:
     )
 
 
-def moments(results: Results) -> str:
+@_claim("The moments of the kills were")
+def moments(data: Mapping[str, Any]) -> str:
     """How the moments were drawn, how many came too late, and which phases were hit."""
-    summary = _summary(results)
-    if not summary:
-        return "The moments of the kills were not measured."
-    data = results["crashes"].data
-    rows, late = sum(data["rows"].values()), sum(part["too_late"] for part in summary.values())
-    phases = summary["mover"]["phases"]
+    rows, late = sum(data["rows"].values()), sum(part["too_late"] for part in data["summary"].values())
+    phases = data["summary"]["mover"]["phases"]
     hit = [phase for phase, number in phases.items() if number]
     return (
         f"Moments are drawn uniformly over the time in which a run of {plural(rows, 'row')} in batches of "
@@ -130,7 +121,7 @@ def moments(results: Results) -> str:
 
 def kills_table(results: Results) -> pd.DataFrame:
     """A row for each victim: kills, too late, runs that resumed, phases hit, and what the judges found."""
-    summary = results.require("crashes")["summary"]
+    summary = results.part("crashes", "summary")
     return pd.DataFrame(
         {
             "Killed": NAMES[name].removeprefix("the "),
@@ -148,7 +139,7 @@ def kills_table(results: Results) -> pd.DataFrame:
 
 def phases_table(results: Results) -> pd.DataFrame:
     """A row for each phase of a migration with how often each victim was killed in it."""
-    summary = results.require("crashes")["summary"]
+    summary = results.part("crashes", "summary")
     return pd.DataFrame(
         {"Phase": phase}
         | {NAMES[name].removeprefix("the "): part["phases"][phase] for name, part in summary.items()}
