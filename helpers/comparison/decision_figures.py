@@ -58,7 +58,6 @@ def sensitivity(results: Results) -> Figure:
                 [total[store] for total in totals],
                 markevery=10,
                 markersize=3.5,
-                label=LABELS[store],
                 **style.look(store),
             )
         axis.axvline(100 * weights.get(criterion, 0.0) / whole, color="black", linestyle=":", linewidth=1)

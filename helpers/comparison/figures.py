@@ -1,6 +1,5 @@
 """Charts of the comparison: distributions, percentiles, throughput, floors, open loop, warm-up."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,10 @@ from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
 
 POINTS = ("p50", "p90", "p99", "p99.9")
+RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+"""Where an axis of ratios has its ticks."""
+GREYS = {"TCP echo": "#333333", "null operation beyond it": "#8C8C8C"}
+"""The parts of an operation's time that are not its own, in the order in which they are stacked."""
 
 
 def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
@@ -30,13 +33,12 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
     rows = _latency(results, tier, mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
-        for row in rows:
-            if row["operation"] == operation and row["quantiles_us"]:
+        for row in having(rows, operation=operation):
+            if row["quantiles_us"]:
                 axis.plot(
                     np.array(row["quantiles_us"]) / 1000,
                     GRID,
                     markevery=[GRID.index(share) for share in (0.5, 0.9, 0.99)],
-                    label=LABELS[row["store"]],
                     **style.look(row["store"]),
                 )
         axis.set_title(TITLES[operation])
@@ -57,24 +59,17 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> F
     stores = list(dict.fromkeys(row["store"] for row in rows))
     points = [name for name in POINTS if any(row["percentiles_us"][name] for row in rows)]
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
-        for row in rows:
-            if row["operation"] != operation:
-                continue
+        for row in having(rows, operation=operation):
             shift = 0.2 * (stores.index(row["store"]) - (len(stores) - 1) / 2)
             found = [
                 (x + shift, one) for x, name in enumerate(points) if (one := row["percentiles_us"][name])
             ]
-            values = np.array([one["value"] for _, one in found]) / 1000
             axis.errorbar(
                 [x for x, _ in found],
-                values,
-                yerr=[
-                    np.maximum(values - np.array([one["low"] for _, one in found]) / 1000, 0),
-                    np.maximum(np.array([one["high"] for _, one in found]) / 1000 - values, 0),
-                ],
+                [one["value"] / 1000 for _, one in found],
+                yerr=style.error_bars_ms([one for _, one in found]),
                 capsize=2.5,
-                label=LABELS[row["store"]],
-                **style.look(row["store"]) | {"linestyle": "none"},
+                **style.look(row["store"], linestyle="none"),
             )
         axis.set_title(TITLES[operation])
         axis.set_xticks(range(len(points)), points)
@@ -106,11 +101,10 @@ def percentile_curve(results: Results) -> Figure:
         )
         for histogram, label, dashes, width in curves:
             reach, latency_us = statistics.percentiles(histogram)
-            look = {"color": style.COLOURS[store], "linestyle": dashes, "linewidth": width}
-            axis.plot(reach, np.array(latency_us) / 1000, label=label, **look)
-            axis.plot(
-                reach[-1:], [latency_us[-1] / 1000], marker=style.MARKERS[store], color=style.COLOURS[store]
-            )
+            latency_ms = np.array(latency_us) / 1000
+            look = style.look(store, label=label, linestyle=dashes, linewidth=width, marker=None)
+            axis.plot(reach, latency_ms, **look)
+            axis.plot(reach[-1:], latency_ms[-1:], **style.look(store, label=None, linestyle="-"))
         axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
     _nines(axes[0][0], max(row["n"] for row in shown))
@@ -142,23 +136,18 @@ def throughput(results: Results) -> Figure:
     for number, store in enumerate(dict.fromkeys(row["store"] for row in rows)):
         mine = having(rows, store=store)
         rates = [row["per_s"] for row in mine]
-        look = {"color": style.COLOURS[store], "linestyle": style.LINES[store]}
+        look = style.look(store, marker=None)
         clients = [row["clients"] * 1.05 ** (number - 1) for row in mine]  # side by side, so that bars show
         if all(row["low"] is not None for row in mine):
             reach = [[r["per_s"] - r["low"] for r in mine], [r["high"] - r["per_s"] for r in mine]]
-            left.errorbar(clients, rates, yerr=reach, capsize=2.5, label=LABELS[store], **look)
+            left.errorbar(clients, rates, yerr=reach, capsize=2.5, **look)
         else:
-            left.plot(clients, rates, label=LABELS[store], **look)
+            left.plot(clients, rates, **look)
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
-        right.plot(rates, medians, label=LABELS[store], **look)
+        right.plot(rates, medians, **look)
         for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
             face = "white" if row["client_bound"] else style.COLOURS[store]
-            marks = {
-                "marker": style.MARKERS[store],
-                "color": style.COLOURS[store],
-                "markerfacecolor": face,
-                "zorder": 3,
-            }
+            marks = style.look(store, label=None, linestyle="-", markerfacecolor=face, zorder=3)
             left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
@@ -186,7 +175,6 @@ def open_loop(results: Results) -> Figure:
             axis.plot(
                 [row["offered_per_s"] for row in mine],
                 [row["latency_us"][name]["value"] / 1000 for row in mine],
-                label=LABELS[store],
                 **style.look(store),
             )
         axis.set(xlabel="offered operations per second", title=f"Open loop, {name}")
@@ -195,9 +183,6 @@ def open_loop(results: Results) -> Figure:
     axes[0].set_ylabel("latency from due (ms)")
     style.legend_below(figure, axes[0])
     return figure
-
-
-RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 @style.shared
@@ -237,8 +222,6 @@ def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
     rows = _latency(results, "relaxed", mix)
     echo = floors["echo_us"]["p50"]["value"] / 1000
     figure, axis = style.new_figure(3.2)
-    greys = ("#333333", "#8C8C8C", "#FFFFFF")
-    names = ("TCP echo", "null operation beyond it", "operation beyond that")
     ticks = []
     for place, row in enumerate(rows):
         store, median = row["store"], row["percentiles_us"]["p50"]["value"] / 1000
@@ -246,8 +229,7 @@ def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
         x = place + 0.8 * (place // len(floors["null_op_us"]))
         parts = (min(echo, null), max(null - echo, 0), max(median - max(null, echo), 0))
         bottom = 0.0
-        for part, grey in zip(parts, greys, strict=True):
-            face = grey if grey != "#FFFFFF" else style.COLOURS[store]
+        for part, face in zip(parts, (*GREYS.values(), style.COLOURS[store]), strict=True):
             axis.bar(x, part, bottom=bottom, color=face, width=0.8, edgecolor="black", linewidth=0.5)
             bottom += part
         axis.text(x, bottom, LABELS[store][0], ha="center", va="bottom", fontsize=7)
@@ -257,24 +239,12 @@ def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
     axis.grid(axis="x", visible=False)
     axis.set_ylabel("median (ms)")
     axis.set_title("What an operation's time consists of")
-    _stack_legend(figure, names, greys, list(floors["null_op_us"]))
-    return figure
-
-
-def _stack_legend(figure: Figure, names: Sequence[str], greys: Sequence[str], stores: Sequence[str]) -> None:
-    handles = [
-        Patch(facecolor=grey, edgecolor="black", label=name)
-        for grey, name in zip(greys[:2], names[:2], strict=True)
-    ]
-    handles += [
-        Patch(
-            facecolor=style.COLOURS[store],
-            edgecolor="black",
-            label=f"{LABELS[store]} ({LABELS[store][0]})",
-        )
-        for store in stores
-    ]
+    handles = [Patch(facecolor=grey, edgecolor="black", label=name) for name, grey in GREYS.items()]
+    for store in floors["null_op_us"]:
+        label = f"{LABELS[store]} ({LABELS[store][0]})"
+        handles.append(Patch(facecolor=style.COLOURS[store], edgecolor="black", label=label))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
 
 
 @style.shared
@@ -285,9 +255,7 @@ def warm_up(results: Results) -> Figure:
     for store, values in series.items():
         operations = [WARM_UP_WINDOW * (number + 1) for number in range(len(values))]
         every = max(1, len(values) // 20)
-        axis.plot(
-            operations, np.array(values) / 1000, label=LABELS[store], markevery=every, **style.look(store)
-        )
+        axis.plot(operations, np.array(values) / 1000, markevery=every, **style.look(store))
     style.whole_numbers(axis, "x")
     style.plain_log(axis, "y")
     axis.set(xlabel="operations since loading", ylabel=f"median of {WARM_UP_WINDOW} (ms)", title="Warm-up")

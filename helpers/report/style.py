@@ -2,13 +2,15 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import LineStyleType, RcKeyType
+
+from helpers.settings import LABELS
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), ordered so that the lightness differs too.
 COLOURS: Mapping[str, str] = {
@@ -56,9 +58,28 @@ shared = rc_context(dict(RC))
 """Decorates a function that draws: matplotlib reads the style again for each title and legend."""
 
 
-def look(store: str) -> dict[str, Any]:
-    """Colour, line and marker of a store, as matplotlib's ``plot`` takes them."""
-    return {"color": COLOURS[store], "linestyle": LINES[store], "marker": MARKERS[store]}
+def look(store: str, **changed: Any) -> dict[str, Any]:
+    """Name, colour, line and marker of a store, as ``plot`` takes them; ``changed`` come first."""
+    own = {
+        "label": LABELS[store],
+        "color": COLOURS[store],
+        "linestyle": LINES[store],
+        "marker": MARKERS[store],
+    }
+    return own | changed
+
+
+def error_bars_ms(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    """How far intervals reach below and above their values, as matplotlib's ``errorbar`` takes it.
+
+    Args:
+        intervals: ``value``, ``low`` and ``high`` in microseconds.
+
+    Returns:
+        Two rows, below and above, in milliseconds.
+    """
+    below = [max(one["value"] - one["low"], 0) / 1000 for one in intervals]
+    return [below, [max(one["high"] - one["value"], 0) / 1000 for one in intervals]]
 
 
 def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:

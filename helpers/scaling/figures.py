@@ -65,15 +65,10 @@ def latency(results: Results) -> Figure:
                 if not found:
                     continue
                 tails = tails or name == "p99"
-                values = [one["value"] / 1000 for _, one in found]
-                reach = [
-                    [(one["value"] - one["low"]) / 1000 for _, one in found],
-                    [(one["high"] - one["value"]) / 1000 for _, one in found],
-                ]
                 axis.errorbar(
                     [activities for activities, _ in found],
-                    values,
-                    yerr=[[max(end, 0) for end in ends] for ends in reach] if name == "p50" else None,
+                    [one["value"] / 1000 for _, one in found],
+                    yerr=style.error_bars_ms([one for _, one in found]) if name == "p50" else None,
                     capsize=2,
                     linewidth=width,
                     markersize=4.5 if name == "p50" else 2.5,
@@ -86,7 +81,7 @@ def latency(results: Results) -> Figure:
         axis.set_xlabel("activities stored")
     for axis in axes[:, 0]:
         axis.set_ylabel("latency (ms)")
-    handles = [Line2D([], [], label=LABELS[store], **style.look(store)) for store in stores]
+    handles = [Line2D([], [], **style.look(store)) for store in stores]
     for name in ("p50", "p99") if tails else ("p50",):
         handles.append(Line2D([], [], color="black", linewidth=WIDTHS[name], label=name))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -111,7 +106,6 @@ def space(results: Results) -> Figure:
             axis.plot(
                 [row["activities"] for row in mine],
                 [row[kind] for row in mine],
-                label=LABELS[store],
                 **style.look(store),
             )
         if silent:
@@ -169,14 +163,11 @@ def reads(results: Results) -> Figure:
     figure, axes = style.new_figure(2.7, ncols=len(measured), sharey=True, squeeze=False)
     for axis, store in zip(axes[0], measured, strict=True):
         rows = beyond[store]["reads"]
-        marks = style.look(store) | {"linestyle": "none"}
+        marks = style.look(store, linestyle="none")
         for place, row in enumerate(rows.values()):
             median, tail = row["percentiles_us"]["p50"], row["percentiles_us"]["p99"]
             if median:
-                reach = [
-                    [max(median["value"] - median["low"], 0) / 1000],
-                    [max(median["high"] - median["value"], 0) / 1000],
-                ]
+                reach = style.error_bars_ms([median])
                 axis.errorbar([place], [median["value"] / 1000], yerr=reach, capsize=3, **marks)
             if tail:
                 axis.plot([place], [tail["value"] / 1000], markerfacecolor="white", **marks)
