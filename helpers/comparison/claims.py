@@ -7,7 +7,7 @@ from helpers.comparison import decision
 from helpers.comparison.tables import with_ends
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, having
+from helpers.results import NOT_MEASURED, Missing, having
 from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, plural, span, three
 
@@ -31,7 +31,7 @@ def fastest(data: Mapping[str, Any]) -> str:
     """The store with the lowest median for each operation, where a difference to the others is shown."""
     by_store: dict[str, list[str]] = {}
     for operation in OPERATIONS:
-        medians = _values(data, operation, "p50")
+        medians = _medians_us(data, operation)
         first, *others = sorted(medians, key=lambda store: medians[store])
         tests = {store: _ratio(data, operation, store, first) for store in others}
         longer = [
@@ -42,7 +42,7 @@ def fastest(data: Mapping[str, Any]) -> str:
         level = [LABELS[store] for store, test in tests.items() if not test["shown"]]
         notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
         place = first if longer else ""
-        median = "" if not longer else f"{duration_us(medians[first])}; "
+        median = f"{duration_us(medians[first])}; " if longer else ""
         by_store.setdefault(place, []).append(f"to {IN_WORDS[operation]} ({median}{', '.join(notes)})")
     sentences = [
         f"{LABELS[store]} has the lowest median {join(found)}"
@@ -98,7 +98,7 @@ def driver_share(data: Mapping[str, Any]) -> str:
     echo = with_ends(data["floors"]["echo_us"]["p50"])
     sentences = []
     for store, null in data["floors"]["null_op_us"].items():
-        shares = [null["p50"]["value"] / _values(data, operation, "p50")[store] for operation in OPERATIONS]
+        shares = [null["p50"]["value"] / _medians_us(data, operation)[store] for operation in OPERATIONS]
         sentences.append(
             f"{LABELS[store]}'s null operation takes {with_ends(null['p50'])}, which is "
             f"{span([100 * share for share in shares])} % of its four operations"
@@ -106,17 +106,14 @@ def driver_share(data: Mapping[str, Any]) -> str:
     return f"A bare TCP round trip takes {echo}; {join(sentences)}."
 
 
-@_claim("Processor time:")
-def cost(data: Mapping[str, Any]) -> str:
+@_claim("Processor time:", "cost")
+def cost(by_store: Mapping[str, Any]) -> str:
     """Where the processor time of an operation goes: client or server."""
     sentences = []
-    for store, mixes in data["cost"].items():
+    for store, mixes in by_store.items():
         client, server = mixes[MIX]["client_cpu_us"], mixes[MIX]["server_cpu_us"]
-        spent = f"{duration_us(client)} in the client"
-        spent += (
-            f" and {duration_us(server)} in the server" if server is not None else ", the server's is unknown"
-        )
-        sentences.append(f"{LABELS[store]} {spent}")
+        rest = ", the server's is unknown" if server is None else f" and {duration_us(server)} in the server"
+        sentences.append(f"{LABELS[store]} {duration_us(client)} in the client{rest}")
     return f"Processor time of one operation ({MIX}, one client): {'; '.join(sentences)}."
 
 
@@ -153,34 +150,33 @@ def scaling(data: Mapping[str, Any]) -> str:
     return f"From one client to {most}: {'; '.join(sentences)}.{limit}"
 
 
-@_claim("Open loop:")
-def open_loop(data: Mapping[str, Any]) -> str:
+@_claim("Open loop:", "open_loop")
+def open_loop(rows: Sequence[dict[str, Any]]) -> str:
     """What waiting adds to the service time at the highest rate that was offered to all stores."""
-    rate = max(row["offered_per_s"] for row in data["open_loop"])
+    rate = max(row["offered_per_s"] for row in rows)
     sentences = []
-    for row in having(data["open_loop"], offered_per_s=rate):
+    for row in having(rows, offered_per_s=rate):
         name = "p99" if row["latency_us"]["p99"] else "p50"
         due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
         kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
         late = "" if kept else f", and fell behind ({count(row['achieved_per_s'])} per second)"
         sentences.append(
             f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
-            f"when it "
-            f"was sent ({name}){late}"
+            f"when it was sent ({name}){late}"
         )
     return f"At {count(rate)} operations per second arriving at random: {'; '.join(sentences)}."
 
 
-@_claim("Warm-up:")
-def warm_up(data: Mapping[str, Any]) -> str:
+@_claim("Warm-up:", "warm_up")
+def warm_up(by_store: Mapping[str, Sequence[float]]) -> str:
     """How much longer operations took right after loading than at the end of the warm-up."""
     sentences = []
-    for store, series in data["warm_up"].items():
+    for store, series in by_store.items():
         if len(series) >= 4:
             settled = sorted(series[len(series) // 2 :])[len(series) // 4]
             sentences.append(f"{three(series[0] / settled)} times as long on {LABELS[store]}")
     if not sentences:
-        return "Warm-up: not measured."
+        raise Missing("comparison: too few operations before the first block")
     return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
 
 
@@ -266,8 +262,7 @@ def sensitivity(data: Mapping[str, Any]) -> str:
     found = decision.flips(scored, data["weights"])
     turns = [
         f"{decision.CRITERIA[flip.criterion].lower()} had {100 * flip.share_then:.0f} % of the weight "
-        f"instead of "
-        f"{100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
+        f"instead of {100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
         for flip in found
     ]
     where = (
@@ -278,12 +273,10 @@ def sensitivity(data: Mapping[str, Any]) -> str:
     return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
 
 
-def _values(data: Mapping[str, Any], operation: str, name: str) -> dict[str, float]:
-    found = {}
-    for store in data["counts"]:
-        (row,) = having(data["latency"], store=store, tier="relaxed", mix=MIX, operation=operation)
-        found[store] = float(row["percentiles_us"][name]["value"])
-    return found
+def _medians_us(data: Mapping[str, Any], operation: str) -> dict[str, float]:
+    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
+    by_store = {row["store"]: row["percentiles_us"]["p50"]["value"] for row in rows}
+    return {store: float(by_store[store]) for store in data["counts"]}
 
 
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:

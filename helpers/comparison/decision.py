@@ -1,10 +1,10 @@
 """A weighted decision whose scores are computed from measured values: five criteria, each with what it
 rests on. Pure.
 
-A measure's score is the best store's value over the store's own where less is better, the other way
-round where more
-is: the best store has 1, one that is twice as far has 0.5. A criterion's score is the geometric mean of
-its measures' scores, so that no measure's unit matters; the result is the mean of the criteria, weighted.
+A measure's score is the best store's value over the store's own where less is better, the other way round
+where more is: the best store has 1, one that is twice as far has 0.5. A criterion's score is the geometric
+mean of its measures' scores, so that no measure's unit matters (Fleming and Wallace, How not to lie with
+statistics, Communications of the ACM 29, 1986); the result is the mean of the criteria, weighted.
 """
 
 import itertools
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.comparison.summary import GRID
-from helpers.comparison.workload import OPERATIONS
+from helpers.comparison.workload import MIX, OPERATIONS
+from helpers.results import having
 
 CRITERIA: Mapping[str, str] = {
     "data_model": "Data model",
@@ -26,7 +27,6 @@ CRITERIA: Mapping[str, str] = {
 """The five criteria of the course, by the name under which their weight is given."""
 
 EQUAL_WEIGHTS: Mapping[str, float] = dict.fromkeys(CRITERIA, 1.0)
-MIX = "50/50"
 BUDGET_US = 1000.0
 """Latency within which an operation counts as fast enough for the use case: one millisecond."""
 
@@ -71,8 +71,7 @@ def measures(data: Mapping[str, Any]) -> list[Measure]:
     for operation in OPERATIONS:
         rows = {
             row["store"]: row["percentiles_us"]
-            for row in data["latency"]
-            if (row["tier"], row["mix"], row["operation"]) == ("relaxed", MIX, operation)
+            for row in having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
         }
         for name in ("p50", "p99"):
             values = {store: (rows.get(store, {}).get(name) or {}).get("value") for store in stores}
@@ -92,8 +91,7 @@ def measures(data: Mapping[str, Any]) -> list[Measure]:
     within = {
         store: sum(
             share_within(row["latency_quantiles_us"], BUDGET_US) / len(rates_offered)
-            for row in data["open_loop"]
-            if row["store"] == store
+            for row in having(data["open_loop"], store=store)
         )
         for store in {row["store"] for row in data["open_loop"]}
     }
@@ -122,7 +120,13 @@ def _sum_of(
 
 
 def share_within(quantiles: Sequence[float], limit: float) -> float:
-    """The share of a distribution, given at the points of ``summary.GRID``, that lies at or below a limit."""
+    """The share of a distribution that lies at or below a limit, from 0 to 1.
+
+    Args:
+        quantiles: the values at the shares of ``summary.GRID``, in order; between them a straight line is
+            taken.
+        limit: in the unit of the values.
+    """
     points = list(zip(GRID, quantiles, strict=True))
     share = 0.0
     for (left, low), (right, high) in itertools.pairwise(points):
@@ -189,12 +193,16 @@ def flips(scored: Mapping[str, Mapping[str, float]], weights: Mapping[str, float
     """For each criterion, the nearest share of the weight at which the first place changes hands.
 
     The other criteria keep their proportions to each other. A criterion that never changes it is absent.
+
+    Args:
+        scored: as ``scores`` gives them.
+        weights: by criterion, as for ``totals``.
     """
     found = []
     whole = sum(weights.get(criterion, 0.0) for criterion in scored)
+    first = best(totals(scored, weights))[0]
     for criterion in scored:
         now = weights.get(criterion, 0.0) / whole
-        first = best(totals(scored, weights))[0]
         shares = sorted((step / 1000 for step in range(1001)), key=lambda share: abs(share - now))
         for share in shares:
             leader = best(totals(scored, at_share(scored, weights, criterion, share)))[0]
@@ -209,6 +217,15 @@ def at_share(
 ) -> dict[str, float]:
     """The weights with one criterion at a share of all, the others in their old proportions (even ones
     if all 0).
+
+    Args:
+        scored: as ``scores`` gives them; criteria without a score get no weight.
+        weights: by criterion, as for ``totals``.
+        criterion: the one whose weight is set.
+        share: of all weight, from 0 to 1.
+
+    Returns:
+        Weights that make 1 together.
     """
     others = {c: weights.get(c, 0.0) for c in scored if c != criterion}
     whole = sum(others.values())

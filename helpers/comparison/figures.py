@@ -29,7 +29,13 @@ def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
 
 @style.shared
 def ecdf(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
-    """Share of operations answered within a latency, by operation; marks at p50, p90 and p99."""
+    """Share of operations answered within a latency, by operation; marks at p50, p90 and p99.
+
+    Args:
+        results: with a comparison.
+        tier: of durability, ``relaxed`` or ``strict``.
+        mix: of operations, one of ``workload.MIXES``.
+    """
     rows = _latency(results, tier, mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
@@ -53,7 +59,11 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
 
 @style.shared
 def percentiles(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
-    """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap."""
+    """p50, p90, p99 and p99.9 by operation and store with 95 % intervals; too few samples leave a gap.
+
+    Args:
+        results, tier, mix: as for ``ecdf``.
+    """
     rows = _latency(results, tier, mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     stores = list(dict.fromkeys(row["store"] for row in rows))
@@ -189,6 +199,9 @@ def open_loop(results: Results) -> Figure:
 def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
     """Ratios of medians between stores with 95 % intervals from blocks; filled where a difference is
     shown.
+
+    Args:
+        results, tier, mix: as for ``ecdf``.
     """
     rows = having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     if not rows:

@@ -56,6 +56,11 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
     """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
     interval.
 
+    Args:
+        results: with a comparison.
+        tier: of durability, ``relaxed`` or ``strict``.
+        mix: of operations, one of ``workload.MIXES``.
+
     Raises:
         Missing: this tier with this mix was not measured.
     """
@@ -76,6 +81,9 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
 def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
     """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
     show.
+
+    Args:
+        results, tier, mix: as for ``percentile_table``.
     """
     return pd.DataFrame(
         {
@@ -165,34 +173,31 @@ def settings_table(results: Results) -> pd.DataFrame:
 
 def space_table(results: Results) -> pd.DataFrame:
     """What the stored data take in memory and on disk, as far as each server says it."""
-    rows = []
-    for store, found in results.part("comparison", "counts").items():
-        size = found["size"]
-        rows.append(
-            {
-                "store": LABELS[store],
-                "memory": known(size["memory_bytes"], size_bytes),
-                "disk": known(size["disk_bytes"], size_bytes),
-                "idle server": known(found["idle_rss_mb"], lambda mb: f"{three(mb)} MB"),
-                "how": size["how"],
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "store": LABELS[store],
+            "memory": known(found["size"]["memory_bytes"], size_bytes),
+            "disk": known(found["size"]["disk_bytes"], size_bytes),
+            "idle server": known(found["idle_rss_mb"], lambda mb: f"{three(mb)} MB"),
+            "how": found["size"]["how"],
+        }
+        for store, found in results.part("comparison", "counts").items()
+    )
 
 
 def measures_table(results: Results) -> pd.DataFrame:
     """What each criterion of the decision rests on: measured values of every store, and which way is
     better.
     """
-    rows = []
-    for measure in decision.measures(results.require("comparison", "counts")):
-        better = "less is better" if measure.less_is_better else "more is better"
-        values = {LABELS[store]: three(value) for store, value in measure.values.items()}
-        what = f"{measure.label}{', ' + measure.unit if measure.unit else ''}"
-        rows.append(
-            {"criterion": decision.CRITERIA[measure.criterion], "measured": what, **values, "": better}
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "criterion": decision.CRITERIA[measure.criterion],
+            "measured": f"{measure.label}{', ' + measure.unit if measure.unit else ''}",
+            **{LABELS[store]: three(value) for store, value in measure.values.items()},
+            "": "less is better" if measure.less_is_better else "more is better",
+        }
+        for measure in decision.measures(results.require("comparison", "counts"))
+    )
 
 
 def decision_table(results: Results, weights: Mapping[str, float] | None = None) -> pd.DataFrame:

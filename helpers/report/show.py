@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.results import Missing, Results
 from helpers.settings import checkout
+from helpers.text import three
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,13 +84,11 @@ def figure(
         alt: the same for those who cannot see it; text, or a function that gives it.
         width: of the text width.
     """
-    from matplotlib import rc_context
-
     from helpers.report import style
 
     try:
-        with rc_context(dict(style.RC)):  # matplotlib reads the style again for titles and legends
-            drawn = function(results)
+        drawn = style.shared(function)(results)
+        drawn = drawn if isinstance(drawn, str) else style.svg(drawn)
     except Missing:
         _missing("figure", label, caption)
         return
@@ -217,8 +216,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        from helpers.text import three
-
         return three(value)
     return str(value)
 

@@ -82,6 +82,7 @@ def error_bars_ms(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]
     return [below, [max(one["high"] - one["value"], 0) / 1000 for one in intervals]]
 
 
+@shared
 def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
     """A figure of the report's width in the shared style, with its axes.
 
@@ -92,9 +93,8 @@ def new_figure(height_in: float = 3.0, **subplots: Any) -> tuple[Figure, Any]:
     Returns:
         (figure, axes), made without pyplot so that nothing is kept open.
     """
-    with rc_context(dict(RC)):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        return figure, figure.subplots(**subplots)
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    return figure, figure.subplots(**subplots)
 
 
 def plain_log(axis: Any, which: str, *, tick: Callable[[float], str] = "{:g}".format) -> None:
@@ -143,18 +143,18 @@ def _log(axis: Any, which: str) -> Any:
     return scale
 
 
+@shared
 def svg(figure: Figure) -> str:
     """The figure as SVG text, the same bytes for the same data: text stays text, no date inside."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.StringIO()
-    with rc_context(dict(RC)):
-        canvas = FigureCanvasSVG(figure)
-        engine = figure.get_layout_engine()
-        if engine is not None:  # laid out here, once: savefig would draw the whole figure for it first
-            figure.dpi = 72  # that of SVG
-            engine.execute(figure)
-            figure.set_layout_engine("none")
-        canvas.print_svg(out, metadata={"Date": None, "Creator": None})
+    canvas = FigureCanvasSVG(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:  # laid out here, once: savefig would draw the whole figure for it first
+        figure.dpi = 72  # that of SVG
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    canvas.print_svg(out, metadata={"Date": None, "Creator": None})
     text = re.sub(r"<!--.*?-->\s*", "", out.getvalue(), flags=re.S)
     return text.replace(f"'{FONT}'", f"'{FONT}', {FALLBACK}")

@@ -191,8 +191,7 @@ def timelines(results: Results) -> Figure:
     Raises:
         Missing: no part was measured.
     """
-    results.require("nodes")
-    parts = measured(results)
+    parts = measured(results.require("nodes"))
     if not parts:
         raise Missing("nodes: no part was measured")
     figure, axes = style.new_figure(0.5 + 1.85 * len(parts), nrows=len(parts), squeeze=False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helpers.report import claim
-from helpers.results import Results
+from helpers.results import Missing
 from helpers.scaling.nodes_shape import PARTS
 from helpers.scaling.tables import CASES, errors_text, measured
 from helpers.text import count, duration_s, duration_us, join, plural, span
@@ -27,11 +27,12 @@ def _times(number: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{count(number)} times")
 
 
-def summary(results: Results) -> str:
+@_claim("Several nodes were")
+def summary(data: Mapping[str, Any]) -> str:
     """Which settings lost acknowledged writes, over all parts, and which parts are not there."""
-    parts = measured(results)
+    parts = measured(data)
     if not parts:
-        return "Several nodes were not measured."
+        raise Missing("nodes: no part was measured")
     settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
     losing = {name: found for name, found in settings.items() if found["lost"]}
     names = join([PARTS[part] for part in parts])

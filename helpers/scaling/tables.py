@@ -127,9 +127,8 @@ def _megabytes(number: float) -> str:
     return f"{three(number)} MB"
 
 
-def measured(results: Results) -> dict[str, dict[str, Any]]:
-    """The parts that were measured."""
-    data = results["nodes"].data if "nodes" in results else {}
+def measured(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parts of the result ``nodes`` that were measured."""
     return {part: data[part] for part in PARTS if part in data and NOT_MEASURED not in data[part]}
 
 
@@ -141,7 +140,6 @@ def errors_text(found: Mapping[str, Any]) -> str:
 
 def nodes_table(results: Results) -> pd.DataFrame:
     """A row for each part and setting: writes, acknowledged, lost, kept without promise, outage."""
-    results.require("nodes")
     return pd.DataFrame(
         {
             "Nodes": f"{PARTS[part]} ({data['nodes']})",
@@ -152,16 +150,15 @@ def nodes_table(results: Results) -> pd.DataFrame:
             "kept, not acknowledged": count(found["unasked"]),
             "longest time without one": duration_s(found["outage_s"]),
         }
-        for part, data in measured(results).items()
+        for part, data in measured(results.require("nodes")).items()
         for tier, found in data["tiers"].items()
     )
 
 
 def cases_table(results: Results) -> pd.DataFrame:
     """A row for each case of Redis and MongoDB and each setting: acknowledged, lost, outage."""
-    results.require("nodes")
     rows = []
-    for part, data in measured(results).items():
+    for part, data in measured(results.require("nodes")).items():
         cases = data["found"].get("cases")
         for case, tiers in cases.items() if isinstance(cases, dict) else ():
             rows += [
@@ -181,8 +178,7 @@ def cases_table(results: Results) -> pd.DataFrame:
 
 def order_table(results: Results) -> pd.DataFrame:
     """A row for each way of naming the keys of an order: slots, nodes, and what is answered."""
-    ways = measured(results).get("redis_cluster", {}).get("found", {}).get("order", [])
-    results.require("nodes")
+    ways = measured(results.require("nodes")).get("redis_cluster", {}).get("found", {}).get("order", [])
     return pd.DataFrame(
         {
             "Names": way["way"],
