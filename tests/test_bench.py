@@ -9,7 +9,7 @@ import pytest
 
 from helpers import results
 from helpers.comparison import bench, dataset, phases, samples, stores, summary
-from helpers.comparison.shape import SCHEMA
+from helpers.comparison.schemas import COMPARISON
 from helpers.errors import HelpersError
 from helpers.servers import connections, scratch
 
@@ -41,11 +41,11 @@ def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
     data, folder = measured
     saved = results.load(folder).require("comparison")
     assert saved == json.loads(json.dumps(data))
-    jsonschema.validate(saved, SCHEMA)
+    jsonschema.validate(saved, COMPARISON)
     assert set(results.load(folder)["comparison"].environment["servers"]) == set(stores.NAMES)
     for part, damage in (("latency", []), ("weights", {"performance": -1}), ("counts", {"redis": {}})):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**saved, part: damage}, SCHEMA)
+            jsonschema.validate({**saved, part: damage}, COMPARISON)
 
 
 def test_the_summary_follows_from_the_raw_samples(measured):

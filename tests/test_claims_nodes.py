@@ -5,7 +5,7 @@ from nodes_records import LEFT_OUT, NAMES, data, results, tier
 
 from helpers.results import Missing
 from helpers.scaling import nodes_claims, tables
-from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_schemas import PARTS
 
 OF_PART = {
     "redis_replica": ("replica_killed", "replica_cut_off", "replica_lag", "replicas_wanted"),

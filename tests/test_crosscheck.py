@@ -12,7 +12,7 @@ from comparison_records import data
 
 from helpers import results
 from helpers.comparison import crosscheck
-from helpers.comparison.shape import CROSS_CHECK
+from helpers.comparison.schemas import CROSS_CHECK
 from helpers.errors import HelpersError
 from helpers.servers import connections, scratch
 

@@ -4,7 +4,7 @@ from nodes_records import LEFT_OUT, NAMES, data, results
 from helpers.report import style
 from helpers.results import Missing
 from helpers.scaling import figures
-from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_schemas import PARTS
 
 
 def test_the_timelines_are_drawn_the_same_for_the_same_results_or_are_missing():

@@ -9,7 +9,7 @@ import redis as redis_py
 from helpers import results, settings
 from helpers.errors import HelpersError
 from helpers.scaling import nodes as measurement, redis_cluster, redis_replica
-from helpers.scaling.nodes_shape import NOT_MEASURED, PARTS
+from helpers.scaling.nodes_schemas import NOT_MEASURED, PARTS
 from helpers.servers import redis as server
 from helpers.servers.redis_cluster import cluster
 from helpers.servers.redis_nodes import pair

@@ -15,7 +15,7 @@ from helpers.comparison import statistics, stores
 from helpers.comparison.workload import OPERATIONS
 from helpers.errors import HelpersError
 from helpers.scaling import beyond_memory, growth, summary
-from helpers.scaling.shape import SCHEMA
+from helpers.scaling.growth_schemas import SCALE
 from helpers.servers import scratch
 
 SMALL = growth.GrowthDesign((50, 500), 4, 60, 20, 10)
@@ -44,10 +44,10 @@ def test_what_is_saved_is_what_was_measured_and_fits_the_schema(measured):
     saved = results.load(folder)["scale"]
     assert saved.data == json.loads(json.dumps(data))
     assert set(saved.environment["servers"]) == set(stores.NAMES)
-    jsonschema.validate(saved.data, SCHEMA)
+    jsonschema.validate(saved.data, SCALE)
     for part, damage in (("latency", []), ("space", [{}]), ("outgrown", {"redis": {}}), ("answers", {})):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**saved.data, part: damage}, SCHEMA)
+            jsonschema.validate({**saved.data, part: damage}, SCALE)
 
 
 def test_sizes_are_visited_up_and_down_with_the_same_blocks(measured):

@@ -12,7 +12,7 @@ from helpers import results, settings, text
 from helpers.comparison import dataset, decision, loops, samples, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
 from helpers.comparison.phases import DESIGNS, ComparisonDesign, Session, steps
-from helpers.comparison.shape import SCHEMA
+from helpers.comparison.schemas import COMPARISON
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT
 from helpers.errors import HelpersError
@@ -79,7 +79,7 @@ def run(
         "counts": counts,
         **summary.summarise(session.records),
     }
-    jsonschema.validate(data, SCHEMA)
+    jsonschema.validate(data, COMPARISON)
     target = folder or results.current_folder()
     samples.write(session.records, target)
     results.save("comparison", data, profile=profile, servers=versions, folder=target)

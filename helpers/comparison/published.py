@@ -54,7 +54,7 @@ SOURCE = object_with(
         "settings": {"type": "array", "items": SETTING, "minItems": 1},
     }
 )
-SCHEMA: Mapping[str, Any] = object_with({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
+PUBLISHED: Mapping[str, Any] = object_with({"sources": {"type": "array", "items": SOURCE, "minItems": 1}})
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load(path: Path | None = None) -> list[dict[str, Any]]:
         path: the project's file when None.
 
     Returns:
-        What ``SCHEMA`` describes, source by source.
+        What ``PUBLISHED`` describes, source by source.
 
     Raises:
         HelpersError: the file is missing, or not of this form.
@@ -101,7 +101,7 @@ def load(path: Path | None = None) -> list[dict[str, Any]]:
 
 
 def check(document: Mapping[str, Any]) -> None:
-    """Compare with ``SCHEMA``, and see that no figure is there twice.
+    """Compare with ``PUBLISHED``, and see that no figure is there twice.
 
     Raises:
         jsonschema.ValidationError: it does not fit.
@@ -109,7 +109,7 @@ def check(document: Mapping[str, Any]) -> None:
     """
     import jsonschema
 
-    jsonschema.validate(document, SCHEMA)
+    jsonschema.validate(document, PUBLISHED)
     keys = [source["key"] for source in document["sources"]]
     found = [(f.source, f.setting, f.store, f.figure, f.statistic) for f in figures(document["sources"])]
     for names in (keys, found):

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from helpers.comparison import workload
 from helpers.report import style
 from helpers.results import NOT_MEASURED, Missing, Results, having
-from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_schemas import PARTS
 from helpers.scaling.tables import measured
 from helpers.settings import LABELS
 

@@ -30,7 +30,7 @@ from helpers.comparison import (
 from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
 from helpers.scaling import beyond_memory, summary
-from helpers.scaling.shape import SCHEMA
+from helpers.scaling.growth_schemas import SCALE
 from helpers.scaling.summary import Block
 
 ASKED_USERS = ASKED_ORDERS = 20
@@ -127,7 +127,7 @@ def run(
         **summary.summarise(session.blocks),
         "outgrown": beyond,
     }
-    jsonschema.validate(data, SCHEMA)
+    jsonschema.validate(data, SCALE)
     results.save("scale", data, profile=profile, servers=versions, folder=folder)
     return data
 

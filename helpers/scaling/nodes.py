@@ -10,7 +10,7 @@ import jsonschema
 from helpers import results, settings
 from helpers.progress import bar
 from helpers.results import NOT_MEASURED
-from helpers.scaling.nodes_shape import PARTS, SCHEMA
+from helpers.scaling.nodes_schemas import NODES, PARTS
 from helpers.text import plural, three
 
 MODULES: Mapping[str, str] = {
@@ -63,7 +63,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
             measured = part in modules
             data[part] = modules[part].measure(profile, step) if measured else {NOT_MEASURED: LEFT_OUT}
     data["not_told"] = list(NOT_TOLD)
-    jsonschema.validate(data, SCHEMA)
+    jsonschema.validate(data, NODES)
     found = {part.split("_")[0]: data[part]["version"] for part in PARTS if NOT_MEASURED not in data[part]}
     results.save("nodes", data, profile=profile, servers=found, folder=folder)
     return data

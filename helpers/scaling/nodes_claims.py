@@ -5,7 +5,7 @@ from typing import Any
 
 from helpers.report import claim
 from helpers.results import Missing
-from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_schemas import PARTS
 from helpers.scaling.tables import CASES, errors_text, measured
 from helpers.text import count, duration_s, duration_us, join, plural, span
 

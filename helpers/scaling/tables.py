@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers.comparison import IN_WORDS, value_of
 from helpers.results import NOT_MEASURED, Missing, Results
-from helpers.scaling.nodes_shape import PARTS
+from helpers.scaling.nodes_schemas import PARTS
 from helpers.settings import LABELS
 from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, size_bytes, three
 

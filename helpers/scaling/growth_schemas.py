@@ -92,7 +92,7 @@ BEYOND_MEMORY = object_with(
     | {"not_shown": {"type": "array", "items": TEXT}}
 )
 
-SCHEMA: Mapping[str, Any] = object_with(
+SCALE: Mapping[str, Any] = object_with(
     {
         "design": object_with({"sizes": {"type": "array", "minItems": 1}, "blocks": COUNT}, more=True),
         "tables": _filled(_filled(COUNT)),

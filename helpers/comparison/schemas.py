@@ -40,7 +40,7 @@ QUANTILES = {"type": "array"}  # of numbers; checking thousands one by one takes
 HISTOGRAM = {
     "type": ["string", "null"],
     "minLength": 1,
-}  # of helpers.comparison.histograms; null without its library
+}  # as statistics.encoded writes it; null without its library
 TEXTS = map_of(TEXT)
 
 LATENCY = object_with(
@@ -105,7 +105,7 @@ CROSS_CHECK = {
     ]
 }
 
-SCHEMA: Mapping[str, Any] = object_with(
+COMPARISON: Mapping[str, Any] = object_with(
     {
         "design": object_with(
             {"users": COUNT, "blocks": COUNT, "block_operations": COUNT, "seed": COUNT}, more=True

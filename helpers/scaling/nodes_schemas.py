@@ -83,7 +83,7 @@ CLUSTER = {
     "lost_at": POINTS,
     "order": {"type": "array", "items": ORDER, "minItems": 1},
 }
-SCHEMA: Mapping[str, Any] = object_with(
+NODES: Mapping[str, Any] = object_with(
     {
         "redis_replica": _part(REPLICA),
         "redis_cluster": _part(CLUSTER),
