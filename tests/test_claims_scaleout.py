@@ -95,13 +95,13 @@ def test_one_arm_that_is_busy_does_not_make_the_machine_the_limit() -> None:
 
 
 def test_costs_are_those_of_a_row_with_the_most_nodes() -> None:
-    one = Costs.of(having()["scaleout"].data)
+    one = Costs.from_result(having()["scaleout"].data)
     assert (one.mover_s, one.redis_s, one.read_s) == pytest.approx((1e-6, 2e-6, 0.5e-6))
     assert (one.source_bytes, one.redis_bytes, one.memory_bytes) == pytest.approx((50, 200, 96))
 
 
 def test_what_a_thousand_million_rows_need_is_the_cost_of_a_row_times_them() -> None:
-    one = Costs.of(having()["scaleout"].data)
+    one = Costs.from_result(having()["scaleout"].data)
     assert one.nodes(10**9) == 3  # 96 GB in nodes of 64 GB, filled to 60 %
     alone, many = one.seconds(10**9, 1), one.seconds(10**9, 64)
     assert (alone["movers"], many["movers"]) == pytest.approx((1000, 1000 / 64))

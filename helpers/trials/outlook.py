@@ -36,7 +36,7 @@ class Costs:
     memory_bytes: float
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "Costs":
+    def from_result(cls, data: Mapping[str, Any]) -> "Costs":
         """Medians over the rounds of the result ``scaleout`` with the most nodes.
 
         Raises:

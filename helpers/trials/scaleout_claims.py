@@ -95,7 +95,7 @@ def why(data: Mapping[str, Any]) -> str:
 @_claim("What a row costs with several nodes was")
 def costs(data: Mapping[str, Any]) -> str:
     """What a row costs each side, on which the outlook rests."""
-    one = Costs.of(data)
+    one = Costs.from_result(data)
     return (
         f"A row took the movers {duration_s(one.mover_s)} and Redis {duration_s(one.redis_s)} of a core, and "
         f"a stream that only reads the source {duration_s(one.read_s)}; {count(one.source_bytes)} bytes came "
@@ -108,7 +108,7 @@ def costs(data: Mapping[str, Any]) -> str:
 @_claim("What very many rows would need was")
 def needs(data: Mapping[str, Any]) -> str:
     """What very many rows would need, by these costs."""
-    one = Costs.of(data)
+    one = Costs.from_result(data)
     sentences = []
     for rows in outlook.ROWS:
         times = {movers: one.seconds(rows, movers) for movers in outlook.MOVERS}
@@ -175,7 +175,7 @@ def table(results: Results) -> pd.DataFrame:
 
 def outlook_table(results: Results) -> pd.DataFrame:
     """How long a load of very many rows would take by each side, if it were the only one."""
-    one = Costs.of(results.require("scaleout"))
+    one = Costs.from_result(results.require("scaleout"))
     rows = []
     for number in outlook.ROWS:
         for movers in outlook.MOVERS:
