@@ -1,6 +1,6 @@
 """Numbers and lists as people read them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 NOT_AVAILABLE = "n/a"
@@ -54,7 +54,7 @@ def size_bytes(number: float) -> str:
     return f"{three(number)} GiB"
 
 
-def span(values: Sequence[float], write: Callable[[float], str] = three) -> str:
+def span(values: Collection[float], write: Callable[[float], str] = three) -> str:
     """The lowest and the highest, ``1.20 to 3.40``, or the one that both are as written."""
     low, high = write(min(values)), write(max(values))
     return low if low == high else f"{low} to {high}"

@@ -16,7 +16,7 @@ CLAIMS = (
     "warm_up", "durability", "strictness", "errors", "choice", "sensitivity",
 )  # fmt: skip
 TABLES = (
-    "answers_table", "cost_table", "decision_table", "floors_table", "idioms_table", "measures_table",
+    "cost_table", "decision_table", "floors_table", "idioms_table", "measures_table",
     "open_loop_table", "percentile_table", "ratio_table", "settings_table", "space_table", "throughput_table",
 )  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_every_table_has_its_rows_or_is_missing(name):
     table = getattr(tables, name)
     frame = table(results(data(FAST_REDIS)))
     assert len(frame) >= 3
-    if name not in ("answers_table", "floors_table", "ratio_table"):
+    if name not in ("floors_table", "ratio_table"):
         assert {"Redis", "MongoDB", "Cassandra"} <= {*frame.columns, *frame.to_numpy().ravel().tolist()}
     with pytest.raises(Missing):
         table(results(None))

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers import results
 from helpers.errors import HelpersError
+from helpers.report import claim
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -44,6 +46,44 @@ def test_a_missing_part_is_said_to_be_missing(tmp_path: Path) -> None:
             loaded.part("ladder", name)
     with pytest.raises(results.Missing, match="schema: not measured"):
         loaded.part("schema", "rows")
+
+
+def test_a_part_of_a_part_is_missing_with_the_reason_that_was_saved(tmp_path: Path) -> None:
+    data = {"beyond": {"redis": {"room": 1}, "mongodb": {"not measured": "no disk"}}}
+    results.save("scale", data, profile="quick", folder=tmp_path)
+    loaded = results.load(tmp_path)
+    assert loaded.part("scale") == data
+    assert loaded.part("scale", "beyond", "redis") == {"room": 1}
+    for name, message, reason in (
+        ("mongodb", "scale: mongodb not measured: no disk", "no disk"),
+        ("cassandra", "scale: cassandra not measured", ""),
+    ):
+        with pytest.raises(results.Missing) as missing:
+            loaded.part("scale", "beyond", name)
+        assert (str(missing.value), missing.value.reason) == (message, reason)
+
+
+def test_rows_are_picked_by_their_values() -> None:
+    rows = [{"store": "redis", "n": 1}, {"store": "mongodb", "n": 1}, {"store": "redis", "n": 2}]
+    assert results.having(rows, store="redis") == [rows[0], rows[2]]
+    assert results.having(rows, store="redis", n=2) == [rows[2]]
+    assert results.having(rows) == rows
+
+
+def test_a_claim_says_what_was_not_measured_and_why() -> None:
+    @claim.from_result("scale", ZeroDivisionError)("The room was", "beyond", "redis")
+    def room(part: dict[str, int]) -> str:
+        return f"The room is {6 // part['room']}."
+
+    def said(data: dict[str, Any]) -> str:
+        return room(results.Results({"scale": results.Result("scale", "quick", "", {}, data)}))
+
+    assert said({"beyond": {"redis": {"room": 2}}}) == "The room is 3."
+    assert said({}) == said({"beyond": {}}) == "The room was not measured."
+    for part in ({}, {"rooms": 2}, {"room": 0}):
+        assert said({"beyond": {"redis": part}}) == "The room was not measured."
+    assert said({"beyond": {"redis": {"not measured": "no disk"}}}) == "The room was not measured: no disk."
+    assert room(results.Results({})) == "The room was not measured."
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -39,3 +39,14 @@ def test_lists_and_counts() -> None:
     assert text.plural(2, "query", "queries") == "2 queries"
     assert text.rows_of({"users": 20, "orders": 1000}) == "20 users and 1,000 orders"
     assert text.duration_s(0.0123) == "12.3 ms"
+
+
+def test_a_span_of_values_that_read_alike_is_one_value() -> None:
+    assert text.span([3.4, 1.2, 2]) == "1.20 to 3.40"
+    assert text.span([1.2, 1.2001]) == "1.20"
+    assert text.span({9, 1000}, text.count) == "9 to 1,000"
+
+
+def test_what_is_not_known_is_not_available() -> None:
+    assert text.known(None, text.size_bytes) == "n/a"
+    assert text.known(0, text.size_bytes) == "0 B"

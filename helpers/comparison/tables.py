@@ -42,16 +42,6 @@ def idioms_table(results: Results) -> pd.DataFrame:
     )
 
 
-def answers_table(results: Results) -> pd.DataFrame:
-    """How many questions of each kind were answered alike by all stores."""
-    asked = results.part("comparison", "answers")
-    names = {"misses": "of these, about something that does not exist", "while timing": "kept while timing"}
-    kinds = [kind for kind in asked if kind != "misses"] + ["misses"]
-    return pd.DataFrame(
-        {"question": [names.get(k, k) for k in kinds], "answered alike": [asked[k] for k in kinds]}
-    )
-
-
 def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
     """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
     interval.
