@@ -9,12 +9,14 @@ from helpers.comparison import published
 from helpers.comparison.statistics import Interval
 from helpers.comparison.workload import MIX, TITLES
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Missing, Results, having
+from helpers.results import NOT_MEASURED, Results, having
 from helpers.settings import LABELS
 from helpers.text import count, duration_us, join, known, plural, span, three
 
 NEAREST: Mapping[str, str] = {"read": "read_profile", "insert": "append_activity"}
 """Our operation that is nearest to a published one."""
+BESIDE = ("throughput", "read", "insert")
+"""The published figures that have one of ours beside them, in the order in which they are shown."""
 TIMES: Mapping[str, str] = {"read": "a read takes", "insert": "an insert takes"}
 
 _claim = claim.from_result("comparison", TypeError)
@@ -151,42 +153,35 @@ def beside_table(results: Results) -> pd.DataFrame:
     Raises:
         Missing: throughput or latency was not measured.
     """
-    data = results.require("comparison")
-    if not data.get("throughput") or not data.get("latency"):
-        raise Missing("comparison: throughput or latency not measured")
-    rows: list[dict[str, Any]] = []
+    data = results.require("comparison", "throughput", "latency")
     by_place: dict[tuple[str, str, int, str], dict[str, published.Figure]] = {}
     for one in published.figures(published.load()):
         if one.statistic == "mean":
             key = (one.source, one.setting, one.clients, one.figure)
             by_place.setdefault(key, {})[one.store] = one
-    for (source, setting, clients, figure), by_store in by_place.items():
-        shown = {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
-        rows.append(
-            {"figure": figure, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"} | shown
-        )
-    for figure in ("throughput", "read", "insert"):
-        rows.append({"figure": figure, "source": "this run", **_own(data, figure)})
-    order = ("throughput", "read", "insert")
-    rows.sort(key=lambda row: order.index(row["figure"]))
+    rows: list[dict[str, Any]] = [
+        {"figure": figure, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"}
+        | {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
+        for (source, setting, clients, figure), by_store in by_place.items()
+    ]
+    rows += [{"figure": figure, "source": "this run"} | _own(data, figure) for figure in BESIDE]
+    rows.sort(key=lambda row: BESIDE.index(row["figure"]))
     return pd.DataFrame(rows)
 
 
 def sources_table(_results: Results) -> pd.DataFrame:
     """What was measured in each published source, with which durability, and how that differs from ours."""
     return pd.DataFrame(
-        [
-            {
-                "source": source["key"],
-                "by": source["author"],
-                "measured": source["measured"],
-                "versions": join([f"{LABELS[s]} {v}" for s, v in source["versions"].items()]) or "not stated",
-                "workload": source["workload"],
-                "durability": "; ".join(f"{LABELS[s]}: {text}" for s, text in source["durability"].items()),
-                "differs from ours": " ".join(source["differs"]),
-            }
-            for source in published.load()
-        ]
+        {
+            "source": source["key"],
+            "by": source["author"],
+            "measured": source["measured"],
+            "versions": join([f"{LABELS[s]} {v}" for s, v in source["versions"].items()]) or "not stated",
+            "workload": source["workload"],
+            "durability": "; ".join(f"{LABELS[s]}: {text}" for s, text in source["durability"].items()),
+            "differs from ours": " ".join(source["differs"]),
+        }
+        for source in published.load()
     )
 
 

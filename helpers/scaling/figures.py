@@ -16,7 +16,7 @@ from helpers.scaling.tables import measured
 from helpers.settings import LABELS
 
 WIDTHS = {"p50": 1.8, "p99": 0.7}
-READS: Mapping[str, Mapping[str, str]] = {
+SHORT_READS: Mapping[str, Mapping[str, str]] = {
     "mongodb": {
         "inside": "in the cache",
         "outside": "outside",
@@ -24,6 +24,7 @@ READS: Mapping[str, Mapping[str, str]] = {
     },
     "cassandra": {"inside": "written last,\nread before", "outside": "of any age"},
 }
+"""What the reads beyond memory are called below an axis; ``tables.READS`` has the long names."""
 
 FAINT = 0.02
 """A dot is a stroke of this share of its height; on a logarithmic axis that is a dot of one size."""
@@ -33,6 +34,7 @@ MARKED = 150
 """Most marks of one kind in a panel: they lie on each other long before."""
 LINE = 100
 """Characters in a line below a panel."""
+FAILED: Mapping[str, Any] = {"marker": "x", "linestyle": "none", "color": "black", "markersize": 4.5}
 LOST: Mapping[str, Any] = {
     "marker": "o",
     "linestyle": "none",
@@ -157,11 +159,11 @@ def evictions(results: Results) -> Figure:
 def reads(results: Results) -> Figure:
     """Median read with 95 % interval and p99: MongoDB beyond its cache, Cassandra beyond its memtables."""
     beyond = results.part("scale", "outgrown")
-    measured = [s for s in ("mongodb", "cassandra") if NOT_MEASURED not in beyond[s]]
-    if not measured:
+    stores = [store for store in SHORT_READS if NOT_MEASURED not in beyond[store]]
+    if not stores:
         raise Missing("scale: reads beyond memory not measured")
-    figure, axes = style.new_figure(2.7, ncols=len(measured), sharey=True, squeeze=False)
-    for axis, store in zip(axes[0], measured, strict=True):
+    figure, axes = style.new_figure(2.7, ncols=len(stores), sharey=True, squeeze=False)
+    for axis, store in zip(axes[0], stores, strict=True):
         rows = beyond[store]["reads"]
         marks = style.look(store, linestyle="none")
         for place, row in enumerate(rows.values()):
@@ -171,7 +173,7 @@ def reads(results: Results) -> Figure:
                 axis.errorbar([place], [median["value"] / 1000], yerr=reach, capsize=3, **marks)
             if tail:
                 axis.plot([place], [tail["value"] / 1000], markerfacecolor="white", **marks)
-        axis.set_xticks(range(len(rows)), [READS[store][name] for name in rows])
+        axis.set_xticks(range(len(rows)), [SHORT_READS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
         axis.set_title(f"{LABELS[store]} beyond its memory")
         style.plain_log(axis, "y")
@@ -202,7 +204,7 @@ def timelines(results: Results) -> Figure:
         axis.set_ylabel("write took (ms)")
     marks = [
         axes[0, 0].plot([], [], "o", color=style.COLOURS["muted"], markersize=2.5, label="acknowledged")[0],
-        axes[0, 0].plot([], [], "x", color="black", markersize=4.5, label="failed")[0],
+        axes[0, 0].plot([], [], **FAILED, label="failed")[0],
         axes[0, 0].plot([], [], **LOST, label="acknowledged, then lost")[0],
     ]
     figure.legend(handles=marks, loc="outside upper right", ncols=3, handletextpad=0.3, columnspacing=1.2)
@@ -213,13 +215,8 @@ def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
     points, lost = found["timeline"], found["found"].get("lost_at", [])
     done = [point for point in points if point[2]]
     _dots(axis, done, style.COLOURS[store])
-    for some, look in (
-        (lost, LOST),
-        (
-            [point for point in points if not point[2]],
-            {"marker": "x", "linestyle": "none", "color": "black", "markersize": 4.5},
-        ),
-    ):
+    failed = [point for point in points if not point[2]]
+    for some, look in ((lost, LOST), (failed, FAILED)):
         chosen = some[:: -(-len(some) // MARKED) or 1]
         axis.plot([point[0] for point in chosen], [point[1] for point in chosen], **look)
     last = max([point[0] for point in points] + [second for second, _ in found["events"]], default=1.0)
