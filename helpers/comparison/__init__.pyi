@@ -14,6 +14,7 @@ from . import (
     samples as samples,
     statistics as statistics,
     stores as stores,
+    tables as tables,
     workload as workload,
 )
 from .bench import (

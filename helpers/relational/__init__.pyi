@@ -8,6 +8,7 @@ from . import (
     population as population,
     rows as rows,
     schema as schema,
+    tables as tables,
 )
 from .population import (
     populate as populate,

@@ -88,7 +88,6 @@ def figure(
 
     try:
         drawn = style.shared(function)(results)
-        drawn = drawn if isinstance(drawn, str) else style.svg(drawn)
     except Missing:
         _missing("figure", label, caption)
         return
