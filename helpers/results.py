@@ -141,7 +141,12 @@ class Results(Mapping[str, Result]):
 
 
 def having(rows: Iterable[dict[str, Any]], **values: Any) -> list[dict[str, Any]]:
-    """The rows of a part that have these values, in their order."""
+    """The rows of a part that have these values, in their order.
+
+    Args:
+        rows: as they were saved.
+        values: by the name of a field that each row has.
+    """
     return [row for row in rows if all(row[name] == value for name, value in values.items())]
 
 

@@ -230,6 +230,10 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure
 def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
     """The median of each operation, stacked: TCP echo, what a null operation adds, what the operation
     adds.
+
+    Args:
+        results: with a comparison.
+        mix: of operations, one of ``workload.MIXES``.
     """
     floors = results.part("comparison", "floors")
     rows = _latency(results, "relaxed", mix)

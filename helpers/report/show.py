@@ -144,7 +144,14 @@ def table(
 
 
 def listing(code: str, *, label: str, caption: str, language: str = "python") -> None:
-    """A code excerpt, highlighted, with its caption."""
+    """A code excerpt, highlighted, with its caption.
+
+    Args:
+        code: shown without the empty lines around it.
+        label: name for cross references, beginning with ``lst-``.
+        caption: Markdown.
+        language: whose syntax is highlighted, as Pandoc names it.
+    """
     text = code.strip("\n")
     about = {"label": label, "caption": caption, "code": text, "language": language}
     screen = f"<a id='{label}'></a>*Listing: {caption}*\n\n```{language}\n{text}\n```"
@@ -165,6 +172,10 @@ def source(module: str, name: str, *, label: str, caption: str) -> None:
 
 def excerpt(path: Path, name: str) -> str:
     """The text of one top-level function, class or assignment of a Python file, without its docstring.
+
+    Args:
+        path: of the file.
+        name: of the function or class, or a name that is assigned.
 
     Raises:
         KeyError: the file has nothing of that name.

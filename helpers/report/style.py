@@ -124,13 +124,23 @@ def log_at(axis: Any, which: str, ticks: Mapping[float, str]) -> None:
 
 
 def whole_numbers(axis: Any, which: str) -> None:
-    """Ticks with thousands separators on the ``x`` or ``y`` axis."""
+    """Ticks with thousands separators.
+
+    Args:
+        axis: of matplotlib.
+        which: ``x`` or ``y``.
+    """
     scale = axis.xaxis if which == "x" else axis.yaxis
     scale.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
 def legend_below(figure: Figure, axis: Any) -> None:
-    """What one of its axes shows, in one line below the whole figure."""
+    """A legend in one line below the whole figure.
+
+    Args:
+        figure: laid out as ``new_figure`` does it.
+        axis: one of the figure's; what has a label in it is shown.
+    """
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
