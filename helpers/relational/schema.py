@@ -12,7 +12,6 @@ from psycopg2.extensions import connection as Connection
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.model import definitions
-from helpers.servers import connections
 from helpers.source import catalogue
 
 TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
@@ -118,6 +117,8 @@ def drop_schema(connection: Connection, name: str) -> None:
     Raises:
         HelpersError: a schema of that name exists that was not made here, or is in use by another process.
     """
+    from helpers.servers import connections  # the report reads definitions here, and needs no driver
+
     where = f"{settings.postgres_at(connection)}: schema {name}"
     try:
         with connection, connection.cursor() as cursor:
