@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import compiled  # noqa: F401  # first, for what is imported after it
 import hypothesis
 import psycopg2
 import pytest
