@@ -74,7 +74,7 @@ class GrowthDesign:
 
 
 DESIGNS = {
-    "quick": GrowthDesign((1_000, 10_000), 6, 100, 200, 30),
+    "quick": GrowthDesign((500, 5_000), 6, 100, 200, 30),
     "full": GrowthDesign((1_000, 10_000, 100_000, 1_000_000), 6, 600, 3_000, 300),
 }
 

@@ -42,12 +42,12 @@ def tables(rows: int) -> dict[str, Any]:
     }
 
 
-SIZES = {"quick": tables(20_000), "full": tables(1_000_000)}
+SIZES = {"quick": tables(10_000), "full": tables(1_000_000)}
 """Rows of each table for the rungs."""
-GROWN = {"quick": {2_000: 1, 20_000: 1}, "full": {100_000: 5, 1_000_000: 5, 10_000_000: 1}}
+GROWN = {"quick": {1_000: 1, 10_000: 1}, "full": {100_000: 5, 1_000_000: 5, 10_000_000: 1}}
 """Rows in all, and how often they are migrated, to see what more of them take."""
-SAMPLE_ROWS = {"quick": 1_500, "full": 20_000}
-ROUNDS = {"quick": 3, "full": 7}
+SAMPLE_ROWS = {"quick": 800, "full": 20_000}
+ROUNDS = {"quick": 2, "full": 7}
 SLOW = ("row", "pipeline", "pipeline_hiredis")
 SLOW_ROUNDS = 3
 """Rounds of the slow rungs, which differ so much from the others that more would teach nothing."""

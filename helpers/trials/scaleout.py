@@ -22,8 +22,8 @@ from helpers.source import Source
 from helpers.trials.ladder import tables
 
 PG_SCHEMA = "scaleout"
-SIZES = {"quick": tables(20_000), "full": tables(1_000_000)}
-ROUNDS = {"quick": 2, "full": 5}
+SIZES = {"quick": tables(10_000), "full": tables(1_000_000)}
+ROUNDS = {"quick": 1, "full": 5}
 NODES, WORKERS = (1, 3), (1, 2)
 ARMS = tuple((nodes, workers) for nodes in NODES for workers in WORKERS)
 """(Redis nodes, processes that load), as they are compared."""
