@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import compiled  # noqa: F401  # first, for what is imported after it
 import hypothesis
@@ -18,15 +19,35 @@ from psycopg2 import sql
 
 from helpers import servers, settings
 from helpers.relational import schema
-from helpers.servers import connections
+from helpers.servers import cassandra, connections
 from helpers.servers.redis_cluster import Cluster, cluster
 
+SLOW = (
+    *("browser", "course", "workers", "follow", "exercises", "nodes_cassandra", "cluster_interrupted"),
+    *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
+    *("migration_interrupted", "stores", "outgrown", "migration", "cli", "verification", "scale"),
+    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis"),
+)
+"""Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
 _numbers = itertools.count()
 # A machine that is slow for a moment is no fault of the code.
 hypothesis.settings.register_profile("course", deadline=None)
 hypothesis.settings.load_profile("course")
 # A shell starts what it puts in the background with interrupts ignored, and processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config.option, "loadscopereorder"):  # of xdist, which begins with the file of most tests
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": number for number, name in enumerate(SLOW)}
+    for item in items:
+        if item.path.name in order:
+            item.add_marker("slow")
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +69,24 @@ def state_folder() -> Iterator[Path]:
 
 def _running(name: str) -> str:
     return servers.up([name], progress=False)[name].url or ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def light_cassandra() -> Iterator[None]:
+    """A Cassandra that compiles less and does not flush its schema: it starts, makes and drops tables in half
+    of the processor time. Servers that commands start in processes of their own are as they are for all.
+    """
+    command = cassandra.command
+
+    def lighter(folder: Path, **options: Any) -> list[str]:
+        java, *words = command(folder, **options)
+        # A ring is as it is for all but for the compiler: its nodes are killed, and come back.
+        flushed = ["-Dcassandra.unsafesystem=true"] if not options else []
+        return [java, "-XX:TieredStopAtLevel=1", *flushed, *words]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cassandra, "command", lighter)
+        yield
 
 
 @pytest.fixture(scope="session")
