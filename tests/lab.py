@@ -39,7 +39,10 @@ BARS = (
 )
 PATIENCE_S = 600
 """A machine that is busy with other things is slow, and no fault of the notebooks."""
+LOOK_MS = 250
+"""Between two looks: each costs the browser time that the notebook then has not."""
 IN_FRONT = "window.jupyterapp.shell.currentWidget"
+STATUS = f"({IN_FRONT}.sessionContext.session?.kernel?.status ?? 'none')"
 CODE = f"[...{IN_FRONT}.content.model.cells].filter(cell => cell.type === 'code')"
 
 
@@ -182,7 +185,7 @@ class Screen:
 
     def kernel(self) -> str:
         """The state of the kernel: ``idle``, ``busy``, ``starting``, ..."""
-        return str(self.page.evaluate(f"() => {IN_FRONT}.sessionContext.session?.kernel?.status ?? 'none'"))
+        return str(self.page.evaluate(f"() => {STATUS}"))
 
     def code(self) -> list[dict[str, Any]]:
         """The code cells of the notebook in front, with their outputs, as they would be saved."""
@@ -207,10 +210,12 @@ class Screen:
     def finish(self) -> list[str]:
         """Wait until every cell has run, or one has failed; the progress bars that were seen meanwhile."""
         bars: list[str] = []
+        look = f"() => [{BARS}, {STATUS}]"
 
         def over() -> bool:
-            bars.extend(self.bars())
-            return self.kernel() == "idle" and (all(self.counts()) or bool(self.errors()))
+            shown, kernel = self.page.evaluate(look)
+            bars.extend(shown)
+            return kernel == "idle" and (all(self.counts()) or bool(self.errors()))
 
         self.until(over, "all cells")
         return bars
@@ -233,7 +238,7 @@ class Screen:
         while not holds():
             if time.monotonic() > end:
                 raise AssertionError(f"waited too long for {what}; kernel {self.kernel()}: {self.errors()}")
-            self.page.wait_for_timeout(100)
+            self.page.wait_for_timeout(LOOK_MS)
 
 
 def variables(results: Path, home: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from helpers.comparison import phases
-from helpers.scaling import growth
+from helpers.scaling import beyond_memory, growth
 from helpers.trials import crashes, ladder, scaleout
 
 phases.DESIGNS["quick"] = replace(
@@ -12,7 +12,9 @@ phases.DESIGNS["quick"] = replace(
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
     floor_operations=40, fsyncs=10,
 )  # fmt: skip
-growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 4, 40, 20, 10)
+phases.ASKED_USERS = phases.ASKED_ORDERS = growth.ASKED_USERS = growth.ASKED_ORDERS = 10
+growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 2, 40, 20, 10)
+beyond_memory.ROOM_BYTES["quick"] = 2**18
 crashes.DESIGNS = crashes.DESIGNS | {
     "quick": crashes.CrashDesign(
         {"mover": 1, "redis": 1, "postgres": 1},
