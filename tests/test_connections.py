@@ -15,6 +15,13 @@ MARKS = ("/", "?", "#", "%zz")
 """What a password must not hold as it is."""
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MongoDB's driver asks again until its time is over."""
+    monkeypatch.setattr(connections, "TIMEOUT_S", 1)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", SCHEMES)
 def test_an_unreachable_server_is_one_line_with_the_remedy(name: str) -> None:
     port = process.free_port()
@@ -25,6 +32,7 @@ def test_an_unreachable_server_is_one_line_with_the_remedy(name: str) -> None:
     assert connections.REMEDY in message and "hidden" not in message and "\n" not in message
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("name", "url"),
     [
