@@ -126,7 +126,15 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
             "WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
         )
         cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+        _drop_slots(cursor)
         connection.close()
+
+
+def _drop_slots(cursor: Any) -> None:
+    """Drop what a failed test may leave: a slot keeps the server's log, and other tests would see it."""
+    ours = "FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'"
+    cursor.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {ours} AND active_pid IS NOT NULL")
+    cursor.execute(f"SELECT pg_drop_replication_slot(slot_name) {ours} AND NOT active")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A migration in a test: few rows, a call, and what it leaves."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,12 @@ def run_sql(url: str, *statements: str) -> None:
         for statement in statements:
             connection.cursor().execute(statement)
     connection.close()
+
+
+def without_bars(errors: str) -> str:
+    """What a command said on stderr, without the progress bars of one that took more than a few seconds."""
+    lines = [line for line in re.split(r"[\r\n]+", errors) if line.strip()]
+    return "".join(f"{line}\n" for line in lines if not re.search(r"\d+%\||\d+/\d+ \[", line))
 
 
 def migrate(source: str, target: str, **options: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import nbformat
 import psutil
 import pymongo
 import pytest
-from migrating import dump, run_sql
+from migrating import dump, run_sql, without_bars
 
 from helpers import cli, servers, settings
 from helpers.errors import HelpersError, refused, usable
@@ -50,8 +49,7 @@ def start(*words: str, **variables: str) -> "subprocess.Popen[str]":
 def ended(command: "subprocess.Popen[str]") -> tuple[int, list[str]]:
     """Exit code and lines on stderr, without what progress bars leave there."""
     _, errors = command.communicate(timeout=120)
-    lines = [line for line in re.split(r"[\r\n]+", errors) if line.strip()]
-    return command.returncode, [line for line in lines if not re.search(r"\d+%\||\d+/\d+ \[", line)]
+    return command.returncode, without_bars(errors).splitlines()
 
 
 def call(*words: str, **variables: str) -> tuple[int, list[str]]:
