@@ -64,19 +64,24 @@ def test_html_has_figures_and_tables_and_no_code(tmp_path: Path) -> None:
     assert len(links) > 20 and links <= anchors, links - anchors
 
 
-def test_html_folds_each_solution_behind_a_line(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def schema_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Notebook 01 as HTML."""
+    return converted("html", tmp_path_factory.mktemp("html"), name="01_schema").read_text(encoding="utf-8")
+
+
+def test_html_folds_each_solution_behind_a_line(schema_page: str) -> None:
     notebook = json.loads((notebooks.folder() / "01_schema.ipynb").read_text(encoding="utf-8"))
     number = sum("solution" in cell["metadata"].get("tags", []) for cell in notebook["cells"])
-    html = converted("html", tmp_path, name="01_schema").read_text(encoding="utf-8")
-    folded = re.findall(r'<details class="folded">.*?</details>[\s</div>]*<div class="([^"]*)"', html)
+    folded = re.findall(r'<details class="folded">.*?</details>[\s</div>]*<div class="([^"]*)"', schema_page)
     assert len(folded) == number > 0
     assert all("celltag_solution" in classes for classes in folded)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_click_unfolds_one_solution_in_a_browser(tmp_path: Path) -> None:
-    page = converted("html", tmp_path, name="01_schema")
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{CLICK}</body>"), encoding="utf-8")
+def test_a_click_unfolds_one_solution_in_a_browser(schema_page: str, tmp_path: Path) -> None:
+    page = tmp_path / "01_schema.html"
+    page.write_text(schema_page.replace("</body>", f"{CLICK}</body>"), encoding="utf-8")
     command = [
         "chromium",
         "--headless",
