@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ LEFT_OUT = {"fig-beyond", "tbl-beyond"}
 """Parts of the report that the quick profile does not measure."""
 
 
+@cache
 def text_of(path: Path) -> str:
     pages = (page.extract_text() for page in PdfReader(path).pages)
     return re.sub(r"\s+", " ", " ".join(pages).replace("\u200b", ""))

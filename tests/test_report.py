@@ -9,6 +9,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ SECTIONS = (
 )
 
 
+@cache
 def text_of(path: Path) -> str:
     """The text of a PDF with line breaks and soft break points taken out."""
     pages = (page.extract_text() for page in PdfReader(path).pages)
