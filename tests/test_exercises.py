@@ -32,7 +32,7 @@ ON_THEIR_OWN = {
 }
 """Notebooks whose exercises need only what stands before the first section, and this before and behind."""
 
-FEWER = {
+FEWER: dict[str, dict[str, Any]] = {
     "01_schema": {"activities": {"quick": 2_000}},
     "02_population": {"scale": {"quick": [500, 1_000]}},
 }
@@ -212,7 +212,7 @@ def test_solutions_run_again_and_leave_the_databases_as_they_were(
     if name in ON_THEIR_OWN:
         monkeypatch.setenv("HELPERS_RESULTS", str(report.published_folder()))
     nbformat.write(tried_again(name), tmp_path / "again.ipynb")
-    parameters = {} if name == "06_report" else {"profile": "quick", **FEWER.get(name, {})}
+    parameters: dict[str, Any] = {} if name == "06_report" else {"profile": "quick", **FEWER.get(name, {})}
     notebooks.run_kernel(
         tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
     )
