@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"test_{name}.py": number for number, name in enumerate(SLOW)}
     for item in items:
-        if item.path.name in order:
+        if item.path.name in order or "cassandra_url" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

@@ -69,6 +69,7 @@ def test_passwords_are_read_as_compose_reads_them(tmp_path: Path) -> None:
     assert urls.read_passwords(path) == {"redis": "a-b_c", "postgres": "x"}
 
 
+@pytest.mark.slow
 def test_a_port_that_another_program_holds_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

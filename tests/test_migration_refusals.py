@@ -158,6 +158,7 @@ def test_a_lease_of_another_machine_runs_out_or_is_renewed(source: str, redis_ur
     renewal.join()
 
 
+@pytest.mark.slow
 def test_of_movers_that_start_together_one_writes(postgres_url: str, redis_url: str) -> None:
     population.populate(postgres_url, users=100, products=20, activities=6_000, orders=500, progress=False)
     command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]

@@ -165,6 +165,7 @@ def test_a_killed_load_leaves_nothing(postgres_url, ask):
     assert held(ask)["activities"] == 40
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(postgres_url):
     peaks = []
     for number in (10_000, 300_000):

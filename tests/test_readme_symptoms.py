@@ -112,6 +112,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         servers.down(delete=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symptom", OURS)
 def test_a_symptom_is_quoted_as_it_is_told(
     symptom: str, own_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
