@@ -25,7 +25,7 @@ from helpers.servers.redis_cluster import Cluster, cluster
 SLOW = (
     *("browser", "course", "workers", "follow", "exercises", "nodes_cassandra", "cluster_interrupted"),
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
-    *("migration_interrupted", "stores", "outgrown", "migration", "cli", "verification", "scale"),
+    *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis"),
 )
 """Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
@@ -44,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"test_{name}.py": number for number, name in enumerate(SLOW)}
+    gone = [name for name in order if not Path(__file__).with_name(name).exists()]
+    assert not gone, f"SLOW names files that are no more: {gone}"
     for item in items:
         if item.path.name in order or "cassandra_url" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")

@@ -41,7 +41,9 @@ def test_the_same_four_servers_on_loopback_ports_of_their_own(services: dict[str
         assert host == "127.0.0.1" and int(port) == urls.PORTS[name] and int(port) not in DEFAULT_PORTS
 
 
-@pytest.mark.parametrize("name", settings.NAMES)
+@pytest.mark.parametrize(
+    "name", ["postgres", "redis", "mongodb", pytest.param("cassandra", marks=pytest.mark.slow)]
+)
 def test_the_same_version_as_the_embedded_server(name: str, services: dict[str, Any]) -> None:
     running = servers.up([name], progress=False)[name].version
     assert services[name]["image"].rpartition(":")[2] == running
