@@ -47,7 +47,7 @@ def test_every_node_had_a_share_of_the_work(data: dict[str, Any]) -> None:
 
 
 def test_costs_come_out_of_it(data: dict[str, Any]) -> None:
-    one = Costs.of(data)
+    one = Costs.from_result(data)
     assert min(one.mover_s, one.redis_s, one.read_s, one.source_bytes, one.redis_bytes) > 0
     assert one.nodes(10**9) >= 1
 
