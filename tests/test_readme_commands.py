@@ -49,7 +49,7 @@ def test_every_command_is_run_by_a_test() -> None:
 
 
 def test_each_of_the_two_is_whole_by_itself(tmp_path: Path) -> None:
-    for with_, does in ((" -r requirements.txt", "helpers run"), ("tests/requirements.txt", "pytest -n 2")):
+    for with_, does in ((" -r requirements.txt", "helpers run"), ("tests/requirements.txt", "pytest -n 3")):
         venv, install, last = readme.line(with_).split(" && ")
         assert install == f".venv/bin/pip install -q -r {with_.removeprefix(' -r ')}"
         assert last.startswith(f".venv/bin/python -m {does}")
