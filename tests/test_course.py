@@ -19,7 +19,7 @@ from pypdf import PdfReader
 from helpers import report, results, servers, settings
 from helpers.comparison import crosscheck
 from helpers.errors import HelpersError
-from helpers.report import building, course, markdown, notebooks, publication, style
+from helpers.report import course, markdown, notebooks, publication, style
 from helpers.trials import rungs
 
 STORES = ("redis", "mongodb", "cassandra")
@@ -39,8 +39,10 @@ def write_notebook(path: Path, *cells: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a quick run of everything; ``HELPERS_TEST_RUN`` names one that is there already."""
+def whole_run(tmp_path_factory: pytest.TempPathFactory, cassandra_url: str) -> Path:
+    """The folder of a quick run of everything, which finds Cassandra running and starts what does not;
+    ``HELPERS_TEST_RUN`` names one that is there already.
+    """
     kept = os.environ.get("HELPERS_TEST_RUN")
     if kept:
         return Path(kept)
@@ -213,7 +215,6 @@ def full_run(whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (project / "report" / "results").mkdir(parents=True)
     (project / "report" / "results" / "old.json").write_text("{}", encoding="utf-8")
     monkeypatch.setattr(notebooks, "folder", lambda: project / "notebooks")
-    monkeypatch.setattr(building, "published_folder", lambda: project / "report" / "results")
     monkeypatch.setattr(settings, "project_root", lambda: project)
     return run
 

@@ -20,6 +20,8 @@ from helpers import servers, settings
 from helpers.errors import HelpersError
 from helpers.servers import connections, embedded, jars, mongodb, process, scratch
 
+RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 QUICK = ("postgres", "redis", "mongodb")  # those that start within a second or two
 
 
@@ -206,6 +208,12 @@ def test_the_environment_wins_and_is_not_started(monkeypatch: pytest.MonkeyPatch
 def test_ports_are_not_given_twice_before_anybody_can_listen_there() -> None:
     for _ in range(20):
         assert len({process.free_port() for _ in range(process.GIVEN)}) == process.GIVEN
+
+
+@pytest.mark.skipif(not RANGE.exists(), reason="the kernel does not say which ports it gives")
+def test_a_port_is_none_that_a_connection_could_take_while_its_server_starts_again() -> None:
+    low, high = map(int, RANGE.read_text(encoding="ascii").split())
+    assert not [port for port in (process.free_port() for _ in range(50)) if low <= port <= high]
 
 
 def test_an_unreachable_url_is_one_clear_line() -> None:

@@ -21,7 +21,9 @@ import psutil
 from helpers.errors import HelpersError
 
 HOST = "127.0.0.1"
-GIVEN = 100
+GIVEN, TRIES = 100, 200
+PORTS = range(20_000, 32_768)
+"""Below those of connections: from 32768 on Linux (``net.ipv4.ip_local_port_range``), 49152 elsewhere."""
 _given: deque[int] = deque(maxlen=GIVEN)
 """The ports that this process found free last."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -128,21 +130,19 @@ def password(folder: Path) -> str:
 def free_port(preferred: int | None = None) -> int:
     """A free loopback port; the preferred one when nothing listens there.
 
-    None of the last hundred that were given: who asked for it may not listen there yet.
+    None of those that systems give to connections of their own, so that a server which starts again finds its
+    port as it left it; and none of the last hundred that were given: who asked may not listen there yet.
     """
-    for port in (preferred, *[0] * (GIVEN + 1)):
-        if port is None:
-            continue
+    drawn = secrets.SystemRandom().sample([port for port in PORTS if port not in _given], TRIES)
+    for port in (*([] if preferred is None else [preferred]), *drawn):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            found = int(probe.getsockname()[1])
-        if port or found not in _given:
-            _given.append(found)
-            return found
+        _given.append(port)
+        return port
     raise HelpersError(f"no free port on {HOST}; stop a program that holds many ports and try again")
 
 
