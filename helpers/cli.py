@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from helpers import settings
 from helpers.errors import HelpersError, refused
 from helpers.migration import PATIENCE
 
@@ -60,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in ("", "helpers"):
             raise
         print(
-            f"helpers {options.command}: {name} is not installed, a package of the course; in the project's "
-            "folder `pip install -r requirements.txt`, or install the wheel with its extra [course]",
+            f"helpers {options.command}: the Python package {name} is not installed, one of the course; in the "
+            "project's folder `pip install -r requirements.txt`, or install the wheel with its extra [course]",
             file=sys.stderr,
         )
         return FAILED
@@ -218,7 +219,7 @@ def _show_servers(options: argparse.Namespace, found: dict[str, Any]) -> None:
     interrupted="servers that had answered stay up; the same command starts the others",
 )
 def _up(options: argparse.Namespace) -> int:
-    from helpers import servers, settings
+    from helpers import servers
 
     found = servers.up(options.names or settings.NAMES)
     if options.cluster:
@@ -260,6 +261,7 @@ def _down(options: argparse.Namespace) -> int:
     interrupted="the servers stay up, and the same command begins anew",
 )
 def _run(options: argparse.Namespace) -> int:
+    settings.checkout()  # before packages that may not be there either
     from helpers.comparison import crosscheck
     from helpers.relational import Rows
     from helpers.report import course
@@ -435,10 +437,11 @@ def _restore(options: argparse.Namespace) -> int:
 )
 def _bench(options: argparse.Namespace) -> int:
     from helpers import results, servers
+
+    results.ready()
     from helpers.comparison import bench, crosscheck
     from helpers.scaling import growth, nodes
 
-    results.ready()
     servers.up()
     found = {"comparison": bench.run(profile=options.profile)}
     lines = bench.describe(found["comparison"])
@@ -460,9 +463,10 @@ def _bench(options: argparse.Namespace) -> int:
 )
 def _ladder(options: argparse.Namespace) -> int:
     from helpers import results, servers
-    from helpers.trials import ladder
 
     results.ready()
+    from helpers.trials import ladder
+
     servers.up(["postgres"])
     result = ladder.run(profile=options.profile)
     _show(options, result, ladder.describe(result))
@@ -479,9 +483,10 @@ def _ladder(options: argparse.Namespace) -> int:
 )
 def _crashes(options: argparse.Namespace) -> int:
     from helpers import results
-    from helpers.trials import crashes
 
     results.ready()
+    from helpers.trials import crashes
+
     result = crashes.run(profile=options.profile, seed=options.seed, workers=options.workers)
     _show(options, result, crashes.describe(result))
     return DONE if crashes.clean(result) else DIFFERENT
@@ -494,6 +499,7 @@ def _crashes(options: argparse.Namespace) -> int:
     interrupted="the same command begins anew",
 )
 def _report(options: argparse.Namespace) -> int:
+    settings.checkout()
     from helpers import report
 
     print(report.build(results=options.results, out=options.out))

@@ -151,9 +151,18 @@ def having(rows: Iterable[dict[str, Any]], **values: Any) -> list[dict[str, Any]
 
 
 def current_folder() -> Path:
-    """The results folder of the current run."""
+    """The results folder of the current run.
+
+    Raises:
+        HelpersError: none is named, and the package was installed without the project's folders.
+    """
     chosen = os.environ.get("HELPERS_RESULTS")
-    return Path(chosen).absolute() if chosen else checkout() / "report" / "build" / "results"
+    if chosen:
+        return Path(chosen).absolute()
+    try:
+        return checkout() / "report" / "build" / "results"
+    except HelpersError as error:
+        raise HelpersError(f"{error}, or {ELSEWHERE}") from error
 
 
 def ready() -> None:

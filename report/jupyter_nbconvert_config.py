@@ -8,7 +8,11 @@ from pathlib import Path
 
 from nbconvert.preprocessors import Preprocessor
 from nbformat.v4 import new_markdown_cell, new_raw_cell
-from pypandoc import get_pandoc_path
+
+try:
+    from pypandoc import get_pandoc_path
+except ImportError:  # the engine alone is installed: what is converted is not of the course
+    get_pandoc_path = None
 
 
 class TableCounter(Preprocessor):
@@ -63,22 +67,23 @@ class FoldedSolutions(Preprocessor):
 
 
 c = get_config()  # noqa: F821
-c.TagRemovePreprocessor.enabled = True
-c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
-c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
-c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
-c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
-# On a busy machine the end of the page came too late to be printed.
-c.WebPDFExporter.page_render_timeout = 5000
-c.LatexExporter.preprocessors = [TableCounter]
-c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
-# LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
-c.SVG2PDFPreprocessor.inkscape = sys.executable
-c.SVG2PDFPreprocessor.command = [
-    sys.executable,
-    "-m",
-    "helpers.report.pdf",
-    "{from_filename}",
-    "{to_filename}",
-]
-os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(get_pandoc_path()).parent)])
+if get_pandoc_path is not None:
+    c.TagRemovePreprocessor.enabled = True
+    c.TagRemovePreprocessor.remove_input_tags = {"remove-input", "hide-input"}
+    c.TagRemovePreprocessor.remove_cell_tags = {"remove-cell", "notebook-only"}
+    c.HTMLExporter.exclude_input_prompt = c.HTMLExporter.exclude_output_prompt = True
+    c.LatexExporter.exclude_input_prompt = c.LatexExporter.exclude_output_prompt = True
+    # On a busy machine the end of the page came too late to be printed.
+    c.WebPDFExporter.page_render_timeout = 5000
+    c.LatexExporter.preprocessors = [TableCounter]
+    c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
+    # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
+    c.SVG2PDFPreprocessor.inkscape = sys.executable
+    c.SVG2PDFPreprocessor.command = [
+        sys.executable,
+        "-m",
+        "helpers.report.pdf",
+        "{from_filename}",
+        "{to_filename}",
+    ]
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(get_pandoc_path()).parent)])

@@ -1,7 +1,7 @@
 """A fifth table, `reviews`, beside the four: declared here alone, in a process of its own.
 
-What stands above `round_trip` is all that the package needs to be told, in the order in which
-helpers/CONTRIBUTING.md names the places. The URLs of the servers come from the environment.
+What stands above `round_trip` is what helpers/CONTRIBUTING.md names for a table that is migrated, verified
+and restored. The URLs of the servers come on stdin.
 """
 
 import json

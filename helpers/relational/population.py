@@ -21,7 +21,7 @@ from helpers.relational.rows import REFERENCE, Rows
 from helpers.servers import connections, machine
 from helpers.source import catalogue
 
-MARK = "rows made by helpers.relational.population"
+MARK = "rows made by helpers.population"
 """How the comment begins that ``populate`` leaves on each table: only such rows may be replaced."""
 
 LOCK = 0x706F70756C617465  # "populate": one of its kind at a time in a database

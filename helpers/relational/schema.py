@@ -29,7 +29,7 @@ Order = tuple[int, int, int, datetime, int]
 """A row of ``orders``: order_id, user_id, product_id, order_date, quantity."""
 
 LOCK_TIMEOUT_S = 10.0
-_MARK = "made by helpers.relational.schema"
+_MARK = "made by helpers.schema"
 _END_LEFT_OPEN = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = %(process)s AND state LIKE 'idle in transaction%%' AND pid IN (

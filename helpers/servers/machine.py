@@ -1,4 +1,4 @@
-"""Memory of this process."""
+"""Memory and processor time, of this process and of servers on this machine."""
 
 import ctypes
 import resource
