@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in ("", "helpers"):
             raise
         print(
-            f"helpers {options.command}: the Python package {name} is not installed, one of the course; in the "
-            "project's folder `pip install -r requirements.txt`, or install the wheel with its extra [course]",
+            f"helpers {options.command}: the Python package {name} is not installed, which the course needs; "
+            "in the project's folder `pip install -r requirements.txt`, or install the wheel with its extra "
+            "[course]",
             file=sys.stderr,
         )
         return FAILED

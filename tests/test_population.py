@@ -90,6 +90,12 @@ def test_rows_of_somebody_else_are_never_removed(postgres_url, ask, table):
     assert {name: number for name, number in held(ask).items() if number} == {table: 1}
 
 
+def test_the_mark_of_an_older_version_is_known_again(postgres_url, ask):
+    population.populate(postgres_url, **SMALL)
+    found = ask("SELECT obj_description('users'::regclass, 'pg_class')")[0][0]
+    assert found.startswith("rows made by helpers.population, seed ")
+
+
 def test_another_comment_is_not_the_mark(postgres_url, ask):
     population.populate(postgres_url, **SMALL)
     ask("COMMENT ON TABLE orders IS 'our orders'")

@@ -117,6 +117,15 @@ def test_schemas_of_experiments_are_made_and_dropped(postgres_url):
     connection.close()
 
 
+def test_a_schema_that_an_older_version_made_is_known_again(connection):
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA older; COMMENT ON SCHEMA older IS 'made by helpers.schema'")
+    schema.drop_schema(connection, "older")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regnamespace('older')")
+        assert cursor.fetchone() == (None,)
+
+
 def test_a_schema_of_somebody_else_is_not_touched(connection):
     other = catalogue.current_schema(connection)  # made by the fixture, so without our mark
     with pytest.raises(HelpersError, match=other):
