@@ -66,14 +66,25 @@ def known(value: Any, write: Callable[[Any], str]) -> str:
 
 
 def join(words: Sequence[str], last: str = "and") -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
+    """``a``, ``a and b``, ``a, b and c``.
+
+    Args:
+        words: any number of them.
+        last: stands before the last.
+    """
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def plural(number: int, noun: str, nouns: str | None = None) -> str:
-    """``1 row``, ``1,234 rows``."""
+    """``1 row``, ``1,234 rows``.
+
+    Args:
+        number: how many.
+        noun: for one.
+        nouns: for any other number; the noun with an s when None.
+    """
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 

@@ -163,19 +163,39 @@ class Store(ABC):
 
     @abstractmethod
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
-        """The newest activities of a user, newest first."""
+        """The newest activities of a user, newest first.
+
+        Args:
+            user_id: whose.
+            limit: at most so many.
+        """
 
     @abstractmethod
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
-        """Add an activity of a user."""
+        """Add an activity of a user.
+
+        Args:
+            activity_id: none that is there.
+            user_id: whose.
+            activity_type: any text.
+            activity_date: to the microsecond, without a zone.
+        """
 
     @abstractmethod
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
-        """Add an order, and the ways back to it from its user and its product."""
+        """Add an order, and the ways back to it from its user and its product.
+
+        Args:
+            order_id: none that is there.
+            user_id: who orders.
+            product_id: what.
+            order_date: to the microsecond, without a zone.
+            quantity: pieces.
+        """
 
     @abstractmethod
     def read_order(self, order_id: int) -> Order | None:

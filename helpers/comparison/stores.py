@@ -30,6 +30,10 @@ def connect(name: str, url: str | None = None) -> Store:
 def opened(name: str, url: str | None = None) -> Iterator[Store]:
     """``connect`` to a store whose data are removed and settings put back at the end, also when its server is
     gone by then.
+
+    Args:
+        name: one of ``NAMES``.
+        url: of its server; the resolved one when None.
     """
     store = connect(name, url)
     try:

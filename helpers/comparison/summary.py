@@ -37,7 +37,12 @@ def summarise(records: Sequence[RunSamples]) -> dict[str, Any]:
 
 
 def latency(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
-    """Closed loop, one client: percentiles of each operation with intervals, points of its distribution."""
+    """Closed loop, one client: percentiles of each operation with intervals, points of its distribution.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
+    """
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
         for verb in OPERATIONS:
@@ -58,6 +63,10 @@ def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[st
     correction over all.
 
     ``shown`` is whether a difference remains at 5 % after the correction.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
     """
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
@@ -83,6 +92,10 @@ def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[st
 def throughput(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """Operations per second and latency against the number of clients, with the share of a core the
     client used.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
     """
     rows = []
     for (clients, mix), group in _groups(records, "concurrency", lambda r: (r.clients, r.mix)):
@@ -113,6 +126,10 @@ def throughput(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dic
 def open_loop(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[str, Any]]:
     """Latency from when operations were due, service time and send lag, at each offered rate; both
     distributions whole, as HDR histograms.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
     """
     rows = []
     for (rate, mix), group in _groups(records, "open", lambda r: (r.rate_per_s, r.mix)):
@@ -142,7 +159,12 @@ def open_loop(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict
 
 
 def cost(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, Any]:
-    """Processor time of client and server for one operation, one client, relaxed tier, by store and mix."""
+    """Processor time of client and server for one operation, one client, relaxed tier, by store and mix.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
+    """
     found: dict[str, Any] = {store: {} for store in stores}
     for (mix,), group in _groups(records, "closed", lambda r: (r.mix,), tier="relaxed"):
         for store, runs in _by_store(group, stores):
@@ -151,7 +173,12 @@ def cost(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, Any]
 
 
 def warm_up(records: Sequence[RunSamples], stores: Sequence[str]) -> dict[str, list[float]]:
-    """Median latency in each window of operations after loading, by store, in microseconds."""
+    """Median latency in each window of operations after loading, by store, in microseconds.
+
+    Args:
+        records: all runs of a comparison with their samples.
+        stores: their names, in the order in which they are shown.
+    """
     found = {}
     for store in stores:
         series = np.concatenate(

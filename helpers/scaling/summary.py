@@ -38,7 +38,12 @@ def summarise(blocks: Sequence[Block]) -> dict[str, Any]:
 
 
 def latency(blocks: Sequence[Block], stores: Sequence[str]) -> list[dict[str, Any]]:
-    """Percentiles of each operation, store and size, with intervals as in the comparison."""
+    """Percentiles of each operation, store and size, with intervals as in the comparison.
+
+    Args:
+        blocks: all blocks of a measurement with their samples.
+        stores: their names, in the order in which they are shown.
+    """
     rows = []
     for activities in sorted({block.activities for block in blocks}):
         for operation in workload.OPERATIONS:

@@ -149,7 +149,12 @@ def variables() -> dict[str, str]:
 
 
 def finish(port: int, password: str) -> None:
-    """Make the role, and lock out the one that every new Cassandra has."""
+    """Make the role, and lock out the one that every new Cassandra has.
+
+    Args:
+        port: where the server listens.
+        password: of its user.
+    """
     own = urls.local("cassandra", port, password)
     try:
         session = connections.cassandra(urls.local("cassandra", port, "cassandra", "cassandra"))

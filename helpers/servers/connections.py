@@ -75,7 +75,13 @@ PATIENCE = {
 
 
 def refused(name: str, url: str, error: BaseException) -> HelpersError:
-    """The error to raise when a server cannot be had: one line that says where, why, and the remedy."""
+    """The error to raise when a server cannot be had: one line that says where, why, and the remedy.
+
+    Args:
+        name: of the server.
+        url: by which it was asked; no password of it is repeated.
+        error: what the driver raised.
+    """
     if name != "postgres" and "://" not in url:
         starts = " or ".join(f"{scheme}://" for scheme in settings.SCHEMES[name])
         return HelpersError(f"{name}: the URL is malformed, it starts with {starts}")

@@ -62,7 +62,12 @@ def variables() -> dict[str, str]:
 
 
 def finish(port: int, password: str) -> None:
-    """Make the user, which the server allows from loopback as long as there is none."""
+    """Make the user, which the server allows from loopback as long as there is none.
+
+    Args:
+        port: where the server listens.
+        password: of its user.
+    """
     import pymongo  # where it is used: a migration needs neither its memory nor its time
     import pymongo.errors
 

@@ -82,7 +82,12 @@ def variables() -> dict[str, str]:
 
 
 def finish(port: int, password: str) -> None:
-    """Make the course's database when it is missing."""
+    """Make the course's database when it is missing.
+
+    Args:
+        port: where the server listens.
+        password: of its user.
+    """
     connection = connections.postgres(f"postgresql://{USER}:{password}@{process.HOST}:{port}/postgres")
     try:
         connection.autocommit = True

@@ -74,7 +74,12 @@ def kill(folder: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read, whole or not at all.
+
+    Args:
+        path: of the file; its folder is there.
+        text: what it is to hold, in UTF-8.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -147,7 +152,12 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def listening(port: int, host: str = HOST) -> bool:
-    """Whether something accepts connections there."""
+    """Whether something accepts connections there.
+
+    Args:
+        port: asked for a second at most.
+        host: its address.
+    """
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((host, port)) == 0

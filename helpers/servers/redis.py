@@ -55,7 +55,12 @@ def variables() -> dict[str, str]:
 
 
 def finish(port: int, password: str) -> None:
-    """Nothing: the configuration holds it all."""
+    """Nothing: the configuration holds it all.
+
+    Args:
+        port: where the server listens.
+        password: of its user.
+    """
 
 
 def version(url: str) -> str:
