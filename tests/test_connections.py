@@ -1,7 +1,10 @@
 """Connections: what is said when one cannot be had."""
 
+import io
 import re
+import sys
 from pathlib import Path
+from types import FrameType
 
 import psycopg2
 import pytest
@@ -102,3 +105,23 @@ def test_with_schema_sets_the_search_path(postgres_server: str, style: str) -> N
         assert cursor.fetchone() == ("own",)
     finally:
         connection.close()
+
+
+def test_an_interrupt_as_reading_begins_is_an_interrupt(postgres_url: str) -> None:
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if (
+            event == "call"
+            and frame.f_code.co_name == "read"
+            and frame.f_code.co_filename == connections.__file__
+        ):
+            raise KeyboardInterrupt
+
+    with connections.postgres(postgres_url) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE one (x text)")
+        before = sys.gettrace()
+        sys.settrace(interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                connections.copy_in(cursor, "COPY one FROM STDIN", io.BytesIO(b"a\n"))
+        finally:
+            sys.settrace(before)

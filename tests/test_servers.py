@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +210,27 @@ def test_the_environment_wins_and_is_not_started(monkeypatch: pytest.MonkeyPatch
 def test_ports_are_not_given_twice_before_anybody_can_listen_there() -> None:
     for _ in range(20):
         assert len({process.free_port() for _ in range(process.GIVEN)}) == process.GIVEN
+
+
+HALF_ENDED = """
+import ctypes, socket, sys, threading, time
+held = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)  # the first thread is a zombie then, and the other goes on
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells of threads as Linux does")
+def test_a_process_whose_first_thread_has_ended_holds_its_port_until_all_have(tmp_path: Path) -> None:
+    port = process.free_port()
+    record = process.start([sys.executable, "-c", HALF_ENDED, str(port)], tmp_path, port)
+    deadline = time.monotonic() + 30
+    while psutil.Process(record.pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert record.alive() and process.listening(port)
+    process.stop(record, how=signal.SIGKILL)
+    assert not record.alive() and not process.listening(port)
 
 
 @pytest.mark.skipif(not RANGE.exists(), reason="the kernel does not say which ports it gives")

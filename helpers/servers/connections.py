@@ -59,6 +59,8 @@ REMEDIES = {
 DRIVERS = {"psycopg2": "postgres", "redis": "redis", "pymongo": "mongodb", "cassandra": "cassandra"}
 MORE = r" \(configured timeouts|, (?:full error|Timeout): "
 """Where pymongo begins to add its whole state."""
+UNREAD = "error in .read() call"
+"""What psycopg2 says of a file that could not be read."""
 TIMEOUT_S = 5
 CLOSED_S = 3.0
 """How long a server may take to notice that a connection was closed."""
@@ -188,6 +190,8 @@ def copy_in(cursor: psycopg2.extensions.cursor, statement: str, file: Any) -> No
     except psycopg2.Error as error:
         if told:
             raise told[0] from error
+        if UNREAD in str(error):  # nothing but an interrupt raises just before or after reading
+            raise KeyboardInterrupt from error
         raise
     finally:
         sys.excepthook = before

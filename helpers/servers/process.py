@@ -31,6 +31,15 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 SERVER, OWNER = "server.json", "owner.json"
 
 
+def ended(process: psutil.Process) -> bool:
+    """Whether all threads of a process have ended: as long as one has not, its port is taken.
+
+    Raises:
+        psutil.Error: there is no such process any more.
+    """
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() < 2
+
+
 @dataclass(frozen=True)
 class Started:
     """A server that was started: its process (pid, and start in seconds of the epoch) and its port."""
@@ -43,7 +52,7 @@ class Started:
         """Whether that very process still runs; a reused pid has another start time."""
         try:
             process = psutil.Process(self.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.created) < 1
+            return not ended(process) and abs(process.create_time() - self.created) < 1
         except psutil.Error:
             return False
 
@@ -138,7 +147,7 @@ def free_port(preferred: int | None = None) -> int:
     None of those that systems give to connections of their own, so that a server which starts again finds its
     port as it left it; and none of the last hundred that were given: who asked may not listen there yet.
     """
-    drawn = secrets.SystemRandom().sample([port for port in PORTS if port not in _given], TRIES)
+    drawn = [port for port in secrets.SystemRandom().sample(PORTS, TRIES) if port not in _given]
     for port in (*([] if preferred is None else [preferred]), *drawn):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -290,7 +299,7 @@ def stop(record: Started, *, timeout_s: float = 30, how: signal.Signals = signal
         time.sleep(0.02)
     for member in family:  # children of a server that was killed end by themselves a moment later
         with contextlib.suppress(psutil.NoSuchProcess):
-            if member.status() == psutil.STATUS_ZOMBIE:
+            if ended(member):
                 continue
             try:
                 member.wait(1)
