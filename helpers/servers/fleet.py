@@ -1,8 +1,4 @@
-"""The four servers: where each one's URL comes from, start, state, stop.
-
-The first that matches wins: the environment (``POSTGRES_URL`` and so on), a running Compose stack, the
-embedded server.
-"""
+"""The four servers together: start, state, stop. Only embedded ones are started and stopped here."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -1,4 +1,6 @@
-"""Where a server's URL comes from: the environment, a running Compose stack, an embedded server."""
+"""Where a server's URL comes from. The first that matches wins: the environment (``POSTGRES_URL`` and so on),
+a running Compose stack, the embedded server.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
