@@ -1,48 +1,45 @@
-from . import (
-    definitions as definitions,
-    parts as parts,
+from .declaration import (
+    Key as Key,
+    Model as Model,
+    course as course,
+    load as load,
+    parse as parse,
 )
-from .keys import (
-    COLUMNS as COLUMNS,
-    DATE_WIDTH as DATE_WIDTH,
-    DATES as DATES,
+from .formats import (
+    FORMATS as FORMATS,
+    SETTINGS as SETTINGS,
+    Format as Format,
+    format_of as format_of,
+)
+from .plan import (
+    PARTITIONS as PARTITIONS,
+    Holder as Holder,
+    KeyKind as KeyKind,
+    Pair as Pair,
+    Partition as Partition,
+    Plan as Plan,
+    Stream as Stream,
+)
+from .rows import (
     EXACT_SCORE as EXACT_SCORE,
-    FIELDS as FIELDS,
-    KINDS as KINDS,
     LONGEST_BYTES as LONGEST_BYTES,
     REASONS as REASONS,
-    TABLES as TABLES,
-    TYPES as TYPES,
-    ScoreOrder as ScoreOrder,
-    activities_by_time_key as activities_by_time_key,
-    activities_key as activities_key,
-    decode_activity as decode_activity,
-    decode_member as decode_member,
-    decode_row as decode_row,
-    encode_activity as encode_activity,
-    encode_member as encode_member,
-    encode_row as encode_row,
-    from_microseconds as from_microseconds,
-    glob as glob,
-    inexact_date as inexact_date,
-    key_id as key_id,
-    key_pattern as key_pattern,
-    microseconds as microseconds,
-    order_key as order_key,
-    parse_timestamp as parse_timestamp,
-    product_key as product_key,
-    product_orders_key as product_orders_key,
-    reject_reason as reject_reason,
-    timestamp_text as timestamp_text,
-    user_key as user_key,
-    user_orders_key as user_orders_key,
+    far_sql as far_sql,
+    iso_sql as iso_sql,
+    literal as literal,
+    score_sql as score_sql,
 )
-from .parts import (
-    FAR_DATES as FAR_DATES,
-    HASHED as HASHED,
-    IN_RANGE as IN_RANGE,
-    KEPT as KEPT,
-    PARTS as PARTS,
-    Part as Part,
-    Partition as Partition,
+from .score_order import ScoreOrder as ScoreOrder
+from .tables import (
+    Column as Column,
+    Table as Table,
+    parse_name as parse_name,
+    quoted as quoted,
+    write_name as write_name,
+)
+from .templates import (
+    Pattern as Pattern,
+    Template as Template,
+    escape as escape,
+    unescape as unescape,
 )
