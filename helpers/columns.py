@@ -9,7 +9,7 @@ variable-size binary: https://arrow.apache.org/docs/format/Columnar.html). Rows 
 length are copied by one numpy assignment; lengths are few, so a batch of any size costs a few dozen of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -229,6 +229,46 @@ def to_list(strings: Strings) -> list[bytes]:
     """The strings of a column, one by one."""
     data, starts = strings.data.tobytes(), strings.starts
     return [data[i:j] for i, j in zip(starts.tolist(), (starts + strings.lengths).tolist(), strict=True)]
+
+
+def repeats(woven: Strings) -> Mask:
+    """Which rows of a woven column are the same as the row before, shape (n,); the first is not."""
+    same = np.zeros(len(woven), dtype=bool)
+    alike = np.flatnonzero(woven.lengths[1:] == woven.lengths[:-1]) + 1
+    same[alike[woven.lengths[alike] == 0]] = True
+    for length, rows in _by_length(woven.lengths[alike]):
+        at = alike[rows]
+        window = _window(woven.data, length)
+        one, before = (
+            window[woven.starts[places]].view(np.uint8).reshape(-1, length) for places in (at, at - 1)
+        )
+        same[at] = (one == before).all(axis=1)
+    return same
+
+
+def rewritten(strings: Strings, marks: bytes, write: Callable[[bytes], bytes]) -> Strings:
+    """The same column, with those strings that have one of some bytes in them written anew.
+
+    Args:
+        strings: a column.
+        marks: these bytes.
+        write: gives what stands for such a string.
+    """
+    wanted = np.zeros(256, dtype=bool)
+    wanted[list(marks)] = True
+    if not wanted[strings.data].any():  # a buffer that others share may have them elsewhere
+        return strings
+    compact = weave(strings)
+    found = np.flatnonzero(wanted[compact.data])
+    if not len(found):
+        return strings
+    rows = np.unique(np.searchsorted(compact.starts, found, side="right") - 1)
+    texts = [write(compact.at(row) or b"") for row in rows.tolist()]
+    starts, lengths = compact.starts.copy(), compact.lengths.copy()
+    lengths[rows] = [len(text) for text in texts]
+    starts[rows] = compact.data.size + np.cumsum(lengths[rows]) - lengths[rows]
+    data = np.concatenate((compact.data, np.frombuffer(b"".join(texts), dtype=np.uint8)))
+    return Strings(data, starts, lengths, strings.present)
 
 
 def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from helpers import model, progress
+from helpers import progress
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import loading, parallel, plan, verification
+from helpers.migration import dry_run, loading, parallel, verification
 from helpers.migration.findings import Rejects
 from helpers.migration.job import Job
-from helpers.migration.refusals import refuse, refuse_state
-from helpers.model import parts
+from helpers.migration.refusals import recorded_plan, refuse, refuse_state
+from helpers.model import PARTITIONS
 from helpers.servers import machine
 from helpers.source import Source, Upstream, follow_checks, partitions, pgoutput, publication, slot
 from helpers.target import (
@@ -42,7 +42,7 @@ def attempt(job: Job) -> dict[str, Any]:
         HelpersError: no other attempt would help.
     """
     with (
-        Source(job.source_url) as source,
+        Source(job.source_url, job.model, prefix=job.prefix) as source,
         contextlib.closing(connect(job.target_url)) as connection,
         job.open_workers() as workers,
     ):
@@ -99,7 +99,7 @@ class Attempt:
         if job.follow:
             require_single(self.connection, "--follow")
         fitness = keyspace.inspect(self.connection, job.prefix)
-        rehearsal.rehearse(self.connection, job.prefix, flushdb=job.flushdb, follow=job.follow)
+        rehearsal.rehearse(self.connection, self.source.plan, flushdb=job.flushdb, follow=job.follow)
         if job.follow:
             follow_checks.check(self.source)
         refuse(job, self.source, self.connection, self.checkpoint)
@@ -115,11 +115,12 @@ class Attempt:
             rows = self.source.counts()
             known = {} if job.anew else json.loads(state.get("bytes_per_row", "{}"))
             job.bytes_per_row = (
-                known or plan.take_sample(self.source, self.connection, job.prefix).bytes_per_row
+                known or dry_run.take_sample(self.source, self.connection).bytes_per_row
             )
-            needed = plan.memory_bytes(job.bytes_per_row, rows, loading.LoadProgress(state).table_rows())
-            if not job.anew and not plan.fits(needed, fitness):
-                job.warnings.append(plan.shortage(needed, fitness))
+            done = loading.LoadProgress(self.source.plan, state).table_rows()
+            needed = dry_run.memory_bytes(job.bytes_per_row, rows, done)
+            if not job.anew and not dry_run.fits(needed, fitness):
+                job.warnings.append(dry_run.shortage(needed, fitness))
         for warning in job.warnings if job.progress else ():
             progress.say(f"warning: {warning}")
 
@@ -143,7 +144,7 @@ class Attempt:
         source = self.source
         if job.resumed is None:
             job.resumed = not fresh and state["status"] != "complete"
-        loaded = loading.LoadProgress(state)
+        loaded = loading.LoadProgress(source.plan, state)
         checked: dict[str, Any] | None = None
         with job.loading():
             if state["status"] == "loading":
@@ -152,15 +153,17 @@ class Attempt:
                 # The source may have changed, and the reply to the last batch may never have been read.
                 checkpoint.commit(state={"status": "reconciling"})
                 checked = self._compare(mend=True)
-            rows, rejects = source.counts(), Rejects()
+            rows, rejects = source.counts(), Rejects(source.plan)
             if again or rows != loaded.table_rows():
                 rejects.collect(source, checkpoint.renew_when_due)
             self.connection.check()
             checkpoint.commit(
                 state={
                     "status": "complete",
+                    "format": FORMAT,
                     "snapshot": source.snapshot,
                     "finished": _now(),
+                    **source.plan.record(),
                     **_counts(rows, rejects),
                     **followed,
                 },
@@ -208,7 +211,9 @@ class Attempt:
         self.job.slot = name
         self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
-            slot.snapshot(self.source.url, name, self.checkpoint.renew_when_due)
+            slot.snapshot(
+                self.source.url, name, self.job.model, prefix=self.job.prefix, idle=self.checkpoint.renew_when_due
+            )
         )
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {
@@ -228,7 +233,8 @@ class Attempt:
             "snapshot": self.source.snapshot,
             "status": "loading",
             "started": _now(),
-            parts.PARTITIONS: json.dumps(
+            **self.source.plan.record(),
+            PARTITIONS: json.dumps(
                 partitions.cut(self.source, self.workers.size if self.workers else 1, self.job.batch_rows)
             ),
         } | ({"bytes_per_row": json.dumps(self.job.bytes_per_row)} if self.job.bytes_per_row else {})
@@ -240,7 +246,7 @@ class Attempt:
             checkpoint.empty()
         elif state:
             checkpoint.commit(state={"status": "removing"})
-            keyspace.remove(self.connection, self.job.prefix, checkpoint.commit)
+            keyspace.remove(self.connection, recorded_plan(self.job, self.source, state), checkpoint.commit)
             checkpoint.commit(column_of(resp.encode("DEL", checkpoint.key)))
         self.job.cleared = True
         return {}
@@ -263,7 +269,6 @@ class Attempt:
                     self.source,
                     self.checkpoint,
                     loaded,
-                    prefix=job.prefix,
                     batch_rows=job.batch_rows,
                     advance=advance,
                 )
@@ -293,7 +298,6 @@ class Attempt:
         return verification.compare(
             self.source,
             self.connection,
-            prefix=self.job.prefix,
             progress=self.job.progress,
             idle=checkpoint.renew_when_due,
             mender=mender if mend else None,
@@ -305,9 +309,9 @@ class Attempt:
         if not job.bytes_per_row:
             return ""
         with contextlib.suppress(HelpersError):  # what stopped the load matters more
-            loaded = loading.LoadProgress(self.checkpoint.read())
-            needed = plan.memory_bytes(job.bytes_per_row, self.source.counts(), loaded.table_rows())
-            return f", {plan.shortage(needed, keyspace.inspect(self.connection, job.prefix))}"
+            loaded = loading.LoadProgress(self.source.plan, self.checkpoint.read())
+            needed = dry_run.memory_bytes(job.bytes_per_row, self.source.counts(), loaded.table_rows())
+            return f", {dry_run.shortage(needed, keyspace.inspect(self.connection, job.prefix))}"
         return ""
 
 
@@ -322,6 +326,6 @@ def _counts(rows: Mapping[str, int], rejects: Rejects) -> dict[str, str]:
         rows: rows of each table that it read.
         rejects: those that the model cannot hold.
     """
-    rejected = {table: rejects.counts[table].total() for table in model.TABLES}
-    held = {table: rows[table] - rejected[table] for table in model.TABLES}
+    rejected = {table: counts.total() for table, counts in rejects.counts.items()}
+    held = {table: number - rejected[table] for table, number in rows.items()}
     return {"rows_held": json.dumps(held), "rows_rejected": json.dumps(rejected)}

@@ -4,13 +4,14 @@ Client objects per command are what makes a migration slow. Here no row becomes 
 a batch's commands are woven from the columns that COPY gave.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from helpers import model
 from helpers.columns import (
     NOTHING,
+    Mask,
     Numbers,
     Strings,
     bulk_string,
@@ -18,15 +19,25 @@ from helpers.columns import (
     decimals,
     merged,
     numbers,
+    repeats,
+    rewritten,
     spread,
     stacked,
     weave,
 )
-from helpers.model import Part
+from helpers.model import EXACT_SCORE, Column, Format, KeyKind, Pattern, ScoreOrder, Stream, escape
 from helpers.source import copytext
 
+Piece = bytes | Strings
+Owner = int | str | None
+"""Whose row it is: a number where one is all, else the name of the key without the prefix."""
 NOBODY = (0, 0)
 """Nothing was pushed yet, so that the first list begins empty."""
+IN_JSON: Mapping[int, bytes] = {number: b"\\u%04x" % number for number in range(32)} | {
+    ord(letter): f"\\{escaped}".encode()
+    for letter, escaped in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
+}
+"""What stands for the bytes that a string of JSON cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Batch:
 
     Attributes:
         rows: how many rows it is made of.
-        position: the key of the last of them, as text.
+        position: of the last of them, what the stream is ordered by, as text.
         commands: their commands in RESP, one a row, no two of them on the same key.
         rejected: rows left out because their score would put them in another place.
         score_order: what ``model.ScoreOrder`` has to go on from.
@@ -46,15 +57,15 @@ class Batch:
     position: tuple[str, ...]
     commands: Strings
     rejected: int = 0
-    score_order: tuple[int | None, float, int] | None = None
-    pushed: tuple[int, int] | None = None
+    score_order: tuple[object, float, int] | None = None
+    pushed: tuple[Owner, int] | None = None
 
 
 class Encoder:
-    """Turns the rows of one part into batches; made anew when a load goes on from a checkpoint.
+    """Turns the rows of one stream into batches; made anew when a load goes on from a checkpoint.
 
     Args:
-        part: which rows.
+        stream: which rows.
         prefix: stands before every key.
         score_order: ``Batch.score_order`` of the last batch; None where there was none.
         push_script: the name of ``PUSH`` in the target; elements are pushed by RPUSH where it is empty.
@@ -63,109 +74,249 @@ class Encoder:
 
     def __init__(
         self,
-        part: Part,
+        stream: Stream,
         prefix: str,
-        score_order: tuple[int | None, float, int] | None = None,
+        score_order: tuple[object, float, int] | None = None,
         *,
         push_script: bytes = b"",
-        pushed: tuple[int, int] = NOBODY,
+        pushed: tuple[Owner, int] = NOBODY,
     ) -> None:
         self._push_script, self._pushed = push_script, pushed
-        self.part, self.prefix = part, prefix.encode()
-        self._order = model.ScoreOrder(*(score_order or ()))
-        self._where = [part.columns.index(name) for name in part.key]
+        self.stream, self.prefix = stream, prefix.encode()
+        self._order = ScoreOrder(*(score_order or ()))
+        self._formats = {
+            column.name: column.format for column in stream.table.columns if column.name in stream.columns
+        }
 
     def batch(self, columns: list[Strings]) -> Batch:
         """The batch of some rows.
 
         Args:
-            columns: the part's columns of at least one row, as ``copytext.columns`` gives them; rows of one
+            columns: the stream's columns of at least one row, as ``copytext.columns`` gives them; rows of one
                 owner follow each other, over batches too.
         """
-        rows = len(columns[0])
-        position = tuple((columns[i].at(rows - 1) or b"").decode() for i in self._where)
-        if self.part.holds == "hash":
-            return Batch(rows, position, self._hashes(columns))
-        owners, dates, ids = columns[:3]
-        text, moments = copytext.dates(dates)
-        if self.part.holds == "references":
-            groups = _grouped(owners)
-            members = bulk_string(decimals(moments[::-1])) + bulk_string(ids[::-1])
-            return Batch(rows, position, self._collections(b"ZADD", groups.reversed(), b":orders", members))
-        types, rejected = columns[3], 0
-        if len(moments) and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
-            kept = self._in_order(owners, moments, ids)
-            rejected = rows - len(kept)
-            owners, ids, types, text = (x[kept] for x in (owners, ids, types, text))
-            moments = moments[kept]
-        order = (self._order.user_id, self._order.score, self._order.highest)
+        stream, rows = self.stream, len(columns[0])
+        read = dict(zip(stream.columns, columns, strict=True))
+        position = tuple(self._position(name, read[name]) for name in stream.order)
+        if stream.single:
+            made = _Rows(read, self._formats)
+            return Batch(rows, position, stacked(*(self._single(kind, made) for kind in stream.kinds)))
+        rejected, order = 0, None
+        if stream.pair:
+            kept = self._in_order(read, rows)
+            if kept is not None:
+                rejected = rows - len(kept)
+                read = {name: column[kept] for name, column in read.items()}
+            order = (self._order.owner, self._order.score, self._order.highest)
+        pushing = bool(self._push_script) and any(kind.type == "list" for kind in stream.kinds)
         if rejected == rows:
-            return Batch(
-                rows, position, NOTHING, rejected, order, self._pushed if self._push_script else None
-            )
-        groups = _grouped(owners)
-        elements = bulk_string(types, b":", text)
-        if self._push_script:
-            listed = self._pushes(groups, b":activities", elements)
-        else:
-            listed = self._collections(b"RPUSH", groups, b":activities", elements)
-        members = bulk_string(decimals(moments[::-1])) + bulk_string(ids[::-1], b":", types[::-1])
-        scored = self._collections(b"ZADD", groups.reversed(), b":activities:by_time", members)
-        pushed = self._pushed if self._push_script else None
-        return Batch(rows, position, stacked(listed, scored), rejected, order, pushed)
+            return Batch(rows, position, NOTHING, rejected, order, self._pushed if pushing else None)
+        made = _Rows(read, self._formats)
+        groups = _grouped(self._owners(read), rows - rejected)
+        commands = [self._collection(kind, groups, made) for kind in stream.kinds]
+        return Batch(rows, position, stacked(*commands), rejected, order, self._pushed if pushing else None)
 
-    def _hashes(self, columns: list[Strings]) -> Strings:
-        """HSET for each row; a NULL is an absent field."""
-        names = model.FIELDS[self.part.table]
-        columns = [
-            copytext.dates(column)[0] if name in model.DATES else column
-            for name, column in zip(self.part.columns, columns, strict=True)
-        ]
-        words = np.full(len(columns[0]), 2 + 2 * len(names))
-        pieces: list[bytes | Strings] = []
-        for name, column in zip(names, columns[1:], strict=True):
-            field = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk_string(column)]
-            if column.present is not None:
-                words -= 2 * ~column.present
-                field = [weave(*field).only(column.present)]
+    def _position(self, name: str, column: Strings) -> str:
+        value = (column.at(len(column) - 1) or b"").decode("utf-8", "surrogateescape")
+        return f"\\x{value}" if self._formats[name].name == "bytes" else value
+
+    # -- keys of one row
+
+    def _single(self, kind: KeyKind, rows: "_Rows") -> Strings:
+        """HSET or SET for each row."""
+        key = bulk_string(self.prefix, *rows.pieces(kind.key))
+        if kind.type == "string":
+            value = rows.pieces(kind.value) if kind.value else rows.json(kind)
+            return weave(b"*3\r\n$3\r\nSET\r\n", *key, *bulk_string(*value))
+        words: Numbers = np.full(rows.number, 2 + 2 * len(kind.fields))
+        pieces: list[Piece] = []
+        for name, column in kind.fields:
+            text = rows.field(column.name)
+            encoded = name.encode()
+            field: list[Piece] = [b"$%d\r\n%b\r\n" % (len(encoded), encoded), *bulk_string(text)]
+            if text.present is not None:
+                words -= 2 * ~text.present
+                field = [weave(*field).only(text.present)]
             pieces += field
-        key = bulk_string(self.prefix + self.part.table[:-1].encode() + b":", columns[0])
         return weave(b"*", decimal_piece(words), b"\r\n$4\r\nHSET\r\n", *key, *pieces)
 
-    def _collections(
-        self, command: bytes, groups: "_Groups", name: bytes, items: list[bytes | Strings]
+    # -- keys of many rows
+
+    def _collection(self, kind: KeyKind, groups: "_Groups", rows: "_Rows") -> Strings:
+        """One command for each group of rows of the same owner."""
+        assert kind.value is not None
+        value = rows.pieces(kind.value)
+        if kind.type == "zset":
+            assert kind.score is not None
+            score = rows.score(kind.score)
+            items = bulk_string(score[::-1]) + bulk_string(*(_reversed(piece) for piece in value))
+            return self._commands(b"ZADD", groups.reversed(), kind, rows, items, 2)
+        if kind.type == "list" and self._push_script:
+            return self._pushes(groups, kind, rows, bulk_string(*value))
+        return self._commands(b"SADD" if kind.type == "set" else b"RPUSH", groups, kind, rows, bulk_string(*value), 1)
+
+    def _key(self, groups: "_Groups", kind: KeyKind, rows: "_Rows") -> list[Piece]:
+        if not kind.key.columns:  # one key for all rows
+            name = self.prefix + kind.key.literals[0]
+            return [b"$%d\r\n%b\r\n" % (len(name), name)]
+        pieces = (p if isinstance(p, bytes) else p[groups.heads] for p in rows.pieces(kind.key))
+        return bulk_string(self.prefix, *pieces)
+
+    def _commands(
+        self, command: bytes, groups: "_Groups", kind: KeyKind, rows: "_Rows", items: list[Piece], words: int
     ) -> Strings:
-        """One command for each group of rows of the same owner.
+        """One command for each group.
 
         Args:
-            command: ``RPUSH`` or ``ZADD``.
+            command: its name.
             groups: the rows.
-            name: what stands behind the owner's number in the key.
-            items: pieces of what each row adds.
+            kind: of the keys.
+            rows: what the keys are named by.
+            items: pieces of what each row adds, in the order of the groups' rows.
+            words: how many words these are.
         """
-        words = 2 + groups.sizes * (2 if command == b"ZADD" else 1)
-        key = bulk_string(self.prefix + self.part.owner.encode() + b":", groups.owners, name)
-        heads = weave(b"*", decimal_piece(words), b"\r\n$%d\r\n%b\r\n" % (len(command), command), *key)
+        head = b"\r\n$%d\r\n%b\r\n" % (len(command), command)
+        heads = weave(b"*", decimals(2 + groups.sizes * words), head, *self._key(groups, kind, rows))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
 
-    def _pushes(self, groups: "_Groups", name: bytes, items: list[bytes | Strings]) -> Strings:
+    def _pushes(self, groups: "_Groups", kind: KeyKind, rows: "_Rows", items: list[Piece]) -> Strings:
         """One call of ``PUSH`` for each group; the first list may go on from the last batch."""
-        owners, before = numbers(groups.owners), np.zeros(len(groups.first), dtype=np.int64)
-        if owners[0] == self._pushed[0]:
+        before = np.zeros(len(groups.first), dtype=np.int64)
+        if groups.owners.at(0) == self._pushed[0]:
             before[0] = self._pushed[1]
-        self._pushed = int(owners[-1]), int(before[-1] + groups.sizes[-1])
-        key = bulk_string(self.prefix + self.part.owner.encode() + b":", groups.owners, name)
-        script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (
-            len(self._push_script),
-            self._push_script,
-        )
-        heads = weave(b"*", decimal_piece(5 + groups.sizes), script, *key, *bulk_string(decimals(before)))
+        last = len(groups.first) - 1
+        self._pushed = groups.owners.at(last), int(before[-1] + groups.sizes[-1])
+        script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (len(self._push_script), self._push_script)
+        key = self._key(groups, kind, rows)
+        heads = weave(b"*", decimals(5 + groups.sizes), script, *key, *bulk_string(decimals(before)))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
 
-    def _in_order(self, owners: Strings, moments: Numbers, ids: Strings) -> Numbers:
-        """The rows that list and sorted set can give back."""
-        rows = zip(numbers(owners).tolist(), moments.tolist(), numbers(ids).tolist(), strict=True)
-        return np.flatnonzero([self._order.keeps(*row) for row in rows])
+    def _owners(self, read: Mapping[str, Strings]) -> "_Owners":
+        names = self.stream.order[: self.stream.owner]
+        if len(names) == 1 and self._formats[names[0]].name == "integer":
+            return _Owners(numbers(read[names[0]]), None)
+        kind = self.stream.kinds[0]
+        if not names:
+            return _Owners(None, None)
+        return _Owners(None, weave(*_Rows(read, self._formats).pieces(kind.key)))
+
+    def _in_order(self, read: Mapping[str, Strings], rows: int) -> Numbers | None:
+        """The rows that list and sorted set can give back; None for all."""
+        pair = self.stream.pair
+        assert pair is not None
+        column = pair.moment
+        of = read[column.name]
+        moments = numbers(of) if column.format.name == "integer" else copytext.numbers_of(of, column.format)
+        if max(-int(moments.min()), int(moments.max())) < EXACT_SCORE:
+            return None
+        owners = self._owners(read).of_rows(rows)
+        ties = numbers(read[pair.tie.name]).tolist()
+        return np.flatnonzero(
+            [self._order.keeps(*row) for row in zip(owners, moments.tolist(), ties, strict=True)]
+        )
+
+
+class _Rows:
+    """Columns of some rows, and the texts that are made of them, each once.
+
+    Args:
+        read: the columns as COPY gave them.
+        formats: of their values.
+    """
+
+    def __init__(self, read: Mapping[str, Strings], formats: Mapping[str, Format]) -> None:
+        self._read, self._formats = read, formats
+        self._fields: dict[str, Strings] = {}
+        self.number = len(next(iter(read.values())))
+
+    def field(self, name: str) -> Strings:
+        """Canonical text of a column, bytes as they are."""
+        if name not in self._fields:
+            self._fields[name] = copytext.canonical(self._read[name], self._formats[name])
+        return self._fields[name]
+
+    def score(self, column: Column) -> Strings:
+        """What ZADD takes."""
+        if column.format.name in ("integer", "numeric", "float"):
+            return self._read[column.name]
+        return decimals(copytext.numbers_of(self._read[column.name], column.format))
+
+    def pieces(self, pattern: Pattern) -> list[Piece]:
+        """The pieces of a template."""
+        found: list[Piece] = [pattern.literals[0]]
+        for name, escaped, literal in zip(pattern.columns, pattern.escaped, pattern.literals[1:], strict=True):
+            as_hex = self._formats[name].name == "bytes" and not pattern.raw
+            text = self._read[name] if as_hex else self.field(name)
+            if as_hex:
+                found.append(b"\\x")
+            found += [rewritten(text, b"%:{}", escape) if escaped else text, literal]
+        return [piece for piece in found if not isinstance(piece, bytes) or piece]
+
+    def json(self, kind: KeyKind) -> list[Piece]:
+        """The pieces of a JSON object."""
+        pieces: list[Piece] = []
+        for name, column in kind.fields:
+            text = self.field(column.name)
+            before = b',"' + json_text(name.encode()) + b'":"'
+            if column.format.name == "bytes":
+                before, text = before + b"\\\\x", self._read[column.name]
+            else:
+                text = rewritten(text, bytes(IN_JSON), json_text)
+            field: list[Piece] = [before, text, b'"']
+            pieces += field if text.present is None else [weave(*field).only(text.present)]
+        fields = weave(*pieces)
+        some = fields.lengths > 0  # the first comma goes
+        return [b"{", Strings(fields.data, fields.starts + some, fields.lengths - some), b"}"]
+
+
+def json_text(value: bytes) -> bytes:
+    """A text as it stands in a string of JSON."""
+    return b"".join(IN_JSON.get(number, bytes((number,))) for number in value)
+
+
+def _reversed(piece: Piece) -> Piece:
+    return piece if isinstance(piece, bytes) else piece[::-1]
+
+
+@dataclass(frozen=True)
+class _Owners:
+    """Whose each row is.
+
+    Attributes:
+        numbers: where an owner is one number.
+        names: where it is anything else; both None where there is one owner for all.
+    """
+
+    numbers: Numbers | None
+    names: Strings | None
+
+    def at(self, row: int) -> Owner:
+        """The owner of a row."""
+        if self.numbers is not None:
+            return int(self.numbers[row])
+        if self.names is None:
+            return ""
+        return (self.names.at(row) or b"").decode("utf-8", "surrogateescape")
+
+    def of_rows(self, rows: int) -> Sequence[Owner]:
+        """The owner of each row."""
+        return self.numbers.tolist() if self.numbers is not None else [self.at(row) for row in range(rows)]
+
+    def first(self, rows: int) -> Numbers:
+        """The first row of each."""
+        begins: Mask = np.zeros(rows, dtype=bool)
+        if self.numbers is not None:
+            begins[1:] = self.numbers[1:] != self.numbers[:-1]
+        elif self.names is not None:
+            begins = ~repeats(self.names)
+        begins[0] = True
+        return np.flatnonzero(begins)
+
+    def __getitem__(self, rows: Numbers) -> "_Owners":
+        return _Owners(
+            None if self.numbers is None else self.numbers[rows],
+            None if self.names is None else self.names[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -175,12 +326,14 @@ class _Groups:
     Attributes:
         rows: how many rows there are, at least one.
         owners: the owner of each group.
+        heads: a row of each group, among the rows as they were read.
         first: the first row of each group.
         sizes: how many rows each has.
     """
 
     rows: int
-    owners: Strings
+    owners: _Owners
+    heads: Numbers
     first: Numbers
     sizes: Numbers
 
@@ -191,11 +344,10 @@ class _Groups:
         what is encoded as a listpack). From the highest score down, that is the first place it looks at.
         """
         first = self.rows - self.first - self.sizes
-        return _Groups(self.rows, self.owners[::-1], first[::-1], self.sizes[::-1])
+        backwards = np.arange(len(first))[::-1]
+        return _Groups(self.rows, self.owners[backwards], self.heads[::-1], first[::-1], self.sizes[::-1])
 
 
-def _grouped(owners: Strings) -> _Groups:
-    """The groups of a column of owners, decimal numbers."""
-    of_row = numbers(owners)
-    first = np.flatnonzero(np.concatenate(([True], of_row[1:] != of_row[:-1])))
-    return _Groups(len(of_row), owners[first], first, np.diff(np.append(first, len(of_row))))
+def _grouped(owners: _Owners, rows: int) -> _Groups:
+    first = owners.first(rows)
+    return _Groups(rows, owners[first], first, first, np.diff(np.append(first, rows)))

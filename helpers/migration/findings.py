@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from helpers import model, settings
+from helpers import settings
 from helpers.migration.threads import Conveyor
-from helpers.model import FAR_DATES, KEPT
+from helpers.model import LONGEST_BYTES, Pair, Plan, ScoreOrder, Table, far_sql
 from helpers.source import Source, copytext
 from helpers.text import show
 
@@ -97,12 +97,16 @@ class Differences:
 class Rejects:
     """Rejected rows.
 
+    Args:
+        plan: of the migration.
+
     Attributes:
         counts: how many there are of each reason, by table.
     """
 
-    def __init__(self) -> None:
-        self.counts: dict[str, Counter[str]] = {table: Counter() for table in model.TABLES}
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.counts: dict[str, Counter[str]] = {table: Counter() for table in plan.tables}
         self._log = Log("rejects")
 
     @property
@@ -133,34 +137,45 @@ class Rejects:
             This object.
         """
         with Conveyor(self._note, idle) as conveyor:
-            for table in model.TABLES:
-                columns = ", ".join(model.COLUMNS[table])
-                key = model.COLUMNS[table][0]
+            for name, table in self._plan.tables.items():
+                held = self._plan.held_sql(name)
+                if held == "true":
+                    continue
+                order = ", ".join(column.sql for column in table.columns if column.name in table.key)
                 source.stream(
-                    f"SELECT {columns} FROM {table} WHERE ({KEPT[table]}) IS NOT TRUE ORDER BY {key}",
-                    lambda line, table=table: conveyor.put((table, bytes(line))),  # type: ignore[misc]
+                    f"SELECT {_columns_sql(table)} FROM {table.sql} WHERE ({held}) IS NOT TRUE ORDER BY {order}",
+                    lambda line, name=name: conveyor.put((name, bytes(line))),  # type: ignore[misc]
                 )
-        self._far_dates(source)
+        for name, pair in self._plan.pairs.items():
+            self._far_moments(source, self._plan.tables[name], pair)
         self._log.close()
         return self
 
     def _note(self, item: tuple[str, bytes]) -> None:
         table, line = item
         values = copytext.texts(line)
-        self.add(table, model.reject_reason(table, values) or "unknown", values)
+        self.add(table, self._plan.reject_reason(table, values) or "too_long", values)
 
-    def _far_dates(self, source: Source) -> None:
-        order = model.ScoreOrder()
+    def _far_moments(self, source: Source, table: Table, pair: Pair) -> None:
+        """Rows whose score is equal to that of a row before them that has a higher number."""
+        far = far_sql(pair)
+        if far == "false":
+            return
+        order, places = ScoreOrder(), table.places
+        moment, tie = places[pair.moment.name], places[pair.tie.name]
 
         def write(line: bytes) -> None:
-            _, (moment,) = copytext.dates(copytext.columns(line, 4)[3])
-            activity, user, *_ = row = copytext.texts(line)
-            if not order.keeps(int(user or 0), int(moment), int(activity or 0)):
-                self.add("activities", "score_order", row)
+            columns = copytext.columns(line, len(table.columns))
+            (number,) = copytext.numbers_of(columns[moment], pair.moment.format)
+            row = copytext.texts(line)
+            owner = [row[places[name]] for name in pair.list.owner]
+            if not order.keeps(owner, int(number), int(row[tie] or 0)):
+                self.add(table.name, "score_order", row)
 
+        (stream,) = (one for one in self._plan.streams if one.pair and one.table.name == table.name)
         source.stream(
-            f"SELECT {', '.join(model.COLUMNS['activities'])} FROM activities "
-            f"WHERE {KEPT['activities']} AND ({FAR_DATES}) ORDER BY user_id, activity_date, activity_id",
+            f"SELECT {_columns_sql(table)} FROM {table.sql} WHERE {stream.where} AND ({far}) "
+            f"ORDER BY {', '.join(stream.order_sql)}",
             write,
         )
 
@@ -168,10 +183,23 @@ class Rejects:
         """Count a rejected row, and write it to the file.
 
         Args:
-            table: one of ``model.TABLES``.
+            table: its name.
             reason: one of ``model.REASONS``.
-            values: of the row as text, None for NULL, in the order of ``model.COLUMNS[table]``.
+            values: of the row as text, None for NULL, in the order of the table's columns.
         """
         self.counts[table][reason] += 1
-        row = dict(zip(model.COLUMNS[table], values, strict=True))
-        self._log.write(json.dumps({"table": table, "key": values[0], "reason": reason, "row": row}))
+        columns, key = self._plan.tables[table].columns, self._plan.tables[table].key
+        row = {column.name: value for column, value in zip(columns, values, strict=True)}
+        told = row[key[0]] if len(key) == 1 else {name: row[name] for name in key}
+        self._log.write(json.dumps({"table": table, "key": told, "reason": reason, "row": row}))
+
+
+def _columns_sql(table: Table) -> str:
+    """All columns of a table; of bytes whose text would be too long for PostgreSQL, their number."""
+    return ", ".join(
+        f"CASE WHEN octet_length({c.sql}) <= {LONGEST_BYTES} THEN {c.sql}::text ELSE octet_length({c.sql}) || "
+        "' bytes' END"
+        if c.format.name == "bytes"
+        else c.sql
+        for c in table.columns
+    )

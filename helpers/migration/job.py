@@ -5,11 +5,13 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.settings import SILENCE_S
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
+    from helpers.model import Model
     from helpers.migration.workers import Workers
 
 
@@ -46,6 +48,7 @@ class Job:
         source_url: where PostgreSQL is.
         target_url: where Redis is, or a node of a Redis Cluster.
         prefix: stands before every key.
+        model: as ``model.load`` takes it; the recorded one, or the course's, when None.
         batch_rows: most rows in a batch.
         restart: an unfinished load is dropped first.
         replace: what an earlier migration wrote is removed first.
@@ -72,6 +75,7 @@ class Job:
     source_url: str
     target_url: str
     prefix: str
+    model: "Model | str | Path | None" = None
     batch_rows: int = 0
     restart: bool = False
     replace: bool = False

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from helpers import model
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import PARTS, Partition, parts
+from helpers.model import Partition, Plan
 from helpers.source import Source, copytext
 from helpers.target import Checkpoint
 
@@ -19,22 +18,24 @@ class LoadProgress:
     """How far a load is, as the checkpoint tells it.
 
     Args:
-        state: fields of the migration's state.
+        plan: of the migration.
+        state: fields of its state.
 
     Attributes:
         partitions: what is loaded.
         rows: rows read of each partition, since this load began, by its name.
-        rejected: activities left out for their score, of each.
+        rejected: rows left out for their score, of each.
         position: of each, the key of the last row and what its encoder goes on from.
         done: names of those that are complete.
     """
 
-    def __init__(self, state: Mapping[str, str]) -> None:
+    def __init__(self, plan: Plan, state: Mapping[str, str]) -> None:
+        self._plan = plan
         self.update(state)
 
     def update(self, state: Mapping[str, str]) -> None:
         """Take over how far a newer state is."""
-        self.partitions = parts.partitions(state)
+        self.partitions = self._plan.partitions(state)
         names = [partition.name for partition in self.partitions]
         self.rows = {name: int(state.get(f"rows:{name}", 0)) for name in names}
         self.rejected = {name: int(state.get(f"rejected:{name}", 0)) for name in names}
@@ -47,15 +48,15 @@ class LoadProgress:
         """Rows of each table that are in the target."""
         rows = self.read_rows()
         for one in self.partitions:
-            rows[one.part.table] -= self.rejected[one.name]
+            rows[one.stream.table.name] -= self.rejected[one.name]
         return rows
 
     def read_rows(self) -> dict[str, int]:
         """Rows of each table that were read, with those left out."""
-        rows = dict.fromkeys(model.TABLES, 0)
+        rows = dict.fromkeys(self._plan.tables, 0)
         for one in self.partitions:
-            if one.part.name == one.part.table:
-                rows[one.part.table] += self.rows[one.name]
+            if one.stream.counts:
+                rows[one.stream.table.name] += self.rows[one.name]
         return rows
 
 
@@ -64,7 +65,6 @@ def load(
     checkpoint: Checkpoint,
     loaded: LoadProgress,
     *,
-    prefix: str,
     batch_rows: int = BATCH_ROWS,
     advance: Callable[[int], object] = lambda rows: None,
     only: str | None = None,
@@ -77,7 +77,6 @@ def load(
         source: the snapshot.
         checkpoint: the state, whose lease, or that of the partition, is held.
         loaded: how far it is; kept up to date.
-        prefix: the prefix of the migration.
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
         only: the name of one partition; all of them when None.
@@ -96,23 +95,23 @@ def load(
             return
         rows, where = loaded.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
         where = where if batch.pushed else where[:2]
-        rejected, part = loaded.rejected[name] + batch.rejected, partition.part
+        rejected, stream = loaded.rejected[name] + batch.rejected, partition.stream
         state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
         state |= {f"rejected:{name}": rejected} if rejected else {}
-        doing = f"{part.table} up to {', '.join(batch.position)}"
+        doing = f"{stream.table.name} up to {', '.join(batch.position)}"
         checkpoint.commit(batch.commands, state, doing)
         loaded.rows[name], loaded.position[name], loaded.rejected[name] = rows, where, rejected
-        advance(batch.rows if part.name == part.table else 0)
+        advance(batch.rows if stream.counts else 0)
 
     def read(partition: Partition) -> None:
         position, score_order, *pushed = loaded.position[partition.name] or (None, None)
-        part = partition.part
+        stream = partition.stream
         encoder = Encoder(
-            part, prefix, score_order, push_script=push_script, pushed=pushed[0] if pushed else NOBODY
+            stream, source.plan.prefix, score_order, push_script=push_script, pushed=pushed[0] if pushed else NOBODY
         )
 
         def take(rows: bytes) -> None:
-            columns = copytext.columns(rows, len(part.columns))
+            columns = copytext.columns(rows, len(stream.columns))
             number = len(columns[0])
             batches = -(-number // batch_rows)
             for i in range(batches):
@@ -128,10 +127,10 @@ def load(
                 read(partition)
 
     with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
-        # While PostgreSQL puts the activities in order, the other parts go.
+        # While PostgreSQL puts the rows of the last stream in order, the others go.
         wanted = [one for one in loaded.partitions if only in (None, one.name)]
         lanes = [
-            [one for one in wanted if one.part != PARTS[-1]],
-            [one for one in wanted if one.part == PARTS[-1]],
+            [one for one in wanted if one.stream is not source.plan.streams[-1]],
+            [one for one in wanted if one.stream is source.plan.streams[-1]],
         ]
         side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)

@@ -1,6 +1,7 @@
-"""Move the four tables from PostgreSQL to Redis: exactly once, resumable, and verified field by field."""
+"""Move a model's tables from PostgreSQL to Redis: exactly once, resumable, and verified field by field."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from helpers import servers, text
@@ -8,8 +9,9 @@ from helpers.errors import HelpersError
 from helpers.migration import loading, verification
 from helpers.migration.attempt import attempt
 from helpers.migration.job import RESUMES, Job, wait_to_retry
-from helpers.migration.plan import plan
+from helpers.migration.dry_run import dry_run as do_dry_run
 from helpers.migration.task import WorkersLost
+from helpers.model import Model, load as load_model
 from helpers.source import SourceLost
 from helpers.target import LeaseLost, resp
 
@@ -21,6 +23,7 @@ def migrate(
     source: str | None = None,
     target: str | None = None,
     *,
+    model: "Model | str | Path | None" = None,
     batch_rows: int | None = None,
     workers: int = 1,
     scheduler: str | None = None,
@@ -49,6 +52,7 @@ def migrate(
     Args:
         source: PostgreSQL URL; the resolved server when None. It is only read.
         target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
+        model: a ``Model``, the path of one in TOML, or its text; the course's when None.
         batch_rows: most rows in a batch, 1 to 100,000.
         workers: processes of this machine that load, 1 to 64; more than one are started by Dask and end with
             the load. A script that asks for them does so under ``if __name__ == "__main__":``, as each
@@ -100,6 +104,7 @@ def migrate(
         source_url=source or servers.url("postgres"),
         target_url=target or servers.url("redis"),
         prefix=prefix,
+        model=load_model(model),
         batch_rows=batch_rows or loading.BATCH_ROWS,
         restart=restart,
         replace=replace,
@@ -111,7 +116,7 @@ def migrate(
         scheduler=scheduler,
     )
     if dry_run:
-        return plan(job)
+        return do_dry_run(job)
     failures = 0
     while True:
         before = job.rows_now

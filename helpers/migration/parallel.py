@@ -25,7 +25,6 @@ def load(
     loaded: LoadProgress,
     *,
     target_url: str,
-    prefix: str,
     batch_rows: int,
     advance: Callable[[int], object],
 ) -> list[Outcome]:
@@ -37,7 +36,6 @@ def load(
         checkpoint: the state, whose lease is held, and renewed meanwhile.
         loaded: how far it is; kept up to date.
         target_url: where the workers find the target.
-        prefix: the prefix of the migration.
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
 
@@ -71,7 +69,8 @@ def load(
                 Task(
                     source.url,
                     target_url,
-                    prefix,
+                    source.plan.prefix,
+                    source.plan.model.toml(),
                     batch_rows,
                     name,
                     source.exported,
@@ -87,7 +86,7 @@ def load(
     except BaseException:
         # Tell how far it is; the connection may be in the middle of something.
         with contextlib.suppress(HelpersError), contextlib.closing(connect(target_url)) as another:
-            look(checkpoint_of(another, prefix))
+            look(checkpoint_of(another, source.plan.prefix))
         raise
     checkpoint.end_partition_leases()
     look(checkpoint)

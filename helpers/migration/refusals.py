@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from helpers import text
+from helpers import model, text
 from helpers.errors import HelpersError
 from helpers.migration.job import Job
+from helpers.model import Plan
 from helpers.source import Source, slot
-from helpers.target import FORMAT, Checkpoint, keyspace, resp, state_key
+from helpers.target import BEFORE, FORMAT, Checkpoint, keyspace, resp, state_key
 from helpers.text import show
 
 
@@ -24,14 +25,14 @@ def refuse(job: Job, source: Source, connection: resp.Connection, checkpoint: Ch
     """
     if not any(source.counts().values()):
         raise HelpersError(
-            f"postgres at {source.address}: all four tables are empty; check the URL, or fill them with "
-            "`python -m helpers populate`"
+            f"postgres at {source.address}: {_all(source.plan)} empty; check the URL, or fill "
+            "them" + (" with `python -m helpers populate`" if is_course(source.plan) else "")
         )
     state = checkpoint.read()
     refuse_state(job, source, connection, state)
     if state or job.flushdb:
         return
-    for found in keyspace.scan(connection, job.prefix):
+    for found in keyspace.scan(connection, source.plan):
         if checkpoint.read():  # another migration has begun meanwhile; its lease will say so
             return
         names = text.join([show(key) for _, key in found[:3]])
@@ -57,12 +58,14 @@ def refuse_state(job: Job, source: Source, connection: resp.Connection, state: M
     if not state or job.flushdb:
         return
     where = f"redis at {connection.address}"
-    if state.get("format") != FORMAT:
+    if state.get("format") not in (FORMAT, BEFORE):
         key = state_key(job.prefix, clustered=connection.clustered)
         raise HelpersError(
             f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"
         )
+    if not job.anew:
+        refuse_model(source.plan, state, where)
     if state.get(slot.SLOT) and not job.follow and state.get("source") == source.identity:
         raise HelpersError(
             f"{where}: is followed from slot {state[slot.SLOT]}, and a newer snapshot would be ahead of it; "
@@ -73,3 +76,52 @@ def refuse_state(job: Job, source: Source, connection: resp.Connection, state: M
             f"{where}: holds a migration of another source ({state.get('source')}, not {source.identity}); "
             "use another --prefix, or --replace to remove it"
         )
+
+
+def refuse_model(plan: Plan, state: Mapping[str, str], where: str) -> None:
+    """Stop when a migration was of another model.
+
+    Args:
+        plan: of the model that is meant.
+        state: what was recorded.
+        where: the target, for messages.
+
+    Raises:
+        HelpersError: it was.
+    """
+    recorded = model.parse(state["model"], "the recorded model") if "model" in state else model.load()
+    if recorded != plan.model:
+        raise HelpersError(
+            f"{where}: holds a migration of another model than {plan.model.where}; use that one, another --prefix, "
+            "or --replace to remove it and load anew"
+        )
+
+
+def is_course(plan: Plan) -> bool:
+    """Whether a plan is of the course's model."""
+    return plan.model == model.load()
+
+
+def recorded_plan(job: Job, source: Source, state: Mapping[str, str]) -> Plan:
+    """The plan of the migration that is recorded in the target.
+
+    Args:
+        job: what was asked for.
+        source: the snapshot, whose plan it is where the version before recorded none.
+        state: what was recorded.
+
+    Raises:
+        HelpersError: the version before recorded none, and another model is meant now.
+    """
+    plan = Plan.recorded(state, job.prefix)
+    if plan is None and not is_course(source.plan):
+        raise HelpersError(
+            "the migration there was made by the version before, of the course's model; remove it first by "
+            "`migrate --replace` without --model, or use another --prefix"
+        )
+    return plan or source.plan
+
+
+def _all(plan: Plan) -> str:
+    tables = list(plan.tables)
+    return f"table {tables[0]} is" if len(tables) == 1 else f"all {len(tables)} tables are"

@@ -12,6 +12,7 @@ from pathlib import Path
 from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.migration import loading
+from helpers.model import parse
 from helpers.servers import connections, machine
 from helpers.source import Source, SourceLost
 from helpers.target import LeaseLost, connect, partition_checkpoint_of, resp
@@ -34,6 +35,7 @@ class Task:
         source_url: where PostgreSQL is.
         target_url: where Redis is, or a node of a Redis Cluster.
         prefix: the prefix of the migration.
+        model: as TOML.
         batch_rows: most rows in a batch.
         partition: its name in the state.
         snapshot: the exported one, which ends with the process that exported it.
@@ -44,6 +46,7 @@ class Task:
     source_url: str = field(repr=False)
     target_url: str = field(repr=False)
     prefix: str
+    model: str
     batch_rows: int
     partition: str
     snapshot: str
@@ -112,15 +115,14 @@ def _load(task: Task) -> None:
     with contextlib.closing(connect(task.target_url)) as connection:
         checkpoint = partition_checkpoint_of(connection, task.prefix, task.partition, task.lease)
         checkpoint.take()
-        loaded = loading.LoadProgress(checkpoint.read())  # nobody else can change it any more
-        if task.partition in loaded.done:
-            return
         with _source(task) as source:
+            loaded = loading.LoadProgress(source.plan, checkpoint.read())  # nobody else can change it any more
+            if task.partition in loaded.done:
+                return
             loading.load(
                 source,
                 checkpoint,
                 loaded,
-                prefix=task.prefix,
                 batch_rows=task.batch_rows,
                 only=task.partition,
             )
@@ -133,7 +135,13 @@ def _source(task: Task) -> Iterator[Source]:
     It is kept for the next one where that may be: whoever waits for a table to be unlocked lets nobody pass
     that comes after him, and would be waited for by each further task.
     """
-    source = _kept.pop() if task.keep and _kept else Source(task.source_url, lambda: task.snapshot, lanes=1)
+    source = _kept.pop() if task.keep and _kept else Source(
+            task.source_url,
+            parse(task.model, "the model of the migration"),
+            prefix=task.prefix,
+            snapshot=lambda: task.snapshot,
+            lanes=1,
+        )
     try:
         yield source
     except BaseException:

@@ -12,6 +12,7 @@ from .formats import (
     format_of as format_of,
 )
 from .plan import (
+    BOOKKEEPING as BOOKKEEPING,
     PARTITIONS as PARTITIONS,
     Holder as Holder,
     KeyKind as KeyKind,
@@ -19,6 +20,7 @@ from .plan import (
     Partition as Partition,
     Plan as Plan,
     Stream as Stream,
+    partition_names as partition_names,
 )
 from .rows import (
     EXACT_SCORE as EXACT_SCORE,

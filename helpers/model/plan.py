@@ -155,8 +155,9 @@ class Stream:
 
     @property
     def columns_sql(self) -> str:
-        """What it selects."""
-        return ", ".join(self._column(name).sql for name in self.columns)
+        """What it selects; bytes as hex, which COPY writes without escapes."""
+        columns = map(self._column, self.columns)
+        return ", ".join(f"encode({c.sql}, 'hex')" if c.format.name == "bytes" else c.sql for c in columns)
 
     def _column(self, name: str) -> Column:
         return self.table.columns[self.table.places[name]]
@@ -478,6 +479,20 @@ def _pair(one: KeyKind, other: KeyKind) -> Pair | None:
         and (tie,) in one.table.keys
     )
     return Pair(one, other, column) if fits else None
+
+
+def partition_names(state: Mapping[str, str]) -> list[str]:
+    """The names of all partitions of a load that several processes do.
+
+    Args:
+        state: fields of the migration's state.
+    """
+    cuts = json.loads(state.get(PARTITIONS, "{}"))
+    return [
+        name
+        for stream, keys in cuts.items()
+        for name in ([f"{stream}.{number}" for number in range(len(keys) + 1)] if keys else [stream])
+    ]
 
 
 def _ranges(stream: Stream, cuts: Sequence[Any]) -> list[Partition]:

@@ -265,7 +265,9 @@ def _text(column: Column) -> str:
 def _size(column: Column, value: str | None) -> int:
     if value is None:
         return 0
-    return len(value) // 2 - 1 if column.format.name == "bytes" else len(value.encode("utf-8", "surrogateescape"))
+    if column.format.name == "bytes":
+        return int(value[:-6]) if value.endswith(" bytes") else len(value) // 2 - 1
+    return len(value.encode("utf-8", "surrogateescape"))
 
 
 def _is_utf8(value: str) -> bool:

@@ -7,7 +7,7 @@ from . import (
     pgoutput as pgoutput,
     publication as publication,
     slot as slot,
-    table_checks as table_checks,
+    tables as tables,
 )
 from .changes import (
     BEAT as BEAT,

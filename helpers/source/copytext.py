@@ -8,12 +8,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from helpers.columns import Bytes, Mask, Numbers, Strings, place, whole
-from helpers.model import DATE_WIDTH
+from helpers.columns import Bytes, Mask, Numbers, Strings, column_of, numbers, place, weave, whole
+from helpers.model import FORMATS, Format
 
 ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+DATE_WIDTH = FORMATS["moment"].width or 0
 FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
+BOOLEANS = column_of(b"false", b"true")
+NIBBLES = np.zeros(256, dtype=np.uint8)
+NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
 
 
 def whole_rows(take: Callable[[bytes], object]) -> Callable[[bytes], None]:
@@ -82,6 +86,95 @@ def texts(row: bytes) -> list[str | None]:
     return [None if v == b"\\N" else unescaped(v).decode("utf-8", "surrogateescape") for v in values]
 
 
+def canonical(column: Strings, form: Format) -> Strings:
+    """The canonical text of a column, as it stands in a field; of bytes the bytes themselves.
+
+    Args:
+        column: as ``columns`` gives it, of ``encode(..., 'hex')`` where it is of bytes.
+        form: the format of its values.
+    """
+    if form.name == "boolean":
+        true = first_bytes(column) == ord("t")
+        return Strings(BOOLEANS.data, BOOLEANS.starts[true * 1], BOOLEANS.lengths[true * 1], column.present)
+    if form.name == "bytes":
+        return _unhexed(column)
+    if form.name not in ("moment", "zoned"):
+        return column
+    return _moments(column, zoned=form.name == "zoned")
+
+
+def first_bytes(column: Strings) -> Bytes:
+    """The first byte of each string, shape (n,); 0 of an empty one."""
+    if not column.data.size:
+        return np.zeros(len(column), dtype=np.uint8)
+    found = column.data[np.minimum(column.starts, column.data.size - 1)]
+    return np.where(column.lengths > 0, found, 0).astype(np.uint8)
+
+
+def _unhexed(column: Strings) -> Strings:
+    hexed = weave(column)
+    halves = NIBBLES[hexed.data].reshape(-1, 2)
+    return Strings(halves[:, 0] << 4 | halves[:, 1], hexed.starts // 2, hexed.lengths // 2, column.present)
+
+
+def _moments(column: Strings, *, zoned: bool) -> Strings:
+    """ISO 8601 of fixed width, in UTC with a Z; what has no such form stays as it is."""
+    n = len(column)
+    if not n:
+        return column
+    last = column.starts + column.lengths - 1
+    data = column.data
+    plain = (data[np.minimum(column.starts + 4, data.size - 1)] == ord("-")) & (data[last] <= ord("9"))
+    if column.present is not None:
+        plain &= column.present
+    bare = Strings(data, column.starts, column.lengths - 3 * zoned, column.present) if zoned else column
+    if plain.all():
+        text = dates(bare)[0]
+        return weave(text, b"Z") if zoned else text
+    rows, others = np.flatnonzero(plain), np.flatnonzero(~plain)
+    text = dates(bare[rows])[0] if len(rows) else column[rows]
+    text = weave(text, b"Z") if zoned and len(rows) else weave(text) if len(rows) else text
+    own = weave(column[others])
+    starts, lengths = np.zeros((2, n), dtype=np.int64)
+    starts[rows], lengths[rows] = text.starts, text.lengths
+    before = text.data.size if len(rows) else 0
+    starts[others], lengths[others] = own.starts + before, own.lengths
+    data = np.concatenate((text.data, own.data)) if len(rows) else own.data
+    return Strings(data, starts, lengths, column.present)
+
+
+def numbers_of(column: Strings, form: Format) -> Numbers:
+    """Whole numbers whose nearest doubles are the scores of a column, shape (n,).
+
+    Args:
+        column: of whole numbers, moments, dates or times as ``columns`` gives it; none is NULL, each has a form in ISO 8601.
+        form: the format of its values.
+
+    Returns:
+        The numbers themselves of whole numbers; microseconds since 1970 UTC; days for dates; microseconds since midnight for times of day.
+    """
+    if form.name == "integer":
+        return numbers(column)
+    if form.name == "date":
+        return _padded(column, FORM[:10]).view("S10").astype("datetime64[D]").astype(np.int64)
+    if form.name == "time":
+        text = _padded(column, FORM[11:])
+        digits = (text.reshape(-1, 15) - ord("0")).astype(np.int64)
+        clock = ((digits[:, 0] * 10 + digits[:, 1]) * 60 + digits[:, 3] * 10 + digits[:, 4]) * 60
+        below = digits[:, 9:] @ 10 ** np.arange(5, -1, -1)
+        return (clock + digits[:, 6] * 10 + digits[:, 7]) * 1_000_000 + below
+    if form.name == "zoned":
+        column = Strings(column.data, column.starts, column.lengths - 3)
+    return dates(column)[1]
+
+
+def _padded(column: Strings, form: Bytes) -> Bytes:
+    """The strings one after the other, each made as long as a form by the rest of it."""
+    text = whole(np.tile(form, (len(column), 1)))
+    place(column, text.data, text.starts)
+    return text.data
+
+
 def dates(column: Strings) -> tuple[Strings, Numbers]:
     """(ISO 8601 of fixed width, microseconds since 1970) of dates that are of the years 1 to 9999.
 
@@ -90,7 +183,7 @@ def dates(column: Strings) -> tuple[Strings, Numbers]:
             meaning.
 
     Returns:
-        A column of ``model.DATE_WIDTH`` bytes a row, and whole numbers of shape (n,).
+        A column of ``DATE_WIDTH`` bytes a row, and whole numbers of shape (n,).
     """
     n = len(column)
     text = whole(np.tile(FORM, (n, 1)))

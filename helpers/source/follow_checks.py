@@ -5,7 +5,7 @@ from helpers.errors import HelpersError
 from helpers.model import FAR_DATES, KEPT, TABLES
 from helpers.source import copytext, publication, slot
 from helpers.source.snapshot import Source
-from helpers.source.table_checks import Ask
+from helpers.source.tables import Ask
 
 
 def check(source: Source) -> None:

@@ -11,7 +11,7 @@ from psycopg2 import errors
 
 from helpers.errors import HelpersError, first_line
 from helpers.model import COLUMNS, TABLES
-from helpers.source.table_checks import Ask
+from helpers.source.tables import Ask
 from helpers.source.upstream import Upstream
 
 NAME_START = "helpers_follow_"

@@ -34,7 +34,7 @@ from helpers.source import publication
 from helpers.source.pgoutput import parse_lsn
 from helpers.source.publication import NAME_START
 from helpers.source.snapshot import Source, SourceLost
-from helpers.source.table_checks import Ask
+from helpers.source.tables import Ask
 from helpers.source.upstream import Upstream
 
 SLOT, PUBLICATION, POSITION, PART = "follow:slot", "follow:publication", "follow:position", "follow:part"

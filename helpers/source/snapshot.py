@@ -5,6 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -15,22 +16,23 @@ from psycopg2.extensions import connection as Postgres
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import TABLES, Partition
+from helpers.model import SETTINGS, Model, Partition, Plan, literal, load
 from helpers.servers import connections
-from helpers.source import copytext, table_checks
+from helpers.source import copytext, tables
 
-SESSION = f"""
-    SET datestyle = 'ISO, YMD'; SET row_security = off;
-    SET lock_timeout = '{settings.SILENCE_S}s';
+SESSION = " ".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items()) + f"""
+    SET row_security = off; SET lock_timeout = '{settings.SILENCE_S}s';
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET work_mem = '64MB';
 """
+NAMES = "SET search_path = pg_catalog"
+"""Names of tables are qualified once they are known; then names in values are as well, whoever reads them."""
 CHUNK_BYTES = 1 << 19
 """How much of COPY's text is taken at once."""
 
 REMEDIES: Mapping[type[psycopg2.Error], str] = {
     errors.LockNotAvailable: "another session holds a lock on the table; wait for it, or end it",
     errors.DataError: "repair that value in the source",
-    errors.InsufficientPrivilege: "this user needs SELECT on the four tables, and BYPASSRLS where row "
+    errors.InsufficientPrivilege: "this user needs SELECT on the model's tables, and BYPASSRLS where row "
     "security is on",
 }
 LANES = 2
@@ -64,7 +66,7 @@ class _Chunks(io.RawIOBase):
 
 
 class Source:
-    """One repeatable-read snapshot of the four tables.
+    """One repeatable-read snapshot of a model's tables.
 
     Its connections share it: one keeps the snapshot and answers questions, the others stream. All lock the
     tables at once, as readers do: whoever wants to empty or alter one waits for the end, and one of them
@@ -72,22 +74,35 @@ class Source:
 
     Args:
         url: of the server.
+        model: as ``model.load`` takes it; the course's when None.
+        prefix: stands before every key of the plan.
         snapshot: called once the tables are locked, it gives the name of an exported snapshot; a new one is
             taken when None.
         lanes: streams at the same time for which connections are opened at once.
 
     Attributes:
+        plan: the model, bound to the tables.
         exported: the name by which other connections enter the snapshot, while this is open.
         snapshot: ``pg_current_snapshot`` of it, as text.
         identity: which tables these are, as ``identity`` gives it.
 
     Raises:
         SourceLost: the server cannot be reached.
-        HelpersError: it is too old, or its tables are not what they must be.
+        HelpersError: it is too old, or its tables are not what the model needs.
     """
 
-    def __init__(self, url: str, snapshot: Callable[[], str] | None = None, lanes: int = LANES) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: "Model | str | Path | None" = None,
+        *,
+        prefix: str = "",
+        snapshot: Callable[[], str] | None = None,
+        lanes: int = LANES,
+    ) -> None:
+        model = load(model)
         self.url = url
+        self.plan: Plan
         self.address = settings.address(url)
         self._idle: list[Postgres] = []
         self._busy: list[Postgres] = []
@@ -101,19 +116,24 @@ class Source:
                     f"postgres at {self.address}: PostgreSQL {major} has no pg_current_snapshot; {OLDEST} or "
                     "newer is needed"
                 )
-            table_checks.check_kinds(self.ask, f"postgres at {self.address}")
+            where = f"postgres at {self.address}"
+            bound = tables.bind(self.ask, where, model)
+            encoding = str(self._keeper.info.parameter_status("server_encoding"))
+            self.plan = Plan(model, bound, prefix, encoding)
             self._begin(self._keeper)
             while len(self._idle) < lanes:
                 self._idle.append(self._connect())
                 self._begin(self._idle[-1])
             if snapshot is not None:
                 self._enter(self._keeper, snapshot())
-            table_checks.check_columns(self.ask, f"postgres at {self.address}")
+            if tables.bind(self.ask, where, model) != bound:
+                raise SourceLost(f"{where}: a table was altered at this moment; the same command begins anew")
+            self._run(self._keeper, lambda cursor: cursor.execute(NAMES))
             self.exported = str(self.ask("SELECT pg_export_snapshot()")[0][0])
             for connection in self._idle:
                 self._enter(connection, self.exported)
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
-            self.identity = identity(self.ask)
+            self.identity = identity(self.ask, self.plan)
         except BaseException:
             self.close()
             raise
@@ -146,7 +166,9 @@ class Source:
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
         if self._counts is None:
-            self._counts = {table: self.ask(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+            self._counts = {
+                name: self.ask(f"SELECT count(*) FROM {table.sql}")[0][0] for name, table in self.plan.tables.items()
+            }
         return dict(self._counts)
 
     def stream(self, query: str, write: Callable[[bytes], object]) -> None:
@@ -193,12 +215,11 @@ class Source:
         Raises:
             SourceLost: the connection broke.
         """
-        part, where = partition.part, partition.where
-        key = ", ".join(part.key)
+        stream, where = partition.stream, partition.where
+        order = ", ".join(stream.order_sql)
         if after is not None:
-            quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in after)
-            where += f" AND ({key}) > ({quoted})"
-        query = f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {key}"
+            where += f" AND ({order}) > ({', '.join(map(literal, after))})"
+        query = f"SELECT {stream.columns_sql} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
         self.chunks(query, copytext.whole_rows(take))
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
@@ -239,13 +260,16 @@ class Source:
         The tables are locked before, as their readers do, because TRUNCATE and ALTER TABLE would empty them
         for a snapshot that is older.
         """
-        lock = f"LOCK TABLE {', '.join(TABLES)} IN ACCESS SHARE MODE"
+        names = ", ".join(table.sql for table in self.plan.tables.values())
+        lock = f"LOCK TABLE {names} IN ACCESS SHARE MODE"
         for statement in ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", lock):
             self._run(connection, lambda cursor, statement=statement: cursor.execute(statement))  # type: ignore[misc]
 
     def _enter(self, connection: Postgres, snapshot: str) -> None:
         """Make an exported snapshot that of the transaction."""
         self._run(connection, lambda cursor: cursor.execute("SET TRANSACTION SNAPSHOT %s", (snapshot,)))
+        if connection is not self._keeper:
+            self._run(connection, lambda cursor: cursor.execute(NAMES))
 
     def _run(self, connection: Postgres, work: Callable[[Any], Result]) -> Result:
         """What some work with a cursor gives; an interrupt cancels it, a failure closes the connection.
@@ -300,15 +324,18 @@ class Source:
         return HelpersError(f"{text}; the source was only read")
 
 
-def identity(ask: table_checks.Ask) -> str:
-    """Which tables a connection sees, without address, user or password."""
-    database, schema = ask(
-        "SELECT current_database(), relnamespace::regnamespace::text FROM pg_class WHERE oid = "
-        "'users'::regclass",
-        None,
-    )[0]
-    (allowed,) = ask("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')", None)[0]
+def identity(ask: tables.Ask, plan: Plan) -> str:
+    """Which tables these are, without address, user or password.
+
+    Args:
+        ask: runs a query.
+        plan: bound to them.
+    """
+    ((database, allowed),) = ask(
+        "SELECT current_database(), has_function_privilege('pg_control_system()', 'EXECUTE')", None
+    )
     system = (
         str(ask("SELECT system_identifier FROM pg_control_system()", None)[0][0]) if allowed else "unknown"
     )
-    return json.dumps({"system": system, "database": database, "schema": schema})
+    schemas = ",".join(sorted({table.schema for table in plan.tables.values()}))
+    return json.dumps({"system": system, "database": database, "schema": schemas})

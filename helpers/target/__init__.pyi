@@ -6,6 +6,7 @@ from . import (
     routing as routing,
 )
 from .checkpoint import (
+    BEFORE as BEFORE,
     FORMAT as FORMAT,
     PARTITIONS_LEASED as PARTITIONS_LEASED,
     Checkpoint as Checkpoint,

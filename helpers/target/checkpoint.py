@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers.columns import NOTHING, Strings, column_of, joined, stacked
 from helpers.errors import HelpersError
-from helpers.model import parts
+from helpers.model import partition_names
 from helpers.target import resp
 from helpers.target.connecting import connect
 from helpers.target.lease import (
@@ -28,7 +28,9 @@ from helpers.target.lease import (
 )
 from helpers.target.resp import encode
 
-FORMAT = "3"
+FORMAT = "4"
+BEFORE = "3"
+"""The format of the version before, whose model was always the course's; it is taken over."""
 PARTITIONS_LEASED = "claimed"
 """Field of the state: partitions were leased to several processes, and these leases may be there still."""
 OK_QUEUED = (b"+OK\r\n", b"+QUEUED\r\n")
@@ -130,10 +132,8 @@ class Checkpoint:
         """The commands that take its partition from every process that loads one."""
         state = self.read()
         clustered = self.connection.clustered
-        found = parts.partitions(state) if state.get(PARTITIONS_LEASED) else []
-        return [
-            encode("DEL", partition_lease_key(one.name, self.prefix, clustered=clustered)) for one in found
-        ]
+        found = partition_names(state) if state.get(PARTITIONS_LEASED) else []
+        return [encode("DEL", partition_lease_key(name, self.prefix, clustered=clustered)) for name in found]
 
     def end_partition_leases(self) -> None:
         """Take back all partitions: nobody but the holder of the lease can write any more."""

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from helpers import model
 from helpers.columns import Strings, column_of
 from helpers.errors import HelpersError
+from helpers.model import Plan
 from helpers.target import resp
 from helpers.target.checkpoint import state_key
 from helpers.target.lease import lease_key
@@ -105,7 +105,7 @@ def _inspect(connection: resp.Connection) -> Fitness:
     )
 
 
-def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
+def scan(connection: resp.Connection, plan: Plan) -> Iterator[list[tuple[str, bytes]]]:
     """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
     one.
 
@@ -115,21 +115,20 @@ def scan(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, b
 
     Args:
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
     """
     before = connection.layout()
-    yield from _scan_all(connection, prefix)
+    yield from _scan_all(connection, plan)
     if not steady(connection, before):
-        yield from _scan_all(connection, prefix)
+        yield from _scan_all(connection, plan)
 
 
-def _scan_all(connection: resp.Connection, prefix: str) -> Iterator[list[tuple[str, bytes]]]:
-    pattern, glob = model.key_pattern(prefix), model.glob(prefix)
+def _scan_all(connection: resp.Connection, plan: Plan) -> Iterator[list[tuple[str, bytes]]]:
     for node in connection.masters():
         cursor: bytes | None = None
         while cursor != b"0":
-            cursor, keys = node.call("SCAN", cursor or b"0", "MATCH", glob, "COUNT", SCAN_COUNT)
-            found = [(m.lastgroup or "", m.group()) for key in keys if (m := pattern.fullmatch(key))]
+            cursor, keys = node.call("SCAN", cursor or b"0", "MATCH", plan.glob, "COUNT", SCAN_COUNT)
+            found = [(kind.name, key) for key in keys if (kind := plan.kind_of(key))]
             if found:
                 yield found
 
@@ -149,46 +148,46 @@ def size(connection: resp.Connection) -> int:
     return sum(node.call("DBSIZE") for node in connection.masters())
 
 
-def count(connection: resp.Connection, prefix: str) -> Counter[str]:
+def count(connection: resp.Connection, plan: Plan) -> Counter[str]:
     """How many keys of each kind of the model there are under a prefix (SCAN may count one twice).
 
     Args:
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
     """
     kinds: Counter[str] = Counter()
-    for found in scan(connection, prefix):
+    for found in scan(connection, plan):
         kinds.update(kind for kind, _ in found)
     return kinds
 
 
-def holds_only(connection: resp.Connection, prefix: str, keys: int) -> bool:
+def holds_only(connection: resp.Connection, plan: Plan, keys: int) -> bool:
     """Whether so many keys, and those of the bookkeeping, are all that the database holds.
 
     Args:
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
         keys: how many keys of the model there should be.
     """
     before, clustered = connection.layout(), connection.clustered
-    names = (state_key(prefix, clustered=clustered), lease_key(prefix, clustered=clustered))
+    names = (state_key(plan.prefix, clustered=clustered), lease_key(plan.prefix, clustered=clustered))
     own = connection.call("EXISTS", *names)
     return size(connection) == keys + own and steady(connection, before)
 
 
-def remove(connection: resp.Connection, prefix: str, commit: Callable[[Strings], object]) -> int:
+def remove(connection: resp.Connection, plan: Plan, commit: Callable[[Strings], object]) -> int:
     """Remove every key of the model under the prefix, in batches; how many keys that were.
 
     Args:
         connection: where to scan.
-        prefix: the prefix of the migration.
+        plan: of the migration.
         commit: runs a column of commands in RESP (``Checkpoint.commit``).
 
     Raises:
         LeaseLost: from ``commit``; some keys may be gone.
     """
     removed = 0
-    for found in scan(connection, prefix):
+    for found in scan(connection, plan):
         if connection.clustered:  # one command cannot take keys of several slots
             commit(column_of(*(encode("UNLINK", key) for _, key in found)))
         else:

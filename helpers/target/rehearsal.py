@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 
 import hiredis
 
-from helpers import model, text
+from helpers import text
 from helpers.errors import HelpersError
+from helpers.model import BOOKKEEPING, KeyKind, Plan
 from helpers.target import resp
 from helpers.target.checkpoint import state_key
 from helpers.target.cluster import Cluster
@@ -22,6 +23,14 @@ Command = tuple[str | int, ...]
 
 ON_TYPE: Mapping[str, tuple[Command, ...]] = {
     "hash": (("HSET", "{}", "f", "v"), ("HGETALL", "{}")),
+    "string": (("SET", "{}", "v"), ("GET", "{}")),
+    "set": (
+        ("SADD", "{}", "m"),
+        ("SREM", "{}", "m"),
+        ("SMISMEMBER", "{}", "m"),
+        ("SCARD", "{}"),
+        ("SSCAN", "{}", 0),
+    ),
     "list": (("RPUSH", "{}", "v"), ("LRANGE", "{}", 0, 0), ("LLEN", "{}"), ("LTRIM", "{}", 0, 0)),
     "zset": (
         ("ZADD", "{}", 0, "m"),
@@ -48,15 +57,6 @@ ON_PARTITION_LEASE: tuple[Command, ...] = (
     ("PEXPIRE", "{}", 1),
     ("DEL", "{}"),
 )
-KEY_OF: Mapping[str, Callable[[int, str], str]] = {
-    "user": model.user_key,
-    "product": model.product_key,
-    "order": model.order_key,
-    "user_activities": model.activities_key,
-    "user_activities_by_time": model.activities_by_time_key,
-    "user_orders": model.user_orders_key,
-    "product_orders": model.product_orders_key,
-}
 FOLLOWING: Mapping[str, tuple[Command, ...]] = {
     "list": (
         ("LINDEX", "{}", 0),
@@ -66,7 +66,6 @@ FOLLOWING: Mapping[str, tuple[Command, ...]] = {
         ("LPOP", "{}", 1),
     ),
     "zset": (("ZCOUNT", "{}", 0, 0), ("ZRANGEBYSCORE", "{}", 0, 0), ("ZSCORE", "{}", "m")),
-    "hash": (),
 }
 """What the script of ``follow`` runs besides."""
 IN_CLUSTER: tuple[Command, ...] = (
@@ -90,45 +89,45 @@ AROUND = ("PING", "ECHO", "INFO", "WATCH", "UNWATCH", "MULTI", "EXEC", "DISCARD"
 
 
 def commands(
-    prefix: str,
+    plan: Plan,
     *,
     flushdb: bool = False,
     follow: bool = False,
     clustered: bool = False,
-    key_of: Callable[[str], str] | None = None,
+    key_of: Callable[[KeyKind], str] | None = None,
 ) -> list[Command]:
     """What a migration may run in a transaction, each command on a key of each kind that it touches.
 
     Args:
-        prefix: the prefix of the migration.
+        plan: of the migration.
         flushdb: whether it empties the database.
         follow: whether it is to be followed.
         clustered: whether the target is a cluster.
-        key_of: gives a key of a kind (see ``model.KINDS``); by default that of the row 1.
+        key_of: gives a key of a kind; by default that of the row 1.
     """
-    state, lease = (name(prefix, clustered=clustered) for name in (state_key, lease_key))
-    partition = partition_lease_key("users", prefix, clustered=clustered)
+    state, lease = (name(plan.prefix, clustered=clustered) for name in (state_key, lease_key))
+    partition = partition_lease_key(plan.streams[0].name, plan.prefix, clustered=clustered)
     found = [(state, ON_STATE), (lease, ON_LEASE), (partition, ON_PARTITION_LEASE)]
-    for kind in model.KINDS:
-        more = FOLLOWING[model.TYPES[kind]] if follow else ()
-        key = key_of(kind) if key_of else KEY_OF[kind](1, prefix)
-        found.append((key, (*ON_TYPE[model.TYPES[kind]], *ON_ANY, *more)))
+    for kind in plan.kinds:
+        more = FOLLOWING.get(kind.type, ()) if follow else ()
+        key = key_of(kind) if key_of else _key(plan, kind, 1)
+        found.append((key, (*ON_TYPE[kind.type], *ON_ANY, *more)))
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
     once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
     once += [("FLUSHDB",)] if flushdb else []
-    once += [("EVAL", "return 1", 0), ("HDEL", state_key(prefix), "f")] if follow else []
+    once += [("EVAL", "return 1", 0), ("HDEL", state_key(plan.prefix), "f")] if follow else []
     once += IN_CLUSTER if clustered else ()
     return [*once, *on_keys]
 
 
 def rehearse(
-    connection: resp.Connection, prefix: str, *, flushdb: bool = False, follow: bool = False
+    connection: resp.Connection, plan: Plan, *, flushdb: bool = False, follow: bool = False
 ) -> None:
     """Find out, without writing, whether the target would refuse anything of a migration now.
 
     Args:
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
         flushdb: whether it empties the database.
         follow: whether it is to be followed.
 
@@ -137,36 +136,41 @@ def rehearse(
     """
     if isinstance(connection, Cluster):
         for node in connection.masters():
-            _rehearse(node, prefix, flushdb, cluster=connection)
+            _rehearse(node, plan, flushdb, cluster=connection)
     else:
-        _rehearse(connection, prefix, flushdb, follow)
+        _rehearse(connection, plan, flushdb, follow)
 
 
 def _rehearse(
     connection: resp.Connection,
-    prefix: str,
+    plan: Plan,
     flushdb: bool,
     follow: bool = False,
     cluster: Cluster | None = None,
 ) -> None:
     """Rehearse on one server; of a cluster on a node, with keys of which it has the slots, where it has."""
 
-    def key_of(kind: str) -> str:
-        names = (KEY_OF[kind](number, prefix) for number in range(1, SEARCHED))
+    def key_of(kind: KeyKind) -> str:
+        names = (_key(plan, kind, number) for number in range(1, SEARCHED))
         return next(
             (key for key in names if cluster is None or cluster.owner(key.encode()) is connection),
-            KEY_OF[kind](1, prefix),
+            _key(plan, kind, 1),
         )
 
     # Were MULTI denied, what follows it would be run: be sure of it with a command that does no harm.
-    _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)])
-    watched = (lease_key(prefix), partition_lease_key("users", prefix))
+    _try(connection, [("MULTI",), ("SCAN", 0), ("DISCARD",), ("MULTI",), ("EXEC",)], plan)
+    watched = (lease_key(plan.prefix), partition_lease_key(plan.streams[0].name, plan.prefix))
     lease: list[Command] = [("WATCH", *watched), ("UNWATCH",)] if cluster is None else []
-    sent = commands(prefix, flushdb=flushdb, follow=follow, clustered=cluster is not None, key_of=key_of)
-    _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)])
+    sent = commands(plan, flushdb=flushdb, follow=follow, clustered=cluster is not None, key_of=key_of)
+    _try(connection, [*lease, ("MULTI",), *sent, ("DISCARD",)], plan)
 
 
-def _try(connection: resp.Connection, sent: list[Command]) -> None:
+def _key(plan: Plan, kind: KeyKind, number: int) -> str:
+    """A key of a kind, whose columns all have one number."""
+    return plan.key_of(kind, [b"%d" % number] * len(kind.key.columns)).decode()
+
+
+def _try(connection: resp.Connection, sent: list[Command], plan: Plan) -> None:
     replies = resp.parse(connection.exchange(b"".join(encode(*words) for words in sent)))
     errors = [(w, r) for w, r in zip(sent, replies, strict=True) if isinstance(r, hiredis.ReplyError)]
     errors = [(words, error) for words, error in errors if not str(error).startswith(("MOVED ", "ASK "))]
@@ -176,7 +180,7 @@ def _try(connection: resp.Connection, sent: list[Command]) -> None:
         keys = list(dict.fromkeys(str(words[1]) for words, by_command in denied if not by_command))
         lacks = [f"may not run {text.join(names)}"] if names else []
         lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
-        rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(map(_pattern, keys)))
+        rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(_pattern(key, plan) for key in keys))
         raise HelpersError(
             f"redis at {connection.address}: user {connection.user} {text.join(lacks)}; nothing was written; "
             f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
@@ -190,10 +194,9 @@ def right(words: Command) -> str:
     return f"{words[0]}|{words[1]}" if words[0] in ("CLIENT", "CLUSTER", "SCRIPT") else str(words[0])
 
 
-def _pattern(key: str) -> str:
+def _pattern(key: str, plan: Plan) -> str:
     """The pattern of keys like this one, as ACL takes it: ``shop:user:1:orders`` gives ``~shop:user:*``."""
-    for name in ("user", "product", "order", "migration"):
-        prefix, found, _ = key.rpartition(f"{name}:")
-        if found:
-            return f"~{prefix}{name}:*"
+    for head in (*plan.heads, BOOKKEEPING):
+        if key.startswith(plan.prefix + head):
+            return f"~{plan.prefix}{head}*"
     return f"~{key}"

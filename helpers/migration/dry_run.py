@@ -1,4 +1,4 @@
-"""The plan: what a migration would do, and the memory and time it would need, without doing it.
+"""The dry run: what a migration would do, and the memory and time it would need, without doing it.
 
 The estimates come from a sample that the target measures and nobody sees.
 """
@@ -17,8 +17,8 @@ from helpers.migration.encoding import Encoder
 from helpers.migration.findings import Rejects
 from helpers.migration.job import Job
 from helpers.migration.loading import LoadProgress
-from helpers.migration.refusals import refuse
-from helpers.model import PARTS, Part
+from helpers.migration.refusals import recorded_plan, refuse
+from helpers.model import Plan, Stream
 from helpers.servers import machine
 from helpers.source import Source, copytext, follow_checks, slot
 from helpers.target import (
@@ -34,13 +34,15 @@ from helpers.target import (
 
 SAMPLE_ROWS = 2000
 SAMPLE_OWNERS = 100
+OWNERS_AMONG = 200_000
+"""Of a larger table about so many rows tell which owners there are."""
 UNDER_WAY_BYTES = 8 << 20
 """What a batch that is being written takes for a moment, at most."""
 ENTRY_BYTES = 16
 """What a key costs beyond MEMORY USAGE: its place in the database's table of keys, which is half empty."""
 
 
-def plan(job: Job) -> dict[str, Any]:
+def dry_run(job: Job) -> dict[str, Any]:
     """Refuse what the migration would refuse; else say what it would do, remove and need.
 
     The sample behind the estimates is written and taken away in one transaction: nobody sees it.
@@ -51,11 +53,11 @@ def plan(job: Job) -> dict[str, Any]:
     Raises:
         HelpersError: the migration would be refused.
     """
-    with Source(job.source_url) as source, contextlib.closing(connect(job.target_url)) as connection:
+    with Source(job.source_url, job.model, prefix=job.prefix) as source, contextlib.closing(connect(job.target_url)) as connection:
         if job.follow:
             require_single(connection, "--follow")
         fitness = keyspace.inspect(connection, job.prefix)
-        rehearsal.rehearse(connection, job.prefix, flushdb=job.flushdb, follow=job.follow)
+        rehearsal.rehearse(connection, source.plan, flushdb=job.flushdb, follow=job.follow)
         if job.follow:
             follow_checks.check(source)
         checkpoint = checkpoint_of(connection, job.prefix)
@@ -66,9 +68,9 @@ def plan(job: Job) -> dict[str, Any]:
             with job.open_workers() as workers:
                 assert workers is not None
                 workers.start()
-        done = LoadProgress({} if job.anew else state).table_rows()
-        rows, rejects = source.counts(), Rejects().collect(source)
-        sample = take_sample(source, connection, job.prefix)
+        done = LoadProgress(source.plan, {} if job.anew else state).table_rows()
+        rows, rejects = source.counts(), Rejects(source.plan).collect(source)
+        sample = take_sample(source, connection)
         needed = memory_bytes(sample.bytes_per_row, rows, done)
         warnings = fitness.warnings + slot.warnings(source.ask, state.get(slot.SLOT))
         if fitness.limit_bytes and not job.anew and loads and not fits(needed, fitness):
@@ -76,7 +78,7 @@ def plan(job: Job) -> dict[str, Any]:
         return {
             "status": "dry run",
             "would": "load" if job.anew or not state else "resume" if loads else "catch up",
-            "would_remove": _removed(job, connection, bool(state)),
+            "would_remove": _removed(job, connection, recorded_plan(job, source, state) if state else None),
             "rows_read": rows,
             **rejects.summary(),
             "memory_bytes": needed if sample.bytes_per_row else None,
@@ -91,11 +93,11 @@ def plan(job: Job) -> dict[str, Any]:
         }
 
 
-def _removed(job: Job, connection: resp.Connection, recorded: bool) -> int:
+def _removed(job: Job, connection: resp.Connection, recorded: Plan | None) -> int:
     """How many keys would be removed before the load."""
     if job.flushdb:
         return keyspace.size(connection)
-    return keyspace.count(connection, job.prefix).total() if job.anew and recorded else 0
+    return keyspace.count(connection, recorded).total() if job.anew and recorded else 0
 
 
 @dataclass(frozen=True)
@@ -114,35 +116,34 @@ class Sample:
     seconds_per_row: float
 
 
-def take_sample(source: Source, connection: resp.Connection, prefix: str) -> Sample:
-    """Write a sample, ask how large it is, and take it away: in one transaction for each part of the load.
+def take_sample(source: Source, connection: resp.Connection) -> Sample:
+    """Write a sample, ask how large it is, and take it away: in one transaction for each stream of the load.
 
     Args:
         source: the snapshot.
         connection: the target.
-        prefix: the prefix of the migration; the sample's keys lie below it.
 
     Raises:
         resp.Refused: the target has no room for the sample, for example.
     """
-    name = secrets.token_hex(6)
+    name, prefix = secrets.token_hex(6), source.plan.prefix
     # In a cluster the braces bring all of it to one node, or a transaction could not hold it.
     under = f"{prefix}migration:sample:{f'{{{name}}}' if connection.clustered else name}:"
     rows: Counter[str] = Counter()
     per_row: defaultdict[str, float] = defaultdict(float)
     seconds, known = 0.0, True
-    for part in PARTS:
+    for stream in source.plan.streams:
         lines: list[bytes] = []
-        source.stream(_query(part), lines.append)
+        source.stream(_query(stream, source.counts()[stream.table.name]), lines.append)
         if not lines:
             continue
         started = time.perf_counter()
-        batch = Encoder(part, under).batch(copytext.columns(b"".join(lines), len(part.columns)))
+        batch = Encoder(stream, under).batch(copytext.columns(b"".join(lines), len(stream.columns)))
         size = _measure(connection, batch.commands, len(under) - len(prefix))
         seconds += time.perf_counter() - started
-        if part.name == part.table:
-            rows[part.table] = len(lines)
-        per_row[part.table] += (size or 0) / len(lines)
+        if stream.counts:
+            rows[stream.table.name] = len(lines)
+        per_row[stream.table.name] += (size or 0) / len(lines)
         known = known and size is not None
     return Sample(dict(rows), dict(per_row) if known else {}, seconds / max(rows.total(), 1))
 
@@ -168,16 +169,22 @@ def _measure(connection: resp.Connection, commands: Strings, more: int) -> int |
     return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
 
 
-def _query(part: Part) -> str:
-    """Some rows of a part; of collections all rows of some owners, as elements share what their key needs."""
-    where = part.where
-    if part.owner:
-        key, table = f"{part.owner}_id", f"{part.owner}s"
-        where += f" AND {key} IN (SELECT {key} FROM {table} ORDER BY md5({key}::text) LIMIT {SAMPLE_OWNERS})"
-    return (
-        f"SELECT {', '.join(part.columns)} FROM {part.table} WHERE {where} ORDER BY {', '.join(part.key)} "
-        f"LIMIT {SAMPLE_ROWS}"
-    )
+def _query(stream: Stream, rows: int) -> str:
+    """Some rows of a stream; of collections all rows of some owners, as elements share what their key needs.
+
+    Args:
+        stream: the stream.
+        rows: how many rows its table has.
+    """
+    table, where, order = stream.table, stream.where, ", ".join(stream.order_sql)
+    if stream.owner:
+        owner = ", ".join(stream.order_sql[: stream.owner])
+        sample = f" TABLESAMPLE SYSTEM ({100 * OWNERS_AMONG / rows}) REPEATABLE (0)" if rows > OWNERS_AMONG else ""
+        where += (
+            f" AND ({owner}) IN (SELECT {owner} FROM {table.sql}{sample} WHERE {stream.where} GROUP BY {owner} "
+            f"ORDER BY md5(ROW({owner})::text) LIMIT {SAMPLE_OWNERS})"
+        )
+    return f"SELECT {stream.columns_sql} FROM {table.sql} WHERE {where} ORDER BY {order} LIMIT {SAMPLE_ROWS}"
 
 
 def memory_bytes(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Mapping[str, int]) -> int:
