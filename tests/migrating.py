@@ -45,5 +45,6 @@ def dump(url: str, but: bytes = b"migration:") -> dict[bytes, Any]:
         b"list": lambda k: client.lrange(k, 0, -1),
         b"zset": lambda k: client.zrange(k, 0, -1, withscores=True),
         b"string": client.get,
+        b"set": client.smembers,
     }
     return {key: read[client.type(key)](key) for key in client.scan_iter(count=1000) if but not in key}
