@@ -35,16 +35,43 @@ FIRST = {
     **{"id": "1", "b": "true", "i2": "-5", "n": "1.50", "n2": "19.90", "f4": "0.1", "f8": "1e+300"},
     **{"u": "11111111-2222-3333-4444-555555555555", "ts": "2026-11-22T10:00:00.000000"},
     **{"tz": "2026-11-22T04:29:45.000000Z", "d": "2026-11-22", "t": "24:00:00", "ttz": "10:00:00+02:30:15"},
-    **{"iv": "P1Y2DT3.5S", "by": b"\0\xffA", "tx": 'a:b%{c}"\\\n\tx', "vc": "v", "ch": "c  ", "m": "ok: fine"},
-    **{"j": '{"a": 1}', "jb": '{"b": [1, 2]}', "arr": "{1,NULL,3}", "rng": "[1,5)", "ip": "::1/64", "bit": "101"},
+    **{
+        "iv": "P1Y2DT3.5S",
+        "by": b"\0\xffA",
+        "tx": 'a:b%{c}"\\\n\tx',
+        "vc": "v",
+        "ch": "c  ",
+        "m": "ok: fine",
+    },
+    **{
+        "j": '{"a": 1}',
+        "jb": '{"b": [1, 2]}',
+        "arr": "{1,NULL,3}",
+        "rng": "[1,5)",
+        "ip": "::1/64",
+        "bit": "101",
+    },
 }
 SECOND = {
     **{"id": "2", "b": "false", "n": "NaN", "n2": "NaN", "f4": "-0", "f8": "-Infinity", "ts": "infinity"},
-    **{"tz": "-infinity", "d": "infinity", "t": "00:00:00.000001", "ttz": "00:00:00+00", "iv": "P-1M", "by": ""},
+    **{
+        "tz": "-infinity",
+        "d": "infinity",
+        "t": "00:00:00.000001",
+        "ttz": "00:00:00+00",
+        "iv": "P-1M",
+        "by": "",
+    },
     **{"tx": "", "ch": "   ", "m": "sad", "arr": "{}", "rng": "empty", "ip": "10.0.0.1", "bit": "000"},
 }
 THIRD = {"id": "3", "ts": "0044-03-15 00:00:00 BC", "tz": "0044-03-15 00:00:00.5+00 BC", "d": "0044-03-15 BC"}
-FOURTH = {"id": "4", "f4": "NaN", "ts": "12345-01-01 00:00:00", "tz": "2026-01-01T00:00:00.250000Z", "d": "12345-01-01"}
+FOURTH = {
+    "id": "4",
+    "f4": "NaN",
+    "ts": "12345-01-01 00:00:00",
+    "tz": "2026-01-01T00:00:00.250000Z",
+    "d": "12345-01-01",
+}
 ALL = "table = '\"All\"'"
 ODD = "table = '\"Odd: %\"'"
 
@@ -56,12 +83,13 @@ def written(source: str, target: str, model: str, *, rows: int = 1000, push: boo
         for partition in opened.plan.partitions({}):
             encoder = Encoder(partition.stream, "p:")
 
-            def take(text: bytes, encoder: Encoder = encoder) -> None:
+            def take(text: bytes, encoder: Encoder = encoder) -> tuple[str, ...]:
                 columns = copytext.columns(text, len(encoder.stream.columns))
                 for start in range(0, len(columns[0]), rows):
                     batch = encoder.batch([column[start : start + rows] for column in columns])
                     replies = resp.parse(connection.exchange(joined(batch.commands)))
                     assert len(replies) == len(batch.commands) and not list(resp.errors(replies))
+                return batch.position
 
             opened.read(partition, None, take)
     connection.close()
@@ -95,7 +123,9 @@ def test_a_hash_of_some_columns_under_other_names(rows: str, redis_url: str) -> 
 def test_json_is_that_of_a_hash(rows: str, redis_url: str) -> None:
     held = written(rows, redis_url, f'[[key]]\nname = "j:{{id}}"\ntype = "string"\n{ALL}\n')
     for number, fields in enumerate((FIRST, SECOND, THIRD, FOURTH), 1):
-        texts = {name: "\\x" + value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
+        texts = {
+            name: "\\x" + value.hex() if isinstance(value, bytes) else value for name, value in fields.items()
+        }
         texts |= {"by": "\\x"} if number == 2 else {}
         assert held[f"j:{number}"] == json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -103,7 +133,7 @@ def test_json_is_that_of_a_hash(rows: str, redis_url: str) -> None:
 def test_json_of_odd_texts(postgres_url: str, redis_url: str) -> None:
     run_sql(
         postgres_url,
-        "CREATE TABLE t (id int PRIMARY KEY, \"a\"\"b\" text, c text); INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 "
+        'CREATE TABLE t (id int PRIMARY KEY, "a""b" text, c text); INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 '
         "THEN chr(n) || 'é🙂' || chr(n) END, CASE WHEN n % 3 = 0 THEN '\"\\' END FROM generate_series(1, 140) n",
     )
     held = written(postgres_url, redis_url, '[[key]]\nname = "{id}"\ntype = "string"\ntable = "t"\n')
@@ -132,9 +162,9 @@ def test_strings_of_templates(rows: str, redis_url: str) -> None:
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 def test_collections_of_text_owners(rows: str, redis_url: str, batch: int) -> None:
     model = (
-        f"[[key]]\nname = 'z:{{\"Key {{x}}\"}}'\ntype = \"sorted_set\"\n{ODD}\nvalue = \"{{k2}}\"\nscore = \"v\"\n"
-        f"[[key]]\nname = 'l:{{\"Key {{x}}\"}}'\ntype = \"list\"\n{ODD}\nvalue = \"{{order}}\"\norder = [\"v\"]\n"
-        f"[[key]]\nname = 'h:{{\"Key {{x}}\"}}:{{k2}}'\ntype = \"set\"\n{ODD}\nvalue = \"{{v}}\"\n"
+        f'[[key]]\nname = \'z:{{"Key {{x}}"}}\'\ntype = "sorted_set"\n{ODD}\nvalue = "{{k2}}"\nscore = "v"\n'
+        f'[[key]]\nname = \'l:{{"Key {{x}}"}}\'\ntype = "list"\n{ODD}\nvalue = "{{order}}"\norder = ["v"]\n'
+        f'[[key]]\nname = \'h:{{"Key {{x}}"}}:{{k2}}\'\ntype = "set"\n{ODD}\nvalue = "{{v}}"\n'
     )
     held = written(rows, redis_url, model, rows=batch)
     assert {key: value for key, value in held.items() if key[0] == "z"} == {
@@ -174,9 +204,14 @@ def test_one_key_for_a_whole_table(rows: str, redis_url: str) -> None:
         ("time", ["00:00:00.1", "23:59:59.999999"], [100000.0, 86399999999.0]),
     ],
 )
-def test_scores(postgres_url: str, redis_url: str, type_: str, values: list[str], scores: list[float]) -> None:
+def test_scores(
+    postgres_url: str, redis_url: str, type_: str, values: list[str], scores: list[float]
+) -> None:
     rows = ", ".join(f"({number}, '{value}')" for number, value in enumerate(values))
-    run_sql(postgres_url, f"CREATE TABLE t (id int PRIMARY KEY, s {type_}); INSERT INTO t VALUES {rows}, (99, NULL)")
+    run_sql(
+        postgres_url,
+        f"CREATE TABLE t (id int PRIMARY KEY, s {type_}); INSERT INTO t VALUES {rows}, (99, NULL)",
+    )
     model = '[[key]]\nname = "z"\ntype = "sorted_set"\ntable = "t"\nvalue = "{id}"\nscore = "s"\n'
     held = written(postgres_url, redis_url, model)
     assert held == {"z": [(str(n).encode(), score) for n, score in enumerate(scores)]}
@@ -184,7 +219,9 @@ def test_scores(postgres_url: str, redis_url: str, type_: str, values: list[str]
 
 def test_what_is_no_score_is_left_out(postgres_url: str, redis_url: str) -> None:
     values = itertools.count()
-    rows = ", ".join(f"({next(values)}, '{value}')" for value in ("NaN", "Infinity", "1e301", "1e-301", "0.00", "5"))
+    rows = ", ".join(
+        f"({next(values)}, '{value}')" for value in ("NaN", "Infinity", "1e301", "1e-301", "0.00", "5")
+    )
     run_sql(postgres_url, f"CREATE TABLE t (id int PRIMARY KEY, s numeric); INSERT INTO t VALUES {rows}")
     model = '[[key]]\nname = "z"\ntype = "sorted_set"\ntable = "t"\nvalue = "{id}"\nscore = "s"\n'
     assert written(postgres_url, redis_url, model) == {"z": [(b"4", 0.0), (b"5", 5.0)]}

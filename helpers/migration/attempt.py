@@ -18,6 +18,7 @@ from helpers.model import PARTITIONS
 from helpers.servers import machine
 from helpers.source import Source, Upstream, follow_checks, partitions, pgoutput, publication, slot
 from helpers.target import (
+    BEFORE,
     FORMAT,
     checkpoint_of,
     connect,
@@ -114,9 +115,7 @@ class Attempt:
         if fitness.limit_bytes and (job.anew or state.get("status") != "complete"):
             rows = self.source.counts()
             known = {} if job.anew else json.loads(state.get("bytes_per_row", "{}"))
-            job.bytes_per_row = (
-                known or dry_run.take_sample(self.source, self.connection).bytes_per_row
-            )
+            job.bytes_per_row = known or dry_run.take_sample(self.source, self.connection).bytes_per_row
             done = loading.LoadProgress(self.source.plan, state).table_rows()
             needed = dry_run.memory_bytes(job.bytes_per_row, rows, done)
             if not job.anew and not dry_run.fits(needed, fitness):
@@ -140,6 +139,8 @@ class Attempt:
             checkpoint.commit(state=self._first_state())
             checkpoint.replicate()
             state = checkpoint.read()
+        if state.get("format") == BEFORE:
+            checkpoint.commit(state={"format": FORMAT, **self.source.plan.record()})
         followed = self._follow(stack) if job.follow else {}
         source = self.source
         if job.resumed is None:
@@ -212,7 +213,11 @@ class Attempt:
         self.source.close()  # it locks the tables, which who waits for them must not wait for twice
         self.source, position, tables = stack.enter_context(
             slot.snapshot(
-                self.source.url, name, self.job.model, prefix=self.job.prefix, idle=self.checkpoint.renew_when_due
+                self.source.url,
+                name,
+                self.job.model,
+                prefix=self.job.prefix,
+                idle=self.checkpoint.renew_when_due,
             )
         )
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")

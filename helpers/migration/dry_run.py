@@ -53,7 +53,10 @@ def dry_run(job: Job) -> dict[str, Any]:
     Raises:
         HelpersError: the migration would be refused.
     """
-    with Source(job.source_url, job.model, prefix=job.prefix) as source, contextlib.closing(connect(job.target_url)) as connection:
+    with (
+        Source(job.source_url, job.model, prefix=job.prefix) as source,
+        contextlib.closing(connect(job.target_url)) as connection,
+    ):
         if job.follow:
             require_single(connection, "--follow")
         fitness = keyspace.inspect(connection, job.prefix)
@@ -179,7 +182,9 @@ def _query(stream: Stream, rows: int) -> str:
     table, where, order = stream.table, stream.where, ", ".join(stream.order_sql)
     if stream.owner:
         owner = ", ".join(stream.order_sql[: stream.owner])
-        sample = f" TABLESAMPLE SYSTEM ({100 * OWNERS_AMONG / rows}) REPEATABLE (0)" if rows > OWNERS_AMONG else ""
+        sample = (
+            f" TABLESAMPLE SYSTEM ({100 * OWNERS_AMONG / rows}) REPEATABLE (0)" if rows > OWNERS_AMONG else ""
+        )
         where += (
             f" AND ({owner}) IN (SELECT {owner} FROM {table.sql}{sample} WHERE {stream.where} GROUP BY {owner} "
             f"ORDER BY md5(ROW({owner})::text) LIMIT {SAMPLE_OWNERS})"

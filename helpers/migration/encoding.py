@@ -34,8 +34,7 @@ Owner = int | str | None
 NOBODY = (0, 0)
 """Nothing was pushed yet, so that the first list begins empty."""
 IN_JSON: Mapping[int, bytes] = {number: b"\\u%04x" % number for number in range(32)} | {
-    ord(letter): f"\\{escaped}".encode()
-    for letter, escaped in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
+    ord(letter): f"\\{escaped}".encode() for letter, escaped in zip('"\\\b\f\n\r\t', '"\\bfnrt', strict=True)
 }
 """What stands for the bytes that a string of JSON cannot hold."""
 
@@ -153,7 +152,9 @@ class Encoder:
             return self._commands(b"ZADD", groups.reversed(), kind, rows, items, 2)
         if kind.type == "list" and self._push_script:
             return self._pushes(groups, kind, rows, bulk_string(*value))
-        return self._commands(b"SADD" if kind.type == "set" else b"RPUSH", groups, kind, rows, bulk_string(*value), 1)
+        return self._commands(
+            b"SADD" if kind.type == "set" else b"RPUSH", groups, kind, rows, bulk_string(*value), 1
+        )
 
     def _key(self, groups: "_Groups", kind: KeyKind, rows: "_Rows") -> list[Piece]:
         if not kind.key.columns:  # one key for all rows
@@ -186,7 +187,10 @@ class Encoder:
             before[0] = self._pushed[1]
         last = len(groups.first) - 1
         self._pushed = groups.owners.at(last), int(before[-1] + groups.sizes[-1])
-        script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (len(self._push_script), self._push_script)
+        script = b"\r\n$7\r\nEVALSHA\r\n$%d\r\n%b\r\n$1\r\n1\r\n" % (
+            len(self._push_script),
+            self._push_script,
+        )
         key = self._key(groups, kind, rows)
         heads = weave(b"*", decimals(5 + groups.sizes), script, *key, *bulk_string(decimals(before)))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
@@ -244,7 +248,9 @@ class _Rows:
     def pieces(self, pattern: Pattern) -> list[Piece]:
         """The pieces of a template."""
         found: list[Piece] = [pattern.literals[0]]
-        for name, escaped, literal in zip(pattern.columns, pattern.escaped, pattern.literals[1:], strict=True):
+        for name, escaped, literal in zip(
+            pattern.columns, pattern.escaped, pattern.literals[1:], strict=True
+        ):
             as_hex = self._formats[name].name == "bytes" and not pattern.raw
             text = self._read[name] if as_hex else self.field(name)
             if as_hex:

@@ -107,16 +107,24 @@ def load(
         position, score_order, *pushed = loaded.position[partition.name] or (None, None)
         stream = partition.stream
         encoder = Encoder(
-            stream, source.plan.prefix, score_order, push_script=push_script, pushed=pushed[0] if pushed else NOBODY
+            stream,
+            source.plan.prefix,
+            score_order,
+            push_script=push_script,
+            pushed=pushed[0] if pushed else NOBODY,
         )
 
-        def take(rows: bytes) -> None:
+        def take(rows: bytes) -> tuple[str, ...]:
+            batch = None
             columns = copytext.columns(rows, len(stream.columns))
             number = len(columns[0])
             batches = -(-number // batch_rows)
             for i in range(batches):
                 some = slice(number * i // batches, number * (i + 1) // batches)
-                conveyor.put((partition, encoder.batch([column[some] for column in columns])))
+                batch = encoder.batch([column[some] for column in columns])
+                conveyor.put((partition, batch))
+            assert batch is not None
+            return batch.position
 
         source.read(partition, position, take)
         conveyor.put((partition, None))

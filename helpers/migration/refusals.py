@@ -7,7 +7,7 @@ from helpers.errors import HelpersError
 from helpers.migration.job import Job
 from helpers.model import Plan
 from helpers.source import Source, slot
-from helpers.target import BEFORE, FORMAT, Checkpoint, keyspace, resp, state_key
+from helpers.target import BEFORE, FORMAT, PARTITIONS_LEASED, Checkpoint, keyspace, resp, state_key
 from helpers.text import show
 
 
@@ -63,6 +63,11 @@ def refuse_state(job: Job, source: Source, connection: resp.Connection, state: M
         raise HelpersError(
             f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; "
             "it was written by another version: use that one, or another --prefix"
+        )
+    if state.get("format") == BEFORE and state.get(PARTITIONS_LEASED) and state.get("status") == "loading":
+        raise HelpersError(
+            f"{where}: a load by several processes was begun there by the version before; finish it with that one, "
+            "or use another --prefix"
         )
     if not job.anew:
         refuse_model(source.plan, state, where)

@@ -116,7 +116,9 @@ def _load(task: Task) -> None:
         checkpoint = partition_checkpoint_of(connection, task.prefix, task.partition, task.lease)
         checkpoint.take()
         with _source(task) as source:
-            loaded = loading.LoadProgress(source.plan, checkpoint.read())  # nobody else can change it any more
+            loaded = loading.LoadProgress(
+                source.plan, checkpoint.read()
+            )  # nobody else can change it any more
             if task.partition in loaded.done:
                 return
             loading.load(
@@ -135,13 +137,17 @@ def _source(task: Task) -> Iterator[Source]:
     It is kept for the next one where that may be: whoever waits for a table to be unlocked lets nobody pass
     that comes after him, and would be waited for by each further task.
     """
-    source = _kept.pop() if task.keep and _kept else Source(
+    source = (
+        _kept.pop()
+        if task.keep and _kept
+        else Source(
             task.source_url,
             parse(task.model, "the model of the migration"),
             prefix=task.prefix,
             snapshot=lambda: task.snapshot,
             lanes=1,
         )
+    )
     try:
         yield source
     except BaseException:

@@ -112,7 +112,9 @@ def load(model: "Model | str | Path | None" = None) -> Model:
     try:
         text = Path(model).read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise HelpersError(f"{model}: byte {error.start + 1} is no UTF-8; save the file in that encoding") from error
+        raise HelpersError(
+            f"{model}: byte {error.start + 1} is no UTF-8; save the file in that encoding"
+        ) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise HelpersError(f"{model}: {why}; give the path of a model, which `model` proposes") from error
@@ -150,7 +152,7 @@ def _key(found: Mapping[str, Any], where: str, number: int) -> Key:
     called = f"{where}: {_called(found.get('name'), number)}"
     for option in ("name", "type", "table"):
         if option not in found:
-            raise HelpersError(f"{called}: it has no {option}; add {option} = \"...\"")
+            raise HelpersError(f'{called}: it has no {option}; add {option} = "..."')
     for option, value in found.items():
         if option not in ("name", "type", "table", "fields", "value", "score", "order"):
             of_type = TYPES.get(str(found["type"]), ())
@@ -165,7 +167,13 @@ def _key(found: Mapping[str, Any], where: str, number: int) -> Key:
         raise HelpersError(f'{called}: order is no list of columns; write order = ["column", "column"]')
     fields = _fields(found["fields"], called) if "fields" in found else None
     return Key(
-        found["name"], found["type"], found["table"], fields, found.get("value"), found.get("score"), tuple(order)
+        found["name"],
+        found["type"],
+        found["table"],
+        fields,
+        found.get("value"),
+        found.get("score"),
+        tuple(order),
     )
 
 
@@ -228,7 +236,12 @@ def _bare(name: str) -> str:
 
 
 def _toml(key: Key) -> str:
-    lines = ["[[key]]", f"name = {_quoted(key.name)}", f"type = {_quoted(key.type)}", f"table = {_quoted(key.table)}"]
+    lines = [
+        "[[key]]",
+        f"name = {_quoted(key.name)}",
+        f"type = {_quoted(key.type)}",
+        f"table = {_quoted(key.table)}",
+    ]
     if key.fields is not None:
         pairs = key.fields.items()
         if all(name == column for name, column in pairs):

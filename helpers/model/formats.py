@@ -69,7 +69,13 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
-        Format("integer", r"(?:0|-?[1-9][0-9]{0,18})", "-" + DIGITS, scored=True, example="a whole number of 64 bits"),
+        Format(
+            "integer",
+            r"(?:0|-?[1-9][0-9]{0,18})",
+            "-" + DIGITS,
+            scored=True,
+            example="a whole number of 64 bits",
+        ),
         Format(
             "numeric",
             r"(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|NaN|-?Infinity)",
@@ -85,11 +91,26 @@ FORMATS: Mapping[str, Format] = {
             example="a number such as 0.1",
         ),
         Format("boolean", "(?:true|false)", "truefals", example="true or false"),
-        Format("uuid", r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "-" + DIGITS + "abcdef", 36, example="a UUID"),
+        Format(
+            "uuid",
+            r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+            "-" + DIGITS + "abcdef",
+            36,
+            example="a UUID",
+        ),
         Format("moment", _MOMENT, "-:T." + DIGITS, 26, True, "a date such as 2026-11-22T10:00:00.000000"),
-        Format("zoned", _MOMENT + "Z", "-:TZ." + DIGITS, 27, True, "a date such as 2026-11-22T10:00:00.000000Z"),
+        Format(
+            "zoned", _MOMENT + "Z", "-:TZ." + DIGITS, 27, True, "a date such as 2026-11-22T10:00:00.000000Z"
+        ),
         Format("date", _DAY, "-" + DIGITS, 10, True, "a date such as 2026-11-22"),
-        Format("time", r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?", ":." + DIGITS, None, True, "a time such as 10:00:00"),
+        Format(
+            "time",
+            r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?",
+            ":." + DIGITS,
+            None,
+            True,
+            "a time such as 10:00:00",
+        ),
         Format("bytes", r"\\x(?:[0-9a-f]{2})*", "\\x" + DIGITS + "abcdef", example="bytes such as \\x00ff"),
         Format("text", r"[\s\S]*", None, example="text"),
     )

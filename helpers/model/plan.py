@@ -240,7 +240,9 @@ class Plan:
         for key, kind in zip(self.model.keys, found, strict=True):
             if overlap(kind.key, own):
                 raise _refused(
-                    self.model, key, f"it could be named as the migration's own {BOOKKEEPING}state; begin it otherwise"
+                    self.model,
+                    key,
+                    f"it could be named as the migration's own {BOOKKEEPING}state; begin it otherwise",
                 )
         for (one, a), (other, b) in combinations(zip(self.model.keys, found, strict=True), 2):
             if overlap(a.key, b.key):
@@ -324,7 +326,9 @@ class Plan:
             if name not in first or (held and not any(kind.name in holding for kind in first[name])):
                 first[name] = kinds
         taken = set(self.tables)
-        return tuple(self._stream(kinds, kinds is first[kinds[0].table.name], taken) for kinds in groups.values())
+        return tuple(
+            self._stream(kinds, kinds is first[kinds[0].table.name], taken) for kinds in groups.values()
+        )
 
     def _stream(self, kinds: list[KeyKind], counts: bool, taken: set[str]) -> Stream:
         one, table = kinds[0], kinds[0].table
@@ -465,7 +469,12 @@ def _holder(table: Table, kinds: Sequence[KeyKind]) -> Holder:
 
 def _pair(one: KeyKind, other: KeyKind) -> Pair | None:
     """The pair of a list and a sorted set, when they are one."""
-    if one.type != "list" or other.type != "zset" or one.key.columns != other.key.columns or len(one.order) != 2:
+    if (
+        one.type != "list"
+        or other.type != "zset"
+        or one.key.columns != other.key.columns
+        or len(one.order) != 2
+    ):
         return None
     assert one.value and other.value and other.score
     moment, tie = one.order
@@ -554,7 +563,9 @@ def _bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind
     value = None if key.value is None else pattern(key.value, "value")
     fields: tuple[tuple[str, Column], ...] = ()
     if value is None:
-        pairs = key.fields.items() if key.fields is not None else ((one.name, one.name) for one in table.columns)
+        pairs = (
+            key.fields.items() if key.fields is not None else ((one.name, one.name) for one in table.columns)
+        )
         fields = tuple((field_, column(of)) for field_, of in pairs)
     score = None if key.score is None else column(key.score)
     if score is not None and not score.format.scored:

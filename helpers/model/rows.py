@@ -131,7 +131,9 @@ class Limits:
             for pattern in (kind.key, kind.value):
                 if pattern is not None:
                     weights: dict[str, int] = {}
-                    for name, one, escaped in zip(pattern.columns, pattern.formats, pattern.escaped, strict=True):
+                    for name, one, escaped in zip(
+                        pattern.columns, pattern.formats, pattern.escaped, strict=True
+                    ):
                         times = 3 if escaped else 2 if one.name == "bytes" and not pattern.raw else 1
                         weights[name] = weights.get(name, 0) + times
                     found.append(weights)
@@ -242,7 +244,10 @@ class Limits:
             if value is not None and column.name in self._used and not _is_utf8(value):
                 return "not_utf8"
         for weights in self._weights:
-            if sum(w * _size(self._table.columns[at[n]], row[at[n]]) for n, w in weights.items()) > LONGEST_BYTES:
+            if (
+                sum(w * _size(self._table.columns[at[n]], row[at[n]]) for n, w in weights.items())
+                > LONGEST_BYTES
+            ):
                 return "too_long"
         return None
 

@@ -9,7 +9,9 @@ from typing import Any
 from helpers.model.formats import FORMATS, Format
 
 _PLAIN = re.compile(r"[a-z_\u0080-\U0010ffff][a-z0-9_$\u0080-\U0010ffff]*")
-_PART = re.compile(r'(?:"((?:[^"\0]|"")+)"|([A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*))(\.|$)')
+_PART = re.compile(
+    r'(?:"((?:[^"\0]|"")+)"|([A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*))(\.|$)'
+)
 
 
 @dataclass(frozen=True)

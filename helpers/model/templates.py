@@ -47,7 +47,9 @@ class Template:
                 quoted = re.compile(r'\{("(?:[^"]|"")+")\}').match(text, at)
                 found = quoted or re.compile(r"\{([^{}]+)\}").match(text, at)
                 if found is None:
-                    raise ValueError(f"the brace at {at + 1} opens no {{column}}; a brace itself is written {{{{")
+                    raise ValueError(
+                        f"the brace at {at + 1} opens no {{column}}; a brace itself is written {{{{"
+                    )
                 columns.append(found[1])
                 literals.append("")
                 at = found.end()
@@ -62,7 +64,9 @@ class Template:
         def literal(text: str) -> str:
             return text.replace("{", "{{").replace("}", "}}")
 
-        holes = "".join(f"{{{hole(c)}}}{literal(text)}" for c, text in zip(self.columns, self.literals[1:], strict=True))
+        holes = "".join(
+            f"{{{hole(c)}}}{literal(text)}" for c, text in zip(self.columns, self.literals[1:], strict=True)
+        )
         return literal(self.literals[0]) + holes
 
 
@@ -234,7 +238,9 @@ _Element = str | _Many
 
 def _elements(pattern: Pattern) -> list[_Element]:
     found: list[_Element] = list(pattern.template.literals[0])
-    for one, escaped, literal in zip(pattern.formats, pattern.escaped, pattern.template.literals[1:], strict=True):
+    for one, escaped, literal in zip(
+        pattern.formats, pattern.escaped, pattern.template.literals[1:], strict=True
+    ):
         if escaped:
             found.append(_Many(None, frozenset(":{}")))
         else:

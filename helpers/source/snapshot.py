@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,13 @@ from helpers.model import SETTINGS, Model, Partition, Plan, literal, load
 from helpers.servers import connections
 from helpers.source import copytext, tables
 
-SESSION = " ".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items()) + f"""
+SESSION = (
+    " ".join(f"SET {name} = '{value}';" for name, value in SETTINGS.items())
+    + f"""
     SET row_security = off; SET lock_timeout = '{settings.SILENCE_S}s';
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET work_mem = '64MB';
 """
+)
 NAMES = "SET search_path = pg_catalog"
 """Names of tables are qualified once they are known; then names in values are as well, whoever reads them."""
 CHUNK_BYTES = 1 << 19
@@ -35,6 +39,8 @@ REMEDIES: Mapping[type[psycopg2.Error], str] = {
     errors.InsufficientPrivilege: "this user needs SELECT on the model's tables, and BYPASSRLS where row "
     "security is on",
 }
+AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Waits before a stream goes on over another connection."""
 LANES = 2
 """Streams at the same time."""
 OLDEST = 13
@@ -108,6 +114,7 @@ class Source:
         self._busy: list[Postgres] = []
         self._counts: dict[str, int] | None = None
         self._ending = threading.Lock()
+        self._cancelled = False
         self._keeper = self._connect()
         try:
             major = self._keeper.server_version // 10_000
@@ -167,7 +174,8 @@ class Source:
         """Rows of each table."""
         if self._counts is None:
             self._counts = {
-                name: self.ask(f"SELECT count(*) FROM {table.sql}")[0][0] for name, table in self.plan.tables.items()
+                name: self.ask(f"SELECT count(*) FROM {table.sql}")[0][0]
+                for name, table in self.plan.tables.items()
             }
         return dict(self._counts)
 
@@ -203,24 +211,56 @@ class Source:
             chunks.stop()
 
     def read(
-        self, partition: Partition, after: Iterable[str] | None, take: Callable[[bytes], object]
+        self, partition: Partition, after: Iterable[str] | None, take: Callable[[bytes], Iterable[str]]
     ) -> None:
-        """Stream a partition as COPY text in the order of its key, from behind a position on.
+        """Stream a partition as COPY text in its order, from behind a position on.
 
         Args:
             partition: what to read.
-            after: the key of the last row that is not wanted any more, as text; None for all rows.
-            take: given some thousand whole rows at a time.
+            after: what the last row that is not wanted any more is ordered by, as text; None for all rows.
+            take: given some thousand whole rows at a time, it gives the position of the last of them.
 
         Raises:
             SourceLost: the connection broke.
         """
-        stream, where = partition.stream, partition.where
+        stream, position = partition.stream, after
         order = ", ".join(stream.order_sql)
-        if after is not None:
-            where += f" AND ({order}) > ({', '.join(map(literal, after))})"
-        query = f"SELECT {stream.columns_sql} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
-        self.chunks(query, copytext.whole_rows(take))
+
+        def attempt() -> None:
+            where = partition.where
+            if position is not None:
+                where += f" AND ({order}) > ({', '.join(map(literal, position))})"
+            query = f"SELECT {stream.columns_sql} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
+            self.chunks(query, copytext.whole_rows(keep))
+
+        def keep(rows: bytes) -> None:
+            nonlocal position
+            position = take(rows)
+
+        self.keep_reading(attempt, lambda: position)
+
+    def keep_reading(self, attempt: Callable[[], object], position: Callable[[], object]) -> None:
+        """Read until the end, over another connection where one is lost, as long as the snapshot is there.
+
+        Args:
+            attempt: reads from behind the position to the end.
+            position: how far it is; tries are counted anew whenever that has changed.
+
+        Raises:
+            SourceLost: the session that keeps the snapshot is lost too, or it was tried too often.
+        """
+        failures = 0
+        while True:
+            before = position()
+            try:
+                attempt()
+                return
+            except SourceLost:
+                failures = 1 if position() != before else failures + 1
+                if self._cancelled or failures > len(AGAIN_S):
+                    raise
+                time.sleep(AGAIN_S[failures - 1])
+                self.ask("SELECT")
 
     def _copy(self, query: str, file: Any, form: str = "") -> None:
         try:
@@ -238,6 +278,7 @@ class Source:
 
     def cancel(self) -> None:
         """End the streams that are under way in other threads: they fail."""
+        self._cancelled = True
         for connection in list(self._busy):
             self._cancel(connection)
 

@@ -65,13 +65,18 @@ def bind(ask: Ask, where: str, model: Model) -> dict[str, Table]:
             names[one] = parse_name(one)
         except ValueError as error:
             raise HelpersError(f"{model.where}: {_users(model, one)}: table {error}") from error
-    quoted = [".".join('"' + part.replace('"', '""') + '"' for part in names[one] if part is not None) for one in said]
+    quoted = [
+        ".".join('"' + part.replace('"', '""') + '"' for part in names[one] if part is not None)
+        for one in said
+    ]
     found = {row[0]: row[1:] for row in ask(_RELATIONS, (said, quoted))}
     missing = [one for one in said if found[one][0] is None]
     if missing:
         schemas = ", ".join(ask("SELECT current_schemas(false)", None)[0][0]) or "no schema"
-        course = "" if model.where != "the course's model" else (
-            ", or make the course's tables with `python -m helpers populate`"
+        course = (
+            ""
+            if model.where != "the course's model"
+            else (", or make the course's tables with `python -m helpers populate`")
         )
         raise HelpersError(
             f"{where}: no table {', '.join(missing)} where this user looks ({schemas}); check search_path "

@@ -120,9 +120,7 @@ def commands(
     return [*once, *on_keys]
 
 
-def rehearse(
-    connection: resp.Connection, plan: Plan, *, flushdb: bool = False, follow: bool = False
-) -> None:
+def rehearse(connection: resp.Connection, plan: Plan, *, flushdb: bool = False, follow: bool = False) -> None:
     """Find out, without writing, whether the target would refuse anything of a migration now.
 
     Args:
@@ -180,7 +178,9 @@ def _try(connection: resp.Connection, sent: list[Command], plan: Plan) -> None:
         keys = list(dict.fromkeys(str(words[1]) for words, by_command in denied if not by_command))
         lacks = [f"may not run {text.join(names)}"] if names else []
         lacks += [f"has no right to keys such as {text.join(keys[:3])}"] if keys else []
-        rights = [f"+{name.lower()}" for name in names] + list(dict.fromkeys(_pattern(key, plan) for key in keys))
+        rights = [f"+{name.lower()}" for name in names] + list(
+            dict.fromkeys(_pattern(key, plan) for key in keys)
+        )
         raise HelpersError(
             f"redis at {connection.address}: user {connection.user} {text.join(lacks)}; nothing was written; "
             f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
