@@ -97,21 +97,20 @@ class Encoder:
         stream, rows = self.stream, len(columns[0])
         read = dict(zip(stream.columns, columns, strict=True))
         position = tuple(self._position(name, read[name]) for name in stream.order)
+        made = _Rows(read, self._formats)
         if stream.single:
-            made = _Rows(read, self._formats)
             return Batch(rows, position, stacked(*(self._single(kind, made) for kind in stream.kinds)))
         rejected, order = 0, None
         if stream.pair:
-            kept = self._in_order(read, rows)
+            kept = self._in_order(made)
             if kept is not None:
                 rejected = rows - len(kept)
-                read = {name: column[kept] for name, column in read.items()}
+                made = made.only(kept)
             order = (self._order.owner, self._order.score, self._order.highest)
         pushing = bool(self._push_script) and any(kind.type == "list" for kind in stream.kinds)
         if rejected == rows:
             return Batch(rows, position, NOTHING, rejected, order, self._pushed if pushing else None)
-        made = _Rows(read, self._formats)
-        groups = _grouped(self._owners(read), rows - rejected)
+        groups = _grouped(self._owners(made), made.number)
         commands = [self._collection(kind, groups, made) for kind in stream.kinds]
         return Batch(rows, position, stacked(*commands), rejected, order, self._pushed if pushing else None)
 
@@ -144,10 +143,9 @@ class Encoder:
     def _collection(self, kind: KeyKind, groups: "_Groups", rows: "_Rows") -> Strings:
         """One command for each group of rows of the same owner."""
         assert kind.value is not None
+        score = rows.score(kind.score) if kind.score else NOTHING
         value = rows.pieces(kind.value)
         if kind.type == "zset":
-            assert kind.score is not None
-            score = rows.score(kind.score)
             items = bulk_string(score[::-1]) + bulk_string(*(_reversed(piece) for piece in value))
             return self._commands(b"ZADD", groups.reversed(), kind, rows, items, 2)
         if kind.type == "list" and self._push_script:
@@ -195,26 +193,23 @@ class Encoder:
         heads = weave(b"*", decimals(5 + groups.sizes), script, *key, *bulk_string(decimals(before)))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
 
-    def _owners(self, read: Mapping[str, Strings]) -> "_Owners":
+    def _owners(self, rows: "_Rows") -> "_Owners":
         names = self.stream.order[: self.stream.owner]
         if len(names) == 1 and self._formats[names[0]].name == "integer":
-            return _Owners(numbers(read[names[0]]), None)
-        kind = self.stream.kinds[0]
+            return _Owners(numbers(rows.read[names[0]]), None)
         if not names:
             return _Owners(None, None)
-        return _Owners(None, weave(*_Rows(read, self._formats).pieces(kind.key)))
+        return _Owners(None, weave(*rows.pieces(self.stream.kinds[0].key)))
 
-    def _in_order(self, read: Mapping[str, Strings], rows: int) -> Numbers | None:
+    def _in_order(self, rows: "_Rows") -> Numbers | None:
         """The rows that list and sorted set can give back; None for all."""
         pair = self.stream.pair
         assert pair is not None
-        column = pair.moment
-        of = read[column.name]
-        moments = numbers(of) if column.format.name == "integer" else copytext.numbers_of(of, column.format)
+        moments = rows.numbers(pair.moment)
         if max(-int(moments.min()), int(moments.max())) < EXACT_SCORE:
             return None
-        owners = self._owners(read).of_rows(rows)
-        ties = numbers(read[pair.tie.name]).tolist()
+        owners = self._owners(rows).of_rows(rows.number)
+        ties = numbers(rows.read[pair.tie.name]).tolist()
         return np.flatnonzero(
             [self._order.keeps(*row) for row in zip(owners, moments.tolist(), ties, strict=True)]
         )
@@ -224,26 +219,44 @@ class _Rows:
     """Columns of some rows, and the texts that are made of them, each once.
 
     Args:
-        read: the columns as COPY gave them.
+        read: the columns as COPY gave them, by name.
         formats: of their values.
+
+    Attributes:
+        number: how many rows there are.
     """
 
     def __init__(self, read: Mapping[str, Strings], formats: Mapping[str, Format]) -> None:
-        self._read, self._formats = read, formats
+        self.read, self._formats = read, formats
         self._fields: dict[str, Strings] = {}
+        self._numbers: dict[str, Numbers] = {}
         self.number = len(next(iter(read.values())))
+
+    def only(self, rows: Numbers) -> "_Rows":
+        """Some of the rows."""
+        return _Rows({name: column[rows] for name, column in self.read.items()}, self._formats)
 
     def field(self, name: str) -> Strings:
         """Canonical text of a column, bytes as they are."""
         if name not in self._fields:
-            self._fields[name] = copytext.canonical(self._read[name], self._formats[name])
+            self._fields[name] = copytext.canonical(self.read[name], self._formats[name])
         return self._fields[name]
+
+    def numbers(self, column: Column) -> Numbers:
+        """Whole numbers whose nearest doubles are scores, of a column whose values can all be scores."""
+        name, form = column.name, column.format
+        if name not in self._numbers:
+            if form.name in ("moment", "zoned"):  # one look gives both
+                self._fields[name], self._numbers[name] = copytext.moments(self.read[name], form)
+            else:
+                self._numbers[name] = copytext.numbers_of(self.read[name], form)
+        return self._numbers[name]
 
     def score(self, column: Column) -> Strings:
         """What ZADD takes."""
         if column.format.name in ("integer", "numeric", "float"):
-            return self._read[column.name]
-        return decimals(copytext.numbers_of(self._read[column.name], column.format))
+            return self.read[column.name]
+        return decimals(self.numbers(column))
 
     def pieces(self, pattern: Pattern) -> list[Piece]:
         """The pieces of a template."""
@@ -252,7 +265,7 @@ class _Rows:
             pattern.columns, pattern.escaped, pattern.literals[1:], strict=True
         ):
             as_hex = self._formats[name].name == "bytes" and not pattern.raw
-            text = self._read[name] if as_hex else self.field(name)
+            text = self.read[name] if as_hex else self.field(name)
             if as_hex:
                 found.append(b"\\x")
             found += [rewritten(text, b"%:{}", escape) if escaped else text, literal]
@@ -265,7 +278,7 @@ class _Rows:
             text = self.field(column.name)
             before = b',"' + json_text(name.encode()) + b'":"'
             if column.format.name == "bytes":
-                before, text = before + b"\\\\x", self._read[column.name]
+                before, text = before + b"\\\\x", self.read[column.name]
             else:
                 text = rewritten(text, bytes(IN_JSON), json_text)
             field: list[Piece] = [before, text, b'"']

@@ -163,9 +163,20 @@ def numbers_of(column: Strings, form: Format) -> Numbers:
         clock = ((digits[:, 0] * 10 + digits[:, 1]) * 60 + digits[:, 3] * 10 + digits[:, 4]) * 60
         below = digits[:, 9:] @ 10 ** np.arange(5, -1, -1)
         return (clock + digits[:, 6] * 10 + digits[:, 7]) * 1_000_000 + below
-    if form.name == "zoned":
-        column = Strings(column.data, column.starts, column.lengths - 3)
-    return dates(column)[1]
+    return moments(column, form)[1]
+
+
+def moments(column: Strings, form: Format) -> tuple[Strings, Numbers]:
+    """(canonical text, microseconds since 1970) of a column of moments that all have a form in ISO 8601.
+
+    Args:
+        column: as ``columns`` gives it; none is NULL.
+        form: the format of its values.
+    """
+    if form.name == "moment":
+        return dates(column)
+    text, numbers = dates(Strings(column.data, column.starts, column.lengths - 3))
+    return weave(text, b"Z"), numbers
 
 
 def _padded(column: Strings, form: Bytes) -> Bytes:
