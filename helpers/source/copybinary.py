@@ -1,4 +1,4 @@
-"""COPY's binary format: rows become columns, and numbers, dates, times, UUIDs and bytes text of our own making.
+"""COPY's binary format: rows become columns, and numbers, dates, UUIDs and bytes text of our own making.
 
 Only the verifier reads this; the writer reads ``copytext``, where PostgreSQL makes the text.
 Sources: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY, and the functions
@@ -190,7 +190,7 @@ def _days_matrix(days: Numbers) -> Bytes:
 
 
 def _set_clock(matrix: Bytes, microseconds: Numbers, at: int) -> None:
-    """Write the digits of ``10:00:00.000000`` from a column of the matrix on, not what stands between them."""
+    """Write the digits of ``10:00:00.000000`` from a column of the matrix on, not what is between them."""
     seconds, below = np.divmod(microseconds, 1_000_000)
     clock = (seconds // 3600 * 100 + seconds // 60 % 60) * 100 + seconds % 60
     for number, places in ((clock, (7, 6, 4, 3, 1, 0)), (below, (14, 13, 12, 11, 10, 9))):
@@ -238,7 +238,9 @@ def _with(column: Strings, rows: Numbers, texts: list[bytes]) -> Strings:
     sizes = np.array([len(text) for text in texts], dtype=np.int64)
     starts, lengths = column.starts.copy(), column.lengths.copy()
     starts[rows], lengths[rows] = column.data.size + np.cumsum(sizes) - sizes, sizes
-    return Strings(np.concatenate((column.data, np.frombuffer(b"".join(texts), dtype=np.uint8))), starts, lengths)
+    return Strings(
+        np.concatenate((column.data, np.frombuffer(b"".join(texts), dtype=np.uint8))), starts, lengths
+    )
 
 
 def _far_date(number: int) -> bytes:
@@ -266,7 +268,9 @@ def _far_day(number: int) -> tuple[str, str]:
     text = str(np.datetime64(number, "D"))
     year, month, day = text.rsplit("-", 2)
     before = 1 - int(year)
-    return (f"{before:04}-{month}-{day}", " BC") if before > 0 else (f"{year.lstrip('+'):0>4}-{month}-{day}", "")
+    return (
+        (f"{before:04}-{month}-{day}", " BC") if before > 0 else (f"{year.lstrip('+'):0>4}-{month}-{day}", "")
+    )
 
 
 def time_texts(column: Strings) -> Strings:
