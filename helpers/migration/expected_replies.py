@@ -1,13 +1,16 @@
 """What to ask Redis about some rows, and the replies that must come, byte by byte.
 
-Nothing here is the writer's: rows come from COPY's binary format, and dates are made from 64-bit numbers.
+Nothing here is the writer's: rows come from COPY's binary format; numbers, dates, times, UUIDs, booleans and
+bytes become text in ``copybinary``, everything else in PostgreSQL by ``format`` and ``to_json``.
 """
 
-from dataclasses import dataclass, field
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from helpers import model
 from helpers.columns import (
     NOTHING,
     Mask,
@@ -18,13 +21,27 @@ from helpers.columns import (
     decimal_piece,
     decimals,
     merged,
+    repeats,
     spread,
     stacked,
     weave,
 )
-from helpers.model import IN_RANGE, KEPT
+from helpers.model import EXACT_SCORE, Column, KeyKind, Pattern, Plan, ScoreOrder, Stream, literal
 from helpers.source import copybinary
-from helpers.target import encode
+from helpers.target import resp
+
+Piece = bytes | Strings
+LISTPACK_VALUE = 64
+"""Bytes of the longest value with which Redis keeps a small hash in the order of its fields."""
+LISTPACK_FIELDS = 128
+"""How many fields such a hash has at most."""
+LENGTHS: Mapping[str, bytes] = {"list": b"LLEN", "set": b"SCARD", "zset": b"ZCARD"}
+"""What asks how many elements or members a key of each type has."""
+PLAIN_TEXT = re.compile(r"text|character varying(\([0-9]+\))?")
+"""Types whose binary form is their text."""
+_NIL = np.frombuffer(b"$-1\r\n", dtype=np.uint8)
+_MARKER = "0::int8"
+"""What stands first in a row whose first column is no whole number, for ``copybinary.Reader``."""
 
 
 @dataclass(frozen=True)
@@ -42,136 +59,486 @@ class Expectations:
     rows: int = 0
 
 
-HASH_QUERIES = {
-    "users": f"SELECT user_id::int8, username, email, created_at FROM users WHERE {KEPT['users']}",
-    "products": f"SELECT product_id::int8, product_name, price::text FROM products WHERE {KEPT['products']}",
-    "orders": "SELECT order_id::int8, user_id::int8, product_id::int8, order_date, quantity::int8 "
-    f"FROM orders WHERE {KEPT['orders']}",
-}
-NUMBERS: tuple[str, ...] = ("user_id", "product_id", "quantity")
+@dataclass(frozen=True)
+class _Value:
+    """A column of a query, and how it becomes text.
+
+    Attributes:
+        place: where it stands in the query.
+        text: makes the text; None where it is text already.
+        escaped: whether ``copybinary.escaped`` comes after that.
+    """
+
+    place: int
+    text: Callable[[Strings], Strings] | None = None
+    escaped: bool = False
+
+    def of(self, columns: Sequence[Strings]) -> Strings:
+        """The texts of some rows."""
+        found = columns[self.place]
+        found = self.text(found) if self.text else found
+        return copybinary.escaped(found) if self.escaped else found
 
 
-def hashes(table: str, columns: list[Strings], prefix: bytes) -> Expectations:
-    """HGETALL for some rows, with their fields in the order of ``model.FIELDS``; a NULL is an absent field.
+class _Query:
+    """The columns of a query, each asked for once.
 
     Args:
-        table: ``users``, ``products`` or ``orders``.
-        columns: what ``HASH_QUERIES[table]`` gives, as ``copybinary.Reader`` cuts it: the row's key first.
-        prefix: the prefix of the migration.
+        stream: whose rows it reads.
     """
-    names = model.FIELDS[table]
-    ids, *values = columns
-    pieces: list[bytes | Strings] = []
-    words = np.full(len(ids), 2 * len(names))
-    for name, value in zip(names, values, strict=True):
-        text = value
-        if name in model.DATES:
-            text = copybinary.iso(copybinary.moments(value))
-        elif name in NUMBERS:
-            text = decimals(copybinary.integers(value))
-        pair = [b"$%d\r\n%b\r\n" % (len(name), name.encode()), *bulk_string(text)]
-        if value.present is not None:
-            words -= 2 * ~value.present
-            pair = [weave(*pair).only(value.present)]
+
+    def __init__(self, stream: Stream) -> None:
+        self._columns = {column.name: column for column in stream.table.columns}
+        first = self._columns[stream.order[0]] if stream.order else None
+        number = first is not None and first.format.name == "integer"
+        self.sql = [f"{first.sql}::int8" if first and number else _MARKER]
+
+    def _place(self, sql: str) -> int:
+        if sql not in self.sql:
+            self.sql.append(sql)
+        return self.sql.index(sql)
+
+    def column(self, name: str) -> Column:
+        """A column of the table."""
+        return self._columns[name]
+
+    def text(self, name: str, *, raw: bool = True, escaped: bool = False) -> _Value:
+        """Canonical text of a column.
+
+        Args:
+            name: the column.
+            raw: bytes stand as they are; else as hex.
+            escaped: with escapes.
+        """
+        column = self._columns[name]
+        form, sql = column.format.name, column.sql
+        makers: Mapping[str, tuple[str, Callable[[Strings], Strings] | None]] = {
+            "integer": (f"{sql}::int8", copybinary.decimal_texts),
+            "numeric": (f"{sql}::text", None),
+            "float": (f"{sql}::text", None),
+            "boolean": (sql, copybinary.truth_texts),
+            "uuid": (sql, copybinary.uuid_texts),
+            "moment": (sql, _moments),
+            "zoned": (sql, _zoned),
+            "date": (sql, copybinary.date_texts),
+            "time": (sql, copybinary.time_texts),
+            "bytes": (sql, None if raw else copybinary.hex_texts),
+            "text": (_text_sql(column), None),
+        }
+        asked, make = makers[form]
+        return _Value(self._place(asked), make, escaped)
+
+    def json(self, name: str) -> _Value:
+        """Canonical text of a column as a string in JSON, with its quotes."""
+        column = self._columns[name]
+        if column.format.name == "text":
+            return _Value(self._place(f"to_json({_text_sql(column)})::text"))
+        value = self.text(name, raw=False)
+        before = b'"\\' if column.format.name == "bytes" else b'"'
+
+        def quoted(texts: Strings) -> Strings:
+            made = value.text(texts) if value.text else texts
+            return replace(weave(before, made, b'"').only(made.present), present=made.present)
+
+        return _Value(value.place, quoted)
+
+    def score(self, column: Column) -> _Value:
+        """What Redis says of a score."""
+        form, sql = column.format.name, column.sql
+        if form in ("numeric", "float"):  # a real is the number that its text says; of -0 Redis says 0
+            return _Value(self._place(f"({sql}::text::float8 + 0)::text"))
+        numbers = self.number(column)
+        return _Value(numbers.place, lambda texts: _doubles(numbers.of(texts)))
+
+    def number(self, column: Column) -> "_Number":
+        """The whole number of which a score is the nearest double."""
+        form, sql = column.format.name, column.sql
+        makers = {
+            "integer": (f"{sql}::int8", copybinary.integers),
+            "moment": (sql, copybinary.moments),
+            "zoned": (sql, copybinary.moments),
+            "date": (sql, copybinary.days),
+            "time": (sql, copybinary.integers),
+        }
+        asked, make = makers[form]
+        return _Number(self._place(asked), make)
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A column of a query that is a whole number.
+
+    Attributes:
+        place: where it stands in the query.
+        of: makes the numbers.
+    """
+
+    place: int
+    of: Callable[[Strings], Numbers]
+
+
+def _moments(column: Strings) -> Strings:
+    return copybinary.moment_texts(column, zoned=False)
+
+
+def _zoned(column: Strings) -> Strings:
+    return copybinary.moment_texts(column, zoned=True)
+
+
+def _text_sql(column: Column) -> str:
+    """PostgreSQL's own text of a column, as its output function gives it, and NULL of NULL."""
+    if PLAIN_TEXT.fullmatch(column.type):
+        return column.sql
+    text = f"format('%s', {column.sql})"
+    if not column.nullable:
+        return text
+    # IS NULL is also true of a composite value whose fields are all NULL.
+    return f"CASE WHEN {column.sql} IS DISTINCT FROM NULL THEN {text} END"
+
+
+def _doubles(numbers: Numbers) -> Strings:
+    """What Redis says of the doubles nearest to some whole numbers."""
+    if len(numbers) and max(-int(numbers.min()), int(numbers.max())) > EXACT_SCORE:
+        near = numbers.astype(np.float64)
+        numbers = np.where(np.abs(near) < 2.0**63, near, 0).astype(np.int64)
+    return decimals(numbers)
+
+
+def questions(plan: Plan) -> "list[Question]":
+    """What to ask about each stream of a plan, in their order."""
+    return [
+        (_Rows if stream.single else _Collections)(stream, plan.prefix.encode()) for stream in plan.streams
+    ]
+
+
+class Question:
+    """The rows of a stream, and what is asked about them.
+
+    Args:
+        stream: which rows.
+        prefix: stands before every key.
+
+    Attributes:
+        stream: which rows.
+        keys: how many keys of each kind there should be, by the rows so far.
+        width: how many columns the query has.
+    """
+
+    def __init__(self, stream: Stream, prefix: bytes) -> None:
+        self.stream, self._prefix = stream, prefix
+        self._query = _Query(stream)
+        self._keys = [self._pieces(kind.key) for kind in stream.kinds]
+        self._ask_for()
+        self._position = [self._query.text(name, raw=False) for name in stream.order]
+        self.keys = dict.fromkeys((kind.name for kind in stream.kinds), 0)
+        self.width = len(self._query.sql)
+
+    def query(self, after: Sequence[str] | None = None) -> str:
+        """The rows in the order of the stream.
+
+        Args:
+            after: the position of the last row that is not wanted any more; None for all rows.
+        """
+        stream, order = self.stream, ", ".join(self.stream.order_sql)
+        where = stream.where
+        if after is not None:
+            where = f"({where}) AND ({order}) > ({', '.join(map(literal, after))})"
+        return f"SELECT {', '.join(self._query.sql)} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
+
+    def position(self, columns: Sequence[Strings]) -> list[str]:
+        """Where the last of some rows stands.
+
+        Args:
+            columns: what ``query`` gives of at least one row, as ``copybinary.Reader`` cuts it.
+        """
+        last = [column[-1:] for column in columns]
+        return [(value.of(last).at(0) or b"").decode("utf-8", "surrogateescape") for value in self._position]
+
+    def window(self, columns: Sequence[Strings]) -> Expectations:
+        """What to ask about the next rows.
+
+        Args:
+            columns: what ``query`` gives of at least one row, as ``copybinary.Reader`` cuts it.
+        """
+        raise NotImplementedError
+
+    def end(self) -> Expectations:
+        """What is left to ask behind the last row."""
+        return Expectations()
+
+    def _ask_for(self) -> None:
+        """Add to the query what its kinds hold."""
+        raise NotImplementedError
+
+    def _pieces(self, pattern: Pattern) -> "list[bytes | _Value]":
+        """A template as pieces."""
+        found: list[bytes | _Value] = [pattern.literals[0]]
+        for name, escaped, behind in zip(pattern.columns, pattern.escaped, pattern.literals[1:], strict=True):
+            found += [self._query.text(name, raw=pattern.raw, escaped=escaped), behind]
+        return found
+
+    def _key(self, pieces: "Sequence[bytes | _Value]", texts: "_Texts") -> list[Piece]:
+        """A key as a bulk string."""
+        return _bulk([self._prefix, *texts.pieces(pieces)])
+
+
+class _Texts:
+    """Texts that are made of some rows, each once.
+
+    Args:
+        columns: of a query.
+    """
+
+    def __init__(self, columns: Sequence[Strings]) -> None:
+        self._columns = columns
+        self._made: dict[_Value, Strings] = {}
+
+    def of(self, value: _Value) -> Strings:
+        """The texts of a column."""
+        if value not in self._made:
+            self._made[value] = value.of(self._columns)
+        return self._made[value]
+
+    def pieces(self, pieces: "Sequence[bytes | _Value]") -> list[Piece]:
+        """The pieces of a template."""
+        return [one if isinstance(one, bytes) else self.of(one) for one in pieces]
+
+
+def _bulk(pieces: Sequence[Piece]) -> list[Piece]:
+    """``bulk_string``, also of pieces that are the same in each row."""
+    if all(isinstance(one, bytes) for one in pieces):
+        return [resp.bulk_string(b"".join(one for one in pieces if isinstance(one, bytes)))]
+    return bulk_string(*pieces)
+
+
+class _Rows(Question):
+    """A stream whose rows are keys of their own."""
+
+    def _ask_for(self) -> None:
+        self._fields: list[list[_Value]] = []
+        self._values: list[list[bytes | _Value]] = []
+        for kind in self.stream.kinds:
+            read = self._query.json if kind.type == "string" else self._query.text
+            self._fields.append([read(column.name) for _, column in kind.fields])
+            self._values.append(self._pieces(kind.value) if kind.value else [])
+
+    def window(self, columns: Sequence[Strings]) -> Expectations:
+        texts, rows = _Texts(columns), len(columns[0])
+        found = []
+        for place, kind in enumerate(self.stream.kinds):
+            self.keys[kind.name] += rows
+            key = self._key(self._keys[place], texts)
+            if kind.type == "hash":
+                found += self._hashes(kind, key, [texts.of(value) for value in self._fields[place]])
+                continue
+            value = texts.pieces(self._values[place]) if kind.value else self._objects(place, kind, texts)
+            found.append(
+                Expectations(
+                    weave(b"*2\r\n$3\r\nGET\r\n", *_rows_of(key, rows)), weave(*_rows_of(_bulk(value), rows))
+                )
+            )
+        return _together(found, rows if self.stream.counts else 0)
+
+    def _objects(self, place: int, kind: KeyKind, texts: _Texts) -> list[Piece]:
+        """The pieces of a JSON object, in which a NULL is absent."""
+        pieces: list[Piece] = []
+        for (name, _), value in zip(kind.fields, self._fields[place], strict=True):
+            text = texts.of(value)
+            field: list[Piece] = [b"," + json.dumps(name, ensure_ascii=False).encode() + b":", text]
+            pieces += field if text.present is None else [weave(*field).only(text.present)]
+        found = weave(*pieces)
+        comma = (found.lengths > 0).astype(np.int64)
+        return [b"{", Strings(found.data, found.starts + comma, found.lengths - comma), b"}"]
+
+    def _hashes(self, kind: KeyKind, key: list[Piece], texts: list[Strings]) -> list[Expectations]:
+        """HGETALL of those whose fields Redis keeps in order, HMGET and HLEN of the others."""
+        rows = next((len(piece) for piece in key if isinstance(piece, Strings)), 0)
+        names = [name.encode() for name, _ in kind.fields]
+        ordered = np.full(rows, len(names) <= LISTPACK_FIELDS and max(map(len, names)) <= LISTPACK_VALUE)
+        for text in texts:
+            ordered &= text.lengths <= LISTPACK_VALUE
+        if ordered.all():
+            return [_all_fields(names, key, texts)]
+        found, some = [], np.flatnonzero(ordered)
+        if len(some):
+            found.append(_all_fields(names, _some(key, some), [text[some] for text in texts]))
+        others = np.flatnonzero(~ordered)
+        return [*found, _each_field(names, _some(key, others), [text[others] for text in texts])]
+
+
+def _all_fields(names: list[bytes], key: list[Piece], texts: list[Strings]) -> Expectations:
+    words = np.full(len(texts[0]), 2 * len(names))
+    pieces: list[Piece] = []
+    for name, text in zip(names, texts, strict=True):
+        pair = [resp.bulk_string(name), *bulk_string(text)]
+        if text.present is not None:
+            words -= 2 * ~text.present
+            pair = [weave(*pair).only(text.present)]
         pieces += pair
-    key = bulk_string(prefix + table[:-1].encode() + b":", decimals(copybinary.integers(ids)))
     return Expectations(
-        weave(b"*2\r\n$7\r\nHGETALL\r\n", *key),
-        weave(b"*", decimal_piece(words), b"\r\n", *pieces),
-        len(ids),
+        weave(b"*2\r\n$7\r\nHGETALL\r\n", *key), weave(b"*", decimal_piece(words), b"\r\n", *pieces)
     )
 
 
-@dataclass
-class Collections:
-    """Lists and sorted sets of one kind of owner, asked for in windows while rows come in order.
+def _each_field(names: list[bytes], key: list[Piece], texts: list[Strings]) -> Expectations:
+    asked = b"".join(map(resp.bulk_string, names))
+    many, count = np.full(len(texts[0]), len(names)), np.zeros(len(texts[0]), dtype=np.int64)
+    pieces: list[Piece] = []
+    for text in texts:
+        if text.present is None:
+            pieces += bulk_string(text)
+            count += 1
+        else:
+            nil = Strings(_NIL, np.zeros_like(count), np.where(text.present, 0, len(_NIL)))
+            pieces += [weave(*bulk_string(text)).only(text.present), nil]
+            count += text.present
+    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
+    return Expectations(
+        weave(head, *key, asked, b"*2\r\n$4\r\nHLEN\r\n", *key),
+        weave(b"*", decimals(many), b"\r\n", *pieces, b":", decimals(count), b"\r\n"),
+    )
 
-    Attributes:
-        query: the rows by owner, moment and number, in this order; activities have their type too.
-        owner: ``user`` or ``product``.
-        kinds: what ``model.KINDS`` calls them.
-        prefix: the prefix of the migration.
-        owners: how many had rows so far.
-    """
 
-    query: str
-    owner: str
-    kinds: tuple[str, ...]
-    prefix: bytes
-    owners: int = 0
-    _open: int | None = None
-    _length: int = 0
-    _order: model.ScoreOrder = field(default_factory=model.ScoreOrder)
+def _some(pieces: list[Piece], rows: Numbers) -> list[Piece]:
+    """The pieces of some rows."""
+    return [piece if isinstance(piece, bytes) else piece[rows] for piece in pieces]
 
-    @property
-    def listed(self) -> bool:
-        """Whether each owner has a list beside the sorted set."""
-        return len(self.kinds) == 2
 
-    def window(self, columns: list[Strings]) -> Expectations:
-        """Ask for what the next rows should be: LRANGE and ZRANGE, LLEN and ZCARD at an owner's end.
+def _rows_of(pieces: list[Piece], rows: int) -> list[Piece]:
+    """The same pieces, a column among them."""
+    if any(isinstance(piece, Strings) for piece in pieces):
+        return pieces
+    return [*pieces, Strings(NOTHING.data, *np.zeros((2, rows), dtype=np.int64))]
 
-        Args:
-            columns: what ``query`` gives, as ``copybinary.Reader`` cuts it; at least one row.
-        """
-        owner, moment, number, *types = columns
-        owners, moments, ids = (
-            copybinary.integers(owner),
-            copybinary.moments(moment),
-            copybinary.integers(number),
-        )
-        if self.listed and max(-int(moments.min()), int(moments.max())) >= model.EXACT_SCORE:
-            kept = np.flatnonzero(
-                [
-                    self._order.keeps(*row)
-                    for row in zip(owners.tolist(), moments.tolist(), ids.tolist(), strict=True)
-                ]
-            )
-            owners, moments, ids = owners[kept], moments[kept], ids[kept]
-            types = [types[0][kept]]
+
+def _together(found: list[Expectations], rows: int) -> Expectations:
+    return Expectations(
+        stacked(*(one.commands for one in found)), stacked(*(one.replies for one in found)), rows
+    )
+
+
+class _Collections(Question):
+    """A stream whose rows are elements and members of their owner's keys, asked for in windows."""
+
+    _open: list[bytes] | None = None
+    """The keys of the owner whose rows may go on."""
+    _length = 0
+    """How many of these there were so far."""
+    _last_score: dict[str, bytes | None]
+    """Of each sorted set: the score of the open owner's last row."""
+
+    def _ask_for(self) -> None:
+        stream, query = self.stream, self._query
+        self._values = [self._pieces(kind.value) for kind in stream.kinds if kind.value]
+        self._scores = [query.score(kind.score) if kind.score else None for kind in stream.kinds]
+        self._owner = [query.text(name) for name in stream.order[: stream.owner]]
+        self._last_score = {}
+        self._order = ScoreOrder()
+        if stream.pair:
+            self._moment = query.number(stream.pair.moment)
+            self._tie = query.number(stream.pair.tie)
+
+    def window(self, columns: Sequence[Strings]) -> Expectations:
+        counted = len(columns[0]) if self.stream.counts else 0
+        first = self._first(columns)
+        kept = self._kept(columns, first)
+        if kept is not None:
             if not len(kept):
-                return Expectations(rows=len(owner))
-        n = len(owners)
-        before = self.end() if owners[0] != self._open else Expectations()
-        first = np.flatnonzero(np.concatenate(([True], owners[1:] != owners[:-1])))
+                return Expectations(rows=counted)
+            columns = [column[kept] for column in columns]
+            first = self._first(columns)
+        n = len(columns[0])
+        texts, heads = _Texts(columns), _Texts([column[first] for column in columns])
+        keys = [weave(*_rows_of(self._key(pieces, heads), len(first))) for pieces in self._keys]
+        goes_on = [key.at(0) for key in keys] == self._open
+        before = Expectations() if goes_on else self.end()
         sizes = np.diff(np.append(first, n))
         begin = np.zeros(len(first), dtype=np.int64)
         begin[0] = self._length
-        self.owners += len(first) - (owners[0] == self._open)
-        self._open, self._length = int(owners[-1]), int(begin[-1] + sizes[-1])
+        for kind in self.stream.kinds:
+            self.keys[kind.name] += len(first) - goes_on
+        self._open = [key.at(len(first) - 1) or b"" for key in keys]
+        self._length = int(begin[-1] + sizes[-1])
         # The last owner may have more rows: its end is asked for when another one comes.
         ended = np.arange(len(first)) < len(first) - 1
-        groups = _Groups(n, first, sizes, begin, ended, decimals(owners[first]))
+        groups = _Groups(n, first, sizes, begin, ended)
         found = [before]
-        if self.listed:
-            elements = bulk_string(types[0], b":", copybinary.iso(moments))
-            found.append(groups.expect(self._key(b"activities"), b"LRANGE", b"LLEN", elements, 1))
-        members, scores = [decimals(ids), *types], decimals(moments)
-        rank = _ranks(owners, moments, members)
-        if rank is not None:
-            members, scores = [piece[rank] for piece in members], scores[rank]
-        scored = [*bulk_string(*_colons(members)), *bulk_string(scores)]
-        name = b"activities:by_time" if self.listed else b"orders"
-        found.append(groups.expect(self._key(name), b"ZRANGE", b"ZCARD", scored, 2))
-        return Expectations(
-            stacked(*(one.commands for one in found)),
-            stacked(*(one.replies for one in found)),
-            len(owner) if self.listed else 0,
-        )
+        for place, kind in enumerate(self.stream.kinds):
+            value = _bulk(texts.pieces(self._values[place]))
+            found += self._collection(kind, self._scores[place], groups, keys[place], value, texts)
+        return _together(found, counted)
+
+    def _first(self, columns: Sequence[Strings]) -> Numbers:
+        """The first row of each owner."""
+        same: Mask = np.ones(len(columns[0]), dtype=bool)
+        for place in dict.fromkeys(value.place for value in self._owner):
+            same &= repeats(columns[place])
+        same[0] = False
+        return np.flatnonzero(~same)
+
+    def _kept(self, columns: Sequence[Strings], first: Numbers) -> Numbers | None:
+        """The rows that list and sorted set can give back; None for all."""
+        if self.stream.pair is None:
+            return None
+        moments = self._moment.of(columns[self._moment.place])
+        if max(-int(moments.min()), int(moments.max())) < EXACT_SCORE:
+            return None
+        heads = _Texts([column[first] for column in columns])
+        names = weave(*_rows_of(self._key(self._keys[0], heads), len(first)))
+        of = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(moments))))
+        owners = [names.at(row) for row in range(len(first))]
+        ties = self._tie.of(columns[self._tie.place])
+        rows = zip(of.tolist(), moments.tolist(), ties.tolist(), strict=True)
+        return np.flatnonzero([self._order.keeps(owners[owner], moment, tie) for owner, moment, tie in rows])
+
+    def _collection(
+        self,
+        kind: KeyKind,
+        score: _Value | None,
+        groups: "_Groups",
+        key: Strings,
+        value: list[Piece],
+        texts: _Texts,
+    ) -> list[Expectations]:
+        """What to ask about the keys of one kind."""
+        if kind.type == "list":
+            return [groups.range(key, b"LRANGE", value, 1)]
+        if kind.type == "set":
+            return [groups.each(key, b"SMISMEMBER", value, [b":1\r\n"], b"SCARD")]
+        assert score is not None
+        scores = texts.of(score)
+        tied = self._tied(kind, scores, groups)
+        items = [*value, *bulk_string(scores)]
+        if not tied.any():
+            return [groups.range(key, b"ZRANGE", items, 2)]
+        # Members of one score stand in the order of their bytes: these are asked for one by one.
+        found = []
+        plain, rows = groups.some(~tied)
+        if rows.size:
+            found.append(plain.range(key[~tied], b"ZRANGE", _some(items, rows), 2))
+        others, rows = groups.some(tied)
+        value = _some(value, rows)
+        return [*found, others.each(key[tied], b"ZMSCORE", value, bulk_string(scores[rows]), b"ZCARD")]
+
+    def _tied(self, kind: KeyKind, scores: Strings, groups: "_Groups") -> Mask:
+        """Of each group, whether two members have the same score, that of the window before among them."""
+        same = repeats(scores)
+        same[groups.first] = False
+        tied: Mask = np.logical_or.reduceat(same, groups.first)
+        if groups.begin[0] and self._last_score.get(kind.name) == scores.at(0):
+            tied[0] = True
+        self._last_score[kind.name] = scores.at(len(scores) - 1)
+        return tied
 
     def end(self) -> Expectations:
-        """Ask how long the collections of the last owner are; nothing when that was asked already."""
         if self._open is None:
             return Expectations()
-        names = (b"activities", b"activities:by_time") if self.listed else (b"orders",)
-        keys = [b"%b%d%b" % (start, self._open, end) for start, end in map(self._key, names)]
-        asked = [encode("ZCARD" if key.endswith(names[-1]) else "LLEN", key) for key in keys]
-        lengths = column_of(*[b":%d\r\n" % self._length] * len(names))
+        asked, lengths = [], column_of(*[b":%d\r\n" % self._length] * len(self._open))
+        for kind, key in zip(self.stream.kinds, self._open, strict=True):
+            name = LENGTHS[kind.type]
+            asked.append(b"*2\r\n" + resp.bulk_string(name) + key)
         self._open, self._length = None, 0
         return Expectations(column_of(*asked), lengths)
-
-    def _key(self, name: bytes) -> tuple[bytes, bytes]:
-        return self.prefix + self.owner.encode() + b":", b":" + name
 
 
 @dataclass(frozen=True)
@@ -184,7 +551,6 @@ class _Groups:
         sizes: how many rows each has.
         begin: the place of its first row in the owner's collections.
         ended: whether its last row is the owner's last.
-        owners: the owner of each group.
     """
 
     n: int
@@ -192,94 +558,61 @@ class _Groups:
     sizes: Numbers
     begin: Numbers
     ended: Mask
-    owners: Strings
 
-    def expect(
-        self,
-        key: tuple[bytes, bytes],
-        command: bytes,
-        length: bytes,
-        items: "list[bytes | Strings]",
-        words: int,
-    ) -> Expectations:
+    def some(self, wanted: Mask) -> "tuple[_Groups, Numbers]":
+        """(some of the groups, their rows)."""
+        sizes = self.sizes[wanted]
+        rows = np.flatnonzero(np.repeat(wanted, self.sizes))
+        return _Groups(
+            len(rows), np.cumsum(sizes) - sizes, sizes, self.begin[wanted], self.ended[wanted]
+        ), rows
+
+    def range(self, key: Strings, command: bytes, items: list[Piece], words: int) -> Expectations:
         """A range for each group, and the length at the end of a collection.
 
         Args:
-            key: what stands in it before and behind the owner's number.
+            key: of each group, as a bulk string.
             command: ``LRANGE`` or ``ZRANGE``.
-            length: ``LLEN`` or ``ZCARD``.
             items: pieces of what a row gets, in bulk strings.
             words: how many bulk strings these are; 2 with a score.
         """
-        named = bulk_string(key[0], self.owners, key[1])
         scores = b"$10\r\nWITHSCORES\r\n" if words == 2 else b""
         last = self.begin + self.sizes - 1
         asked = weave(
             b"*%d\r\n$%d\r\n%b\r\n" % (4 + (words == 2), len(command), command),
-            *named,
+            key,
             *bulk_string(decimals(self.begin)),
             *bulk_string(decimals(last)),
             scores,
         )
-        ends = weave(b"*2\r\n$%d\r\n%b\r\n" % (len(length), length), *named).only(self.ended)
+        ends = self._ends(key, b"ZCARD" if words == 2 else b"LLEN")
+        return Expectations(weave(asked, ends), self._replies(items, words))
+
+    def each(
+        self, key: Strings, command: bytes, members: list[Piece], replies: list[Piece], length: bytes
+    ) -> Expectations:
+        """A question about every member of each group, and the length at the end of a collection.
+
+        Args:
+            key: of each group, as a bulk string.
+            command: ``SMISMEMBER`` or ``ZMSCORE``.
+            members: pieces of each row's member, as a bulk string.
+            replies: pieces of what is said of it.
+            length: ``SCARD`` or ``ZCARD``.
+        """
+        head = b"\r\n$%d\r\n%b\r\n" % (len(command), command)
+        heads = weave(b"*", decimals(2 + self.sizes), head, key)
+        ends = spread(self._ends(key, length), self.first + self.sizes - 1, self.n)
+        asked = merged(weave(spread(heads, self.first, self.n), *members, ends), self.first)
+        return Expectations(asked, self._replies(replies, 1))
+
+    def _ends(self, key: Strings, length: bytes) -> Strings:
+        name = b"*2\r\n$%d\r\n%b\r\n" % (len(length), length)
+        return weave(name, key).only(self.ended)
+
+    def _replies(self, items: list[Piece], words: int) -> Strings:
+        """An array for each group, and the length at the end of a collection."""
         heads = weave(b"*", decimals(self.sizes * words), b"\r\n")
-        totals = weave(b":", decimals(last + 1), b"\r\n").only(self.ended)
+        totals = weave(b":", decimals(self.begin + self.sizes), b"\r\n").only(self.ended)
         at_end = spread(totals, self.first + self.sizes - 1, self.n)
-        return Expectations(
-            weave(asked, ends), merged(weave(spread(heads, self.first, self.n), *items, at_end), self.first)
-        )
-
-
-def _colons(pieces: list[Strings]) -> list[bytes | Strings]:
-    """The pieces of a member, with a colon between them."""
-    found: list[bytes | Strings] = [pieces[0]]
-    for piece in pieces[1:]:
-        found += [b":", piece]
-    return found
-
-
-def _ranks(owners: Numbers, moments: Numbers, members: list[Strings]) -> Numbers | None:
-    """The order of a sorted set, where members of the same score stand in the order of their bytes.
-
-    Args:
-        owners: of each row, shape (n,), in order.
-        moments: microseconds since 1970 of each row, in the order of each owner's.
-        members: what a member is made of, with colons between.
-
-    Returns:
-        The row in each place of the sorted sets, shape (n,); None when that is the order of the rows.
-    """
-    scores = moments.astype(np.float64)
-    same = (owners[1:] == owners[:-1]) & (scores[1:] == scores[:-1])
-    if not same.any():
-        return None
-    rank = np.arange(len(owners))
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-    for start, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        rank[start : last + 1] = sorted(
-            range(start, last + 1), key=lambda row: b":".join(piece.at(row) or b"" for piece in members)
-        )
-    return rank
-
-
-def collections(prefix: bytes) -> list[Collections]:
-    """The three kinds of owners' collections, each to be walked in this order."""
-    references = [
-        Collections(
-            f"SELECT {owner}_id::int8, order_date, order_id::int8 FROM orders WHERE {owner}_id IS NOT NULL "
-            f"AND order_date IS NOT NULL AND {IN_RANGE.format('order_date')} "
-            f"ORDER BY {owner}_id, order_date, order_id",
-            owner,
-            (f"{owner}_orders",),
-            prefix,
-        )
-        for owner in ("user", "product")
-    ]
-    activities = (
-        "SELECT user_id::int8, activity_date, activity_id::int8, activity_type FROM activities "
-        f"WHERE {KEPT['activities']} ORDER BY user_id, activity_date, activity_id"
-    )
-    return [
-        *references,
-        Collections(activities, "user", ("user_activities", "user_activities_by_time"), prefix),
-    ]
+        return merged(weave(spread(heads, self.first, self.n), *items, at_end), self.first)

@@ -6,9 +6,9 @@ from typing import Any
 
 import hiredis
 
-from helpers import model
 from helpers.migration.findings import Differences
-from helpers.model import KEPT
+from helpers.migration.required import required_members
+from helpers.model import KeyKind, Plan
 from helpers.source import Source
 from helpers.target import encode, resp
 
@@ -22,15 +22,17 @@ Words = list[bytes]
 
 @dataclass
 class _Collection:
-    """What is known of the list or sorted set that was looked at last.
+    """What is known of the list, set or sorted set of one kind that was looked at last.
 
     Attributes:
+        kind: of the key.
         shift: how many more elements it holds than it should, so far.
         absent: it is not there, or was cut: what follows is only to be written.
         searched: members that should not be there were looked for.
     """
 
-    key: bytes = b""
+    kind: KeyKind
+    key: bytes
     shift: int = 0
     absent: bool = False
     searched: bool = False
@@ -39,13 +41,13 @@ class _Collection:
 class Inspector:
     """Compares single replies, notes differences, and mends them when there is a mender.
 
-    Replies must come in the order in which ``expected_replies`` asks: windows of one list or sorted set
-    follow each other, and what is known of it is carried on.
+    Replies must come in the order in which ``expected_replies`` asks: windows of one list, set or sorted set
+    follow each other among those of its kind, and what is known of it is carried on.
 
     Args:
-        source: the snapshot, asked which members belong to a sorted set.
+        source: the snapshot, asked which members belong to a set.
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
         differences: where each difference is noted.
         mender: runs a list of commands in RESP that put differences right; None to look only.
 
@@ -57,21 +59,28 @@ class Inspector:
         self,
         source: Source,
         connection: resp.Connection,
-        prefix: str,
+        plan: Plan,
         differences: Differences,
         mender: Callable[[list[bytes]], object] | None = None,
     ) -> None:
-        self._source, self._connection, self._prefix = source, connection, prefix
+        self._source, self._connection, self._plan = source, connection, plan
         self._differences, self._mender = differences, mender
         self._mending: list[bytes] = []
-        self._list = _Collection()
-        self._sets: dict[bytes, _Collection] = {}
+        self._collections: dict[str, _Collection] = {}
+        self._fetched: tuple[Words, list[bytes | None]] = ([], [])
+        self._looked_at = b""
         self.missing = 0
         self._looks: dict[bytes, Callable[..., None]] = {
             b"HGETALL": self._hash,
+            b"HMGET": self._fields,
+            b"HLEN": self._fields_too_many,
+            b"GET": self._string,
             b"LRANGE": self._elements,
             b"LLEN": self._length,
-            b"ZRANGE": self._members,
+            b"SMISMEMBER": self._members,
+            b"SCARD": self._cardinality,
+            b"ZRANGE": self._ranks,
+            b"ZMSCORE": self._scores,
             b"ZCARD": self._cardinality,
         }
 
@@ -90,6 +99,8 @@ class Inspector:
         for words, due, reply in zip(asked, wanted, came, strict=True):
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
                 raise self._connection.refused(reply, "verify")
+            if words[0] == b"HMGET":
+                self._fetched = words, due
             if reply != due:
                 self._looks[words[0]](words, due, reply)
         self.mend()
@@ -125,16 +136,34 @@ class Inspector:
         self.note(key, None, expected, self._connection.call("TYPE", key), "wrong type", encode("DEL", key))
         return True
 
-    def _absent(self, state: _Collection, expected: str, start: int, reply: Any) -> bool:
-        """Whether a list or sorted set is only to be written; notes why, the first time."""
+    def _collection(self, key: bytes) -> _Collection:
+        """What is known of a list, set or sorted set; of each kind, windows of one follow each other."""
+        kind = self._plan.kind_of(key)
+        assert kind is not None
+        if kind.name not in self._collections or self._collections[kind.name].key != key:
+            self._collections[kind.name] = _Collection(kind, key)
+        return self._collections[kind.name]
+
+    def _absent(self, state: _Collection, reply: Any, empty: Callable[[], bool]) -> bool:
+        """Whether a list, set or sorted set is only to be written; notes why, the first time.
+
+        Args:
+            state: what is known of it.
+            reply: to a question about its first elements, or about some members.
+            empty: whether that says that it is not there.
+        """
         if state.absent:
             return True
-        state.absent = self._wrong_type(state.key, expected, reply)
-        if not state.absent and not reply and not start:
+        type_ = state.kind.type
+        state.absent = self._wrong_type(state.key, type_, reply)
+        if not state.absent and empty():
             self.missing += 1
             state.absent = True
-            self.note(state.key, None, expected, None, "missing key")
+            self.note(state.key, None, type_, None, "missing key")
         return state.absent
+
+    def _gone(self, key: bytes) -> bool:
+        return not self._connection.call("EXISTS", key)
 
     # -- hashes
 
@@ -157,12 +186,37 @@ class Inspector:
                 self.note(key, name, wanted.get(name), actual.get(name), problem)
         self._repair(*rewrite)
 
+    def _fields(self, words: Words, due: list[bytes | None], reply: Any) -> None:
+        """Some fields differ: look at all."""
+        key = self._looked_at = words[1]
+        pairs = [(name, value) for name, value in zip(words[2:], due, strict=True) if value is not None]
+        whole = reply if isinstance(reply, hiredis.ReplyError) else self._connection.call("HGETALL", key)
+        self._hash(words, [word for pair in pairs for word in pair], whole)
+
+    def _fields_too_many(self, words: Words, wanted: int, reply: Any) -> None:
+        fetched, due = self._fetched
+        if self._looked_at != words[1] and fetched[1] == words[1]:
+            self._fields(fetched, due, reply)
+
+    # -- strings
+
+    def _string(self, words: Words, due: bytes, reply: Any) -> None:
+        key = words[1]
+        self._repair(encode("SET", key, due))
+        if isinstance(reply, hiredis.ReplyError):
+            self.note(key, None, "string", self._connection.call("TYPE", key), "wrong type")
+        elif reply is None:
+            self.missing += 1
+            self.note(key, None, "string", None, "missing key")
+        else:
+            self.note(key, None, due, reply, "altered value")
+
     # -- lists
 
     def _elements(self, words: Words, wanted: Words, reply: Any) -> None:
         key, start = words[1], int(words[2])
-        state = self._list = self._list if self._list.key == key else _Collection(key)
-        if self._absent(state, "list", start, reply):
+        state = self._collection(key)
+        if self._absent(state, reply, lambda: not reply and not start):
             self._repair(encode("RPUSH", key, *wanted))
             return
         first = start + state.shift
@@ -182,7 +236,7 @@ class Inspector:
 
     def _length(self, words: Words, wanted: int, reply: Any) -> None:
         key = words[1]
-        state = self._list if self._list.key == key else _Collection(key)
+        state = self._collection(key)
         if state.absent or self._wrong_type(key, "list", reply):
             return
         end = wanted + state.shift
@@ -193,77 +247,91 @@ class Inspector:
                 self.note(key, None, str(end), str(reply), "extra elements beyond those named")
             self._repair(encode("LTRIM", key, 0, wanted - 1))
 
+    # -- sets
+
+    def _members(self, words: Words, due: list[int], reply: Any) -> None:
+        key, members = words[1], words[2:]
+        state = self._collection(key)
+        if self._absent(state, reply, lambda: not any(reply) and self._gone(key)):
+            self._repair(encode("SADD", key, *members))
+            return
+        lacking = [member for member, there in zip(members, reply, strict=True) if not there]
+        for member in lacking:
+            self.note(key, member, member, None, "missing member")
+        if lacking:  # as many may be there instead, so that their number shows nothing
+            self._repair(encode("SADD", key, *lacking))
+            self._extra_members(state)
+
     # -- sorted sets
 
-    def _members(self, words: Words, due: Words, reply: Any) -> None:
+    def _ranks(self, words: Words, due: Words, reply: Any) -> None:
         key, start = words[1], int(words[2])
-        wanted = dict(zip(due[::2], due[1::2], strict=True))
-        state = self._set(key)
-        if self._absent(state, "zset", start, reply):
-            self._repair(_zadd(key, wanted))
+        same = isinstance(reply, list) and reply[::2] == due[::2]
+        if same and all(map(_same_score, due[1::2], reply[1::2])):  # a number may be written in several ways
             return
+        state, wanted = self._collection(key), dict(zip(due[::2], due[1::2], strict=True))
+        if self._absent(state, reply, lambda: not reply and not start):
+            self._repair(_zadd(key, wanted))
+        else:
+            self._scored(state, wanted, self._connection.call("ZMSCORE", key, *wanted))
+
+    def _scores(self, words: Words, due: Words, reply: Any) -> None:
+        key, wanted = words[1], dict(zip(words[2:], due, strict=True))
+        state = self._collection(key)
+        if self._absent(state, reply, lambda: not any(reply) and self._gone(key)):
+            self._repair(_zadd(key, wanted))
+        else:
+            self._scored(state, wanted, reply)
+
+    def _scored(self, state: _Collection, wanted: dict[bytes, bytes], scores: list[bytes | None]) -> None:
+        """Compare the scores of some members."""
         wrong, lacking = {}, False
-        scores = self._connection.call("ZMSCORE", key, *wanted)
         for (member, score), actual in zip(wanted.items(), scores, strict=True):
-            if actual is None or float(actual) != float(score):
+            if actual is None or not _same_score(score, actual):
                 wrong[member] = score
                 lacking = lacking or actual is None
-                self.note(key, member, score, actual, "wrong score" if actual else "missing member")
+                self.note(state.key, member, score, actual, "wrong score" if actual else "missing member")
         if wrong:
-            self._repair(_zadd(key, wrong))
+            self._repair(_zadd(state.key, wrong))
         if lacking:  # as many may be there instead, so that their number shows nothing
-            self._extra_members(key, state)
+            self._extra_members(state)
 
-    def _set(self, key: bytes) -> _Collection:
-        """What is known of a sorted set; of each kind, windows of one follow each other."""
-        kind = key.rpartition(b":")[2]
-        if kind not in self._sets or self._sets[kind].key != key:
-            self._sets[kind] = _Collection(key)
-        return self._sets[kind]
+    # -- both
 
     def _cardinality(self, words: Words, wanted: int, reply: Any) -> None:
-        key = words[1]
-        state = self._set(key)
+        state = self._collection(words[1])
         if isinstance(reply, int) and reply > wanted and not state.absent:
-            self._extra_members(key, state)
+            self._extra_members(state)
 
-    def _extra_members(self, key: bytes, state: _Collection) -> None:
-        """Find the members that the source has not, by ZSCAN and questions to the snapshot."""
+    def _extra_members(self, state: _Collection) -> None:
+        """Find the members that the source has not, by SSCAN or ZSCAN and questions to the snapshot."""
         if state.searched:
             return
         state.searched = True
-        for members in self._scan(key):
-            right = self._rightful(key, members)
-            for member in members:
+        remove = "SREM" if state.kind.type == "set" else "ZREM"
+        for members in self._scan(state):
+            right = required_members(self._source, self._plan, state.kind, state.key, list(members))
+            for member, held in members.items():
                 if member not in right:
-                    self.note(key, member, None, members[member], "extra member", encode("ZREM", key, member))
+                    self.note(
+                        state.key, member, None, held, "extra member", encode(remove, state.key, member)
+                    )
 
-    def _scan(self, key: bytes) -> Iterator[dict[bytes, bytes]]:
-        cursor, seen = b"0", False
-        while cursor != b"0" or not seen:
-            seen = True
-            cursor, flat = self._connection.call("ZSCAN", key, cursor, "COUNT", 1000)
-            yield dict(zip(flat[::2], flat[1::2], strict=True))
+    def _scan(self, state: _Collection) -> Iterator[dict[bytes, bytes]]:
+        """Members and what is held of each: its score, or itself."""
+        cursor, begun, scored = b"0", False, state.kind.type == "zset"
+        while cursor != b"0" or not begun:
+            begun = True
+            cursor, found = self._connection.call(
+                "ZSCAN" if scored else "SSCAN", state.key, cursor, "COUNT", 1000
+            )
+            yield dict(
+                zip(found[::2], found[1::2], strict=True) if scored else zip(found, found, strict=True)
+            )
 
-    def _rightful(self, key: bytes, members: dict[bytes, bytes]) -> set[bytes]:
-        """Those of the members of a sorted set that the source asks for."""
-        found = model.key_pattern(self._prefix).fullmatch(key)
-        kind = found.lastgroup if found else None
-        owner = "product_id" if kind == "product_orders" else "user_id"
-        heads = {member.split(b":", 1)[0] for member in members}
-        ids = [int(head) for head in heads if head.lstrip(b"-").isdigit() and len(head) < 20]
-        ids = [number for number in ids if -(2**63) <= number < 2**63]
-        if kind == "user_activities_by_time":
-            query = f"SELECT activity_id, activity_type FROM activities WHERE {KEPT['activities']}"
-            column = "activity_id"
-        else:
-            query = f"SELECT order_id FROM orders WHERE order_date IS NOT NULL AND {KEPT['orders']}"
-            column = "order_id"
-        rows = self._source.ask(
-            f"{query} AND {owner} = %s AND {column} = ANY(%s::int8[])",
-            (model.key_id(key, self._prefix), ids),
-        )
-        return {":".join(str(value) for value in row).encode() for row in rows}
+
+def _same_score(one: bytes, other: bytes) -> bool:
+    return one == other or float(one) == float(other)
 
 
 def _zadd(key: bytes, members: dict[bytes, bytes]) -> bytes:

@@ -5,38 +5,38 @@ compared byte by byte, and only what differs is looked at (``inspector``).
 """
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from helpers import model, servers, text
-from helpers.columns import Strings, joined
+from helpers import model as models, servers, text
+from helpers.columns import joined
 from helpers.migration import expected_replies
-from helpers.migration.expected_replies import Collections, Expectations
+from helpers.migration.expected_replies import Expectations, Question
 from helpers.migration.findings import Differences
 from helpers.migration.inspector import Inspector
+from helpers.migration.refusals import refuse_model
+from helpers.migration.required import required_keys
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import HASHED, KEPT
+from helpers.model import KeyKind, Model
 from helpers.progress import bar
 from helpers.servers import machine
 from helpers.source import Source, copybinary, slot
-from helpers.target import connect, encode, keyspace, resp
+from helpers.target import checkpoint_of, connect, encode, keyspace, resp
 
 WINDOW_ROWS = 20_000
-REQUIRED_BY = {
-    "user": ("users", "user_id", ""),
-    "product": ("products", "product_id", ""),
-    "order": ("orders", "order_id", ""),
-    "user_activities": ("activities", "user_id", ""),
-    "user_activities_by_time": ("activities", "user_id", ""),
-    "user_orders": ("orders", "user_id", " AND order_date IS NOT NULL"),
-    "product_orders": ("orders", "product_id", " AND order_date IS NOT NULL"),
-}
-"""Of each kind of key: the table and column whose rows require it, and on what condition."""
+ASKED_KEYS = 20_000
+"""About how many keys of a kind the snapshot is asked for at once, whether it requires them."""
 
 
 def verify(
-    source: str | None = None, target: str | None = None, *, prefix: str = "", progress: bool = True
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    model: "Model | str | Path | None" = None,
+    prefix: str = "",
+    progress: bool = True,
 ) -> dict[str, Any]:
     """What differs between a PostgreSQL database as it is now and its copy in Redis.
 
@@ -46,6 +46,8 @@ def verify(
     Args:
         source: PostgreSQL URL; the resolved server when None.
         target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
+        model: path of a model, its text, or a ``Model``; when None the one that the migration recorded, or
+            the course's where none is recorded.
         prefix: the prefix of the migration.
         progress: show a progress bar.
 
@@ -56,22 +58,27 @@ def verify(
         ``left_behind`` (a line for each replication slot that nobody follows).
 
     Raises:
-        HelpersError: a server cannot be reached, or tables are missing.
+        HelpersError: a server cannot be reached, tables are missing, or the migration was of another model
+            than the one that is given.
     """
-    with Source(source or servers.url("postgres")) as snapshot:
-        connection = connect(target or servers.url("redis"))
-        try:
-            result = compare(snapshot, connection, prefix=prefix, progress=progress)
+    source, given = source or servers.url("postgres"), None if model is None else models.load(model)
+    connection = connect(target or servers.url("redis"))
+    try:
+        state = checkpoint_of(connection, prefix).read()
+        recorded = models.parse(state["model"], "the recorded model") if "model" in state else None
+        with Source(source, given or recorded, prefix=prefix) as snapshot:
+            if state:
+                refuse_model(snapshot.plan, state, f"redis at {connection.address}")
+            result = compare(snapshot, connection, progress=progress)
             return result | {"left_behind": slot.warnings(snapshot.ask)}
-        finally:
-            connection.close()
+    finally:
+        connection.close()
 
 
 def compare(
     source: Source,
     connection: resp.Connection,
     *,
-    prefix: str,
     progress: bool,
     idle: Callable[[], None] = lambda: None,
     mender: Callable[[list[bytes]], object] | None = None,
@@ -79,9 +86,8 @@ def compare(
     """``verify`` on a snapshot and a connection that are open already; with a mender it catches up.
 
     Args:
-        source: the snapshot.
+        source: the snapshot, with the plan.
         connection: the target.
-        prefix: the prefix of the migration.
         progress: show a progress bar.
         idle: called now and then by the thread that uses the connection.
         mender: runs a list of commands in RESP that put differences right; None to look only.
@@ -98,15 +104,15 @@ def compare(
     title = "catch up" if mender else "verify"
     with bar(sum(source.counts().values()), title, enabled=progress) as shown:
         comparison = Comparison(
-            source, connection, prefix, differences, mender=mender, advance=shown.update, idle=idle
+            source, connection, differences, mender=mender, advance=shown.update, idle=idle
         )
         try:
             comparison.run()
         finally:
             differences.close()
     return {
-        "rows_checked": {table: comparison.rows[table] for table in model.TABLES},
-        "keys_checked": {kind: comparison.keys[kind] for kind in model.KINDS},
+        "rows_checked": {table: comparison.rows[table] for table in source.plan.tables},
+        "keys_checked": {kind.name: comparison.keys[kind.name] for kind in source.plan.kinds},
         "differences": differences.count,
         "by_problem": dict(differences.by_problem),
         "examples": differences.examples,
@@ -140,7 +146,6 @@ class Comparison:
     Args:
         source: the snapshot.
         connection: the target.
-        prefix: the prefix of the migration.
         differences: where each difference is noted.
         mender: runs commands that put a difference right; None to look only.
         advance: told how many rows were compared, for a progress bar.
@@ -155,83 +160,65 @@ class Comparison:
         self,
         source: Source,
         connection: resp.Connection,
-        prefix: str,
         differences: Differences,
         *,
         mender: Callable[[list[bytes]], object] | None = None,
         advance: Callable[[int], object] = lambda rows: None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._source, self._connection, self._prefix = source, connection, prefix
+        self._source, self._connection = source, connection
         self._advance, self._idle = advance, idle
-        self._inspector = Inspector(source, connection, prefix, differences, mender)
+        self._inspector = Inspector(source, connection, source.plan, differences, mender)
         self.rows: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Compare hashes and collections, then look for keys that should not be there.
+        """Compare the rows of all streams, then look for keys that should not be there.
 
         Raises:
             resp.Lost, SourceLost: a server went away.
         """
-        prefix = self._prefix.encode()
-        *references, activities = expected_replies.collections(prefix)
+        waiting = deque(expected_replies.questions(self._source.plan))
 
-        def first_lane() -> None:
-            for table in HASHED:
-                rows = self._stream(
-                    conveyor,
-                    expected_replies.HASH_QUERIES[table],
-                    len(model.COLUMNS[table]),
-                    lambda columns, table=table: expected_replies.hashes(table, columns, prefix),  # type: ignore[misc]
-                )
-                self.rows[table] = self.keys[table[:-1]] = rows
-            for collections in references:
-                self._collections(conveyor, collections)
-
-        def second_lane() -> None:
-            self.rows["activities"] = self._collections(conveyor, activities)
+        def lane(take: Callable[[], Question]) -> None:
+            while waiting:
+                try:
+                    question = take()
+                except IndexError:  # the other lane was quicker
+                    return
+                rows = self._stream(conveyor, question)
+                if question.stream.counts:
+                    self.rows[question.stream.table.name] = rows
+                self.keys.update(question.keys)
 
         with Conveyor(self._ask, self._idle) as conveyor:
-            # While PostgreSQL puts the activities in order, the others go.
-            side_by_side([first_lane, second_lane], conveyor.abandon, self._source.cancel)
-        find_extra_keys(self._source, self._connection, self._prefix, self.keys, self._inspector, self._idle)
+            # While PostgreSQL puts what comes last in order, which may be long, the others go.
+            lanes = [lambda: lane(waiting.popleft), lambda: lane(waiting.pop)]
+            side_by_side(lanes, conveyor.abandon, self._source.cancel)
+        find_extra_keys(self._source, self._connection, self.keys, self._inspector, self._idle)
 
-    def _collections(self, conveyor: Conveyor[Expectations], collections: Collections) -> int:
-        rows = self._stream(conveyor, collections.query, 4 if collections.listed else 3, collections.window)
-        conveyor.put(collections.end())
-        self.keys.update(dict.fromkeys(collections.kinds, collections.owners))
-        return rows
-
-    def _stream(
-        self,
-        conveyor: Conveyor[Expectations],
-        query: str,
-        width: int,
-        expect: Callable[[list[Strings]], Expectations],
-    ) -> int:
-        """Stream a query and give the conveyor what to expect of every few thousand rows.
+    def _stream(self, conveyor: Conveyor[Expectations], question: Question) -> int:
+        """Read the rows of a stream and give the conveyor what to expect of every few thousand of them.
 
         Args:
             conveyor: to the thread that asks Redis.
-            query: the rows.
-            width: how many columns they have.
-            expect: what to expect of some rows, given as columns.
+            question: the rows, and what to ask about them.
 
         Returns:
             How many rows there were.
         """
-        reader = copybinary.Reader(width)
+        reader = copybinary.Reader(question.width)
         total = 0
 
         def take(chunk: bytes) -> None:
             nonlocal total
             columns = reader.columns(chunk)
             for start in range(0, len(columns[0]), WINDOW_ROWS):
-                conveyor.put(expect([column[start : start + WINDOW_ROWS] for column in columns]))
+                conveyor.put(question.window([column[start : start + WINDOW_ROWS] for column in columns]))
             total += len(columns[0])
 
-        self._source.chunks(query, take, binary=True)
+        self._source.chunks(question.query(), take, binary=True)
+        conveyor.put(question.end())
         return total
 
     def _ask(self, asked: Expectations) -> None:
@@ -245,7 +232,6 @@ class Comparison:
 def find_extra_keys(
     source: Source,
     connection: resp.Connection,
-    prefix: str,
     wanted: Mapping[str, int],
     inspector: Inspector,
     idle: Callable[[], None],
@@ -259,41 +245,37 @@ def find_extra_keys(
     Args:
         source: the snapshot.
         connection: the target.
-        prefix: the prefix of the migration.
         wanted: how many keys of each kind there should be.
         inspector: told of every key that was missing; it notes and mends those that are too many.
         idle: called now and then.
     """
+    plan = source.plan
     if not inspector.missing:
-        if keyspace.holds_only(connection, prefix, sum(wanted.values())):
+        if keyspace.holds_only(connection, plan, sum(wanted.values())):
             return
-        found = keyspace.count(connection, prefix)
-        if all(found[kind] == wanted[kind] for kind in model.KINDS):
+        found = keyspace.count(connection, plan)
+        if all(found[kind.name] == wanted[kind.name] for kind in plan.kinds):
             return
     seen: set[bytes] = set()
-    for keys in keyspace.scan(connection, prefix):
-        idle()
-        by_kind: dict[str, dict[int, bytes]] = {}
-        for kind, key in keys:
-            by_kind.setdefault(kind, {})[model.key_id(key, prefix)] = key
-        for kind, by_id in by_kind.items():
-            for number in by_id.keys() - _existing(source, kind, by_id):
-                key = by_id[number]
-                if key not in seen:  # SCAN may give a key twice
-                    seen.add(key)
-                    held = connection.call("TYPE", key)
-                    if held == b"none":  # gone since; or left behind on a node that its slot has left
-                        continue
-                    inspector.note(key, None, None, held, "extra key", encode("UNLINK", key))
+    waiting: dict[str, list[bytes]] = defaultdict(list)
+
+    def judge(kind: KeyKind, keys: list[bytes]) -> None:
+        right = required_keys(source, plan, kind, keys)
+        for key in keys:
+            if key not in right and key not in seen:  # SCAN may give a key twice
+                seen.add(key)
+                held = connection.call("TYPE", key)
+                if held == b"none":  # gone since; or left behind on a node that its slot has left
+                    continue
+                inspector.note(key, None, None, held, "extra key", encode("UNLINK", key))
         inspector.mend()
 
-
-def _existing(source: Source, kind: str, ids: Iterable[int]) -> set[int]:
-    """Those of the numbers for which the snapshot requires a key of that kind."""
-    table, column, more = REQUIRED_BY[kind]
-    rows = source.ask(
-        f"SELECT n FROM unnest(%s::int8[]) n WHERE EXISTS (SELECT FROM {table} WHERE {column} = n AND "
-        f"{KEPT[table]}{more})",
-        ([number for number in ids if -(2**63) <= number < 2**63],),
-    )
-    return {row[0] for row in rows}
+    kinds = {kind.name: kind for kind in plan.kinds}
+    for keys in keyspace.scan(connection, plan):
+        idle()
+        for name, key in keys:
+            waiting[name].append(key)
+        for name in [name for name, some in waiting.items() if len(some) >= ASKED_KEYS]:
+            judge(kinds[name], waiting.pop(name))
+    for name, some in waiting.items():
+        judge(kinds[name], some)
