@@ -16,7 +16,7 @@ from helpers.migration.job import Job
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
 from helpers.model import PARTITIONS
 from helpers.servers import machine
-from helpers.source import Source, Upstream, follow_checks, partitions, pgoutput, publication, slot
+from helpers.source import Source, Upstream, definitions, follow_checks, partitions, pgoutput, publication, slot
 from helpers.target import (
     BEFORE,
     FORMAT,
@@ -165,6 +165,7 @@ class Attempt:
                     "snapshot": source.snapshot,
                     "finished": _now(),
                     **source.plan.record(),
+                    "definitions": definitions.read(source.ask, source.plan.tables.values()).record(),
                     **_counts(rows, rejects),
                     **followed,
                 },

@@ -1,26 +1,29 @@
-"""Rebuild the four tables from Redis alone: the way back, and the proof that the model lost nothing."""
+"""Rebuild a model's tables from Redis alone: the way back, and the proof that the model lost nothing."""
 
 import contextlib
 import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 from psycopg2 import errors
 
-from helpers import model, servers, settings, text
+from helpers import servers, settings, text
 from helpers.errors import HelpersError, first_line
+from helpers.migration.blueprint import NAME_BYTES
 from helpers.migration.stored_rows import MEND, StoredRows, TableRows
 from helpers.migration.tables import Tables, refused_value
 from helpers.migration.timelines import Timelines
-from helpers.model import HASHED
+from helpers.model import Model, Plan, load
 from helpers.progress import bar
 from helpers.servers import machine
+from helpers.source import Definitions
 from helpers.target import Watches, connect, keyspace, record
 
-USERS_AT_ONCE = 1000
-NAME_BYTES = 63
-TIMELINES = ("user_activities", "user_activities_by_time")
-"""The kinds of keys that hold activities; references back hold nothing that hashes do not."""
+OWNERS_AT_ONCE = 1000
+REFUSED = (psycopg2.DataError, psycopg2.IntegrityError, psycopg2.ProgrammingError, psycopg2.NotSupportedError)
+"""What PostgreSQL says of a value that it does not take; a check of a domain is an integrity error."""
 
 
 def restore(
@@ -28,47 +31,58 @@ def restore(
     target: str | None = None,
     *,
     schema: str,
+    model: Model | str | Path | None = None,
     prefix: str = "",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Make the four tables from what a finished migration left in Redis: all or, whatever happens, nothing.
+    """Make the tables from what a finished migration left in Redis: all or, whatever happens, nothing.
 
-    Redis is only read, and PostgreSQL's other schemas are not looked at. Memory does not grow with the
-    number of rows. Types are the course's, wider where values ask for it. A constraint that does not hold
-    (an order whose user was rejected) stops nothing: it is named. References back (``user:{id}:orders``,
-    ``product:{id}:orders``) hold nothing that hashes do not; they are not read, ``verify`` compares them.
+    Redis is only read, and PostgreSQL's other schemas are not written to. Memory does not grow with the
+    number of rows. The tables become what they were in the source as the migration ended, with keys,
+    constraints, defaults, identities, sequences, computed columns, partitions and indexes; types and functions
+    of the user's own must be there. A constraint that does not hold (a row that refers to a rejected one) stops
+    nothing: it is named. Of each table one kind of key is read, or a list and a sorted set that hold it
+    together; ``verify`` compares the others. Tables of one name in two schemas are called ``schema.table``.
 
     Args:
         source: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         target: PostgreSQL URL; the resolved server when None.
         schema: schema to make; it must not exist, or be empty.
+        model: the model that the migration must have been of, as ``model.load`` takes it; any when None.
         prefix: the prefix of the migration.
         progress: show progress bars.
 
     Returns:
         ``schema``, ``rows`` per table, ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when
         the migration that wrote them ended, ISO 8601), and ``warnings``: what keeps the tables from being
-        the course's with every row of the source, one line each; empty when nothing does.
+        the source's with every row, one line each; empty when nothing does.
 
     Raises:
-        HelpersError: a server cannot be reached or refuses; no finished migration is there; something wrote
-            to Redis meanwhile; a key does not hold what the migration wrote; or the schema holds something.
+        HelpersError: a server cannot be reached or refuses; no finished migration is there, or one of another
+            model; the model does not hold all columns; something wrote to Redis meanwhile; a key does not hold
+            what the migration wrote; the schema holds something; or what the tables need is not there.
     """
     started = time.perf_counter()
     source, target = _urls(source, target)
     if not 0 < len(schema.encode("utf-8", "surrogateescape")) <= NAME_BYTES or not schema.isprintable():
         raise HelpersError(f"--schema {schema!r}: a name has 1 to {NAME_BYTES} bytes of printable UTF-8")
     with contextlib.closing(connect(source)) as connection:
+        where = f"redis at {connection.address}"
         state = record.finished(connection, prefix)
-        stored = StoredRows(connection, prefix)
-        with contextlib.closing(Watches(connection, prefix)) as watch, Tables(target, schema) as tables:
+        plan, definitions = _recorded(state, prefix, where)
+        _refuse(plan, model, where)
+        stored = StoredRows(connection, plan)
+        with (
+            contextlib.closing(Watches(connection, plan)) as watch,
+            Tables(target, schema, definitions) as tables,
+        ):
             try:
                 tables.make()
                 rows = _fill(tables, stored, watch, state, progress)
                 if record.finished(connection, prefix) != state:
                     raise HelpersError(
-                        f"redis at {connection.address}: a migration ran meanwhile; run the same command "
-                        "again; nothing was written to postgres"
+                        f"{where}: a migration ran meanwhile; run the same command again; nothing was written "
+                        "to postgres"
                     )
                 tables.finish()
                 tables.commit()
@@ -124,48 +138,85 @@ def _urls(source: str | None, target: str | None) -> tuple[str, str]:
     return source or servers.url("redis"), target or servers.url("postgres")
 
 
+def _recorded(state: Mapping[str, str], prefix: str, where: str) -> tuple[Plan, Definitions]:
+    """The plan and the definitions that a migration recorded."""
+    plan = Plan.recorded(state, prefix)
+    if plan is None or "definitions" not in state:
+        raise HelpersError(
+            f"{where}: the migration there did not record its model and the definitions of its tables, as the version "
+            "before did not; run the same `migrate` command again, which compares all rows and records them, then "
+            "restore; nothing was written to postgres"
+        )
+    return plan, Definitions.recorded(state["definitions"])
+
+
+def _refuse(plan: Plan, model: Model | str | Path | None, where: str) -> None:
+    """Stop when the migration is of another model than is meant, or of one that holds too little."""
+    if model is not None and (meant := load(model)) != plan.model:
+        raise HelpersError(
+            f"{where}: holds a migration of another model than {meant.where}; leave --model out, which restores what "
+            "was migrated; nothing was written to postgres"
+        )
+    found = []
+    for table, holder in plan.holders.items():
+        if not holder.restorable:
+            lost = text.join(list(holder.lost))
+            found.append(f"{table} ({lost} held nowhere)" if lost else f"{table} (no one key holds its rows whole)")
+    if found:
+        raise HelpersError(
+            f"{where}: the model holds less than the tables: {', '.join(found)}; hold these columns in a key that has "
+            "the others, `migrate --replace`, then restore; nothing was written to postgres"
+        )
+
+
 def _fill(
     tables: Tables, stored: StoredRows, watch: Watches, state: dict[str, str], progress: bool
 ) -> dict[str, int]:
     """Bring every row over; how many there are of each table."""
-    rows = dict.fromkeys(model.TABLES, 0)
+    rows = dict.fromkeys(stored.plan.tables, 0)
     with bar(None, "find keys", unit="keys", enabled=progress) as shown:
-        for found in keyspace.scan(stored.connection, stored.prefix.decode()):
-            tables.note(stored.numbered(found))
+        for found in keyspace.scan(stored.connection, stored.plan):
+            tables.note(stored.named(found))
             shown.update(len(found))
             watch.look()
     with bar(sum(record.recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:
-
-        def bring(some: TableRows) -> None:
+        for some in _rows(tables, stored):
             watch.look()
             try:
                 number = tables.copy(some)
-            except psycopg2.DataError as error:
+            except errors.InsufficientPrivilege:
+                raise
+            except REFUSED as error:
                 raise _refused(stored, some, error) from error
-            rows[some.table] += number
+            rows[some.table.name] += number
             shown.update(number)
-
-        timelines = Timelines(stored, tables.sort)
-        for table in HASHED:
-            for numbers in tables.numbers([table[:-1]], lambda: stored.window.rows):
-                bring(stored.hashes(table, numbers))
-        for numbers in tables.numbers(TIMELINES, lambda: USERS_AT_ONCE):
-            for some in timelines.rows_of(numbers):
-                bring(some)
         watch.look()
     return rows
 
 
-def _refused(stored: StoredRows, some: TableRows, error: psycopg2.DataError) -> HelpersError:
+def _rows(tables: Tables, stored: StoredRows) -> Iterator[TableRows]:
+    """All rows, a window at a time."""
+    many: dict[int, Timelines] = {}
+    for number, names in tables.names(lambda: stored.window.rows):
+        holding = stored.kind(number)
+        if holding.kind.single:
+            yield stored.rows_of(holding, names)
+            continue
+        if number not in many:
+            many[number] = Timelines(stored, holding, tables)
+        for start in range(0, len(names), OWNERS_AT_ONCE):
+            yield from many[number].rows_of(names[start : start + OWNERS_AT_ONCE])
+
+
+def _refused(stored: StoredRows, some: TableRows, error: psycopg2.Error) -> HelpersError:
     """The error for a value that PostgreSQL does not take."""
-    row, column = refused_value(error, some)
-    columns = dict(zip(model.COLUMNS[some.table], some.columns, strict=True))
-    fields = dict(zip(model.COLUMNS[some.table][1:], model.FIELDS.get(some.table, ()), strict=False))
+    row, place = refused_value(error, some)
+    name = "" if place is None else some.columns[place].name
     return stored.damaged(
         some.keys[row],
         f"is refused by PostgreSQL ({first_line(error)})",
-        columns[column][row] if column else None,
-        fields.get(column, column) if column else "",
+        None if place is None else some.values[place][row],
+        some.fields.get(name, name),
         "use a database in UTF8" if isinstance(error, errors.UntranslatableCharacter) else MEND,
     )
 

@@ -1,44 +1,28 @@
-"""What Redis holds for users, products and orders, as rows again: read in windows, every value checked.
+"""What Redis holds, as rows again: keys of one row, read in windows, every value checked.
 
 Values stay bytes all the way to COPY, so that they come back as they were. They are looked at strictly: what
-no migration would have written is named. PostgreSQL is more lenient ("now" is a date to it, and 24:00 the
-next day): asking it alone would guess.
+no migration would have written is named (``helpers.migration.stored_values``).
 """
 
-import re
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hiredis
-import numpy as np
 
-from helpers import model
 from helpers.errors import HelpersError
-from helpers.source import table_checks
+from helpers.migration.stored_values import FORMS, INT8, Texts, first_fault, too_long
+from helpers.model import Column, KeyKind, Plan, Table
 from helpers.target import encode, resp
 from helpers.text import show
 
 MOST_ROWS = 10_000
 WINDOW_BYTES = 2 << 20
 MEND = "mend it by hand, or by `migrate` from its source"
-INT8 = range(-(2**63), 2**63)
-DATE = (
-    rb"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-    rb"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
-)
-NUMBER = rb"(?:0|-?[1-9][0-9]{0,18})"
-ELEMENT = re.compile(rb"(.*):(" + DATE + rb")", re.S)
-"""A list element, (activity_type, activity_date)."""
-MEMBER = re.compile(rb"(" + NUMBER + rb"):(.*)", re.S)
-"""A member of the sorted set of activities, (activity_id, activity_type)."""
-FORMS: Mapping[str, tuple["re.Pattern[bytes]", str]] = {
-    "int": (re.compile(NUMBER), "a whole number of 64 bits"),
-    "timestamp": (re.compile(DATE), "a date such as 2026-11-22T10:00:00.000000"),
-    "numeric": (re.compile(rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|NaN|-?Infinity"), "a number such as 19.90"),
-}
-"""Pattern of each kind of value (see ``table_checks.COLUMN_KINDS``), and its name. Texts may be anything."""
+Values = Sequence[bytes | None]
+"""The values of a column, None for NULL."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +30,18 @@ class TableRows:
     """Some rows of a table.
 
     Attributes:
-        table: its name.
-        columns: the values of each of ``model.COLUMNS[table]`` as bytes, None for NULL.
+        table: whose they are.
+        columns: those of its columns that PostgreSQL does not compute.
+        values: of each of them.
         keys: the Redis key that each row came from.
+        fields: what a column is called there, where that is not its name.
     """
 
-    table: str
-    columns: Sequence[Sequence[bytes | None]]
+    table: Table
+    columns: Sequence[Column]
+    values: Sequence[Values]
     keys: Sequence[bytes]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 class Window:
@@ -73,27 +61,73 @@ class Window:
         self.rows = max(1, min(fitting, 4 * self.rows, MOST_ROWS))
 
 
-class StoredRows:
-    """The rows that Redis holds under a prefix; it is only read.
+class Holding:
+    """A kind of key that holds rows.
 
     Args:
-        connection: Redis, or a cluster.
+        kind: the kind.
         prefix: the prefix of the migration.
 
     Attributes:
+        numbered: its name holds nothing but one whole number, which names its keys.
+    """
+
+    def __init__(self, kind: KeyKind, prefix: bytes) -> None:
+        self.kind, self._prefix = kind, prefix
+        self.numbered = [one.name for one in kind.key.formats] == ["integer"]
+        self._head, self._tail = prefix + kind.key.literals[0], kind.key.literals[-1]
+        self._texts = Texts(kind.key)
+
+    def name_of(self, key: bytes) -> int | bytes:
+        """What names a key of the kind: the number in it, or itself."""
+        if self.numbered:
+            return int(key[len(self._head) : len(key) - len(self._tail)])
+        return key
+
+    def keys(self, names: Sequence[int | bytes]) -> tuple[list[bytes], list[Sequence[bytes]]]:
+        """(keys, values of each column in their name).
+
+        Args:
+            names: that ``name_of`` gave.
+        """
+        if self.numbered:
+            numbers = [b"%d" % name for name in names if isinstance(name, int)]
+            return [b"%b%b%b" % (self._head, number, self._tail) for number in numbers], [numbers]
+        keys = [name for name in names if isinstance(name, bytes)]
+        begin = len(self._prefix)
+        found = [match.groups() for key in keys if (match := self._texts.match(key[begin:]))]
+        return keys, self._texts.converted(list(zip(*found, strict=True)))
+
+
+class StoredRows:
+    """The rows that Redis holds of a migration; it is only read.
+
+    Args:
+        connection: Redis, or a cluster.
+        plan: of the migration.
+
+    Attributes:
         window: how many rows are asked for at once.
+        kinds: the kinds of keys that hold rows: each table's, by name.
         left_out: hash fields that no column takes, by table.
         example: one of them, as ``field of key``.
     """
 
-    def __init__(self, connection: resp.Connection, prefix: str) -> None:
-        self.connection, self.prefix = connection, prefix.encode()
+    def __init__(self, connection: resp.Connection, plan: Plan) -> None:
+        self.connection, self.plan = connection, plan
         self.window = Window()
         self.left_out: Counter[str] = Counter()
         self.example: dict[str, str] = {}
+        prefix = plan.prefix.encode()
+        self.kinds = {
+            kind.name: Holding(kind, prefix) for holder in plan.holders.values() for kind in holder.kinds
+        }
+        self._numbers = {name: number for number, name in enumerate(self.kinds)}
+        self._names = list(self.kinds)
+        self._partners = {pair.scored.name: pair.list for pair in plan.pairs.values()}
 
-    def numbered(self, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
-        """(kind, number) of the keys that hold rows, those of references back left out.
+    def named(self, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, int | bytes]]:
+        """(number of the kind, name) of the keys that hold rows; of a list and a sorted set, the list's.
 
         Args:
             keys: (kind, key), as ``keyspace.scan`` gives them.
@@ -101,45 +135,150 @@ class StoredRows:
         Raises:
             HelpersError: a number has more than 64 bits.
         """
-        prefix = self.prefix.decode()
         for kind, key in keys:
-            if kind not in ("user_orders", "product_orders"):
-                number = model.key_id(key, prefix)
-                if number not in INT8:
-                    raise self.damaged(key, "is no key that a row can have")
-                yield kind, number
+            if kind not in self.kinds:
+                continue
+            name = self.kinds[kind].name_of(key)
+            if isinstance(name, int) and name not in INT8:
+                raise self.damaged(key, "is no key that a row can have")
+            if kind in self._partners:
+                partner = self._partners[kind]
+                if isinstance(name, bytes):
+                    values = self.plan.split(self.kinds[kind].kind, key)
+                    assert values is not None
+                    name = self.plan.key_of(partner, values)
+                kind = partner.name
+            yield self._numbers[kind], name
 
-    def hashes(self, table: str, numbers: Sequence[int]) -> TableRows:
-        """The rows that these hashes hold; a hash that is gone has no row.
+    def kind(self, number: int) -> Holding:
+        """The kind that ``named`` gave a number."""
+        return self.kinds[self._names[number]]
+
+    def rows_of(self, holding: Holding, names: Sequence[int | bytes]) -> TableRows:
+        """The rows that keys of one row each hold; a key that is gone has none.
 
         Args:
-            table: ``users``, ``products`` or ``orders``.
-            numbers: the rows' keys.
+            holding: their kind, hash or string.
+            names: of the keys.
 
         Raises:
-            HelpersError: a hash does not hold what the migration wrote.
+            HelpersError: a key does not hold what the migration wrote.
         """
-        kind, fields = table[:-1].encode(), model.FIELDS[table]
-        names = [field.encode() for field in fields]
-        keys = [b"%b%b:%d" % (self.prefix, kind, number) for number in numbers]
+        keys, owners = holding.keys(names)
+        if holding.kind.type == "hash":
+            return self._hashes(holding.kind, keys, owners)
+        return self._strings(holding.kind, keys, owners)
+
+    def _hashes(self, kind: KeyKind, keys: list[bytes], owners: list[Sequence[bytes]]) -> TableRows:
+        names = [name.encode() for name, _ in kind.fields]
         replies = self.ask("hash", {key: encode("HGETALL", key) for key in keys}, len(keys))
         rows, held = [], []
-        for key, number, reply in zip(keys, numbers, replies, strict=True):
+        table = kind.table.name
+        for key, owner, reply in zip(keys, zip(*owners, strict=True) if owners else [()] * len(keys), replies, strict=True):
+            if not reply:
+                continue
             found = dict(zip(reply[::2], reply[1::2], strict=True))
             row = [found.pop(name, None) for name in names]
             if found:
                 self.left_out[table] += len(found)
                 self.example.setdefault(table, f"{show(next(iter(found)))} of {show(key)}")
-            if reply:
-                rows.append((b"%d" % number, *row))
-                held.append(key)
-            if reply and not any(value is not None for value in row):
-                raise self.damaged(key, f"holds none of {', '.join(fields)}")
-        columns = list(zip(*rows, strict=True)) or [()] * len(model.COLUMNS[table])
-        for column, field, values in zip(model.COLUMNS[table][1:], fields, columns[1:], strict=True):
-            if fault := first_fault(table_checks.COLUMN_KINDS.get(column, "int"), values):
-                raise self.damaged(held[fault[0]], fault[1], values[fault[0]], field)
-        return TableRows(table, columns, held)
+            if row.count(None) == len(row):
+                raise self.damaged(key, f"holds none of {', '.join(name for name, _ in kind.fields)}")
+            rows.append((*owner, *row))
+            held.append(key)
+        return self._checked(kind, rows, held)
+
+    def _strings(self, kind: KeyKind, keys: list[bytes], owners: list[Sequence[bytes]]) -> TableRows:
+        replies = self.ask("string", {key: encode("GET", key) for key in keys}, len(keys))
+        there = [place for place, reply in enumerate(replies) if reply is not None]
+        held = [keys[place] for place in there]
+        texts = [replies[place] for place in there]
+        if kind.value is None:
+            values = [self._object(kind, key, text) for key, text in zip(held, texts, strict=True)]
+        else:
+            split = Texts(kind.value)
+            found = [split.match(text) for text in texts]
+            if None in found:
+                place = found.index(None)
+                raise self.damaged(held[place], f"is no {kind.value.template}", texts[place])
+            columns = split.converted(list(zip(*(match.groups() for match in found if match), strict=True)))
+            values = [list(row) for row in zip(*columns, strict=True)]
+        owner = list(zip(*owners, strict=True)) if owners else [()] * len(keys)
+        return self._checked(kind, [(*owner[p], *v) for p, v in zip(there, values, strict=True)], held)
+
+    def _object(self, kind: KeyKind, key: bytes, text: bytes) -> list[bytes | None]:
+        """The values of a JSON object's fields."""
+        try:
+            found = json.loads(text)
+            again = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+        except (ValueError, RecursionError):
+            found, again = None, b""
+        if not isinstance(found, dict) or again != text or not all(isinstance(v, str) for v in found.values()):
+            raise self.damaged(key, "is no JSON object of texts, as `migrate` writes them", text)
+        known = [name for name, _ in kind.fields if name in found]
+        if known != list(found):
+            named = ", ".join(name for name, _ in kind.fields)
+            raise self.damaged(key, f"has other fields, or in another order, than {named}", text)
+        values: list[bytes | None] = []
+        for name, column in kind.fields:
+            value = found[name].encode() if name in found else None
+            if value is not None and column.format.name == "bytes":
+                try:
+                    value = _unhexed(value)
+                except ValueError:
+                    raise self.damaged(key, r"is not \x and hex", value, name) from None
+            values.append(value)
+        return values
+
+    def _checked(self, kind: KeyKind, rows: Sequence[tuple[bytes | None, ...]], held: Sequence[bytes]) -> TableRows:
+        """Rows whose values come from the columns in a key's name, then from its fields or value."""
+        values = list(zip(*rows, strict=True)) or [()] * (len(kind.key.columns) + len(kind.fields))
+        named = kind.key.columns
+        inside = [column.name for _, column in kind.fields] if kind.value is None else list(kind.value.columns)
+        fields = {column.name: name for name, column in kind.fields}
+        if not rows:
+            values = [()] * (len(named) + len(inside))
+        for place, (name, column) in enumerate(kind.fields, len(named)):
+            iso = self.plan.model.dates == "iso"
+            if fault := first_fault(column, values[place], iso=iso):
+                raise self.damaged(held[fault[0]], fault[1], values[place][fault[0]], name)
+        return self.table_rows(kind, [*named, *inside], values, held, fields)
+
+    def table_rows(
+        self,
+        kind: KeyKind,
+        names: Sequence[str],
+        values: Sequence[Values],
+        keys: Sequence[bytes],
+        fields: Mapping[str, str] | None = None,
+    ) -> TableRows:
+        """Rows of what was read, in the order of the table's columns; a column may be there several times.
+
+        Args:
+            kind: of the keys.
+            names: the column that each of the values is of.
+            values: these.
+            keys: that each row came from.
+            fields: see ``TableRows``.
+
+        Raises:
+            HelpersError: a column that is there twice does not say the same twice.
+        """
+        first: dict[str, Values] = {}
+        for name, found in zip(names, values, strict=True):
+            column = kind.table.columns[kind.table.places[name]]
+            if name not in first:
+                first[name] = found
+                if fault := too_long(column, found) if fields is None else None:
+                    raise self.damaged(keys[fault[0]], fault[1], found[fault[0]], name)
+            elif first[name] != found:
+                row = next(i for i, (a, b) in enumerate(zip(first[name], found, strict=True)) if a != b)
+                value, other = first[name][row], found[row]
+                raise self.damaged(
+                    keys[row], f"is not the {name} {show(value)!r} that stands there too", other, (fields or {}).get(name, name)
+                )
+        columns = [one for one in kind.table.columns if not one.generated]
+        return TableRows(kind.table, columns, [first[one.name] for one in columns], keys, fields or {})
 
     def ask(self, type_: str, commands: Mapping[bytes, bytes], rows: int = 0) -> list[Any]:
         """The replies to some commands, in their order.
@@ -183,41 +322,8 @@ class StoredRows:
         )
 
 
-def first_fault(kind: str, values: Sequence[bytes | None]) -> tuple[int, str] | None:
-    """The first value that is not of its form, as (its place, what is wrong with it), or None.
-
-    Args:
-        kind: of the values: ``int``, ``text``, ``timestamp`` or ``numeric``.
-        values: values of a column; None is NULL.
-    """
-    if kind not in FORMS:
-        return None
-    form, words = FORMS[kind]
-    for i, value in enumerate(values):
-        if value is None:
-            continue
-        if not form.fullmatch(value) or (kind == "int" and len(value) > 18 and int(value) not in INT8):
-            return i, f"is not {words}"
-    if kind == "timestamp":
-        try:
-            date_microseconds([value for value in values if value is not None])
-        except ValueError:  # 30 February
-            return next(i for i, value in enumerate(values) if value and not _is_day(value)), "is no day"
-    return None
-
-
-def date_microseconds(dates: Sequence[bytes]) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """Microseconds since 1970 of dates of the right form.
-
-    Raises:
-        ValueError: one of them is no day of the calendar.
-    """
-    return np.array(dates, dtype=f"S{model.DATE_WIDTH}").astype("datetime64[us]").astype("int64")
-
-
-def _is_day(date: bytes) -> bool:
-    try:
-        date_microseconds([date])
-    except ValueError:
-        return False
-    return True
+def _unhexed(text: bytes) -> bytes:
+    found = bytes.fromhex(text[2:].decode())
+    if text != b"\\x" + found.hex().encode():
+        raise ValueError
+    return found

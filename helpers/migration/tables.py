@@ -1,4 +1,4 @@
-"""The four tables in a schema of their own: made, filled and closed in one transaction, or not at all."""
+"""Tables in a schema of their own: made, filled and closed in one transaction, or not at all."""
 
 import io
 import re
@@ -11,24 +11,20 @@ from psycopg2 import errors, sql
 
 from helpers import model, settings
 from helpers.errors import HelpersError, first_line
+from helpers.migration.blueprint import Blueprint
 from helpers.migration.constraints import Constraints
 from helpers.migration.stored_rows import TableRows
 from helpers.migration.timelines import Member
-from helpers.model import definitions
 from helpers.servers import connections
-from helpers.source import catalogue, table_checks
+from helpers.source import Definitions, Need, SequenceDefinition, catalogue
 
-INT4 = range(-(2**31), 2**31)
-PRICE = re.compile(rb"-?[0-9]{1,8}\.[0-9]{2}|NaN")
-"""What NUMERIC(10,2) gives back with its scale."""
-LIMIT = re.compile(r"character varying\(([0-9]+)\)")
 LOCK = 0x72657374  # "rest": one restore at a time into a schema
 LOCK_TIMEOUT_S = 10
 SESSION = f"""
     SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; SET LOCAL statement_timeout = 0;
-    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL datestyle = 'ISO, YMD';
-    SET LOCAL work_mem = '64MB';
-    SET LOCAL extra_float_digits = 3
+    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL work_mem = '64MB';
+    SET LOCAL xmloption = 'content'; SET LOCAL check_function_bodies = off; SET LOCAL row_security = off;
+    {"".join(f"SET LOCAL {name} = {model.literal(value)};" for name, value in model.SETTINGS.items())}
 """
 OBJECTS = """
 SELECT format('%%s %%s', kind, name) FROM (
@@ -38,39 +34,44 @@ SELECT format('%%s %%s', kind, name) FROM (
 WHERE owner = (SELECT oid FROM pg_namespace WHERE nspname = %s) ORDER BY 1 LIMIT 1
 """
 STAGES = """
-CREATE TEMPORARY TABLE restored_keys (kind text, number int8) ON COMMIT DROP;
-CREATE TEMPORARY TABLE restored_members (score float8, activity_id int8, activity_type bytea) ON COMMIT DROP
+CREATE TEMPORARY TABLE restored_numbers (kind int2, number int8) ON COMMIT DROP;
+CREATE TEMPORARY TABLE restored_names (kind int2, name bytea) ON COMMIT DROP;
+CREATE TEMPORARY TABLE restored_members (score float8, tie int8, member bytea) ON COMMIT DROP
 """
 NULL = rb"\N"
 ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))
+Name = int | bytes
+"""What names a key of a kind: the number in it where that is all, else the key."""
 
 
 class Tables:
-    """The tables of ``model.definitions`` in a fresh schema, invisible to others until ``commit``.
+    """Tables in a fresh schema, invisible to others until ``commit``.
 
     Keys, constraints and indexes come last. A context manager: what was not committed is undone.
 
     Args:
         url: of the server.
         name: of the schema.
+        definitions: of the tables.
 
     Attributes:
         where: its address and schema, for messages.
-        warnings: in what the tables differ from the course's, one line each.
+        warnings: in what the tables differ from the source's, one line each.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, definitions: Definitions) -> None:
         self.name = name
-        self.warnings: list[str] = []
+        self._blueprint = Blueprint(definitions, name)
+        self.warnings = [*self._blueprint.renamed, *definitions.left_out]
+        self._sql = {
+            one.table: self._blueprint.sql(place)
+            for place, one in enumerate(definitions.relations)
+            if one.table is not None
+        }
         self._connection = connections.postgres(
             url, application_name="helpers restore", client_encoding="UTF8"
         )
         self.where = f"{settings.postgres_at(self._connection)}, schema {name}"
-        self._types = {
-            table: {column: type_ for column, (type_, _) in columns.items()}
-            for table, columns in definitions.COLUMNS.items()
-        }
-        self._constraints: Constraints | None = None
 
     def __enter__(self) -> "Tables":
         return self
@@ -84,7 +85,8 @@ class Tables:
         """Make the schema, unless it is there and empty, and the tables without their keys.
 
         Raises:
-            HelpersError: the schema holds something, or another restore works there.
+            HelpersError: the schema holds something, or another restore works there, or something that the
+                tables need is not there.
         """
         self._do(SESSION)
         try:
@@ -98,6 +100,7 @@ class Tables:
                 f"{self.where} is not empty (it holds {found[0][0]}); nothing was written; name a schema "
                 "that does not exist, or drop this one"
             )
+        self._check_needs()
         if not self._do("SELECT FROM pg_namespace WHERE nspname = %s", [self.name]):
             self._do(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(self.name)))
         self._do("SELECT set_config('search_path', quote_ident(%s), true)", [self.name])
@@ -105,70 +108,125 @@ class Tables:
             raise HelpersError(
                 f"{self.where}: PostgreSQL does not take this name as a search path; use another"
             )
-        self._do(";\n".join([*definitions.DDL.values(), *definitions.INDEXES.values()]))
-        self._constraints = Constraints(self._do)
-        self._constraints.take_off()
-        self._do(STAGES)
+        self._do("SET LOCAL search_path = pg_catalog")  # as it was when the definitions were read
+        self._do(";\n".join([*self._blueprint.statements(), STAGES]))
 
-    def note(self, keys: Iterable[tuple[str, int]]) -> None:
-        """Keep (kind, number) of some keys, in PostgreSQL; the same may come twice."""
-        self._copy("restored_keys", "".join(f"{kind}\t{number}\n" for kind, number in keys).encode())
+    def _check_needs(self) -> None:
+        """Return if all that the definitions speak of is there."""
+        needs = self._blueprint.definitions.needs
+        if not needs or self._are_there(needs):
+            return
+        missing = [one for one in needs if not self._are_there([one])]
+        listed = ", ".join(f"{one.kind} {one.said} (for {one.table})" for one in missing)
+        raise HelpersError(
+            f"{self.where}: the tables need what is not there: {listed}; make it, or the extension that has it, "
+            "in this database, then the same command; nothing was written to postgres"
+        )
 
-    def numbers(self, kinds: Sequence[str], rows: Callable[[], int]) -> Iterator[list[int]]:
-        """The numbers of all keys of some kinds that ``note`` kept, once each, ascending.
+    def _are_there(self, needs: Sequence[Need]) -> bool:
+        kinds, names, arguments = zip(*((n.kind, list(n.names), list(n.arguments)) for n in needs), strict=True)
+        addresses = ", ".join(["pg_get_object_address(%s, %s::text[], %s::text[])"] * len(needs))
+        values = [value for one in zip(kinds, names, arguments, strict=True) for value in one]
+        self._do("SAVEPOINT looking")
+        try:
+            self._do(f"SELECT {addresses}", values)
+        except psycopg2.ProgrammingError:
+            self._do("ROLLBACK TO SAVEPOINT looking")
+            return False
+        return True
+
+    def note(self, keys: Iterable[tuple[int, Name]]) -> None:
+        """Keep (kind, name) of some keys, in PostgreSQL; the same may come twice."""
+        numbers, names = [], []
+        for kind, name in keys:
+            if isinstance(name, int):
+                numbers.append(f"{kind}\t{name}\n")
+            else:
+                names.append(f"{kind}\t\\\\x{name.hex()}\n")
+        if numbers:
+            self._copy("restored_numbers", "".join(numbers).encode())
+        if names:
+            self._copy("restored_names", "".join(names).encode())
+
+    def names(self, rows: Callable[[], int]) -> Iterator[tuple[int, list[Name]]]:
+        """(kind, names) of all keys that ``note`` kept, once each; names of a kind ascend, in several lists.
 
         Args:
-            kinds: see ``model.KINDS``.
-            rows: asked before each list for how many numbers it may have.
+            rows: asked before each list for how many names it may have.
         """
-        query = "SELECT DISTINCT number FROM restored_keys WHERE kind = ANY(%s) ORDER BY number"
-        for found in self._stream("numbers", query, [list(kinds)], rows):
-            yield [number for (number,) in found]
+        for table, column in (("restored_numbers", "number"), ("restored_names", "name")):
+            query = f"SELECT DISTINCT kind, {column} FROM {table} ORDER BY kind, {column}"
+            for found in self._stream("names", query, [], rows):
+                kinds: dict[int, list[Name]] = {}
+                for kind, name in found:
+                    kinds.setdefault(kind, []).append(name if isinstance(name, int) else bytes(name))
+                yield from kinds.items()
 
     def sort(self, members: Iterable[list[Member]], rows: Callable[[], int]) -> Iterator[list[Member]]:
-        """Put any number of members in the order of (score, activity_id), in PostgreSQL.
+        """Put any number of members in the order of (score, tie), in PostgreSQL.
 
         Args:
             members: lists of any length.
             rows: asked before each list that is given back for how many members it may have.
         """
+        lines = (
+            "".join([f"{score!r}\t{tie}\t\\\\x{member.hex()}\n" for score, tie, member in some]) for some in members
+        )
+        query = "SELECT score, tie, member FROM restored_members ORDER BY score, tie"
+        for found in self._staged(lines, query, rows):
+            yield [(score, tie, bytes(member)) for score, tie, member in found]
+
+    def distinct(self, members: Iterable[list[bytes]], rows: Callable[[], int]) -> Iterator[list[bytes]]:
+        """Each of any number of members once, found out in PostgreSQL.
+
+        Args:
+            members: lists of any length.
+            rows: asked before each list that is given back for how many members it may have.
+        """
+        lines = ("".join([f"0\t0\t\\\\x{member.hex()}\n" for member in some]) for some in members)
+        for found in self._staged(lines, "SELECT DISTINCT member FROM restored_members", rows):
+            yield [bytes(member) for (member,) in found]
+
+    def _staged(self, lines: Iterable[str], query: str, rows: Callable[[], int]) -> Iterator[list[tuple[Any, ...]]]:
         self._do("TRUNCATE restored_members")
-        for some in members:
-            lines = [f"{score!r}\t{number}\t\\\\x{kind.hex()}\n" for score, number, kind in some]
-            self._copy("restored_members", "".join(lines).encode())
-        query = "SELECT score, activity_id, activity_type FROM restored_members ORDER BY score, activity_id"
-        for found in self._stream("members", query, [], rows):
-            yield [(score, number, bytes(kind)) for score, number, kind in found]
+        for some in lines:
+            self._copy("restored_members", some.encode())
+        return self._stream("members", query, [], rows)
 
     def copy(self, rows: TableRows) -> int:
-        """Add rows; widens a column that cannot hold its values as they are. How many rows that were.
+        """Add rows; how many that were.
 
         Raises:
-            psycopg2.DataError: PostgreSQL refuses a value; ``refused_value`` tells which.
+            psycopg2.Error: PostgreSQL refuses a value; ``refused_value`` tells which.
         """
-        for column, values in zip(model.COLUMNS[rows.table], rows.columns, strict=True):
-            self._widen(rows.table, column, values)
-        self._copy(f"{rows.table} ({', '.join(model.COLUMNS[rows.table])})", copy_lines(rows))
+        columns = ", ".join(column.sql for column in rows.columns)
+        self._copy(f"{self._sql[rows.table.name]} ({columns})", copy_lines(rows))
         return len(rows.keys)
 
     def finish(self) -> None:
         """Add keys, constraints and indexes, set the sequences, gather statistics.
 
         Raises:
-            HelpersError: an id is there twice.
+            HelpersError: a primary key is there twice.
         """
-        assert self._constraints is not None
-        self.warnings += self._constraints.put_on(sql.Identifier(self.name).as_string(self._connection))
-        for table, key in definitions.KEYS.items():
-            sequence = self._do("SELECT pg_get_serial_sequence(%s, %s)", [table, key])[0][0]
-            if self._types[table][key] == "bigint":
-                self._do(f"ALTER SEQUENCE {sequence} AS bigint")
-            self._do(
-                f"SELECT setval(%s, greatest(max({key}), 1), max({key}) >= 1) FROM {table} "
-                "HAVING count(*) > 0",
-                [sequence],
-            )
-        self._do(f"ANALYZE {', '.join(model.TABLES)}")
+        schema = sql.Identifier(self.name).as_string(self._connection)
+        self.warnings += Constraints(self._do, self._blueprint, schema).put_on()
+        for sequence in self._blueprint.definitions.sequences:
+            self._set(sequence)
+        self._do(f"ANALYZE {', '.join(self._sql.values())}")
+
+    def _set(self, sequence: SequenceDefinition) -> None:
+        """Let a sequence go on where it was, and behind every value that is there."""
+        last, called, step = sequence.last, sequence.called, sequence.increment
+        following = sequence.start if last is None else last + step if called else last
+        furthest = "max" if step > 0 else "min"
+        for table, column in [] if sequence.cycle else self._blueprint.takers(sequence):
+            ((value,),) = self._do(f"SELECT {furthest}({column}) FROM {table}")
+            inside = value is not None and sequence.least <= value <= sequence.most
+            if inside and (value - following) * step >= 0:
+                last, called, following = value, True, value + step
+        if last is not None:
+            self._do("SELECT setval(%s, %s, %s)", [self._blueprint.sequence_sql(sequence), last, called])
 
     def commit(self) -> None:
         """Let others see the tables.
@@ -183,13 +241,6 @@ class Tables:
                 f"{self.where}: connection lost at the end ({first_line(error)}); look whether the schema is "
                 "there: it is whole, or not there at all"
             ) from error
-
-    def _widen(self, table: str, column: str, values: Sequence[bytes | None]) -> None:
-        type_ = self._types[table][column]
-        if needed := wider(type_, values):
-            self._do(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE {needed}")
-            self._types[table][column] = needed
-            self.warnings.append(f"{table}.{column} is {needed}: values do not fit {type_}")
 
     def _do(self, query: Any, values: Any = None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
@@ -209,33 +260,16 @@ class Tables:
                 yield found
 
 
-def wider(type_: str, values: Sequence[bytes | None]) -> str | None:
-    """The type that a column needs for some values, or None when its own will do.
-
-    Args:
-        type_: the column's type as in ``definitions.COLUMNS``, or one that this function gave.
-        values: values of their canonical forms; None is NULL.
-    """
-    held = [value for value in values if value is not None]
-    if type_ == "integer":
-        return "bigint" if any(len(v) > 9 and int(v) not in INT4 for v in held) else None
-    if type_ == "numeric(10,2)":
-        return None if all(PRICE.fullmatch(v) for v in held) else "numeric"
-    if limit := LIMIT.fullmatch(type_):
-        most = int(limit[1])
-        long = (v for v in held if len(v) > most)  # in bytes; the limit is in characters
-        return "text" if any(len(v.decode("utf-8", "replace")) > most for v in long) else None
-    return None
-
-
 def copy_lines(rows: TableRows) -> bytes:
-    """The rows as COPY takes them, a line each; text alone can hold what needs an escape."""
-    columns = [
-        [NULL if v is None else _escape(v) for v in values]
-        if table_checks.COLUMN_KINDS.get(column) == "text"
-        else [NULL if v is None else v for v in values]
-        for column, values in zip(model.COLUMNS[rows.table], rows.columns, strict=True)
-    ]
+    """The rows as COPY takes them, a line each."""
+    columns: list[Sequence[bytes]] = []
+    for column, values in zip(rows.columns, rows.values, strict=True):
+        if column.format.name == "bytes":
+            columns.append([NULL if v is None else b"\\\\x" + v.hex().encode() for v in values])
+        elif column.format.name == "text":
+            columns.append([NULL if v is None else _escape(v) for v in values])
+        else:  # nothing in them needs an escape
+            columns.append([NULL if v is None else v for v in values])
     return b"".join([b"\t".join(row) + b"\n" for row in zip(*columns, strict=True)])
 
 
@@ -246,26 +280,30 @@ def _escape(value: bytes) -> bytes:
     return value
 
 
-def refused_value(error: psycopg2.DataError, rows: TableRows) -> tuple[int, str | None]:
-    """(row, column) of the value that PostgreSQL refused; None for a column that it did not tell.
+def refused_value(error: psycopg2.Error, rows: TableRows) -> tuple[int, int | None]:
+    """(row, place of the column) of the value that PostgreSQL refused; None for a column that it did not tell.
 
     Args:
         error: that ``Tables.copy`` raised.
         rows: that it was given.
     """
-    found = re.search(
-        r"\D (\d+)(?:, \w+ (\w+))?", error.diag.context or ""
-    )  # COPY users, line 3, column email
+    context = error.diag.context or ""  # COPY users, line 3, column email: "x"
+    found = re.search(r"\D (\d+)(?:, \w+ (.*))?", context.partition(rows.table.relation)[2] or context, re.S)
     row = min(int(found[1]), len(rows.keys)) - 1 if found else 0
-    columns = dict(zip(model.COLUMNS[rows.table], rows.columns, strict=True))
-    if found and found[2] in columns:
-        return row, found[2]
-    return row, next((name for name, values in columns.items() if not _is_text(values[row])), None)
+    said = (found[2] or "") if found else ""
+    fitting = [
+        (len(column.name), place)
+        for place, column in enumerate(rows.columns)
+        if said == column.name or said.startswith(f"{column.name}:")
+    ]
+    if fitting:
+        return row, max(fitting)[1]
+    return row, next((i for i, values in enumerate(rows.values) if not _is_text(rows.columns[i], values[row])), None)
 
 
-def _is_text(value: bytes | None) -> bool:
+def _is_text(column: model.Column, value: bytes | None) -> bool:
     """Whether PostgreSQL can take a value as text in UTF-8."""
     try:
-        return value is None or (b"\0" not in value and value.decode() is not None)
+        return value is None or column.format.name == "bytes" or (b"\0" not in value and value.decode() is not None)
     except UnicodeDecodeError:
         return False

@@ -1,162 +1,319 @@
-"""Activities put together again from a user's list (exact type and date) and sorted set (exact id).
+"""Rows from keys that hold many: lists, sets, sorted sets, and a list and a sorted set together.
 
-Both hold the same activities, so that each place of one belongs to that place of the other once both are in
-the order of (score, activity_id); ``model.ScoreOrder`` sees to it that this is the order of the list. Redis
-orders equal scores by the text of the member, so that members are sorted here; those of a user whose
-activities do not fit into one window are sorted elsewhere, as many may share a score.
+The two hold the same rows of an owner, so that each place of one belongs to that place of the other once both
+are in the order of (score, tie); ``model.ScoreOrder`` sees to it that this is the order of the list. Redis
+orders equal scores by the text of the member, so that members are sorted here; those of an owner whose rows do
+not fit into one window are sorted elsewhere, as many may share a score.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from helpers.errors import HelpersError
-from helpers.migration.stored_rows import (
-    ELEMENT,
-    INT8,
-    MEMBER,
-    StoredRows,
-    TableRows,
-    date_microseconds,
-    first_fault,
-)
+from helpers.migration.stored_rows import Holding, StoredRows, TableRows
+from helpers.migration.stored_values import INT8, Texts, scores
+from helpers.model import Column, KeyKind, Pair
 from helpers.target import encode
 from helpers.text import show
 
-BY_TIME = b":by_time"
 Member = tuple[float, int, bytes]
-"""(score, activity_id, activity_type)"""
-Sort = Callable[[Iterable[list[Member]], Callable[[], int]], Iterator[list[Member]]]
-"""Puts members in order: lists of any number of them in, lists of at most so many out."""
-Stretch = tuple[bytes, int, int, list[bytes], list[Member]]
-"""(key of the list, user, index of the first element, elements, as many members)"""
+"""(score, tie, member)"""
+Split = tuple[float, int, tuple[bytes, ...]]
+"""(score, tie, what each hole of the member's template holds)"""
+Owner = tuple[bytes, ...]
+"""The values of the columns in a key's name."""
+Batches = Callable[[], int]
+"""Asked before each list that is given back for how many of something it may have."""
+WORDS = {"list": "list", "set": "set", "zset": "sorted set"}
+SIZES = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD"}
+
+
+class Stage(Protocol):
+    """Where what does not fit into a window is put in order."""
+
+    def sort(self, members: Iterable[list[Member]], rows: Batches) -> Iterator[list[Member]]:
+        """Members in the order of (score, tie)."""
+
+    def distinct(self, members: Iterable[list[bytes]], rows: Batches) -> Iterator[list[bytes]]:
+        """Each member once."""
 
 
 class Timelines:
-    """The activities that Redis holds.
+    """The rows of a kind of key that holds many of them.
 
     Args:
         stored: the way to Redis.
-        sort: the way to sort what does not fit into a window.
+        holding: the kind; of a list and a sorted set, the list's.
+        stage: the way to sort what does not fit into a window.
     """
 
-    def __init__(self, stored: StoredRows, sort: Sort) -> None:
-        self.stored, self._sort = stored, sort
+    def __init__(self, stored: StoredRows, holding: Holding, stage: Stage) -> None:
+        self.stored, self._holding, self._stage = stored, holding, stage
+        self._kind = holding.kind
+        found = stored.plan.pairs.get(self._kind.table.name)
+        self._pair = found if found and found.list == self._kind else None
+        self._beside = stored.kinds[self._pair.scored.name] if self._pair else None
+        assert self._kind.value is not None
+        self._texts = Texts(self._kind.value)
+        self._names = [*self._kind.key.columns, *self._kind.value.columns]
+        if self._pair is not None:
+            assert self._pair.scored.value is not None
+            self._scored = Texts(self._pair.scored.value)
+            self._tie = self._pair.scored.value.columns.index(self._pair.tie.name)
 
-    def rows_of(self, users: Sequence[int]) -> Iterator[TableRows]:
-        """The activities of some users, a window at a time; rows of one user are in the order of the list.
+    def rows_of(self, names: Sequence[int | bytes]) -> Iterator[TableRows]:
+        """The rows of some owners, a window at a time; rows of one list are in its order.
 
         Args:
-            users: their numbers.
+            names: of the keys.
 
         Raises:
-            HelpersError: a list or sorted set does not hold what the migration wrote.
+            HelpersError: a key does not hold what the migration wrote.
         """
         window = self.stored.window
-        group: list[tuple[bytes, int, int]] = []
+        group: list[_Key] = []
         rows = 0
-        for key, user, size in self._sizes(users):
-            if size > window.rows:
-                yield from self._long(key, user, size)
+        for key in self._sizes(names):
+            if key.size > window.rows:
+                yield from self._long(key)
                 continue
-            if rows + size > window.rows:
+            if rows + key.size > window.rows:
                 yield self._short(group)
                 group, rows = [], 0
-            group.append((key, user, size))
-            rows += size
+            group.append(key)
+            rows += key.size
         if group:
             yield self._short(group)
 
-    def _sizes(self, users: Sequence[int]) -> list[tuple[bytes, int, int]]:
-        """(key of the list, user, activities) of those users who have any."""
-        keys = [b"%buser:%d:activities" % (self.stored.prefix, user) for user in users]
-        lengths = self.stored.ask("list", {key: encode("LLEN", key) for key in keys})
-        beside = [key + BY_TIME for key in keys]
-        cardinalities = self.stored.ask("sorted set", {key: encode("ZCARD", key) for key in beside})
-        for key, other, length, cardinality in zip(keys, beside, lengths, cardinalities, strict=True):
-            if length != cardinality:
-                raise self.stored.damaged(
-                    key, f"holds {length:,} elements, and {show(other)} {cardinality:,} members"
-                )
-        return [found for found in zip(keys, users, lengths, strict=True) if found[2]]
+    def _sizes(self, names: Sequence[int | bytes]) -> list["_Key"]:
+        """Those keys that hold any rows."""
+        keys, columns = self._holding.keys(names)
+        owners: Sequence[Owner] = list(zip(*columns, strict=True)) if columns else [()] * len(keys)
+        sizes = self._count(self._kind, keys)
+        beside: Sequence[bytes] = keys
+        if self._beside is not None:
+            beside = self._keys_beside(names, keys)
+            for key, other, length, cardinality in zip(
+                keys, beside, sizes, self._count(self._beside.kind, beside), strict=True
+            ):
+                if length != cardinality:
+                    raise self.stored.damaged(
+                        key, f"holds {length:,} elements, and {show(other)} {cardinality:,} members"
+                    )
+        return [_Key(*found) for found in zip(keys, beside, owners, sizes, strict=True) if found[3]]
 
-    def _short(self, group: list[tuple[bytes, int, int]]) -> TableRows:
-        """All activities of a few users."""
-        rows = sum(size for _, _, size in group)
-        listed = self.stored.ask("list", {key: _elements(key, 0, size) for key, _, size in group}, rows)
+    def _keys_beside(self, names: Sequence[int | bytes], keys: Sequence[bytes]) -> list[bytes]:
+        assert self._beside is not None
+        if self._beside.numbered:
+            return self._beside.keys(names)[0]
+        found = (self.stored.plan.split(self._kind, key) for key in keys)
+        return [self.stored.plan.key_of(self._beside.kind, values) for values in found if values is not None]
+
+    def _count(self, kind: KeyKind, keys: Sequence[bytes]) -> list[int]:
+        return self.stored.ask(WORDS[kind.type], {key: encode(SIZES[kind.type], key) for key in keys})
+
+    def _short(self, group: Sequence["_Key"]) -> TableRows:
+        """All rows of a few owners."""
+        rows = sum(key.size for key in group)
+        found = self.stored.ask(
+            WORDS[self._kind.type], {key.name: self._all(key) for key in group}, rows
+        )
+        if self._pair is None:
+            return self._rows([(key, 0, *self._elements(reply)) for key, reply in zip(group, found, strict=True)])
         scored = self.stored.ask(
-            "sorted set", {key + BY_TIME: _scores(key, 0, size) for key, _, size in group}, rows
+            "sorted set", {key.beside: _scores(key.beside, 0, key.size) for key in group}, rows
         )
         return self._put_together(
+            self._pair,
             [
-                (key, user, 0, elements, sorted(self._members(key, members)))
-                for (key, user, _), elements, members in zip(group, listed, scored, strict=True)
-            ]
+                (key, 0, elements, sorted(self._members(key, members)))
+                for key, elements, members in zip(group, found, scored, strict=True)
+            ],
         )
 
-    def _long(self, key: bytes, user: int, size: int) -> Iterator[TableRows]:
-        """The activities of one user, in windows."""
+    def _all(self, key: "_Key") -> bytes:
+        if self._kind.type == "set":
+            return encode("SMEMBERS", key.name)
+        return _elements(key.name, 0, key.size) if self._kind.type == "list" else _scores(key.name, 0, key.size)
+
+    def _elements(self, reply: list[bytes]) -> tuple[list[bytes], list[float] | None]:
+        """(elements, their scores) of a reply; no scores where there are none."""
+        if self._kind.type != "zset":
+            return reply, None
+        return reply[::2], [float(score) for score in reply[1::2]]
+
+    def _long(self, key: "_Key") -> Iterator[TableRows]:
+        """The rows of one owner, in windows."""
         window = self.stored.window
-
-        def members() -> Iterator[list[Member]]:
+        if self._pair is not None:
             start = 0
-            while start < size:
-                rows = min(window.rows, size - start)
-                (scored,) = self.stored.ask("sorted set", {key + BY_TIME: _scores(key, start, rows)}, rows)
-                yield self._members(key, scored)
-                start += rows
+            for some in self._stage.sort(self._all_members(key), lambda: window.rows):
+                (listed,) = self.stored.ask("list", {key.name: _elements(key.name, start, len(some))}, len(some))
+                pairs = [word for score, _, member in some for word in (member, score)]
+                yield self._put_together(self._pair, [(key, start, listed, self._members(key, pairs))])
+                start += len(some)
+            return
+        if self._kind.type == "set":
+            for members in self._stage.distinct(self._scan(key), lambda: window.rows):
+                yield self._rows([(key, 0, members, None)])
+            return
+        ask = _elements if self._kind.type == "list" else _scores
+        for start, rows in self._windows(key):
+            (found,) = self.stored.ask(WORDS[self._kind.type], {key.name: ask(key.name, start, rows)}, rows)
+            yield self._rows([(key, start, *self._elements(found))])
 
+    def _windows(self, key: "_Key") -> Iterator[tuple[int, int]]:
         start = 0
-        for some in self._sort(members(), lambda: window.rows):
-            (listed,) = self.stored.ask("list", {key: _elements(key, start, len(some))}, len(some))
-            yield self._put_together([(key, user, start, listed, some)])
-            start += len(some)
+        while start < key.size:
+            rows = min(self.stored.window.rows, key.size - start)
+            yield start, rows
+            start += rows
 
-    def _members(self, key: bytes, scored: list[bytes]) -> list[Member]:
-        """Members as ZRANGE gives them beside their scores."""
-        found = []
-        for member, score in zip(scored[::2], scored[1::2], strict=True):
-            match = MEMBER.fullmatch(member)
-            if match is None or int(match[1]) not in INT8:
-                raise self.stored.damaged(key + BY_TIME, "is no activity_id:type", member, "member")
-            found.append((float(score), int(match[1]), match[2]))
+    def _all_members(self, key: "_Key") -> Iterator[list[Member]]:
+        for start, rows in self._windows(key):
+            (scored,) = self.stored.ask("sorted set", {key.beside: _scores(key.beside, start, rows)}, rows)
+            split = self._members(key, scored)
+            yield [(score, tie, member) for (score, tie, _), member in zip(split, scored[::2], strict=True)]
+
+    def _scan(self, key: "_Key") -> Iterator[list[bytes]]:
+        """The members of a set; one may come twice."""
+        cursor = b"0"
+        while True:
+            command = encode("SSCAN", key.name, cursor, "COUNT", self.stored.window.rows)
+            ((cursor, members),) = self.stored.ask("set", {key.name: command})
+            self.stored.window.saw(len(members), sum(map(len, members)) + 8 * len(members))
+            yield members
+            if cursor == b"0":
+                return
+
+    # -- rows of one kind
+
+    def _rows(self, stretches: Sequence[tuple["_Key", int, list[bytes], list[float] | None]]) -> TableRows:
+        """The rows of elements or members."""
+        match, found, keys = self._texts.match, [], []
+        for key, start, elements, _ in stretches:
+            owner = key.owner
+            for place, element in enumerate(elements, start):
+                text = match(element)
+                if text is None:
+                    raise self.stored.damaged(
+                        key.name, f"is no {self._texts.pattern.template}", element, self._place(place)
+                    )
+                found.append((*owner, *text.groups()))
+            keys += [key.name] * len(elements)
+        values = self._columns(found, self._texts)
+        rows = self.stored.table_rows(self._kind, self._names, values, keys)
+        if self._kind.score is not None:
+            at = self._names.index(self._kind.score.name)
+            said = [score for _, _, _, some in stretches for score in some or ()]
+            if (row := self._other_score(self._kind.score, values[at], said)) is not None:
+                members = [element for _, _, elements, _ in stretches for element in elements]
+                raise self.stored.damaged(keys[row], f"does not fit its score {said[row]:.17g}", members[row], "member")
+        return rows
+
+    def _place(self, place: int) -> str:
+        return f"element {place}" if self._kind.type == "list" else "member"
+
+    def _columns(self, rows: Sequence[tuple[bytes, ...]], *texts: Texts) -> list[Sequence[bytes]]:
+        """Columns of rows that begin with an owner, behind which the holes of some templates follow."""
+        columns: list[Sequence[bytes]] = list(zip(*rows, strict=True))
+        found = columns[: len(self._kind.key.columns)]
+        for one in texts:
+            found += one.converted(columns[len(found) : len(found) + len(one.pattern.columns)])
         return found
 
-    def _put_together(self, stretches: list[Stretch]) -> TableRows:
+    def _other_score(self, score: Column, values: Sequence[bytes], said: Sequence[float]) -> int | None:
+        """The first row whose score is not that of its value; None where all are."""
+        try:
+            apart = np.flatnonzero(scores(score, values) != np.array(said))
+        except ValueError:
+            return next(i for i, value in enumerate(values) if not _is_day(score, value))
+        return int(apart[0]) if len(apart) else None
+
+    # -- rows of a list and a sorted set
+
+    def _members(self, key: "_Key", scored: Sequence[Any]) -> list[Split]:
+        """Members as ZRANGE gives them beside their scores."""
+        match, tie, found = self._scored.match, self._tie + 1, []
+        for member, score in zip(scored[::2], scored[1::2], strict=True):
+            text = match(member)
+            if text is None or int(text[tie]) not in INT8:
+                raise self.stored.damaged(key.beside, f"is no {self._scored.pattern.template}", member, "member")
+            found.append((float(score), int(text[tie]), text.groups()))
+        return found
+
+    def _put_together(
+        self, pair: Pair, stretches: Sequence[tuple["_Key", int, list[bytes], list[Split]]]
+    ) -> TableRows:
         """The rows of list elements and members in the same places."""
-        rows, scores, places = [], [], []
-        for key, user, start, listed, members in stretches:
+        match, rows, keys, said = self._texts.match, [], [], []
+        for key, start, listed, members in stretches:
             if len(listed) != len(members):
-                raise self.stored.damaged(key, "became shorter while it was read")
-            owner = b"%d" % user
-            for i, (element, (score, number, kind)) in enumerate(zip(listed, members, strict=True), start):
-                match = ELEMENT.fullmatch(element)
-                if match is None:
-                    raise self.stored.damaged(key, "is no type:date", element, f"element {i}")
-                rows.append((b"%d" % number, owner, match[1], match[2]))
-                scores.append(score)
-                places.append((key, i))
-                if match[1] != kind:
-                    raise self._apart(places[-1], element, score, number, kind)
-        columns = list(zip(*rows, strict=True))
-        if fault := first_fault("timestamp", columns[3]):
-            key, i = places[fault[0]]
-            raise self.stored.damaged(key, fault[1], columns[3][fault[0]], f"element {i}")
-        numbers = date_microseconds(columns[3]).astype("float64")
-        for at in np.flatnonzero(numbers != np.array(scores)):
-            activity, _, kind, date = rows[at]
-            raise self._apart(places[at], kind + b":" + date, scores[at], int(activity), kind)
-        return TableRows("activities", columns, [key for key, _ in places])
+                raise self.stored.damaged(key.name, "became shorter while it was read")
+            owner = key.owner
+            for place, (element, member) in enumerate(zip(listed, members, strict=True), start):
+                text = match(element)
+                if text is None:
+                    raise self.stored.damaged(
+                        key.name, f"is no {self._texts.pattern.template}", element, f"element {place}"
+                    )
+                rows.append((*owner, *text.groups(), *member[2]))
+                said.append(member[0])
+            keys += [key.name] * len(listed)
+        columns = self._columns(rows, self._texts, self._scored)
+        names = [*self._names, *self._scored.pattern.columns]
+        for place, name in enumerate(names):
+            first = names.index(name)
+            if first != place and columns[first] != columns[place]:
+                row = next(i for i, (a, b) in enumerate(zip(columns[first], columns[place], strict=True)) if a != b)
+                raise self._apart(stretches, row)
+        if (at := self._other_score(pair.moment, columns[names.index(pair.moment.name)], said)) is not None:
+            raise self._apart(stretches, at)
+        return self.stored.table_rows(self._kind, names, columns, keys)
 
     def _apart(
-        self, place: tuple[bytes, int], element: bytes, score: float, number: int, kind: bytes
+        self, stretches: Sequence[tuple["_Key", int, list[bytes], list[Split]]], row: int
     ) -> HelpersError:
-        """The error for an element and a member that are not of the same activity."""
-        member = show(b"%d:%b" % (number, kind))
+        """The error for an element and a member that are not of the same row."""
+        for key, start, listed, members in stretches:
+            if row < len(listed):
+                break
+            row -= len(listed)
+        score, _, holes = members[row]
+        literals = self._scored.pattern.literals
+        member = literals[0] + b"".join(h + text for h, text in zip(holes, literals[1:], strict=True))
         what = (
-            f"does not fit {member!r} with the score {score:.0f}, the member in its place in the sorted set"
+            f"does not fit {show(member)!r} with the score {score:.0f}, the member in its place in the sorted set"
         )
-        return self.stored.damaged(place[0], what, element, f"element {place[1]}")
+        return self.stored.damaged(key.name, what, listed[row], f"element {start + row}")
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key that holds rows.
+
+    Attributes:
+        name: the key.
+        beside: of a list with a sorted set, the sorted set's.
+        owner: the values of the columns in its name.
+        size: how many rows it holds.
+    """
+
+    name: bytes
+    beside: bytes
+    owner: Owner
+    size: int
+
+
+def _is_day(column: Column, value: bytes) -> bool:
+    try:
+        scores(column, [value])
+    except ValueError:  # 30 February
+        return False
+    return True
 
 
 def _elements(key: bytes, start: int, rows: int) -> bytes:
@@ -164,4 +321,4 @@ def _elements(key: bytes, start: int, rows: int) -> bytes:
 
 
 def _scores(key: bytes, start: int, rows: int) -> bytes:
-    return encode("ZRANGE", key + BY_TIME, start, start + rows - 1, "WITHSCORES")
+    return encode("ZRANGE", key, start, start + rows - 1, "WITHSCORES")

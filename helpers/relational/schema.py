@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.model import definitions
+from helpers.relational import definitions
 from helpers.source import catalogue
 
 TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")

@@ -2,6 +2,7 @@ from . import (
     catalogue as catalogue,
     copybinary as copybinary,
     copytext as copytext,
+    definitions as definitions,
     follow_checks as follow_checks,
     partitions as partitions,
     pgoutput as pgoutput,
@@ -12,6 +13,15 @@ from . import (
 from .changes import (
     BEAT as BEAT,
     Stream as Stream,
+)
+from .definitions import (
+    ColumnDefinition as ColumnDefinition,
+    Constraint as Constraint,
+    Definitions as Definitions,
+    Index as Index,
+    Need as Need,
+    Relation as Relation,
+    SequenceDefinition as SequenceDefinition,
 )
 from .snapshot import (
     Source as Source,

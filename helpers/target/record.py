@@ -6,7 +6,7 @@ import time
 
 from helpers.errors import HelpersError
 from helpers.target import resp
-from helpers.target.checkpoint import FORMAT
+from helpers.target.checkpoint import BEFORE, FORMAT
 from helpers.target.cluster_checkpoint import checkpoint_of
 from helpers.target.lease import LEASE_MS, holder, still_runs
 from helpers.text import show
@@ -34,6 +34,11 @@ def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:
         raise HelpersError(
             f"{where}: no migration was recorded there ({show(checkpoint.key)}); check the URL, its database "
             "number, and --prefix"
+        )
+    if state.get("format") == BEFORE:
+        raise HelpersError(
+            f"{where}: {show(checkpoint.key)} was written by the version before, which recorded neither model nor "
+            "definitions of tables; run the same `migrate` command again, which compares all rows and records them"
         )
     if state.get("format") != FORMAT:
         raise HelpersError(

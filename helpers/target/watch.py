@@ -8,8 +8,9 @@ from typing import Any
 import hiredis
 import redis as redis_py
 
-from helpers import model, settings, text
+from helpers import settings, text
 from helpers.errors import HelpersError, first_line
+from helpers.model import BOOKKEEPING, Plan
 from helpers.servers import connections
 from helpers.target import resp
 from helpers.target.checkpoint import state_key
@@ -24,19 +25,19 @@ class Watch:
 
     Args:
         url: of the server.
-        prefix: the prefix of the migration.
+        plan: of the migration.
         clustered: whether the server is a node of a cluster.
 
     Attributes:
         warning: why nothing will be told (rights, or a server that cannot), or None.
     """
 
-    def __init__(self, url: str, prefix: str, *, clustered: bool = False) -> None:
+    def __init__(self, url: str, plan: Plan, *, clustered: bool = False) -> None:
         self.address = settings.address(url)
         self.warning: str | None = None
-        self._pattern = model.key_pattern(prefix)
+        self._pattern = plan.regex
         names = (state_key, lease_key)
-        self._own = {name(prefix, clustered=clustered).encode() for name in names}
+        self._own = {name(plan.prefix, clustered=clustered).encode() for name in names}
         self._written: list[bytes] = []
         self._reader = hiredis.Reader()
         self._client = connections.redis(url, protocol=3, socket_timeout=settings.SILENCE_S)
@@ -44,9 +45,10 @@ class Watch:
             self._socket = connections.redis_socket(self._client)
         except (redis_py.RedisError, OSError) as error:
             raise connections.refused("redis", url, error) from error
-        words = [
-            w for name in ("user:", "product:", "order:", "migration:") for w in ("PREFIX", prefix + name)
-        ]
+        heads = sorted(plan.prefix + head for head in (*plan.heads, BOOKKEEPING))
+        # Redis takes none that another begins with; all keys are told of where one head is empty.
+        apart = [one for one in heads if not any(one != other and one.startswith(other) for other in heads)]
+        words = [word for head in apart if head for word in ("PREFIX", head)]
         reply = self._ask("CLIENT", "TRACKING", "ON", "BCAST", *words)
         if isinstance(reply, hiredis.ReplyError):
             self.warning = (
@@ -112,14 +114,14 @@ class Watches:
 
     Args:
         connection: the target.
-        prefix: the prefix of the migration.
+        plan: of the migration.
     """
 
-    def __init__(self, connection: resp.Connection, prefix: str) -> None:
+    def __init__(self, connection: resp.Connection, plan: Plan) -> None:
         self._all: list[Watch] = []
         try:
             for node in connection.masters():
-                self._all.append(Watch(node.url, prefix, clustered=connection.clustered))
+                self._all.append(Watch(node.url, plan, clustered=connection.clustered))
         except BaseException:
             self.close()
             raise

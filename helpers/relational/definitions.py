@@ -1,4 +1,4 @@
-"""The tables as PostgreSQL makes them: what a restore writes to, and the course explains."""
+"""The course's tables as PostgreSQL makes them."""
 
 from collections.abc import Mapping
 
