@@ -1,8 +1,11 @@
 -- Applies some changes to the model and writes down how far that is; all or nothing is said of it.
 -- ARGV: key of the state, number of words that set its fields, these words; then operations:
---   C n words...                            a command
---   T list zset n m removed... added...     a timeline: n times (score, id, member, element), then m times
---                                           the same, which are in the order of the list
+--   C n words...      a command
+--   T times pattern ties mark k lists... n m removed... added...
+--                     a sorted set, and k lists in which it tells the places: rows of one owner leave, others
+--                     come, these in their order. The pattern finds in a member what settles equal scores, ties
+--                     say of each how it is compared (n: a number, b: bytes) and which capture it is. A row is
+--                     its score, its ties, its member, its element in each list. The mark is no element.
 -- After an error the position stays, and the state says what went wrong: some of the changes may be there.
 local CHUNK, FEW, NEAR = 1000, 8, 1000
 local at = 0
@@ -26,56 +29,81 @@ local function push(list, elements)
   end
 end
 
--- Whether one number of 64 bits, as text, is below another: a double would not hold them.
-local function below(a, b)
+-- -1, 0 or 1 of two numbers of 64 bits, as text: a double would not hold them.
+local function numbers(a, b)
+  if a == b then return 0 end
   local minus = a:sub(1, 1) == '-'
-  if minus ~= (b:sub(1, 1) == '-') then return minus end
-  if #a ~= #b then return (#a < #b) ~= minus end
-  if minus then return a > b end
-  return a < b
+  local less
+  if minus ~= (b:sub(1, 1) == '-') then
+    less = minus
+  elseif #a ~= #b then
+    less = (#a < #b) ~= minus
+  else
+    less = (a < b) ~= minus
+  end
+  return less and -1 or 1
 end
 
--- How many activities stand before one in the list: earlier ones, and of the same moment those of lower id.
-local function place(times, score, id)
-  local before = redis.call('ZCOUNT', times, '-inf', '(' .. score)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', times, score, score)) do
-    if below(member:match('^(-?%d+):'), id) then before = before + 1 end
+-- The same of two texts by their bytes: the server's locale may order text otherwise.
+local function bytes(a, b)
+  for i = 1, math.min(#a, #b) do
+    local one, other = a:byte(i), b:byte(i)
+    if one ~= other then return one < other and -1 or 1 end
+  end
+  return #a == #b and 0 or (#a < #b and -1 or 1)
+end
+
+local function earlier(set, member, ties)
+  local captures = {member:match(set.pattern)}
+  for i, tie in ipairs(set.ties) do
+    local found = captures[tie.capture]
+    if not found then error(set.key .. ' has a member of another form', 0) end
+    local order = tie.compare(found, ties[i])
+    if order ~= 0 then return order < 0 end
+  end
+  return false
+end
+
+-- How many rows stand before one in the lists: those of a lower score, and of the same score by ties.
+local function place(set, one)
+  local before = redis.call('ZCOUNT', set.key, '-inf', '(' .. one.score)
+  if #set.ties > 0 then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', set.key, one.score, one.score)) do
+      if earlier(set, member, one.ties) then before = before + 1 end
+    end
   end
   return before
 end
 
-local function activities(n)
-  local found = {}
-  for i = 1, n do
-    found[i] = {score = word(), id = word(), member = word(), element = word()}
-  end
-  return found
-end
-
-local function remove(list, times, removed)
-  local length, first = redis.call('LLEN', list), nil
+local function remove(set, lists, removed, mark)
+  local first = nil
   for _, one in ipairs(removed) do
-    local index = place(times, one.score, one.id)
-    if redis.call('LINDEX', list, index) ~= one.element or not redis.call('ZSCORE', times, one.member) then
-      error(list .. ' has not ' .. one.element .. ' where it should be', 0)
+    one.index = place(set, one)
+    if not redis.call('ZSCORE', set.key, one.member) then
+      error(set.key .. ' has not ' .. one.member, 0)
     end
-    one.index = index
-    if not first or index < first then first = index end
+    for i, list in ipairs(lists) do
+      if redis.call('LINDEX', list, one.index) ~= one.elements[i] then
+        error(list .. ' has not ' .. one.elements[i] .. ' where it should be', 0)
+      end
+    end
+    if not first or one.index < first then first = one.index end
   end
-  for _, one in ipairs(removed) do  -- no element is as short as this mark
-    redis.call('LSET', list, one.index, '-')
-    redis.call('ZREM', times, one.member)
+  for _, one in ipairs(removed) do redis.call('ZREM', set.key, one.member) end
+  for _, list in ipairs(lists) do
+    local length = redis.call('LLEN', list)
+    for _, one in ipairs(removed) do redis.call('LSET', list, one.index, mark) end
+    redis.call('LREM', list, 2 * first < length and #removed or -#removed, mark)
   end
-  redis.call('LREM', list, 2 * first < length and #removed or -#removed, '-')
 end
 
 -- Pushes elements that stood from an index on, with those of added between them whose places are there;
 -- gives which of added comes next.
-local function weave(list, elements, index, added, i)
+local function weave(list, elements, index, added, i, which)
   local out = {}
   for j, element in ipairs(elements) do
     while added[i] and added[i].index == index + j - 1 do
-      out[#out + 1] = added[i].element
+      out[#out + 1] = added[i].elements[which]
       i = i + 1
     end
     out[#out + 1] = element
@@ -84,48 +112,66 @@ local function weave(list, elements, index, added, i)
   return i
 end
 
-local function add(list, times, added)
-  local length, middle = redis.call('LLEN', list), 0
-  for _, one in ipairs(added) do
-    one.index = place(times, one.score, one.id)  -- among those that are there already
-    if one.index < length then middle = middle + 1 end
-  end
-  for _, one in ipairs(added) do redis.call('ZADD', times, one.score, one.member) end
-  local last = 1
+local function insert(list, added, which, middle, mark)
+  local length, last = redis.call('LLEN', list), 1
   if middle > 0 and length - added[1].index <= NEAR then
     local first = added[1].index
     local tail = redis.call('LRANGE', list, first, -1)
     if first > 0 then redis.call('LTRIM', list, 0, first - 1) else redis.call('DEL', list) end
-    last = weave(list, tail, first, added, last)
+    last = weave(list, tail, first, added, last, which)
   elseif middle > FEW then  -- the whole list goes round: it is read from its head and written to its end
     for first = 0, length - 1, CHUNK do
       local elements = redis.call('LPOP', list, math.min(CHUNK, length - first))
-      last = weave(list, elements, first, added, last)
+      last = weave(list, elements, first, added, last, which)
     end
   else
     for i = 1, middle do
       local index = added[i].index + i - 1
       local element = redis.call('LINDEX', list, index)
-      redis.call('LSET', list, index, '-')
-      redis.call('LINSERT', list, 'BEFORE', '-', added[i].element)
+      redis.call('LSET', list, index, mark)
+      redis.call('LINSERT', list, 'BEFORE', mark, added[i].elements[which])
       redis.call('LSET', list, index + 1, element)
     end
     last = middle + 1
   end
   local rest = {}
-  for i = last, #added do rest[#rest + 1] = added[i].element end
+  for i = last, #added do rest[#rest + 1] = added[i].elements[which] end
   push(list, rest)
 end
 
-local function timeline()
-  local list, times = word(), word()
-  local n, m = number(), number()
-  local removed, added = activities(n), activities(m)
-  if redis.call('LLEN', list) ~= redis.call('ZCARD', times) then
-    error(list .. ' and its sorted set are not of the same length', 0)
+local function add(set, lists, added, mark)
+  local length, middle = redis.call('ZCARD', set.key), 0
+  for _, one in ipairs(added) do
+    one.index = place(set, one)  -- among those that are there already
+    if one.index < length then middle = middle + 1 end
   end
-  if n > 0 then remove(list, times, removed) end
-  if m > 0 then add(list, times, added) end
+  for _, one in ipairs(added) do redis.call('ZADD', set.key, one.score, one.member) end
+  for which, list in ipairs(lists) do insert(list, added, which, middle, mark) end
+end
+
+local function timeline()
+  local set = {key = word(), pattern = word(), ties = {}}
+  for how, capture in word():gmatch('(%a)(%d+)') do
+    set.ties[#set.ties + 1] = {compare = how == 'n' and numbers or bytes, capture = tonumber(capture)}
+  end
+  local mark = word()
+  local lists = words(number())
+  local n, m = number(), number()
+  local function rows(count)
+    local found = {}
+    for i = 1, count do
+      found[i] = {score = word(), ties = words(#set.ties), member = word(), elements = words(#lists)}
+    end
+    return found
+  end
+  local removed, added = rows(n), rows(m)
+  for _, list in ipairs(lists) do
+    if redis.call('LLEN', list) ~= redis.call('ZCARD', set.key) then
+      error(list .. ' and its sorted set are not of the same length', 0)
+    end
+  end
+  if n > 0 then remove(set, lists, removed, mark) end
+  if m > 0 then add(set, lists, added, mark) end
 end
 
 local function apply()
@@ -140,9 +186,11 @@ end
 
 local state = word()
 local fields = words(number())
+local fault = redis.call('HGET', state, 'follow:fault')
+if fault and fault ~= '' then return redis.error_reply(fault) end  -- of a part of the same changes
 local done, wrong = pcall(apply)
 if done then
-  redis.call('HSET', state, unpack(fields))
+  if #fields > 0 then redis.call('HSET', state, unpack(fields)) end
   return redis.status_reply('OK')
 end
 local said = type(wrong) == 'table' and wrong.err or tostring(wrong)

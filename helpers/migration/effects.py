@@ -1,36 +1,45 @@
-"""What changes of rows come to in Redis: from old and new rows to one script call.
+"""What changes of rows come to in Redis: from old and new rows to calls of a script.
 
-Redis holds for a row what ``model`` says, or nothing when the row is rejected. So an update takes away what
+Redis holds for a row what the model says, or nothing when the row is rejected. So an update takes away what
 the old row had there and puts what the new one has; which of both is nothing does not matter. Of several
-changes of one row only the first old row and the last new one count.
+changes only what they come to counts: a row that came and went leaves nothing to do, and of a key or member
+that one row leaves and another takes only what the other has there.
 
-The place of an activity in its list is the number of activities before it, which the sorted set tells; only
-Redis knows that at the moment of writing, hence a script. It also answers for the whole: the position is
-written only when everything else was, because ``EXEC`` goes on after an error.
+The place of a row in a list is the number of rows before it, which a sorted set tells; only Redis knows that at
+the moment of writing, hence a script. It also answers for the whole: the position is written only when
+everything else was, because ``EXEC`` goes on after an error.
 """
 
+import json
+import re
+import secrets
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
+from typing import TypeVar
 
 from helpers import model
 from helpers.errors import HelpersError
+from helpers.model import Column, Guide, KeyKind, Pattern, Plan, Table
 from helpers.source import pgoutput
 from helpers.target import encode
 
 SCRIPT = files("helpers.migration").joinpath("effects.lua").read_bytes()
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "users": ("user",),
-    "products": ("product",),
-    "orders": ("order", "user_orders", "product_orders"),
-    "activities": ("user_activities", "user_activities_by_time"),
-}
-"""Kinds of keys that hold what a table's rows come to."""
-REFERENCES = (("user_id", model.user_orders_key), ("product_id", model.product_orders_key))
+MOST_WORDS = 500_000
+"""Words of a call: Redis before 7 takes no more than twice as many in a command."""
+AT_ONCE = 1_000
+"""Members in one command of the script: Lua cannot unpack many more."""
+NO_TEXT = b"\xff"
+"""An element that no text is: 255 is in no UTF-8."""
+DAY_US = 86_400_000_000
+FIRST_DAY = date(1970, 1, 1).toordinal()
 Row = tuple[str | None, ...]
-Activity = tuple[int, int, str, str]
-"""(microseconds since 1970, activity_id, member, element): sorted, they are in the order of the list."""
+"""Values of a row as PostgreSQL writes them, in the order of the table's columns; None for NULL."""
+Word = bytes | str | int
+Text = Callable[[str], bytes]
+T = TypeVar("T")
 
 
 def texts(values: pgoutput.Values) -> Row:
@@ -38,17 +47,282 @@ def texts(values: pgoutput.Values) -> Row:
     return tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in values)
 
 
-def canonical(date: str) -> str:
-    """ISO 8601 of fixed width of a date as PostgreSQL writes it."""
-    day, _, clock = date.partition(" ")
-    return f"{day}T{clock}{'.' if len(clock) == 8 else ''}".ljust(model.DATE_WIDTH, "0")
+# -- values
+
+
+def text_of(column: Column) -> Text:
+    """What writes the canonical text of a column's values, as it stands in a template or in JSON."""
+    return _TEXTS.get(column.format.name, _plain)
+
+
+def field_of(column: Column) -> Text:
+    """The same as it stands in a field, where bytes stand as they are."""
+    return _raw if column.format.name == "bytes" else text_of(column)
+
+
+def score_of(column: Column) -> Callable[[str], int | float]:
+    """What makes the score of a column's values: whole numbers where they are, else the nearest double."""
+    return _SCORES[column.format.name]
+
+
+def _plain(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+def _raw(value: str) -> bytes:
+    return bytes.fromhex(value[2:])
+
+
+def _boolean(value: str) -> bytes:
+    return b"true" if value == "t" else b"false"
+
+
+def _moment(value: str) -> bytes:
+    """ISO 8601 of fixed width of a moment; PostgreSQL's own text where there is none."""
+    if not _iso(value):
+        return value.encode()
+    day, _, clock = value.partition(" ")
+    return f"{day}T{clock}{'.' if len(clock) == 8 else ''}".ljust(26, "0").encode()
+
+
+def _zoned(value: str) -> bytes:
+    """The same of a moment in UTC."""
+    return _moment(value.removesuffix("+00")) + b"Z" if _iso(value) else value.encode()
+
+
+def _iso(value: str) -> bool:
+    return value[4:5] == "-" and not value.endswith("BC")
+
+
+def _time(value: str) -> int:
+    hours, minutes, seconds = value.split(":")
+    whole, _, fraction = seconds.partition(".")
+    return (int(hours) * 3600 + int(minutes) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, "0"))
+
+
+def _date(value: str) -> int:
+    return date.fromisoformat(value).toordinal() - FIRST_DAY
+
+
+def _microseconds(value: str) -> int:
+    day, _, clock = value.removesuffix("+00").partition(" ")
+    return _date(day) * DAY_US + _time(clock)
+
+
+_TEXTS: Mapping[str, Text] = {"boolean": _boolean, "moment": _moment, "zoned": _zoned}
+_SCORES: Mapping[str, Callable[[str], int | float]] = {
+    "integer": int,
+    "numeric": float,
+    "float": float,
+    "moment": _microseconds,
+    "zoned": _microseconds,
+    "date": _date,
+    "time": _time,
+}
+
+
+# -- rows
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row comes to in a sorted set and the lists beside it: sorted, they are in the order of the lists.
+
+    Attributes:
+        score: of the sorted set.
+        order: what settles equal scores, as it is compared.
+        ties: the same as text.
+        member: of the sorted set.
+        elements: one in each list.
+    """
+
+    score: int | float
+    order: tuple[int | bytes, ...]
+    ties: tuple[bytes, ...]
+    member: bytes
+    elements: tuple[bytes, ...]
+
+    def words(self) -> list[Word]:
+        """As the script reads it."""
+        return [_score(self.score), *self.ties, self.member, *self.elements]
+
+
+Owner = tuple[bytes, tuple[bytes, ...]]
+"""The keys of a sorted set and of the lists beside it."""
+Piece = tuple[str, bytes, bytes]
+"""(type of the key, key, member or nothing): what one row has alone."""
+Content = bytes | int | float | tuple[bytes, ...]
+"""A string, an element, a score, or fields with their values; nothing of a member of a set."""
+
+
+class _Filled:
+    """A pattern that is filled from rows of a table."""
+
+    def __init__(self, pattern: Pattern, table: Table, prefix: bytes = b"") -> None:
+        columns = [table.columns[table.places[name]] for name in pattern.columns]
+        self._pattern, self._prefix = pattern, prefix
+        self._holes = [
+            (table.places[one.name], field_of(one) if pattern.raw else text_of(one)) for one in columns
+        ]
+
+    def __call__(self, row: Row) -> bytes:
+        values = [text(row[at] or "") for at, text in self._holes]
+        return self._prefix + self._pattern.text(values)
+
+
+class _Kind:
+    """What a row comes to in a kind of key.
+
+    Attributes:
+        kind: the kind.
+        key: gives the key of a row that it holds.
+    """
+
+    def __init__(self, kind: KeyKind, prefix: bytes) -> None:
+        table = kind.table
+        self.kind, self.key = kind, _Filled(kind.key, table, prefix)
+        self._value = _Filled(kind.value, table) if kind.value else None
+        own = field_of if kind.type == "hash" else text_of
+        self._fields = [(name.encode(), table.places[one.name], own(one)) for name, one in kind.fields]
+        self._score = (table.places[kind.score.name], score_of(kind.score)) if kind.score else None
+
+    def value(self, row: Row) -> bytes:
+        """An element, a member or a string."""
+        if self._value is not None:
+            return self._value(row)
+        found = {
+            name.decode(): text(value).decode("utf-8", "surrogateescape")
+            for name, at, text in self._fields
+            if (value := row[at]) is not None
+        }
+        return _plain(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
+
+    def fields(self, row: Row) -> tuple[bytes, ...]:
+        """The fields of a hash, each with its value behind it."""
+        found: list[bytes] = []
+        for name, at, text in self._fields:
+            if (value := row[at]) is not None:
+                found += (name, text(value))
+        return tuple(found)
+
+    def score(self, row: Row) -> int | float:
+        """The score of a row."""
+        assert self._score is not None
+        at, number = self._score
+        return number(row[at] or "")
+
+    def piece(self, row: Row) -> tuple[Piece, Content]:
+        """Where the row is, and what is there."""
+        type_, key = self.kind.type, self.key(row)
+        if type_ == "hash":
+            return (type_, key, b""), self.fields(row)
+        if type_ == "zset":
+            return (type_, key, self.value(row)), self.score(row)
+        if type_ == "set":
+            return (type_, key, self.value(row)), b""
+        return (type_, key, b""), self.value(row)
+
+
+class _Timeline:
+    """What a row comes to in a sorted set and the lists in which it tells the places."""
+
+    def __init__(self, guide: Guide, kinds: Mapping[str, _Kind]) -> None:
+        self.guide, table = guide, guide.scored.table
+        self.scored = kinds[guide.scored.name]
+        self.lists = [kinds[one.name] for one in guide.lists]
+        self._ties = [(table.places[one.name], text_of(one), model.TIES[one.format.name]) for one in guide.ties]
+        assert guide.scored.value is not None
+        self._pattern, places = _lua(guide.scored.value, [one.name for one in guide.ties])
+        self._how = ",".join(f"{how}{place}" for (_, _, how), place in zip(self._ties, places, strict=True))
+        self._texts = all(not (one.value and one.value.raw) or one.value.formats[0].name != "bytes" for one in guide.lists)
+
+    def entry(self, row: Row) -> tuple[Owner, Entry]:
+        """Of which keys it is, and what is there.
+
+        Raises:
+            HelpersError: its score is not exact.
+        """
+        score = self.scored.score(row)
+        if self.guide.whole and not model.exact(int(score)):
+            table = self.guide.scored.table
+            raise HelpersError(model.inexact(table.name, ", ".join(str(row[table.places[n]]) for n in table.key)))
+        ties = tuple(text(row[at] or "") for at, text, _ in self._ties)
+        order = tuple(
+            int(tie) if how == model.BY_NUMBER else tie for tie, (_, _, how) in zip(ties, self._ties, strict=True)
+        )
+        owner = (self.scored.key(row), tuple(one.key(row) for one in self.lists))
+        elements = tuple(one.value(row) for one in self.lists)
+        return owner, Entry(score, order, ties, self.scored.value(row), elements)
+
+    def words(self, owner: Owner, gone: Sequence[Entry], come: Sequence[Entry]) -> list[Word]:
+        """The script's operation that takes some rows of an owner away and brings others."""
+        mark = NO_TEXT if self._texts else NO_TEXT + secrets.token_bytes(32)
+        key, lists = owner
+        words: list[Word] = ["T", key, self._pattern, self._how, mark, len(lists), *lists, len(gone), len(come)]
+        for one in gone:
+            words += one.words()
+        for one in sorted(come, key=lambda one: (one.score, one.order)):
+            words += one.words()
+        return words
+
+
+def _lua(pattern: Pattern, wanted: Sequence[str]) -> tuple[str, list[int]]:
+    """(pattern of Lua that a template's texts match, which of its captures each wanted column is).
+
+    Where a hole ends is known by what its characters and its width may be, so that there is but one match.
+    """
+    captured: list[str] = []
+    found = "^" + _quoted(pattern.template.literals[0])
+    for name, one, escaped, literal in zip(
+        pattern.columns, pattern.formats, pattern.escaped, pattern.template.literals[1:], strict=True
+    ):
+        letters = "[^:{}]" if escaped else "." if one.letters is None else f"[{_quoted(one.letters)}]"
+        hole = letters * one.width if one.width else letters + "*"
+        if name in wanted and name not in captured:
+            captured.append(name)
+            hole = f"({hole})"
+        found += hole + _quoted(literal)
+    return found + "$", [captured.index(name) + 1 for name in wanted]
+
+
+def _quoted(text: str) -> str:
+    """A text as a pattern of Lua 5.1."""
+    return re.sub(r"[^\w\s\x00-\x08\x80-\U0010ffff]", lambda m: "%" + m[0], text).replace("\0", "%z")
+
+
+class Forms:
+    """What the rows of each table come to in Redis.
+
+    Args:
+        plan: of the migration.
+
+    Raises:
+        HelpersError: the places of rows in one of its lists could not be told.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, prefix = plan, plan.prefix.encode()
+        kinds = {kind.name: _Kind(kind, prefix) for kind in plan.kinds}
+        timelines = [_Timeline(guide, kinds) for guide in model.guides(plan)]
+        guided = {one.name for line in timelines for one in (line.guide.scored, *line.guide.lists)}
+        self.kinds = {
+            table: [kinds[kind.name] for kind in plan.kinds_of(table) if kind.name not in guided]
+            for table in plan.tables
+        }
+        self.timelines = {
+            table: [line for line in timelines if line.guide.scored.table.name == table] for table in plan.tables
+        }
+
+    def held_by(self, kind: KeyKind, row: Row) -> bool:
+        """Whether a row that can be held has a key or element of a kind."""
+        return self.plan.limits[kind.table.name].present(kind, row)
 
 
 class Effects:
     """Changes that are not in Redis yet.
 
     Args:
-        prefix: the prefix of the migration.
+        forms: what rows come to.
 
     Attributes:
         changes: how many there are of each table.
@@ -57,9 +331,9 @@ class Effects:
         rejects: (table, reason, row) of each new row that cannot be held.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._rows: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
+    def __init__(self, forms: Forms) -> None:
+        self._forms = forms
+        self._rows: dict[tuple[str, Row], int] = {}
         self.changes: Counter[str] = Counter()
         self.held: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
@@ -69,119 +343,118 @@ class Effects:
         """Note a change, in the order of the source's log.
 
         Args:
-            table: one of ``model.TABLES``.
-            old: the row before, values as text in the order of ``model.COLUMNS[table]``; None for an insert.
+            table: one of the plan's.
+            old: the row before; None for an insert.
             new: the row afterwards; None for a delete.
         """
         self.changes[table] += 1
-        before = self._holdable(table, old, -1)
-        after = self._holdable(table, new, 1)
-        for row, is_new in ((old, False), (new, True)):
-            if row is not None:
-                key = (table, str(row[0]))
-                first = self._rows[key][0] if key in self._rows else None if is_new else before
-                self._rows[key] = (first, after if is_new else None)
-
-    def _holdable(self, table: str, row: Row | None, count: int) -> Row | None:
-        """The row when Redis holds it, else None; counted."""
-        if row is None:
-            return None
-        reason = model.reject_reason(table, row)
-        if reason is None:
+        for row, count in ((old, -1), (new, 1)):
+            if row is None:
+                continue
+            reason = self._forms.plan.reject_reason(table, row)
+            if reason is not None:
+                self.rejected[table] += count
+                if count > 0:
+                    self.rejects.append((table, reason, row))
+                continue
             self.held[table] += count
-            return row
-        self.rejected[table] += count
-        if count > 0:
-            self.rejects.append((table, reason, row))
-        return None
+            total = self._rows.pop((table, row), 0) + count
+            if total:
+                self._rows[table, row] = total
 
-    def command(self, state_key: bytes, fields: Mapping[str, str]) -> bytes:
-        """The script call that brings all of it to Redis, and sets fields of the state, in RESP.
+    def commands(self, state_key: bytes, fields: Mapping[str, str]) -> list[bytes]:
+        """The script calls that bring all of it to Redis, and set fields of the state in the end, in RESP.
+
+        They belong in one ``EXEC``. After an error in one of them those behind it do nothing.
 
         Args:
             state_key: the hash that holds the state.
             fields: its fields to set, with their values.
 
         Raises:
-            HelpersError: whether a row can be held depends on others (see ``inexact_date``).
+            HelpersError: whether a row can be held depends on others.
         """
-        words: list[bytes | str | int] = [state_key, 2 * len(fields)]
-        for pair in fields.items():
-            words += pair
-        removed: dict[str, list[Activity]] = defaultdict(list)
-        added: dict[str, list[Activity]] = defaultdict(list)
-        for (table, number), (old, new) in self._rows.items():
-            if old == new:
-                continue
-            if table == "activities":
-                for row, by_user in ((old, removed), (new, added)):
-                    if row is not None:
-                        by_user[str(row[1])].append(_activity(row))
-                continue
-            words += self._hash(table, number, old, new)
-            if table == "orders":
-                words += self._references(number, old, new)
-        for user in {**removed, **added}:
-            words += self._timeline(user, removed[user], added[user])
-        return encode("EVAL", SCRIPT, 0, *words)
+        calls: list[list[Word]] = [[]]
+        for operation in self._operations():
+            if calls[-1] and len(calls[-1]) + len(operation) > MOST_WORDS:
+                calls.append([])
+            calls[-1] += operation
+        pairs: list[Word] = [word for pair in fields.items() for word in pair]
+        return [
+            encode("EVAL", SCRIPT, 0, state_key, *((0,) if i < len(calls) else (len(pairs), *pairs)), *words)
+            for i, words in enumerate(calls, 1)
+        ]
 
-    def _hash(self, table: str, number: str, old: Row | None, new: Row | None) -> list[str | int]:
-        key = f"{self._prefix}{table[:-1]}:{number}"
-        words: list[str | int] = [] if old is None else ["C", 2, "DEL", key]
-        if new is not None:
-            fields: list[str] = []
-            for column, field, value in zip(
-                model.COLUMNS[table][1:], model.FIELDS[table], new[1:], strict=True
-            ):
-                if value is not None:
-                    fields += (field, canonical(value) if column in model.DATES else value)
-            words += ["C", 2 + len(fields), "HSET", key, *fields]
-        return words
-
-    def _references(self, number: str, old: Row | None, new: Row | None) -> list[str | int]:
-        words: list[str | int] = []
-        for column, key_of in REFERENCES:
-            before, after = (_reference(row, column) for row in (old, new))
-            if before == after:
-                continue
-            if before is not None:
-                words += ["C", 3, "ZREM", key_of(int(before[0]), self._prefix), number]
-            if after is not None:
-                words += ["C", 4, "ZADD", key_of(int(after[0]), self._prefix), after[1], number]
-        return words
-
-    def _timeline(
-        self, user: str, removed: Sequence[Activity], added: Sequence[Activity]
-    ) -> list[bytes | str | int]:
-        both = set(removed) & set(added)  # such as a key that went away and came back
-        gone = [activity for activity in removed if activity not in both]
-        come = sorted(activity for activity in added if activity not in both)
-        if not gone and not come:
-            return []
-        number = int(user)
-        words: list[bytes | str | int] = ["T", model.activities_key(number, self._prefix)]
-        words += [model.activities_by_time_key(number, self._prefix), len(gone), len(come)]
-        for activity in (*gone, *come):
-            words += activity
-        return words
+    def _operations(self) -> Iterator[list[Word]]:
+        """All that is taken away, then all that comes, then the lists."""
+        gone: dict[Piece, Content] = {}
+        come: dict[Piece, Content] = {}
+        lines: dict[tuple[str, int, Owner], tuple[list[Entry], list[Entry]]] = defaultdict(lambda: ([], []))
+        for (table, row), count in self._rows.items():
+            for kind in self._forms.kinds[table]:
+                if self._forms.held_by(kind.kind, row):
+                    piece, content = kind.piece(row)
+                    (come if count > 0 else gone)[piece] = content
+            for i, line in enumerate(self._forms.timelines[table]):
+                if self._forms.held_by(line.guide.scored, row):
+                    owner, entry = line.entry(row)
+                    lines[table, i, owner][count > 0].append(entry)
+        same = [piece for piece, content in gone.items() if come.get(piece) == content]
+        for piece in same:
+            del gone[piece], come[piece]
+        yield from _taken(gone, come)
+        yield from _brought(come)
+        for (table, i, owner), (old, new) in lines.items():
+            both = set(old) & set(new)
+            left, added = ([one for one in some if one not in both] for some in (old, new))
+            if left or added:
+                yield self._forms.timelines[table][i].words(owner, left, added)
 
 
-def _reference(row: Row | None, column: str) -> tuple[str, int] | None:
-    """(owner, score) of an order in the sorted set of its user or product, None when it has none."""
-    if row is None:
-        return None
-    named = dict(zip(model.COLUMNS["orders"], row, strict=True))
-    owner, date = named[column], named["order_date"]
-    return (owner, _microseconds(date)) if owner is not None and date is not None else None
+def _taken(gone: Mapping[Piece, Content], come: Mapping[Piece, Content]) -> Iterator[list[Word]]:
+    """Operations that take away what nothing comes in the place of, and what is not simply set anew."""
+    keys: list[bytes] = []
+    members: dict[tuple[str, bytes], list[bytes]] = defaultdict(list)
+    for type_, key, member in gone:
+        if type_ in ("set", "zset"):
+            if (type_, key, member) not in come:
+                members[type_, key].append(member)
+        elif type_ != "string" or (type_, key, member) not in come:
+            keys.append(key)
+    for some in _cut(keys):
+        yield _command("DEL", *some)
+    for (type_, key), all_ in members.items():
+        for some in _cut(all_):
+            yield _command("SREM" if type_ == "set" else "ZREM", key, *some)
 
 
-def _activity(row: Row) -> Activity:
-    number, _, kind, date = (str(value) for value in row)
-    moment = _microseconds(date)
-    if abs(moment) >= model.EXACT_SCORE and int(float(moment)) != moment:
-        raise HelpersError(model.inexact_date(number))
-    return moment, int(number), f"{number}:{kind}", f"{kind}:{canonical(date)}"
+def _brought(come: Mapping[Piece, Content]) -> Iterator[list[Word]]:
+    """Operations that bring what comes."""
+    members: dict[tuple[str, bytes], list[tuple[Word, ...]]] = defaultdict(list)
+    for (type_, key, member), content in come.items():
+        if type_ == "zset":
+            assert isinstance(content, int | float)
+            members[type_, key].append((_score(content), member))
+        elif type_ == "set":
+            members[type_, key].append((member,))
+        elif isinstance(content, tuple):
+            yield _command("HSET", key, *content)
+        else:
+            assert isinstance(content, bytes)
+            yield _command("SET" if type_ == "string" else "RPUSH", key, content)
+    for (type_, key), all_ in members.items():
+        for some in _cut(all_):
+            yield _command("SADD" if type_ == "set" else "ZADD", key, *(word for one in some for word in one))
 
 
-def _microseconds(date: str) -> int:
-    return model.microseconds(datetime.fromisoformat(canonical(date)))
+def _command(*words: Word) -> list[Word]:
+    return ["C", len(words), *words]
+
+
+def _cut(some: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (some[at : at + AT_ONCE] for at in range(0, len(some), AT_ONCE))
+
+
+def _score(score: int | float) -> str:
+    """A score as Redis reads it."""
+    return str(score) if isinstance(score, int) else repr(score)

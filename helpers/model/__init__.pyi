@@ -11,6 +11,14 @@ from .formats import (
     Format as Format,
     format_of as format_of,
 )
+from .guides import (
+    BY_NUMBER as BY_NUMBER,
+    TIES as TIES,
+    Guide as Guide,
+    exact as exact,
+    guides as guides,
+    inexact as inexact,
+)
 from .plan import (
     BOOKKEEPING as BOOKKEEPING,
     PARTITIONS as PARTITIONS,
