@@ -11,11 +11,16 @@ from helpers.model.templates import Pattern, Template, escape, overlap, unescape
 
 ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 ODD = st.text(":%{}-.0aeT\u00e9 25", max_size=8)
-LITERAL = st.sampled_from(["", ":", "-", "/", ".", ".:", ":.", "T", "{", "}", "%", "0", "a:", "x", "e", "::", "\u00e9", "%3A"])
+LITERAL = st.sampled_from(
+    ["", ":", "-", "/", ".", ".:", ":.", "T", "{", "}", "%", "0", "a:", "x", "e", "::", "\u00e9", "%3A"]
+)
 VALUES: dict[str, Any] = {
     "integer": st.integers(-(2**63), 2**63 - 1).map(str),
-    "numeric": st.from_regex(r"\A-?(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,3})?\Z") | st.sampled_from(["NaN", "-Infinity"]),
-    "float": st.sampled_from(["0.1", "-0", "1e+20", "1e-05", "-1.5e-300", "NaN", "Infinity", "-Infinity", "7"]),
+    "numeric": st.from_regex(r"\A-?(?:0|[1-9][0-9]{0,3})(?:\.[0-9]{1,3})?\Z")
+    | st.sampled_from(["NaN", "-Infinity"]),
+    "float": st.sampled_from(
+        ["0.1", "-0", "1e+20", "1e-05", "-1.5e-300", "NaN", "Infinity", "-Infinity", "7"]
+    ),
     "boolean": st.sampled_from(["true", "false"]),
     "uuid": st.uuids().map(str),
     "moment": st.datetimes().map(lambda one: one.isoformat(timespec="microseconds")),
@@ -70,7 +75,12 @@ def test_a_brace_without_a_partner_is_told(text: str) -> None:
         Template.parse(text)
 
 
-@given(st.lists(st.tuples(ODD, st.text(min_size=1, max_size=5) | st.sampled_from(['a"b', "{", "}", '"', "{a}"]))), ODD)
+@given(
+    st.lists(
+        st.tuples(ODD, st.text(min_size=1, max_size=5) | st.sampled_from(['a"b', "{", "}", '"', "{a}"]))
+    ),
+    ODD,
+)
 def test_a_template_is_written_as_it_is_parsed(holes: list[tuple[str, str]], last: str) -> None:
     """Columns come back by their names, in quotes or not."""
     one = Template((*(literal for literal, _ in holes), last), tuple(name for _, name in holes))
@@ -154,7 +164,7 @@ def test_what_can_be_split(
 ) -> None:
     fault = pattern(literals, formats, in_name=in_name).fault()
     assert (fault is None) == good, fault
-    assert good or "{c0}" in str(fault) and "put " in str(fault)
+    assert good or ("{c0}" in str(fault) and "put " in str(fault))
 
 
 # -- names that could be the same

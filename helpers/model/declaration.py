@@ -36,6 +36,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 DATES = ("text", "iso")
 """What becomes of a moment or date without a form in ISO 8601 that stands in a field: PostgreSQL's own text,
 or the row is rejected, so that readers find no other form."""
+_LONG = 100
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,15 @@ def _fault(key: Key) -> str | None:
     return "name is empty; give the key a name" if not key.name else None
 
 
+def one_line(text: str) -> str:
+    """A text without line breaks, and what else is not to be seen."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _quoted(text: str) -> str:
-    """A basic string of TOML."""
+    """A string of TOML: one without escapes where it has quotes in it and that can be."""
+    if '"' in text and "'" not in text and text.isprintable():
+        return f"'{text}'"
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -232,12 +240,24 @@ def _toml(key: Key) -> str:
     if key.fields is not None:
         pairs = key.fields.items()
         if all(name == column for name, column in pairs):
-            lines.append(f"fields = [{', '.join(map(_quoted, key.fields))}]")
+            lines.append(_array("fields", list(key.fields)))
         else:
             lines.append(f"fields = {{ {', '.join(f'{_bare(n)} = {_quoted(c)}' for n, c in pairs)} }}")
     for option in ("value", "score"):
         if (value := getattr(key, option)) is not None:
             lines.append(f"{option} = {_quoted(value)}")
     if key.order:
-        lines.append(f"order = [{', '.join(map(_quoted, key.order))}]")
+        lines.append(_array("order", key.order))
     return "\n".join(lines) + "\n"
+
+
+def _array(option: str, texts: Sequence[str]) -> str:
+    """An option that is a list, in several lines where one would be long."""
+    lines = [""]
+    for text in map(_quoted, texts):
+        if len(lines[-1]) + len(text) > _LONG:
+            lines.append("")
+        lines[-1] += f"{text}, "
+    if len(lines) == 1:
+        return f"{option} = [{lines[0][:-2]}]"
+    return f"{option} = [\n" + "".join(f"  {line.rstrip()}\n" for line in lines if line) + "]"

@@ -13,6 +13,9 @@ from .changes import (
     BEAT as BEAT,
     Stream as Stream,
 )
+from .live import (
+    LiveTables as LiveTables,
+)
 from .snapshot import (
     Source as Source,
     SourceLost as SourceLost,
