@@ -202,6 +202,10 @@ def overlap(one: Pattern, other: Pattern) -> bool:
         one: a template.
         other: another, or one that stands for names to be left alone.
     """
+    (head, *_), (begin, *_) = one.template.literals, other.template.literals
+    (*_, tail), (*_, end) = one.template.literals, other.template.literals
+    if not (head.startswith(begin) or begin.startswith(head)) or not (tail.endswith(end) or end.endswith(tail)):
+        return False  # so it is mostly, and models of many keys compare each with each
     a, b = _elements(one), _elements(other)
     reached, waiting = {(0, 0)}, [(0, 0)]
 
