@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class Model:
             raise HelpersError(f'{self.where}: dates is {self.dates!r}; it is "text" or "iso"')
         for number, key in enumerate(self.keys, 1):
             if fault := _fault(key):
-                raise HelpersError(f"{self.where}: {_called(key.name, number)}: {fault}")
+                raise HelpersError(one_line(f"{self.where}: {_called(key.name, number)}: {fault}"))
 
     def toml(self) -> str:
         """The same as TOML, which ``load`` reads."""
@@ -110,14 +111,15 @@ def load(model: "Model | str | Path | None" = None) -> Model:
         return parse(course(), "the course's model")
     if isinstance(model, str) and "\n" in model:
         return parse(model, "model")
+    where = one_line(str(model))
     try:
         text = Path(model).read_bytes().decode()
     except UnicodeDecodeError as error:
-        raise HelpersError(f"{model}: byte {error.start + 1} is no UTF-8; save the file in that encoding") from error
+        raise HelpersError(f"{where}: byte {error.start + 1} is no UTF-8; save the file in that encoding") from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise HelpersError(f"{model}: {why}; give the path of a model, which `model` proposes") from error
-    return parse(text, str(model))
+        raise HelpersError(f"{where}: {why}; give the path of a model, which `model` proposes") from error
+    return parse(text, where)
 
 
 def course() -> str:
@@ -213,8 +215,9 @@ def _fault(key: Key) -> str | None:
                 Template.parse(text)
             except ValueError as error:
                 return f"{option} {text!r}: {error}"
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
-                return f"{option} is no text in UTF-8; take the lone surrogates out"
+    texts = [key.name, key.table, key.value or "", key.score or "", *key.order, *chain(*(key.fields or {}).items())]
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join(map(str, texts))):
+        return "it has a lone surrogate, which is no text in UTF-8; take it out"
     return "name is empty; give the key a name" if not key.name else None
 
 
