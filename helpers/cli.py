@@ -186,6 +186,19 @@ SOURCE = option("--source", "of PostgreSQL (POSTGRES_URL, Compose or embedded)",
 TARGET = option(
     "--target", "of Redis, or of any node of a Redis Cluster (REDIS_URL, Compose or embedded)", metavar="URL"
 )
+MODEL = option(
+    "--model",
+    "which keys are made of which tables; `model` proposes one (the course's)",
+    metavar="FILE",
+    type=Path,
+)
+RECORDED = option(
+    "--model",
+    "the model that is meant; it must be the one of the migration, which is recorded there and taken when "
+    "this is left out",
+    metavar="FILE",
+    type=Path,
+)
 PREFIX = option("--prefix", "stands before every key (nothing)", default="", metavar="P")
 
 
@@ -296,8 +309,42 @@ def _populate(options: argparse.Namespace) -> int:
 
 
 @command(
-    "move the four tables from PostgreSQL to Redis, and verify; resumes by itself",
+    "propose which keys to make of which tables, or check a model and say what becomes of each table",
     AS_JSON,
+    SOURCE,
+    option(
+        "--table",
+        "propose keys of these tables alone, as PostgreSQL quotes their names (all in the search path)",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+    ),
+    option("--check", "propose nothing: look whether this model fits the tables", metavar="FILE", type=Path),
+    epilog="A proposal is TOML: save it, edit it, check it, and give it to `migrate --model FILE`.",
+)
+def _model(options: argparse.Namespace) -> int:
+    from helpers import model, source
+
+    if options.check is not None and options.table:
+        raise HelpersError("--check looks at all tables of the model; leave --table out")
+    declared = model.load(options.check) if options.check is not None else None
+    with source.LiveTables(options.source) as live:
+        if declared is not None:
+            found = model.check(declared, live)
+            data = {"model": declared.where, "tables": {name: asdict(one) for name, one in found.items()}}
+            _show(options, data, model.describe(found))
+            return DONE
+        made = model.proposal(live, options.table)
+    _show(
+        options, {"model": made.text, "tables": made.tables, "left_out": made.left_out}, [made.text.rstrip()]
+    )
+    return DONE
+
+
+@command(
+    "move tables from PostgreSQL to Redis, and verify; resumes by itself",
+    AS_JSON,
+    MODEL,
     SOURCE,
     TARGET,
     PREFIX,
@@ -335,6 +382,7 @@ def _migrate(options: argparse.Namespace) -> int:
     result = migration.migrate(
         options.source,
         options.target,
+        model=options.model,
         batch_rows=options.batch_rows,
         workers=options.workers,
         scheduler=options.scheduler,
@@ -353,6 +401,7 @@ def _migrate(options: argparse.Namespace) -> int:
 @command(
     "apply to Redis what was committed since the snapshot of `migrate --follow`, go on",
     AS_JSON,
+    RECORDED,
     SOURCE,
     TARGET,
     PREFIX,
@@ -385,7 +434,11 @@ def _follow(options: argparse.Namespace) -> int:
         _show(options, dropped, following.describe_dropped(dropped))
         return DONE
     result = following.follow(
-        options.source, options.target, prefix=options.prefix, until_idle_s=options.until_idle
+        options.source,
+        options.target,
+        model=options.model,
+        prefix=options.prefix,
+        until_idle_s=options.until_idle,
     )
     _show(options, result, following.describe(result))
     return DIFFERENT if sum(result["rows_rejected"].values()) else DONE
@@ -394,6 +447,7 @@ def _follow(options: argparse.Namespace) -> int:
 @command(
     "compare every field of every row in Redis with PostgreSQL, and find extra keys",
     AS_JSON,
+    RECORDED,
     SOURCE,
     TARGET,
     PREFIX,
@@ -403,14 +457,15 @@ def _verify(options: argparse.Namespace) -> int:
     from helpers.servers import machine
 
     machine.one_arena()
-    result = verification.verify(options.source, options.target, prefix=options.prefix)
+    result = verification.verify(options.source, options.target, model=options.model, prefix=options.prefix)
     _show(options, result, verification.describe(result))
     return DIFFERENT if result["differences"] else DONE
 
 
 @command(
-    "rebuild the four tables from Redis alone, in a fresh schema",
+    "rebuild the tables from Redis alone, in a fresh schema",
     AS_JSON,
+    RECORDED,
     option("--source", "of Redis (REDIS_URL, Compose or embedded)", metavar="URL"),
     option("--target", "of PostgreSQL (POSTGRES_URL, Compose or embedded)", metavar="URL"),
     PREFIX,
@@ -420,7 +475,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from helpers.migration import restoration
 
-    result = restoration.restore(options.source, options.target, schema=options.schema, prefix=options.prefix)
+    result = restoration.restore(
+        options.source, options.target, schema=options.schema, model=options.model, prefix=options.prefix
+    )
     _show(options, result, restoration.describe(result))
     return DIFFERENT if result["warnings"] else DONE
 

@@ -1,3 +1,9 @@
+from .checking import (
+    Becomes as Becomes,
+    check as check,
+    describe as describe,
+    judge as judge,
+)
 from .declaration import (
     Key as Key,
     Model as Model,
@@ -29,6 +35,14 @@ from .plan import (
     Plan as Plan,
     Stream as Stream,
     partition_names as partition_names,
+)
+from .proposing import (
+    Catalogue as Catalogue,
+    ForeignKey as ForeignKey,
+    Proposal as Proposal,
+    Relation as Relation,
+    proposal as proposal,
+    propose as propose,
 )
 from .rows import (
     EXACT_SCORE as EXACT_SCORE,

@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
 DATES = ("text", "iso")
 """What becomes of a moment or date without a form in ISO 8601 that stands in a field: PostgreSQL's own text,
 or the row is rejected, so that readers find no other form."""
+_LONG = 100
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Model:
             raise HelpersError(f'{self.where}: dates is {self.dates!r}; it is "text" or "iso"')
         for number, key in enumerate(self.keys, 1):
             if fault := _fault(key):
-                raise HelpersError(f"{self.where}: {_called(key.name, number)}: {fault}")
+                raise HelpersError(one_line(f"{self.where}: {_called(key.name, number)}: {fault}"))
 
     def toml(self) -> str:
         """The same as TOML, which ``load`` reads."""
@@ -109,16 +111,17 @@ def load(model: "Model | str | Path | None" = None) -> Model:
         return parse(course(), "the course's model")
     if isinstance(model, str) and "\n" in model:
         return parse(model, "model")
+    where = one_line(str(model))
     try:
         text = Path(model).read_bytes().decode()
     except UnicodeDecodeError as error:
         raise HelpersError(
-            f"{model}: byte {error.start + 1} is no UTF-8; save the file in that encoding"
+            f"{where}: byte {error.start + 1} is no UTF-8; save the file in that encoding"
         ) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise HelpersError(f"{model}: {why}; give the path of a model, which `model` proposes") from error
-    return parse(text, str(model))
+        raise HelpersError(f"{where}: {why}; give the path of a model, which `model` proposes") from error
+    return parse(text, where)
 
 
 def course() -> str:
@@ -220,13 +223,28 @@ def _fault(key: Key) -> str | None:
                 Template.parse(text)
             except ValueError as error:
                 return f"{option} {text!r}: {error}"
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
-                return f"{option} is no text in UTF-8; take the lone surrogates out"
+    texts = [
+        key.name,
+        key.table,
+        key.value or "",
+        key.score or "",
+        *key.order,
+        *chain(*(key.fields or {}).items()),
+    ]
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join(map(str, texts))):
+        return "it has a lone surrogate, which is no text in UTF-8; take it out"
     return "name is empty; give the key a name" if not key.name else None
 
 
+def one_line(text: str) -> str:
+    """A text without line breaks, and what else is not to be seen."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def _quoted(text: str) -> str:
-    """A basic string of TOML."""
+    """A string of TOML: one without escapes where it has quotes in it and that can be."""
+    if '"' in text and "'" not in text and text.isprintable():
+        return f"'{text}'"
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -245,12 +263,24 @@ def _toml(key: Key) -> str:
     if key.fields is not None:
         pairs = key.fields.items()
         if all(name == column for name, column in pairs):
-            lines.append(f"fields = [{', '.join(map(_quoted, key.fields))}]")
+            lines.append(_array("fields", list(key.fields)))
         else:
             lines.append(f"fields = {{ {', '.join(f'{_bare(n)} = {_quoted(c)}' for n, c in pairs)} }}")
     for option in ("value", "score"):
         if (value := getattr(key, option)) is not None:
             lines.append(f"{option} = {_quoted(value)}")
     if key.order:
-        lines.append(f"order = [{', '.join(map(_quoted, key.order))}]")
+        lines.append(_array("order", key.order))
     return "\n".join(lines) + "\n"
+
+
+def _array(option: str, texts: Sequence[str]) -> str:
+    """An option that is a list, in several lines where one would be long."""
+    lines = [""]
+    for text in map(_quoted, texts):
+        if len(lines[-1]) + len(text) > _LONG:
+            lines.append("")
+        lines[-1] += f"{text}, "
+    if len(lines) == 1:
+        return f"{option} = [{lines[0][:-2]}]"
+    return f"{option} = [\n" + "".join(f"  {line.rstrip()}\n" for line in lines if line) + "]"

@@ -130,7 +130,9 @@ def _remedy(kind: "KeyKind") -> str:
             "unique key, or migrate without --follow"
         )
     names = [name for name in kind.needs if _column(kind, name).nullable and name not in (*kind.owner, first)]
-    value = ":".join(f"{{{hole(name)}}}" for name in dict.fromkeys((*ties, *names, *(() if ties else (first,)))))
+    value = ":".join(
+        f"{{{hole(name)}}}" for name in dict.fromkeys((*ties, *names, *(() if ties else (first,))))
+    )
     return (
         f"{why} without a sorted set of the same rows and order beside it; add one with a name that begins "
         f"{str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = {first!r}, or migrate "

@@ -17,7 +17,7 @@ from typing import Any
 
 from helpers.errors import HelpersError
 from helpers.model import rows
-from helpers.model.declaration import Key, Model, parse
+from helpers.model.declaration import Key, Model, one_line, parse
 from helpers.model.formats import FORMATS
 from helpers.model.tables import Column, Table
 from helpers.model.templates import Pattern, Template, overlap
@@ -520,7 +520,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _refused(model: Model, key: Key, why: str) -> HelpersError:
-    return HelpersError(f"{model.where}: key {key.name!r}: {why}")
+    return HelpersError(one_line(f"{model.where}: key {key.name!r}: {why}"))
 
 
 def _bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind:
@@ -579,11 +579,11 @@ def _bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind
         order += [one for one in table.key if one not in order]
     told = set(name.columns) if key.type in SINGLE else {*name.columns, *(value.columns if value else ())}
     if key.type != "list" and not any(set(one) <= told for one in table.keys):
-        where = "name" if key.type in SINGLE else "name and value together"
+        where = "name does" if key.type in SINGLE else "name and value together do"
         raise _refused(
             model,
             key,
-            f"{where} do not hold a unique key of {table.name}, so that rows would fall together; it has "
+            f"{where} not hold a unique key of {table.name}, so that rows would fall together; it has "
             f"{' or '.join(f'({chr(44).join(one)})' for one in table.keys)}",
         )
     words = re.findall(r"\w+", " ".join(name.template.literals)) or [table.name]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from helpers.model.formats import Format
+from helpers.model.formats import DIGITS, Format
 
 ESCAPES: Mapping[str, str] = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
 """What stands in a template for the characters that would be taken for the template's own."""
@@ -50,7 +50,7 @@ class Template:
                     raise ValueError(
                         f"the brace at {at + 1} opens no {{column}}; a brace itself is written {{{{"
                     )
-                columns.append(found[1])
+                columns.append(found[1][1:-1].replace('""', '"') if quoted else found[1])
                 literals.append("")
                 at = found.end()
             elif letter == "}":
@@ -158,7 +158,7 @@ class Pattern:
         left, right = 0, len(self.formats)
         while left < right and self._ends(left, self.template.literals[left + 1][:1]):
             left += 1
-        while right > left and self._ends(right - 1, self.template.literals[right - 1][-1:]):
+        while right > left and self._begins(right - 1, self.template.literals[right - 1][-1:]):
             right -= 1
         if right - left <= 1:
             return None
@@ -172,16 +172,21 @@ class Pattern:
         )
 
     def _ends(self, place: int, beside: str) -> bool:
-        """Whether a hole's end is known by its width or by the character beside it."""
+        """Whether a hole's end is known by its width or by the character behind it."""
+        if self.formats[place].name == "time":  # 10:00:00 may go on by a fraction alone
+            return bool(beside) and beside not in "." + DIGITS
+        return self._begins(place, beside)
+
+    def _begins(self, place: int, beside: str) -> bool:
+        """Whether a hole's beginning is known by its width or by the character before it."""
         one = self.formats[place]
-        if one.width is not None:
+        if one.width is not None or one.name == "time":  # its last three characters tell how long it is
             return True
         if not beside:
             return False
-        letters = None if one.letters is None else set(one.letters)
         if self.escaped[place]:
             return beside in ":{}"
-        return letters is not None and beside not in letters
+        return one.letters is not None and beside not in one.letters
 
 
 def escape(value: bytes) -> bytes:
@@ -201,6 +206,12 @@ def overlap(one: Pattern, other: Pattern) -> bool:
         one: a template.
         other: another, or one that stands for names to be left alone.
     """
+    (head, *_), (begin, *_) = one.template.literals, other.template.literals
+    (*_, tail), (*_, end) = one.template.literals, other.template.literals
+    if not (head.startswith(begin) or begin.startswith(head)) or not (
+        tail.endswith(end) or end.endswith(tail)
+    ):
+        return False  # so it is mostly, and models of many keys compare each with each
     a, b = _elements(one), _elements(other)
     reached, waiting = {(0, 0)}, [(0, 0)]
 

@@ -23,6 +23,9 @@ from .definitions import (
     Relation as Relation,
     SequenceDefinition as SequenceDefinition,
 )
+from .live import (
+    LiveTables as LiveTables,
+)
 from .snapshot import (
     Source as Source,
     SourceLost as SourceLost,
