@@ -14,8 +14,8 @@ from typing import Any
 
 from redis import Redis
 
-from helpers import model
 from helpers.errors import HelpersError
+from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.target import lease_key, state_key
 
@@ -48,7 +48,7 @@ class Standing:
         return sum(
             int(rows)
             for name, rows in self.state.items()
-            if name.startswith(tuple(f"rows:{table}" for table in model.TABLES))
+            if name.startswith(tuple(f"rows:{table}" for table in redis_model.TABLES))
         )
 
     @property

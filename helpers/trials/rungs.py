@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 import redis as redis_py
 from psycopg2.extensions import parse_dsn
 
-from helpers import migration, model
+from helpers import migration
 from helpers.columns import joined
 from helpers.errors import HelpersError
 from helpers.migration import Encoder
 from helpers.model import PARTS, Part, Partition
+from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.source import Source, copytext
 
@@ -77,17 +78,18 @@ def put(client: "redis_py.Redis", table: str, row: tuple[Any, ...]) -> None:
     """
     if table == "activities":
         number, user, kind, date = row
-        client.rpush(model.activities_key(user), model.encode_activity(kind, date))
+        client.rpush(redis_model.activities_key(user), redis_model.encode_activity(kind, date))
         client.zadd(
-            model.activities_by_time_key(user), {model.encode_member(number, kind): model.microseconds(date)}
+            redis_model.activities_by_time_key(user),
+            {redis_model.encode_member(number, kind): redis_model.microseconds(date)},
         )
         return
-    fields: Mapping[Any, Any] = model.encode_row(table, row)  # redis-py takes no mapping of str alone
+    fields: Mapping[Any, Any] = redis_model.encode_row(table, row)  # redis-py takes no mapping of str alone
     client.hset(f"{table[:-1]}:{row[0]}", mapping=fields)
     if table == "orders":
         number, user, product, date, _ = row
-        client.zadd(model.user_orders_key(user), {str(number): model.microseconds(date)})
-        client.zadd(model.product_orders_key(product), {str(number): model.microseconds(date)})
+        client.zadd(redis_model.user_orders_key(user), {str(number): redis_model.microseconds(date)})
+        client.zadd(redis_model.product_orders_key(product), {str(number): redis_model.microseconds(date)})
 
 
 def row_by_row(bench: Bench) -> int:
@@ -183,7 +185,7 @@ def _copy(part: Part) -> str:
 def _words(part: Part) -> list[str]:
     """The encoder's arguments for a part."""
     if part.holds == "hash":
-        return ["hash", f"{part.table[:-1]}:", *model.FIELDS[part.table]]
+        return ["hash", f"{part.table[:-1]}:", *redis_model.FIELDS[part.table]]
     return ["activities"] if part.holds == "activities" else ["references", part.owner]
 
 
@@ -191,7 +193,9 @@ def _count(bench: Bench) -> int:
     connection = connections.postgres(bench.source)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(" UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in model.TABLES))
+            cursor.execute(
+                " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in redis_model.TABLES)
+            )
             return sum(count for (count,) in cursor.fetchall())
     finally:
         connection.close()
@@ -203,19 +207,21 @@ def _rows(source: str, limit: int | None = None) -> Iterator[tuple[str, tuple[An
     try:
         sizes = {}
         with connection.cursor() as cursor:
-            for table in model.TABLES:
+            for table in redis_model.TABLES:
                 cursor.execute(f"SELECT count(*) FROM {table}")
                 [(sizes[table],)] = cursor.fetchall()
         share = 1.0 if limit is None else limit / sum(sizes.values())
-        for table in model.TABLES:
+        for table in redis_model.TABLES:
             with connection.cursor(name=f"ladder_{table}") as cursor:
                 cursor.itersize = 10_000
                 order = (
                     "user_id, activity_date, activity_id"
                     if table == "activities"
-                    else model.COLUMNS[table][0]
+                    else redis_model.COLUMNS[table][0]
                 )
-                cursor.execute(f"SELECT {', '.join(model.COLUMNS[table])} FROM {table} ORDER BY {order}")
+                cursor.execute(
+                    f"SELECT {', '.join(redis_model.COLUMNS[table])} FROM {table} ORDER BY {order}"
+                )
                 for row in islice(cursor, round(sizes[table] * share)):
                     yield table, row
     finally:
