@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ from helpers import migration
 from helpers.columns import joined
 from helpers.errors import HelpersError
 from helpers.migration import Encoder
-from helpers.model import PARTS, Part, Partition
+from helpers.model import Partition, Stream
 from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.source import Source, copytext
@@ -53,13 +53,20 @@ def prepare(bench: Bench) -> None:
     program = str(bench.folder / "encoder")
     subprocess.run(["cc", "-O2", "-o", program, str(ENCODER)], check=True, capture_output=True)
     with Source(bench.source) as source, (bench.folder / "commands").open("wb") as file:
-        for part in PARTS:
-            encoder, width = Encoder(part, ""), len(part.columns)
-            source.read(Partition(part), None, partial(_send, file, encoder, width))
+        for stream in _streams(bench.source):
+            encoder, width = Encoder(stream, ""), len(stream.columns)
+            source.read(Partition(stream), None, partial(_send, file, encoder, width))
 
 
 def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:
     file.write(joined(encoder.batch(copytext.columns(rows, width)).commands))
+
+
+@cache
+def _streams(url: str) -> tuple[Stream, ...]:
+    """What a load reads of a source, looked up once: no rung has to do it while it is measured."""
+    with Source(url) as source:
+        return source.plan.streams
 
 
 def absent() -> str | None:
@@ -138,18 +145,18 @@ def piped(bench: Bench) -> int:
     environment = os.environ | {named[k]: str(v) for k, v in parse_dsn(bench.source).items() if k in named}
     with _redis_cli(bench, stdin=subprocess.PIPE) as cli:
         assert cli.stdin is not None
-        for part in PARTS:
-            encode = [str(bench.folder / "encoder"), *_words(part)]
+        for stream in _streams(bench.source):
+            encode = [str(bench.folder / "encoder"), *_words(stream)]
             with (
                 subprocess.Popen(
-                    ["psql", "-X", "-q", "-c", _copy(part)], env=environment, stdout=subprocess.PIPE
+                    ["psql", "-X", "-q", "-c", _copy(stream)], env=environment, stdout=subprocess.PIPE
                 ) as psql,
                 subprocess.Popen(encode, stdin=psql.stdout, stdout=cli.stdin) as encoder,
             ):
                 assert psql.stdout is not None
                 psql.stdout.close()  # the encoder's end alone is open
             if psql.returncode or encoder.returncode:
-                raise HelpersError(f"ladder: psql or the encoder failed on {part.name}")
+                raise HelpersError(f"ladder: psql or the encoder failed on {stream.name}")
         cli.stdin.close()
         _check(cli)
     return _count(bench)
@@ -177,16 +184,20 @@ def _check(cli: "subprocess.Popen[bytes]") -> None:
         raise HelpersError(f"ladder: redis-cli said {said.decode(errors='replace').strip()!r}")
 
 
-def _copy(part: Part) -> str:
-    columns, key = ", ".join(part.columns), ", ".join(part.key)
-    return f"COPY (SELECT {columns} FROM {part.table} WHERE {part.where} ORDER BY {key}) TO STDOUT"
+def _copy(stream: Stream) -> str:
+    table, order = stream.table.sql, ", ".join(stream.order_sql)
+    select = f"SELECT {stream.columns_sql} FROM {table} WHERE {stream.where} ORDER BY {order}"
+    return f"COPY ({select}) TO STDOUT"
 
 
-def _words(part: Part) -> list[str]:
-    """The encoder's arguments for a part."""
-    if part.holds == "hash":
-        return ["hash", f"{part.table[:-1]}:", *redis_model.FIELDS[part.table]]
-    return ["activities"] if part.holds == "activities" else ["references", part.owner]
+def _words(stream: Stream) -> list[str]:
+    """The encoder's arguments for a stream."""
+    kind = stream.kinds[0]
+    if kind.type == "hash":
+        return ["hash", kind.key.template.literals[0], *(field for field, _ in kind.fields)]
+    if stream.pair:
+        return ["activities"]
+    return ["references", kind.key.template.literals[0].removesuffix(":")]
 
 
 def _count(bench: Bench) -> int:
