@@ -5,9 +5,8 @@ from typing import Any
 
 import psycopg2
 
-from helpers import model
 from helpers.comparison.store import TIERS, Idiom, Order, Profile, Seen, Size, Store, Traffic
-from helpers.relational import schema
+from helpers.relational import redis_model, schema
 from helpers.relational.population import RowStream
 from helpers.servers import connections
 
@@ -46,7 +45,7 @@ class PostgresStore(Store):
     def load_rows(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
         stream: Any = RowStream(iter(rows), lambda rows: None)
         with self._connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY {table} ({', '.join(model.COLUMNS[table])}) FROM STDIN", stream)
+            cursor.copy_expert(f"COPY {table} ({', '.join(redis_model.COLUMNS[table])}) FROM STDIN", stream)
 
     def read_profile(self, user_id: int) -> Profile | None:
         found = self._do(STATEMENTS["read_profile"], user_id)

@@ -16,7 +16,6 @@ from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionException
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
-from helpers import model
 from helpers.comparison.store import (
     NAMESPACE,
     TIMEOUT_S,
@@ -30,7 +29,7 @@ from helpers.comparison.store import (
     batches,
 )
 from helpers.errors import HelpersError
-from helpers.relational import layouts, schema
+from helpers.relational import layouts, redis_model, schema
 from helpers.servers import connections, machine
 
 KEYSPACE = f"user_activity_{NAMESPACE}"
@@ -109,7 +108,9 @@ class CassandraStore(Store):
         elif table == "orders":
             statements = ((self._order_batch(row, BatchType.UNLOGGED), ()) for row in rows)
         elif table == "users":
-            statements = ((self._prepared["user"], (*row[:3], model.microseconds(row[3]))) for row in rows)
+            statements = (
+                (self._prepared["user"], (*row[:3], redis_model.microseconds(row[3]))) for row in rows
+            )
         else:
             statements = ((self._prepared["product"], tuple(row)) for row in rows)
         for _ in execute_concurrent(self.session, statements, concurrency=64, results_generator=True):
@@ -124,13 +125,13 @@ class CassandraStore(Store):
                 batch = BatchStatement(BatchType.UNLOGGED)
                 for activity_id, user_id, activity_type, activity_date in chunk:
                     batch.add(
-                        insert, (activity_id, user_id, activity_type, model.microseconds(activity_date))
+                        insert, (activity_id, user_id, activity_type, redis_model.microseconds(activity_date))
                     )
                 yield batch, ()
 
     def _order_batch(self, order: Iterable[Any], batch_type: BatchType) -> BatchStatement:
         order_id, user_id, product_id, order_date, quantity = order
-        values = (order_id, user_id, product_id, model.microseconds(order_date), quantity)
+        values = (order_id, user_id, product_id, redis_model.microseconds(order_date), quantity)
         batch = BatchStatement(batch_type)
         for table in ORDER_TABLES:
             batch.add(self._prepared[table], values)
@@ -139,12 +140,12 @@ class CassandraStore(Store):
     def read_profile(self, user_id: int) -> Profile | None:
         """Read one row by its partition key."""
         found = self.session.execute(self._prepared["profile"], (user_id,)).one()
-        return None if found is None else Profile(found[0], found[1], model.from_microseconds(found[2]))
+        return None if found is None else Profile(found[0], found[1], redis_model.from_microseconds(found[2]))
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
         """Read the first rows of one partition, which is kept newest first."""
         found = self.session.execute(self._prepared["last"], (user_id, limit))
-        return [Seen(activity_type, model.from_microseconds(at)) for activity_type, at in found]
+        return [Seen(activity_type, redis_model.from_microseconds(at)) for activity_type, at in found]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
@@ -152,7 +153,7 @@ class CassandraStore(Store):
         """Insert one row; where it belongs in its partition is settled by the clustering order."""
         self.session.execute(
             self._prepared["activity"],
-            (activity_id, user_id, activity_type, model.microseconds(activity_date)),
+            (activity_id, user_id, activity_type, redis_model.microseconds(activity_date)),
         )
 
     def place_order(
@@ -168,7 +169,7 @@ class CassandraStore(Store):
         return (
             None
             if found is None
-            else Order(order_id, found[0], found[1], model.from_microseconds(found[2]), found[3])
+            else Order(order_id, found[0], found[1], redis_model.from_microseconds(found[2]), found[3])
         )
 
     def orders_of_user(self, user_id: int) -> list[int]:

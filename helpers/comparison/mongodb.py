@@ -10,7 +10,6 @@ from bson.decimal128 import Decimal128
 from pymongo import DESCENDING, IndexModel, WriteConcern
 from pymongo.collection import Collection
 
-from helpers import model
 from helpers.comparison.store import (
     CLIENTS,
     NAMESPACE,
@@ -26,7 +25,7 @@ from helpers.comparison.store import (
     batches,
 )
 from helpers.errors import HelpersError
-from helpers.relational import layouts
+from helpers.relational import layouts, redis_model
 from helpers.servers import connections
 
 DATABASE = f"user_activity_{NAMESPACE}"
@@ -90,7 +89,9 @@ class MongoStore(Store):
         return (
             None
             if found is None
-            else Profile(found["username"], found["email"], model.from_microseconds(found["created_at"]))
+            else Profile(
+                found["username"], found["email"], redis_model.from_microseconds(found["created_at"])
+            )
         )
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
@@ -98,7 +99,7 @@ class MongoStore(Store):
         # The first batch holds the whole answer, so that the cursor needs no second trip.
         newest = {"sort": [("at", DESCENDING), ("_id", DESCENDING)], "limit": limit, "batch_size": limit + 1}
         found = self.activities.find({"user_id": user_id}, {"activity_type": 1, "at": 1, "_id": 0}, **newest)
-        return [Seen(row["activity_type"], model.from_microseconds(row["at"])) for row in found]
+        return [Seen(row["activity_type"], redis_model.from_microseconds(row["at"])) for row in found]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
@@ -121,7 +122,7 @@ class MongoStore(Store):
             order_id,
             found["user_id"],
             found["product_id"],
-            model.from_microseconds(found["at"]),
+            redis_model.from_microseconds(found["at"]),
             found["quantity"],
         )
 
@@ -247,7 +248,7 @@ def _user(user_id: int, username: str, email: str, created_at: datetime) -> dict
         "_id": user_id,
         "username": username,
         "email": email,
-        "created_at": model.microseconds(created_at),
+        "created_at": redis_model.microseconds(created_at),
     }
 
 
@@ -260,7 +261,7 @@ def _activity(activity_id: int, user_id: int, activity_type: str, activity_date:
         "_id": activity_id,
         "user_id": user_id,
         "activity_type": activity_type,
-        "at": model.microseconds(activity_date),
+        "at": redis_model.microseconds(activity_date),
     }
 
 
@@ -271,7 +272,7 @@ def _order(
         "_id": order_id,
         "user_id": user_id,
         "product_id": product_id,
-        "at": model.microseconds(order_date),
+        "at": redis_model.microseconds(order_date),
         "quantity": quantity,
     }
 

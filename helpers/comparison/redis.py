@@ -1,4 +1,4 @@
-"""Redis's idiom: one key a question, in the course's model of keys (``helpers.model``) under a prefix."""
+"""Redis's idiom: one key a question, in the course's model of keys (``redis_model``) under a prefix."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -9,7 +9,6 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from helpers import model
 from helpers.comparison.store import (
     BATCH_ROWS,
     CLIENTS,
@@ -26,6 +25,7 @@ from helpers.comparison.store import (
     batches,
 )
 from helpers.errors import HelpersError, first_line
+from helpers.relational import redis_model
 from helpers.servers import connections
 
 PREFIX = f"{NAMESPACE}:"
@@ -85,15 +85,15 @@ class RedisStore(Store):
 
     def read_profile(self, user_id: int) -> Profile | None:
         """Read one hash."""
-        found = self.client.hgetall(model.user_key(user_id, PREFIX))
+        found = self.client.hgetall(redis_model.user_key(user_id, PREFIX))
         if not found:
             return None
-        return Profile(found["username"], found["email"], model.parse_timestamp(found["created_at"]))
+        return Profile(found["username"], found["email"], redis_model.parse_timestamp(found["created_at"]))
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
         """Read the end of the list, and turn it round."""
-        found = self.client.lrange(model.activities_key(user_id, PREFIX), -limit, -1)
-        return [Seen(*model.decode_activity(element)) for element in reversed(found)]
+        found = self.client.lrange(redis_model.activities_key(user_id, PREFIX), -limit, -1)
+        return [Seen(*redis_model.decode_activity(element)) for element in reversed(found)]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
@@ -109,16 +109,16 @@ class RedisStore(Store):
 
     def read_order(self, order_id: int) -> Order | None:
         """Read one hash."""
-        found = self.client.hgetall(model.order_key(order_id, PREFIX))
-        return Order(*model.decode_row("orders", order_id, found)) if found else None
+        found = self.client.hgetall(redis_model.order_key(order_id, PREFIX))
+        return Order(*redis_model.decode_row("orders", order_id, found)) if found else None
 
     def orders_of_user(self, user_id: int) -> list[int]:
         """Read a sorted set from its end."""
-        return self._newest_first(model.user_orders_key(user_id, PREFIX))
+        return self._newest_first(redis_model.user_orders_key(user_id, PREFIX))
 
     def orders_of_product(self, product_id: int) -> list[int]:
         """Read a sorted set from its end."""
-        return self._newest_first(model.product_orders_key(product_id, PREFIX))
+        return self._newest_first(redis_model.product_orders_key(product_id, PREFIX))
 
     def _newest_first(self, key: str) -> list[int]:
         scored = ((score, int(member)) for member, score in self.client.zrange(key, 0, -1, withscores=True))
@@ -235,11 +235,13 @@ def _pairs(fields: dict[str, str]) -> list[str]:
 
 
 def _user(*row: Any) -> list[tuple[Any, ...]]:
-    return [("HSET", model.user_key(row[0], PREFIX), *_pairs(model.encode_row("users", row)))]
+    return [("HSET", redis_model.user_key(row[0], PREFIX), *_pairs(redis_model.encode_row("users", row)))]
 
 
 def _product(*row: Any) -> list[tuple[Any, ...]]:
-    return [("HSET", model.product_key(row[0], PREFIX), *_pairs(model.encode_row("products", row)))]
+    return [
+        ("HSET", redis_model.product_key(row[0], PREFIX), *_pairs(redis_model.encode_row("products", row)))
+    ]
 
 
 def _append(
@@ -248,14 +250,14 @@ def _append(
     return [
         (
             "RPUSH",
-            model.activities_key(user_id, PREFIX),
-            model.encode_activity(activity_type, activity_date),
+            redis_model.activities_key(user_id, PREFIX),
+            redis_model.encode_activity(activity_type, activity_date),
         ),
         (
             "ZADD",
-            model.activities_by_time_key(user_id, PREFIX),
-            model.microseconds(activity_date),
-            model.encode_member(activity_id, activity_type),
+            redis_model.activities_by_time_key(user_id, PREFIX),
+            redis_model.microseconds(activity_date),
+            redis_model.encode_member(activity_id, activity_type),
         ),
     ]
 
@@ -264,11 +266,11 @@ def _order(
     order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
 ) -> list[tuple[Any, ...]]:
     row = (order_id, user_id, product_id, order_date, quantity)
-    moment = model.microseconds(order_date)
+    moment = redis_model.microseconds(order_date)
     return [
-        ("HSET", model.order_key(order_id, PREFIX), *_pairs(model.encode_row("orders", row))),
-        ("ZADD", model.user_orders_key(user_id, PREFIX), moment, order_id),
-        ("ZADD", model.product_orders_key(product_id, PREFIX), moment, order_id),
+        ("HSET", redis_model.order_key(order_id, PREFIX), *_pairs(redis_model.encode_row("orders", row))),
+        ("ZADD", redis_model.user_orders_key(user_id, PREFIX), moment, order_id),
+        ("ZADD", redis_model.product_orders_key(product_id, PREFIX), moment, order_id),
     ]
 
 

@@ -6,6 +6,7 @@ from . import (
     model_diagram as model_diagram,
     modeling_claims as modeling_claims,
     population as population,
+    redis_model as redis_model,
     rows as rows,
     schema as schema,
     tables as tables,

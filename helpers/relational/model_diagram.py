@@ -1,18 +1,19 @@
 """The models of the three stores as diagrams in one style: keys of Redis, documents of MongoDB, tables of
 Cassandra.
 
-What is drawn comes from the modules that own it: keys and fields from ``helpers.model``, documents, indexes
+What is drawn comes from what owns it: keys and fields from the model as it is declared, documents, indexes
 and tables from ``helpers.relational.layouts``.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
 
 from helpers import model
 from helpers.relational import diagrams
 from helpers.relational.layouts import DOCUMENTS, INDEXES, TABLES
+from helpers.relational.redis_model import DATES
 from helpers.text import join
 
 TABLE = re.compile(
@@ -42,46 +43,67 @@ class Model:
     """Boxes that stand one below the other, where no links say where they go."""
 
 
-def redis() -> Model:
-    """The keys of the Redis model, with the type of each and what it holds."""
-    names = {
-        "user": _key(model.user_key, "user_id"),
-        "product": _key(model.product_key, "product_id"),
-        "order": _key(model.order_key, "order_id"),
-        "user_activities": _key(model.activities_key, "user_id"),
-        "user_activities_by_time": _key(model.activities_by_time_key, "user_id"),
-        "user_orders": _key(model.user_orders_key, "user_id"),
-        "product_orders": _key(model.product_orders_key, "product_id"),
-    }
-    fields = {kind: model.FIELDS[f"{kind}s"] for kind in ("user", "product", "order")}
-    lines = {kind: tuple(("", field, "field") for field in of) for kind, of in fields.items()}
-    lines["user_activities"] = (("", "activity_type:activity_date", "element, oldest first"),)
-    scored = {
-        "user_activities_by_time": ("activity_id:activity_type", "activity_date"),
-        "user_orders": ("order_id", "order_date"),
-        "product_orders": ("order_id", "order_date"),
-    }
-    lines |= {
-        kind: (("", member, "member"), ("", f"{date} in µs", "score"))
-        for kind, (member, date) in scored.items()
-    }
-    words = {"zset": "sorted set"}
-    boxes = tuple(
-        Box(names[kind], words.get(model.TYPES[kind], model.TYPES[kind]), lines[kind]) for kind in model.KINDS
-    )
-    held = [name for _, name, _ in lines["order"]]
-    links = (
-        (names["user_orders"], 0, names["order"]),
-        (names["product_orders"], 0, names["order"]),
-        (names["order"], held.index("user_id"), names["user"]),
-        (names["order"], held.index("product_id"), names["product"]),
-    )
-    return Model("Redis", boxes, links, "An arrow goes from a number to the key that is named after it.")
+def redis(declared: "model.Model | None" = None) -> Model:
+    """The keys of a Redis model, with the type of each and what it holds.
+
+    Args:
+        declared: the model, as ``helpers.model.load`` gives it; the course's when None.
+    """
+    keys = model.load(declared).keys
+    named: dict[str, list[str]] = {}  # by column: the keys of one row that are named after it alone
+    for key in keys:
+        columns = model.Template.parse(key.name).columns
+        if key.type in ("hash", "string") and len(columns) == 1:
+            named.setdefault(columns[0], []).append(key.name)
+    boxes: list[Box] = []
+    links: list[tuple[str, int, str]] = []
+    from_rows: list[tuple[str, int, str]] = []
+    for key in keys:
+        held = _held(key)
+        boxes.append(Box(key.name, type_words(key), tuple(("", name, kind) for name, kind, _ in held)))
+        own = model.Template.parse(key.name).columns
+        found = [
+            (key.name, place, head)
+            for place, (_, _, column) in enumerate(held)
+            if column not in own
+            for head in named.get(column, ())
+        ]
+        if key.type in ("hash", "string"):
+            from_rows += found
+        else:
+            links += found
+    marks = "An arrow goes from a number to the key that is named after it."
+    return Model("Redis", tuple(boxes), (*links, *from_rows), marks)
 
 
-def _key(make: Callable[[int], str], column: str) -> str:
-    """A key with a column's name where its number will be."""
-    return make(0).replace("0", f"{{{column}}}")
+def type_words(key: "model.Key") -> str:
+    """A key's type in words."""
+    return key.type.replace("_", " ")
+
+
+def _held(key: "model.Key") -> list[tuple[str, str, str]]:
+    """(name, what it is, the column that it is) of each line of a key; no column where it is of several."""
+    if key.value is None:
+        fields = {"every column": ""} if key.fields is None else key.fields
+        return [(name, "field", column) for name, column in fields.items()]
+    template = model.Template.parse(key.value)
+    alone = template.columns[0] if len(template.columns) == 1 and not any(template.literals) else ""
+    word = {"list": "element", "string": "value"}.get(key.type, "member")
+    lines = [(plain(key.value), f"{word}, {order_words(key)}" if key.type == "list" else word, alone)]
+    if key.score is not None:
+        lines.append((f"{key.score} in µs" if key.score in DATES else key.score, "score", ""))
+    return lines
+
+
+def order_words(key: "model.Key") -> str:
+    """In which order the elements of a list stand."""
+    return "oldest first" if key.order and key.order[0] in DATES else f"by {join(key.order) or 'its key'}"
+
+
+def plain(template: str) -> str:
+    """A template without the braces around its columns."""
+    found = model.Template.parse(template)
+    return "".join(chain.from_iterable(zip(found.literals, (*found.columns, ""), strict=True)))
 
 
 def mongodb() -> Model:

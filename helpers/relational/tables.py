@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.model import TABLES
-from helpers.relational import diagrams
+from helpers import model
+from helpers.relational import diagrams, model_diagram
+from helpers.relational.redis_model import TABLES
 from helpers.results import Results
 from helpers.text import count, duration_us, join, size_bytes, three
 
@@ -32,6 +33,27 @@ def _keys(table: Mapping[str, Any], column: str) -> list[str]:
     keys = ["PK"] * (column in (table["primary_key"] or [])) + ["UNIQUE"] * ([column] in table["unique"])
     foreign = [f"FK to {key['references']}" for key in table["foreign_keys"] if key["columns"] == [column]]
     return keys + foreign[-1:]
+
+
+def keys_table(declared: "model.Model | None" = None) -> pd.DataFrame:
+    """One row a key of a Redis model: its name, its type, and what it holds.
+
+    Args:
+        declared: the model, as ``helpers.model.load`` gives it; the course's when None.
+    """
+    return pd.DataFrame(
+        {"key": f"`{key.name}`", "type": model_diagram.type_words(key), "holds": _holds(key)}
+        for key in model.load(declared).keys
+    )
+
+
+def _holds(key: "model.Key") -> str:
+    if key.value is None:
+        return "every column" if key.fields is None else ", ".join(key.fields)
+    value = f"`{model_diagram.plain(key.value)}`"
+    if key.score is not None:
+        return f"{value}, by {key.score}"
+    return f"{value}, {model_diagram.order_words(key)}" if key.type == "list" else value
 
 
 def indexes_table(results: Results) -> pd.DataFrame:

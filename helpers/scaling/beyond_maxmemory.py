@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import redis as redis_py
 
-from helpers import model
 from helpers.errors import HelpersError, first_line
-from helpers.relational import REFERENCE, Activity
+from helpers.relational import REFERENCE, Activity, redis_model
 from helpers.results import NOT_MEASURED
 from helpers.scaling.beyond_cache import in_one_line
 from helpers.servers import connections, scratch
@@ -90,7 +89,7 @@ def _filled(client: Any, policy: str, users: int) -> dict[str, Any]:
 def _accepted_after_delete(client: Any, users: Sequence[int]) -> bool:
     """Whether a write goes through again once a quarter of the users is deleted."""
     for user in users[: len(users) // 4 + 1]:
-        client.delete(model.activities_key(user), model.activities_by_time_key(user))
+        client.delete(redis_model.activities_key(user), redis_model.activities_by_time_key(user))
     try:
         _write(client, users[0])
     except redis_py.ResponseError:
@@ -102,10 +101,16 @@ def _write(client: Any, user: int) -> None:
     """The activities of a user, list and sorted set, in one transaction: all are acknowledged or none."""
     rows = _activities(user)
     with client.pipeline(transaction=True) as pipe:
-        pipe.rpush(model.activities_key(user), *(model.encode_activity(kind, at) for _, _, kind, at in rows))
+        pipe.rpush(
+            redis_model.activities_key(user),
+            *(redis_model.encode_activity(kind, at) for _, _, kind, at in rows),
+        )
         pipe.zadd(
-            model.activities_by_time_key(user),
-            {model.encode_member(number, kind): model.microseconds(at) for number, _, kind, at in rows},
+            redis_model.activities_by_time_key(user),
+            {
+                redis_model.encode_member(number, kind): redis_model.microseconds(at)
+                for number, _, kind, at in rows
+            },
         )
         pipe.execute()
 
@@ -127,13 +132,13 @@ def _left(client: Any, users: Sequence[int]) -> list[tuple[int, int]]:
         some = users[start : start + 100]
         with client.pipeline(transaction=False) as pipe:
             for user in some:
-                pipe.lrange(model.activities_key(user), 0, -1)
-                pipe.zrange(model.activities_by_time_key(user), 0, -1)
+                pipe.lrange(redis_model.activities_key(user), 0, -1)
+                pipe.zrange(redis_model.activities_by_time_key(user), 0, -1)
             found = [set(answer) for answer in pipe.execute()]
         for user, listed, scored in zip(some, found[::2], found[1::2], strict=True):
             rows = _activities(user)
-            in_list = sum(model.encode_activity(kind, at) in listed for _, _, kind, at in rows)
-            in_set = sum(model.encode_member(number, kind) in scored for number, _, kind, _ in rows)
+            in_list = sum(redis_model.encode_activity(kind, at) in listed for _, _, kind, at in rows)
+            in_set = sum(redis_model.encode_member(number, kind) in scored for number, _, kind, _ in rows)
             left.append((in_list, in_set))
     return left
 

@@ -17,8 +17,9 @@ from redis.cluster import RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException
 
-from helpers import model, settings
+from helpers import settings
 from helpers.errors import HelpersError, first_line
+from helpers.relational import redis_model
 from helpers.results import NOT_MEASURED
 from helpers.scaling.writes import Failed, Scene, case, gone, in_one_line, outage_in_s, timeline
 from helpers.servers import Write, redis as server, redis_cluster, redis_nodes
@@ -255,8 +256,12 @@ def _within(key: str, slots: Sequence[range]) -> bool:
 
 
 WAYS: dict[str, tuple[str, ...]] = {
-    "as in the model": (model.order_key(1), model.user_orders_key(1), model.product_orders_key(1)),
-    "hash tag of the user": ("order:{user:1}:1", "{user:1}:orders", model.product_orders_key(1)),
+    "as in the model": (
+        redis_model.order_key(1),
+        redis_model.user_orders_key(1),
+        redis_model.product_orders_key(1),
+    ),
+    "hash tag of the user": ("order:{user:1}:1", "{user:1}:orders", redis_model.product_orders_key(1)),
     "hash tag of the user, the product apart": ("order:{user:1}:1", "{user:1}:orders"),
     "one hash tag for all": ("{shop}order:1", "{shop}user:1:orders", "{shop}product:1:orders"),
 }
@@ -310,9 +315,9 @@ def _refusal(place: Callable[[], object]) -> str:
 
 
 def _transaction(client: RedisCluster, keys: tuple[str, ...]) -> None:
-    moment = model.microseconds(ROW[3])
+    moment = redis_model.microseconds(ROW[3])
     with client.pipeline(transaction=True) as pipe:
-        pipe.hset(keys[0], mapping=model.encode_row("orders", ROW))
+        pipe.hset(keys[0], mapping=redis_model.encode_row("orders", ROW))
         for key in keys[1:]:
             pipe.zadd(key, {str(ROW[0]): moment})
         pipe.execute()
@@ -323,5 +328,5 @@ def _script(url: str, keys: tuple[str, ...]) -> None:
     with redis_py.Redis(
         host=place.hostname or "", port=place.port or 0, password=place.password, **redis_nodes.PLAIN
     ) as client:
-        pairs = [part for pair in model.encode_row("orders", ROW).items() for part in pair]
-        client.eval(SCRIPT, len(keys), *keys, model.microseconds(ROW[3]), *pairs)
+        pairs = [part for pair in redis_model.encode_row("orders", ROW).items() for part in pair]
+        client.eval(SCRIPT, len(keys), *keys, redis_model.microseconds(ROW[3]), *pairs)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from helpers import model
 from helpers.errors import HelpersError
 from helpers.migration import verification
+from helpers.relational import redis_model
 from helpers.servers import Scratch, connections
 from helpers.trials import judge
 from helpers.trials.mover import (
@@ -215,7 +215,7 @@ class Campaign:
     def _change(self, chance: random.Random) -> str:
         """Change the source; whether that was ``behind`` or ``ahead`` of what is in the target already."""
         order = make(self.source, chance)
-        return "behind" if self.client.exists(model.order_key(order)) else "ahead"
+        return "behind" if self.client.exists(redis_model.order_key(order)) else "ahead"
 
     def _mover(self) -> Mover:
         options = ("--batch-rows", str(BATCH_ROWS), "--workers", str(self.workers))

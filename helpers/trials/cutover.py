@@ -7,8 +7,9 @@ from typing import Any
 
 import jsonschema
 
-from helpers import migration, model
+from helpers import migration
 from helpers.migration import Lag, following, verification
+from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.trials.traffic import Traffic, traffic
 
@@ -19,7 +20,7 @@ _READS = {
     "properties": {"asked": {"type": "integer", "minimum": 1}, "equal": _COUNT},
     "required": ["asked", "equal"],
 }
-_TABLES = {"type": "object", "additionalProperties": _COUNT, "required": list(model.TABLES)}
+_TABLES = {"type": "object", "additionalProperties": _COUNT, "required": list(redis_model.TABLES)}
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -119,7 +120,7 @@ def run(
         "writers": len(users.writers),
         "committed": users.committed,
         "transactions": caught["transactions"] + last["transactions"],
-        "changes": {table: caught["changes"][table] + last["changes"][table] for table in model.TABLES},
+        "changes": {table: caught["changes"][table] + last["changes"][table] for table in redis_model.TABLES},
         "lag": lags,
         "reads_after": compare_reads(source, target, prefix=prefix),
         "differences": verification.verify(source, target, prefix=prefix, progress=progress)["differences"],
@@ -159,17 +160,17 @@ def _rows(sql: str) -> Callable[[Any, int], list[tuple[Any, ...]]]:
 
 
 def _profile(client: Any, user: int, prefix: str) -> list[tuple[Any, ...]]:
-    fields = client.hgetall(model.user_key(user, prefix))
-    return [model.decode_row("users", user, fields)] if fields else []
+    fields = client.hgetall(redis_model.user_key(user, prefix))
+    return [redis_model.decode_row("users", user, fields)] if fields else []
 
 
 def _activities(client: Any, user: int, prefix: str) -> list[tuple[Any, ...]]:
-    elements = client.lrange(model.activities_key(user, prefix), -LAST, -1)
-    return [model.decode_activity(element) for element in reversed(elements)]
+    elements = client.lrange(redis_model.activities_key(user, prefix), -LAST, -1)
+    return [redis_model.decode_activity(element) for element in reversed(elements)]
 
 
 def _orders(client: Any, user: int, prefix: str) -> list[tuple[Any, ...]]:
-    return [(client.zcard(model.user_orders_key(user, prefix)),)]
+    return [(client.zcard(redis_model.user_orders_key(user, prefix)),)]
 
 
 READS = (

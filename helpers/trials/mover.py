@@ -3,19 +3,20 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from redis import Redis
 
-from helpers import model
 from helpers.errors import HelpersError
+from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.target import lease_key, state_key
 
@@ -43,13 +44,20 @@ class Standing:
     lease: str | None
 
     @property
+    def tables(self) -> Collection[str]:
+        """The tables of its model, as the state names them; the course's where it names none."""
+        recorded = json.loads(self.state.get("tables", "{}"))
+        return {table["name"] for table in recorded.values()} or redis_model.TABLES
+
+    @property
     def rows(self) -> int:
-        """Rows of the four tables that are committed."""
-        return sum(
-            int(rows)
-            for name, rows in self.state.items()
-            if name.startswith(tuple(f"rows:{table}" for table in model.TABLES))
-        )
+        """Rows of the tables that are committed."""
+        tables, found = self.tables, 0
+        for name, rows in self.state.items():
+            kind, _, stream = name.partition(":")
+            if kind == "rows" and (stream in tables or re.sub(r"\.[0-9]+$", "", stream) in tables):
+                found += int(rows)
+        return found
 
     @property
     def status(self) -> str | None:

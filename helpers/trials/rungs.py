@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 import redis as redis_py
 from psycopg2.extensions import parse_dsn
 
-from helpers import migration, model
+from helpers import migration
 from helpers.columns import joined
 from helpers.errors import HelpersError
 from helpers.migration import Encoder
-from helpers.model import PARTS, Part, Partition
+from helpers.model import Partition, Stream
+from helpers.relational import redis_model
 from helpers.servers import connections
 from helpers.source import Source, copytext
 
@@ -52,13 +53,20 @@ def prepare(bench: Bench) -> None:
     program = str(bench.folder / "encoder")
     subprocess.run(["cc", "-O2", "-o", program, str(ENCODER)], check=True, capture_output=True)
     with Source(bench.source) as source, (bench.folder / "commands").open("wb") as file:
-        for part in PARTS:
-            encoder, width = Encoder(part, ""), len(part.columns)
-            source.read(Partition(part), None, partial(_send, file, encoder, width))
+        for stream in _streams(bench.source):
+            encoder, width = Encoder(stream, ""), len(stream.columns)
+            source.read(Partition(stream), None, partial(_send, file, encoder, width))
 
 
 def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:
     file.write(joined(encoder.batch(copytext.columns(rows, width)).commands))
+
+
+@cache
+def _streams(url: str) -> tuple[Stream, ...]:
+    """What a load reads of a source, looked up once: no rung has to do it while it is measured."""
+    with Source(url) as source:
+        return source.plan.streams
 
 
 def absent() -> str | None:
@@ -77,17 +85,18 @@ def put(client: "redis_py.Redis", table: str, row: tuple[Any, ...]) -> None:
     """
     if table == "activities":
         number, user, kind, date = row
-        client.rpush(model.activities_key(user), model.encode_activity(kind, date))
+        client.rpush(redis_model.activities_key(user), redis_model.encode_activity(kind, date))
         client.zadd(
-            model.activities_by_time_key(user), {model.encode_member(number, kind): model.microseconds(date)}
+            redis_model.activities_by_time_key(user),
+            {redis_model.encode_member(number, kind): redis_model.microseconds(date)},
         )
         return
-    fields: Mapping[Any, Any] = model.encode_row(table, row)  # redis-py takes no mapping of str alone
+    fields: Mapping[Any, Any] = redis_model.encode_row(table, row)  # redis-py takes no mapping of str alone
     client.hset(f"{table[:-1]}:{row[0]}", mapping=fields)
     if table == "orders":
         number, user, product, date, _ = row
-        client.zadd(model.user_orders_key(user), {str(number): model.microseconds(date)})
-        client.zadd(model.product_orders_key(product), {str(number): model.microseconds(date)})
+        client.zadd(redis_model.user_orders_key(user), {str(number): redis_model.microseconds(date)})
+        client.zadd(redis_model.product_orders_key(product), {str(number): redis_model.microseconds(date)})
 
 
 def row_by_row(bench: Bench) -> int:
@@ -136,18 +145,18 @@ def piped(bench: Bench) -> int:
     environment = os.environ | {named[k]: str(v) for k, v in parse_dsn(bench.source).items() if k in named}
     with _redis_cli(bench, stdin=subprocess.PIPE) as cli:
         assert cli.stdin is not None
-        for part in PARTS:
-            encode = [str(bench.folder / "encoder"), *_words(part)]
+        for stream in _streams(bench.source):
+            encode = [str(bench.folder / "encoder"), *_words(stream)]
             with (
                 subprocess.Popen(
-                    ["psql", "-X", "-q", "-c", _copy(part)], env=environment, stdout=subprocess.PIPE
+                    ["psql", "-X", "-q", "-c", _copy(stream)], env=environment, stdout=subprocess.PIPE
                 ) as psql,
                 subprocess.Popen(encode, stdin=psql.stdout, stdout=cli.stdin) as encoder,
             ):
                 assert psql.stdout is not None
                 psql.stdout.close()  # the encoder's end alone is open
             if psql.returncode or encoder.returncode:
-                raise HelpersError(f"ladder: psql or the encoder failed on {part.name}")
+                raise HelpersError(f"ladder: psql or the encoder failed on {stream.name}")
         cli.stdin.close()
         _check(cli)
     return _count(bench)
@@ -175,23 +184,29 @@ def _check(cli: "subprocess.Popen[bytes]") -> None:
         raise HelpersError(f"ladder: redis-cli said {said.decode(errors='replace').strip()!r}")
 
 
-def _copy(part: Part) -> str:
-    columns, key = ", ".join(part.columns), ", ".join(part.key)
-    return f"COPY (SELECT {columns} FROM {part.table} WHERE {part.where} ORDER BY {key}) TO STDOUT"
+def _copy(stream: Stream) -> str:
+    table, order = stream.table.sql, ", ".join(stream.order_sql)
+    select = f"SELECT {stream.columns_sql} FROM {table} WHERE {stream.where} ORDER BY {order}"
+    return f"COPY ({select}) TO STDOUT"
 
 
-def _words(part: Part) -> list[str]:
-    """The encoder's arguments for a part."""
-    if part.holds == "hash":
-        return ["hash", f"{part.table[:-1]}:", *model.FIELDS[part.table]]
-    return ["activities"] if part.holds == "activities" else ["references", part.owner]
+def _words(stream: Stream) -> list[str]:
+    """The encoder's arguments for a stream."""
+    kind = stream.kinds[0]
+    if kind.type == "hash":
+        return ["hash", kind.key.template.literals[0], *(field for field, _ in kind.fields)]
+    if stream.pair:
+        return ["activities"]
+    return ["references", kind.key.template.literals[0].removesuffix(":")]
 
 
 def _count(bench: Bench) -> int:
     connection = connections.postgres(bench.source)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(" UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in model.TABLES))
+            cursor.execute(
+                " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in redis_model.TABLES)
+            )
             return sum(count for (count,) in cursor.fetchall())
     finally:
         connection.close()
@@ -203,19 +218,21 @@ def _rows(source: str, limit: int | None = None) -> Iterator[tuple[str, tuple[An
     try:
         sizes = {}
         with connection.cursor() as cursor:
-            for table in model.TABLES:
+            for table in redis_model.TABLES:
                 cursor.execute(f"SELECT count(*) FROM {table}")
                 [(sizes[table],)] = cursor.fetchall()
         share = 1.0 if limit is None else limit / sum(sizes.values())
-        for table in model.TABLES:
+        for table in redis_model.TABLES:
             with connection.cursor(name=f"ladder_{table}") as cursor:
                 cursor.itersize = 10_000
                 order = (
                     "user_id, activity_date, activity_id"
                     if table == "activities"
-                    else model.COLUMNS[table][0]
+                    else redis_model.COLUMNS[table][0]
                 )
-                cursor.execute(f"SELECT {', '.join(model.COLUMNS[table])} FROM {table} ORDER BY {order}")
+                cursor.execute(
+                    f"SELECT {', '.join(redis_model.COLUMNS[table])} FROM {table} ORDER BY {order}"
+                )
                 for row in islice(cursor, round(sizes[table] * share)):
                     yield table, row
     finally:

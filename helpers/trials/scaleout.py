@@ -14,7 +14,7 @@ import psutil
 from helpers import migration, results, servers, settings
 from helpers.errors import HelpersError
 from helpers.migration import verification
-from helpers.model import parts
+from helpers.model import Partition
 from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, redis_cluster, scratch
@@ -133,6 +133,6 @@ def _read(source: str) -> dict[str, float]:
 
     with Source(source) as opened:
         began = time.perf_counter()
-        for part in parts.partitions({}):
-            opened.read(part, None, drop)
+        for stream in opened.plan.streams:
+            opened.read(Partition(stream), None, drop)
         return {"seconds": time.perf_counter() - began, "bytes": size}
