@@ -251,7 +251,7 @@ class Plan:
                     other,
                     f"it and key {one.name!r} could have the same name; let another word stand in one of them",
                 )
-        yield from found
+        yield from sorted(found, key=lambda kind: not kind.single)
 
     # -- rows
 
