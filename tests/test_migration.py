@@ -17,10 +17,10 @@ import pytest
 from migrating import dump, migrate, run_sql
 from proxy import proxy
 
-from helpers import migration, model
+from helpers import migration
 from helpers.errors import HelpersError
 from helpers.migration import loading, verification
-from helpers.relational import population, schema
+from helpers.relational import population, redis_model, schema
 from helpers.servers import connections
 
 
@@ -38,7 +38,7 @@ def test_what_the_seed_asks_for(source: str, redis_url: str) -> None:
     assert held[b"product:2"] == {b"name": b"product 2", b"price": b"2.90"}
     assert held[b"order:1"][b"order_date"] == b"2026-03-01T00:01:00.000000"
     assert held[b"user:1:activities"][0] == b"a:b:2026-02-01T00:00:03.000003"
-    at = model.microseconds(datetime(2026, 2, 1, 0, 0, 3, 3))
+    at = redis_model.microseconds(datetime(2026, 2, 1, 0, 0, 3, 3))
     assert held[b"user:1:activities:by_time"][0] == (b"3:a:b", at)
     assert held[b"user:2:orders"][0][0] == b"1"
     assert {k.split(b":")[0] for k in held} == {b"user", b"product", b"order"}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import plans
 import pytest
 from migrating import dump, migrate, run_sql
 
@@ -19,7 +20,9 @@ from helpers.relational import population
 from helpers.servers import connections, scratch
 from helpers.target import rehearsal
 
-RIGHTS = sorted({str(words[0]) for words in rehearsal.commands("")} | {*rehearsal.AROUND, "MEMORY|USAGE"})
+RIGHTS = sorted(
+    {str(words[0]) for words in rehearsal.commands(plans.course())} | {*rehearsal.AROUND, "MEMORY|USAGE"}
+)
 
 
 def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> None:

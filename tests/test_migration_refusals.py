@@ -7,17 +7,20 @@ import sys
 import threading
 import time
 
+import plans
 import pytest
 from migrating import dump, migrate, run_sql
 
-from helpers import model
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration import verification
+from helpers.model import KeyKind
 from helpers.relational import population, schema
 from helpers.servers import connections
-from helpers.target import rehearsal, resp
+from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint
+
+PLAN = plans.course("a*:")
 
 
 def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_url: str) -> None:
@@ -31,12 +34,12 @@ def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_u
     assert migrate(source, redis_url, prefix="copy:")["status"] == "verified"
 
 
-@pytest.mark.parametrize("kind", model.KINDS)
+@pytest.mark.parametrize("kind", PLAN.kinds, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("number", [1, 0, -5, 2**63 - 1])
-def test_a_foreign_key_of_every_kind_is_seen(source: str, redis_url: str, kind: str, number: int) -> None:
+def test_a_foreign_key_of_every_kind_is_seen(source: str, redis_url: str, kind: KeyKind, number: int) -> None:
     client = connections.redis(redis_url)
-    key = rehearsal.KEY_OF[kind](number, "a*:")
-    write = {"hash": client.hset, "list": client.rpush, "zset": client.zadd}[model.TYPES[kind]]
+    key = PLAN.key_of(kind, [b"%d" % number]).decode()
+    write = {"hash": client.hset, "list": client.rpush, "zset": client.zadd}[kind.type]
     write(key, {"x": 1}) if write == client.zadd else write(key, *("x", "y"))
     before = dump(redis_url, b"\0")
     for options in ({}, {"replace": True}):

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import dump, migrate, run_sql
 
-from helpers import model
 from helpers.migration.findings import Rejects
-from helpers.model import keys
-from helpers.model.parts import KEPT
-from helpers.relational import schema
+from helpers.model import rows
+from helpers.relational import redis_model, schema
 from helpers.servers import connections
 from helpers.source import copytext
 from helpers.source.snapshot import Source
@@ -91,26 +89,28 @@ def test_hostile_values(postgres_url: str, redis_url: str, values: list[tuple[An
     connection.close()
     result = migrate(postgres_url, redis_url, flushdb=True, batch_rows=7)
     assert result["status"] == "verified"
+    with Source(postgres_url) as opened:
+        plan = opened.plan
     # An independent count: what the model calls unheld, from the rows as PostgreSQL writes them.
     connection = connections.postgres(postgres_url)
     client: Any = connections.redis(redis_url, decode_responses=True)
-    for table in model.TABLES:
+    for table in redis_model.TABLES:
         with connection.cursor() as cursor:
-            columns = ", ".join(f"{name}::text" for name in model.COLUMNS[table])
+            columns = ", ".join(f"{name}::text" for name in redis_model.COLUMNS[table])
             cursor.execute(f"SELECT {columns} FROM {table}")
-            rejected = [row for row in cursor.fetchall() if model.reject_reason(table, row)]
+            rejected = [row for row in cursor.fetchall() if plan.reject_reason(table, row)]
             score_order = result["rejects_by_reason"].get("score_order", 0) if table == "activities" else 0
             assert result["rows_rejected"][table] == len(rejected) + score_order
             if table == "activities":
                 continue
             ids = {int(row[0]) for row in rejected}
-            key = model.COLUMNS[table][0]
+            key = redis_model.COLUMNS[table][0]
             cursor.execute(
-                f"SELECT {', '.join(model.COLUMNS[table])} FROM {table} WHERE NOT {key} = ANY(%s)",
+                f"SELECT {', '.join(redis_model.COLUMNS[table])} FROM {table} WHERE NOT {key} = ANY(%s)",
                 (list(ids),),
             )
             for row in cursor.fetchall():
-                again = model.decode_row(table, row[0], client.hgetall(f"{table[:-1]}:{row[0]}"))
+                again = redis_model.decode_row(table, row[0], client.hgetall(f"{table[:-1]}:{row[0]}"))
                 assert [str(value) for value in again] == [str(value) for value in row]
     connection.close()
 
@@ -151,7 +151,7 @@ def test_rejected_rows_are_named_once(source: str, redis_url: str) -> None:
     assert (
         len(rows) == 9 == sum(result["rows_rejected"].values()) == sum(result["rejects_by_reason"].values())
     )
-    assert rows[0]["row"].keys() == set(model.COLUMNS[rows[0]["table"]])
+    assert rows[0]["row"].keys() == set(redis_model.COLUMNS[rows[0]["table"]])
     assert Path(result["reject_file"]).stat().st_mode & 0o777 == 0o600
     held = dump(redis_url)
     assert held[b"order:61"] == {b"product_id": b"1", b"quantity": b"2"}
@@ -170,19 +170,22 @@ def test_the_model_and_the_question_agree_on_rejects(source: str) -> None:
         "INSERT INTO orders VALUES (71, NULL, NULL, 'infinity', NULL), (72, NULL, NULL, NULL, NULL)",
     )
     with Source(source) as snapshot:
-        asked = Rejects().collect(snapshot).counts
-        for table in model.TABLES:
+        asked = Rejects(snapshot.plan).collect(snapshot).counts
+        for table in redis_model.TABLES:
             lines: list[bytes] = []
-            snapshot.stream(f"SELECT {', '.join(model.COLUMNS[table])} FROM {table}", lines.append)
-            reasons = (model.reject_reason(table, copytext.texts(line)) for line in lines)
+            of = snapshot.plan.tables[table]
+            snapshot.stream(f"SELECT {', '.join(redis_model.COLUMNS[table])} FROM {of.sql}", lines.append)
+            reasons = (snapshot.plan.reject_reason(table, copytext.texts(line)) for line in lines)
             assert asked[table] == Counter(filter(None, reasons))
 
 
 def test_texts_that_redis_cannot_hold_are_rejected(source: str, redis_url: str, monkeypatch: Any) -> None:
     """With a limit of few bytes for 512 MB: SQL and the model must mean the same bytes."""
-    few = {table: sql.replace(str(model.LONGEST_BYTES), "30") for table, sql in KEPT.items()}
-    assert few["users"] != KEPT["users"]
-    monkeypatch.setattr(keys, "LONGEST_BYTES", 30)
+    monkeypatch.setattr(rows, "LONGEST_BYTES", 30)
+    monkeypatch.setattr(rows, "COMPRESSED_BYTES", 1)
+    for column in ("users.username", "users.email", "products.product_name", "activities.activity_type"):
+        table, name = column.split(".")
+        run_sql(source, f"ALTER TABLE {table} ALTER {name} TYPE text")
     run_sql(
         source,
         "INSERT INTO users VALUES (90, repeat('é', 15), ''), (91, repeat('é', 16), NULL), "
@@ -192,10 +195,12 @@ def test_texts_that_redis_cannot_hold_are_rejected(source: str, redis_url: str, 
     )
     with Source(source) as snapshot:
         for table in ("users", "products", "activities"):
-            columns = ", ".join(f"{name}::text" for name in model.COLUMNS[table])
-            for held, *row in snapshot.ask(f"SELECT {few[table]}, {columns} FROM {table}"):
-                assert (model.reject_reason(table, row) is None) == held
-                assert held or model.reject_reason(table, row) == "too_long"
+            columns = ", ".join(f"{name}::text" for name in redis_model.COLUMNS[table])
+            for held, *row in snapshot.ask(
+                f"SELECT {snapshot.plan.held_sql(table)}, {columns} FROM {snapshot.plan.tables[table].sql}"
+            ):
+                assert (snapshot.plan.reject_reason(table, row) is None) == held
+                assert held or snapshot.plan.reject_reason(table, row) == "too_long"
                 assert held == (row[0] not in ("91", "92"))
 
 
@@ -237,15 +242,15 @@ def test_numbers_at_their_edges(source: str, redis_url: str) -> None:
         for number in (low, -1, 0, high):
             assert client.zrange(f"user:{number}:orders", 0, -1) == [str(number)]
             assert client.zrange(f"user:{number}:activities:by_time", 0, -1) == [f"{number}:x"]
-            held = model.decode_row("orders", number, client.hgetall(f"order:{number}"))
+            held = redis_model.decode_row("orders", number, client.hgetall(f"order:{number}"))
             cursor.execute("SELECT * FROM orders WHERE order_id = %s", (number,))
             assert cursor.fetchall() == [held]
         for number in range(100, 108):
             cursor.execute("SELECT * FROM products WHERE product_id = %s", (number,))
             (row,) = cursor.fetchall()
-            held = model.decode_row("products", number, client.hgetall(f"product:{number}"))
+            held = redis_model.decode_row("products", number, client.hgetall(f"product:{number}"))
             assert list(map(str, held)) == list(map(str, row))
-            assert model.encode_row("products", row) == client.hgetall(f"product:{number}")
+            assert redis_model.encode_row("products", row) == client.hgetall(f"product:{number}")
     connection.close()
 
 
@@ -262,5 +267,7 @@ def test_padding_and_emptiness_are_kept(source: str, redis_url: str) -> None:
     assert client.hgetall("user:90") == {"username": 12 * " ", "email": ""}
     assert client.hgetall("user:91") == {"username": " a ".ljust(12), "email": " "}
     assert client.hgetall("user:92") == {"email": "  "}
-    elements = [model.decode_activity(element)[0] for element in client.lrange("user:6:activities", 0, -1)]
+    elements = [
+        redis_model.decode_activity(element)[0] for element in client.lrange("user:6:activities", 0, -1)
+    ]
     assert elements == [8 * " ", " a".ljust(8)]

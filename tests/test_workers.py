@@ -24,8 +24,7 @@ from psycopg2 import sql
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.task import Task, do
-from helpers.model import parts
-from helpers.model.parts import PARTS
+from helpers.model import PARTITIONS
 from helpers.relational import population
 from helpers.servers import connections, process, scratch
 from helpers.source import partitions
@@ -156,15 +155,16 @@ def test_every_row_is_in_one_partition(postgres_url: str, shape: str) -> None:
     fill(postgres_url, activities=4_000, orders=500)
     run_sql(postgres_url, "SET session_replication_role = replica", SHAPES[shape])
     with Source(postgres_url) as source:
-        state = {parts.PARTITIONS: json.dumps(partitions.cut(source, 4, 3))}
-        found = parts.partitions(state)
+        state = {PARTITIONS: json.dumps(partitions.cut(source, 4, 3))}
+        found = source.plan.partitions(state)
         assert len({one.name for one in found}) == len(found)
-        for part in PARTS:
-            of = [one for one in found if one.part == part]
-            counts = [source.ask(f"SELECT count(*) FROM {part.table} WHERE {one.where}")[0][0] for one in of]
-            whole = source.ask(f"SELECT count(*) FROM {part.table} WHERE {part.where}")[0][0]
+        for stream in source.plan.streams:
+            of = [one for one in found if one.stream is stream]
+            table = stream.table.sql
+            counts = [source.ask(f"SELECT count(*) FROM {table} WHERE {one.where}")[0][0] for one in of]
+            whole = source.ask(f"SELECT count(*) FROM {table} WHERE {stream.where}")[0][0]
             assert sum(counts) == whole
-            if shape == "far ids" and part.table != "products":
+            if shape == "far ids" and stream.table.name != "products":
                 assert max(counts) < 3 * whole / len(counts)
 
 
@@ -282,10 +282,19 @@ def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, Task]]:
         checkpoint = Checkpoint(connection, "")
         checkpoint.acquire()
         cuts = json.dumps(partitions.cut(source, 2, 200))
-        checkpoint.commit(state={parts.PARTITIONS: cuts, "claimed": "1"})
+        checkpoint.commit(state={PARTITIONS: cuts, "claimed": "1"})
         yield (
             checkpoint,
-            Task(postgres_url, redis_url, "", 50, "activities.1", source.exported, checkpoint.token),
+            Task(
+                postgres_url,
+                redis_url,
+                "",
+                source.plan.model.toml(),
+                50,
+                "activities.1",
+                source.exported,
+                checkpoint.token,
+            ),
         )
 
 
@@ -615,4 +624,4 @@ def test_passwords_are_told_nowhere(postgres_url: str, redis_url: str, elsewhere
     logs = elsewhere.end()
     assert "load-" in logs or "Worker" in logs
     assert SECRET not in "\n".join(said) + logs
-    assert repr(Task(source, target, "", 1, "users", "x", "y")).count(SECRET) == 0
+    assert repr(Task(source, target, "", "", 1, "users", "x", "y")).count(SECRET) == 0

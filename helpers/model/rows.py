@@ -28,7 +28,7 @@ REASONS: Mapping[str, str] = {
     "that list and sorted set could not be put together again",
 }
 """Why a row cannot be held, by reason name; ``null_`` is followed by the column."""
-_BOUNDED_BYTES = 1 << 20
+COMPRESSED_BYTES = 1 << 20
 """What takes less space than this in a table, compressed, is shorter than ``LONGEST_BYTES`` when it is not."""
 _UTF8 = (
     r"^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]"
@@ -209,7 +209,7 @@ class Limits:
         sizes = " + ".join(
             f"{weights[c.name]} * coalesce(octet_length({_text(c)}), 0)::int8" for c in columns
         )
-        limit = _BOUNDED_BYTES // sum(weights.values())
+        limit = COMPRESSED_BYTES // sum(weights.values())
         small = " AND ".join(f"coalesce(pg_column_size({c.sql}), 0) < {limit}" for c in columns)
         return f"(({small}) OR {sizes} <= {LONGEST_BYTES})"
 
