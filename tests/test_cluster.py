@@ -165,7 +165,8 @@ def test_rights_that_lack_are_named_together(source: str, nodes: Cluster) -> Non
 
 
 def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster) -> None:
-    tried = {rehearsal.right(words) for words in rehearsal.commands(plans.course("p:"), flushdb=True, clustered=True)}
+    sent = rehearsal.commands(plans.course("p:"), flushdb=True, clustered=True)
+    tried = {rehearsal.right(words) for words in sent}
     keys = [f"~p:{name}:*" for name in ("user", "product", "order", "migration")]
     for node in nodes.nodes:
         rights = [f"+{name.lower()}" for name in (tried | {*rehearsal.AROUND, "MEMORY|USAGE"})]

@@ -104,7 +104,7 @@ class Attempt:
         if job.follow:
             follow_checks.check(self.source)
         refuse(job, self.source, self.connection, self.checkpoint)
-        job.warnings += fitness.warnings
+        job.warnings += fitness.warnings + self.source.plan.warnings
         state = self.checkpoint.read()
         job.warnings += slot.warnings(self.source.ask, state.get(slot.SLOT))
         if state.get(slot.SLOT) and (job.flushdb or state.get("source") != self.source.identity):

@@ -75,7 +75,7 @@ def dry_run(job: Job) -> dict[str, Any]:
         rows, rejects = source.counts(), Rejects(source.plan).collect(source)
         sample = take_sample(source, connection)
         needed = memory_bytes(sample.bytes_per_row, rows, done)
-        warnings = fitness.warnings + slot.warnings(source.ask, state.get(slot.SLOT))
+        warnings = fitness.warnings + source.plan.warnings + slot.warnings(source.ask, state.get(slot.SLOT))
         if fitness.limit_bytes and not job.anew and loads and not fits(needed, fitness):
             warnings.append(shortage(needed, fitness))
         return {

@@ -268,6 +268,16 @@ class Plan:
         """Of each table, what holds its rows so that they can be given back."""
         return {name: _holder(table, self.kinds_of(name)) for name, table in self.tables.items()}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know: which tables cannot be restored, and why."""
+        return [
+            f"{name} cannot be restored from Redis: no key holds "
+            + (", ".join(one.lost) if one.lost else "a row as a whole")
+            for name, one in self.holders.items()
+            if not one.restorable
+        ]
+
     @cached_property
     def limits(self) -> Mapping[str, "rows.Limits"]:
         """Of each table, which rows can be held."""
