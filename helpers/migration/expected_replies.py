@@ -142,13 +142,12 @@ class _Query:
 
         return _Value(value.place, quoted)
 
-    def score(self, column: Column) -> _Value:
-        """What Redis says of a score."""
+    def score(self, column: Column) -> "_Value | _Number":
+        """A score as Redis writes it, or the whole number of which it is the nearest double."""
         form, sql = column.format.name, column.sql
         if form in ("numeric", "float"):  # a real is the number that its text says; of -0 Redis says 0
             return _Value(self._place(f"({sql}::text::float8 + 0)::text"))
-        numbers = self.number(column)
-        return _Value(numbers.place, lambda texts: _doubles(numbers.of(texts)))
+        return self.number(column)
 
     def number(self, column: Column) -> "_Number":
         """The whole number of which a score is the nearest double."""
@@ -196,12 +195,25 @@ def _text_sql(column: Column) -> str:
     return f"CASE WHEN {column.sql} IS DISTINCT FROM NULL THEN {text} END"
 
 
-def _doubles(numbers: Numbers) -> Strings:
-    """What Redis says of the doubles nearest to some whole numbers."""
-    if len(numbers) and max(-int(numbers.min()), int(numbers.max())) > EXACT_SCORE:
-        near = numbers.astype(np.float64)
-        numbers = np.where(np.abs(near) < 2.0**63, near, 0).astype(np.int64)
-    return decimals(numbers)
+def _near(numbers: Numbers) -> Numbers:
+    """The doubles nearest to some whole numbers, as whole numbers."""
+    if max(-int(numbers.min()), int(numbers.max())) <= EXACT_SCORE:
+        return numbers
+    near = numbers.astype(np.float64)
+    return np.where(np.abs(near) < 2.0**63, near, 2.0**62).astype(np.int64)
+
+
+def _repeats(column: Strings) -> Mask:
+    """``columns.repeats`` of a column as it was read; numbers are compared as such."""
+    width = int(column.lengths[0])
+    if width not in (4, 8) or (column.lengths != width).any():
+        return repeats(column)
+    values = np.ndarray((column.data.size - width + 1,), f"u{width}", column.data, strides=(1,))[
+        column.starts
+    ]
+    same = np.zeros(len(values), dtype=bool)
+    np.equal(values[1:], values[:-1], out=same[1:])
+    return same
 
 
 def questions(plan: Plan) -> "list[Question]":
@@ -292,12 +304,19 @@ class _Texts:
     def __init__(self, columns: Sequence[Strings]) -> None:
         self._columns = columns
         self._made: dict[_Value, Strings] = {}
+        self._numbers: dict[_Number, Numbers] = {}
 
     def of(self, value: _Value) -> Strings:
         """The texts of a column."""
         if value not in self._made:
             self._made[value] = value.of(self._columns)
         return self._made[value]
+
+    def numbers(self, number: _Number) -> Numbers:
+        """The whole numbers of a column."""
+        if number not in self._numbers:
+            self._numbers[number] = number.of(self._columns[number.place])
+        return self._numbers[number]
 
     def pieces(self, pieces: "Sequence[bytes | _Value]") -> list[Piece]:
         """The pieces of a template."""
@@ -354,11 +373,13 @@ class _Rows(Question):
         """HGETALL of those whose fields Redis keeps in order, HMGET and HLEN of the others."""
         rows = next((len(piece) for piece in key if isinstance(piece, Strings)), 0)
         names = [name.encode() for name, _ in kind.fields]
-        ordered = np.full(rows, len(names) <= LISTPACK_FIELDS and max(map(len, names)) <= LISTPACK_VALUE)
-        for text in texts:
-            ordered &= text.lengths <= LISTPACK_VALUE
-        if ordered.all():
+        small = len(names) <= LISTPACK_FIELDS and max(map(len, names)) <= LISTPACK_VALUE
+        long = [text for text in texts if int(text.lengths.max()) > LISTPACK_VALUE]
+        if small and not long:
             return [_all_fields(names, key, texts)]
+        ordered = np.full(rows, small)
+        for text in long:
+            ordered &= text.lengths <= LISTPACK_VALUE
         found, some = [], np.flatnonzero(ordered)
         if len(some):
             found.append(_all_fields(names, _some(key, some), [text[some] for text in texts]))
@@ -412,6 +433,8 @@ def _rows_of(pieces: list[Piece], rows: int) -> list[Piece]:
 
 
 def _together(found: list[Expectations], rows: int) -> Expectations:
+    """All of some expectations, the first of which may be empty."""
+    found = found if len(found[0].commands) else found[1:]
     return Expectations(
         stacked(*(one.commands for one in found)), stacked(*(one.replies for one in found)), rows
     )
@@ -440,15 +463,14 @@ class _Collections(Question):
 
     def window(self, columns: Sequence[Strings]) -> Expectations:
         counted = len(columns[0]) if self.stream.counts else 0
-        first = self._first(columns)
-        kept = self._kept(columns, first)
+        first, texts = self._first(columns), _Texts(columns)
+        kept = self._kept(columns, first, texts)
         if kept is not None:
             if not len(kept):
                 return Expectations(rows=counted)
             columns = [column[kept] for column in columns]
-            first = self._first(columns)
-        n = len(columns[0])
-        texts, heads = _Texts(columns), _Texts([column[first] for column in columns])
+            first, texts = self._first(columns), _Texts(columns)
+        n, heads = len(columns[0]), _Texts([column[first] for column in columns])
         keys = [weave(*_rows_of(self._key(pieces, heads), len(first))) for pieces in self._keys]
         goes_on = [key.at(0) for key in keys] == self._open
         before = Expectations() if goes_on else self.end()
@@ -472,29 +494,29 @@ class _Collections(Question):
         """The first row of each owner."""
         same: Mask = np.ones(len(columns[0]), dtype=bool)
         for place in dict.fromkeys(value.place for value in self._owner):
-            same &= repeats(columns[place])
+            same &= _repeats(columns[place])
         same[0] = False
         return np.flatnonzero(~same)
 
-    def _kept(self, columns: Sequence[Strings], first: Numbers) -> Numbers | None:
+    def _kept(self, columns: Sequence[Strings], first: Numbers, texts: _Texts) -> Numbers | None:
         """The rows that list and sorted set can give back; None for all."""
         if self.stream.pair is None:
             return None
-        moments = self._moment.of(columns[self._moment.place])
+        moments = texts.numbers(self._moment)
         if max(-int(moments.min()), int(moments.max())) < EXACT_SCORE:
             return None
         heads = _Texts([column[first] for column in columns])
         names = weave(*_rows_of(self._key(self._keys[0], heads), len(first)))
         of = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(moments))))
         owners = [names.at(row) for row in range(len(first))]
-        ties = self._tie.of(columns[self._tie.place])
+        ties = texts.numbers(self._tie)
         rows = zip(of.tolist(), moments.tolist(), ties.tolist(), strict=True)
         return np.flatnonzero([self._order.keeps(owners[owner], moment, tie) for owner, moment, tie in rows])
 
     def _collection(
         self,
         kind: KeyKind,
-        score: _Value | None,
+        score: "_Value | _Number | None",
         groups: "_Groups",
         key: Strings,
         value: list[Piece],
@@ -506,8 +528,13 @@ class _Collections(Question):
         if kind.type == "set":
             return [groups.each(key, b"SMISMEMBER", value, [b":1\r\n"], b"SCARD")]
         assert score is not None
-        scores = texts.of(score)
-        tied = self._tied(kind, scores, groups)
+        if isinstance(score, _Number):
+            numbers = _near(texts.numbers(score))
+            scores, same = decimals(numbers), np.concatenate(([False], numbers[1:] == numbers[:-1]))
+        else:
+            scores = texts.of(score)
+            same = repeats(scores)
+        tied = self._tied(kind, scores, same, groups)
         items = [*value, *bulk_string(scores)]
         if not tied.any():
             return [groups.range(key, b"ZRANGE", items, 2)]
@@ -520,9 +547,15 @@ class _Collections(Question):
         value = _some(value, rows)
         return [*found, others.each(key[tied], b"ZMSCORE", value, bulk_string(scores[rows]), b"ZCARD")]
 
-    def _tied(self, kind: KeyKind, scores: Strings, groups: "_Groups") -> Mask:
-        """Of each group, whether two members have the same score, that of the window before among them."""
-        same = repeats(scores)
+    def _tied(self, kind: KeyKind, scores: Strings, same: Mask, groups: "_Groups") -> Mask:
+        """Of each group, whether two members have the same score, that of the window before among them.
+
+        Args:
+            kind: of the sorted sets.
+            scores: of all rows.
+            same: of each row, whether its score is that of the row before.
+            groups: the rows.
+        """
         same[groups.first] = False
         tied: Mask = np.logical_or.reduceat(same, groups.first)
         if groups.begin[0] and self._last_score.get(kind.name) == scores.at(0):
@@ -578,15 +611,16 @@ class _Groups:
         """
         scores = b"$10\r\nWITHSCORES\r\n" if words == 2 else b""
         last = self.begin + self.sizes - 1
+        ends = self._ends(key, b"ZCARD" if words == 2 else b"LLEN")
         asked = weave(
             b"*%d\r\n$%d\r\n%b\r\n" % (4 + (words == 2), len(command), command),
             key,
             *bulk_string(decimals(self.begin)),
             *bulk_string(decimals(last)),
             scores,
+            ends,
         )
-        ends = self._ends(key, b"ZCARD" if words == 2 else b"LLEN")
-        return Expectations(weave(asked, ends), self._replies(items, words))
+        return Expectations(asked, self._replies(items, words))
 
     def each(
         self, key: Strings, command: bytes, members: list[Piece], replies: list[Piece], length: bytes
