@@ -206,12 +206,13 @@ class Timelines:
             keys += [key.name] * len(elements)
         values = self._columns(found, self._texts)
         rows = self.stored.table_rows(self._kind, self._names, values, keys)
-        if self._kind.score is not None:
-            at = self._names.index(self._kind.score.name)
-            said = [score for _, _, _, some in stretches for score in some or ()]
-            if (row := self._other_score(self._kind.score, values[at], said)) is not None:
-                members = [element for _, _, elements, _ in stretches for element in elements]
-                raise self.stored.damaged(keys[row], f"does not fit its score {said[row]:.17g}", members[row], "member")
+        score = self._kind.score
+        if score is not None:
+            said = [one for _, _, _, some in stretches for one in some or ()]
+            row = self._other_score(score, values[self._names.index(score.name)], said, stretches)
+            if row is not None:
+                key, _, member = _at(stretches, row)
+                raise self.stored.damaged(key.name, f"does not fit its score {said[row]:.17g}", member, "member")
         return rows
 
     def _place(self, place: int) -> str:
@@ -225,12 +226,20 @@ class Timelines:
             found += one.converted(columns[len(found) : len(found) + len(one.pattern.columns)])
         return found
 
-    def _other_score(self, score: Column, values: Sequence[bytes], said: Sequence[float]) -> int | None:
-        """The first row whose score is not that of its value; None where all are."""
+    def _other_score(
+        self, score: Column, values: Sequence[bytes], said: Sequence[float], stretches: Sequence[Any]
+    ) -> int | None:
+        """The first row whose score is not that of its value; None where all are.
+
+        Raises:
+            HelpersError: a value is no day of the calendar.
+        """
         try:
             apart = np.flatnonzero(scores(score, values) != np.array(said))
         except ValueError:
-            return next(i for i, value in enumerate(values) if not _is_day(score, value))
+            row = next(i for i, value in enumerate(values) if not _is_day(score, value))
+            key, place, _ = _at(stretches, row)
+            raise self.stored.damaged(key.name, "is no day", values[row], self._place(place)) from None
         return int(apart[0]) if len(apart) else None
 
     # -- rows of a list and a sorted set
@@ -270,25 +279,23 @@ class Timelines:
             if first != place and columns[first] != columns[place]:
                 row = next(i for i, (a, b) in enumerate(zip(columns[first], columns[place], strict=True)) if a != b)
                 raise self._apart(stretches, row)
-        if (at := self._other_score(pair.moment, columns[names.index(pair.moment.name)], said)) is not None:
-            raise self._apart(stretches, at)
+        moments = columns[names.index(pair.moment.name)]
+        if (apart := self._other_score(pair.moment, moments, said, stretches)) is not None:
+            raise self._apart(stretches, apart)
         return self.stored.table_rows(self._kind, names, columns, keys)
 
     def _apart(
         self, stretches: Sequence[tuple["_Key", int, list[bytes], list[Split]]], row: int
     ) -> HelpersError:
         """The error for an element and a member that are not of the same row."""
-        for key, start, listed, members in stretches:
-            if row < len(listed):
-                break
-            row -= len(listed)
-        score, _, holes = members[row]
+        key, place, element = _at(stretches, row)
+        score, _, holes = [member for _, _, _, members in stretches for member in members][row]
         literals = self._scored.pattern.literals
         member = literals[0] + b"".join(h + text for h, text in zip(holes, literals[1:], strict=True))
         what = (
             f"does not fit {show(member)!r} with the score {score:.0f}, the member in its place in the sorted set"
         )
-        return self.stored.damaged(key.name, what, listed[row], f"element {start + row}")
+        return self.stored.damaged(key.name, what, element, f"element {place}")
 
 
 @dataclass(frozen=True)
@@ -306,6 +313,11 @@ class _Key:
     beside: bytes
     owner: Owner
     size: int
+
+
+def _at(stretches: Sequence[Any], row: int) -> tuple[_Key, int, bytes]:
+    """(key, place there, element) of a row of some stretches."""
+    return [(key, start + i, element) for key, start, found, _ in stretches for i, element in enumerate(found)][row]
 
 
 def _is_day(column: Column, value: bytes) -> bool:
