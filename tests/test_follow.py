@@ -41,7 +41,7 @@ def verified(source: str, target: str, **options: Any) -> bool:
 
 def slots(source: str) -> list[slot.Slot]:
     with Upstream(source) as upstream:
-        mine = publication.name_of(upstream.identity)
+        mine = publication.NAME_START + hashlib.sha256(upstream.ask("SELECT current_schema()::text")[0][0].encode()).hexdigest()[:8]
         return [found for found in slot.find(upstream.ask) if found.name.startswith(mine)]
 
 
@@ -528,7 +528,7 @@ def test_a_user_without_rights(live: str, redis_url: str) -> None:
     finally:
         run_sql(live, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
         with Upstream(live) as upstream:
-            upstream.ask(f"DROP PUBLICATION IF EXISTS {publication.name_of(upstream.identity)}")
+            upstream.ask(f"DROP PUBLICATION IF EXISTS {published(upstream)}")
 
 
 def test_a_target_user_without_the_right_to_scripts(live: str, redis_url: str) -> None:

@@ -23,7 +23,6 @@ from typing import TypeVar
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.model import Column, Guide, KeyKind, Pattern, Plan, Table
-from helpers.source import pgoutput
 from helpers.target import encode
 
 SCRIPT = files("helpers.migration").joinpath("effects.lua").read_bytes()
@@ -40,11 +39,6 @@ Row = tuple[str | None, ...]
 Word = bytes | str | int
 Text = Callable[[str], bytes]
 T = TypeVar("T")
-
-
-def texts(values: pgoutput.Values) -> Row:
-    """The values as text; bytes that are no UTF-8 stay as surrogates."""
-    return tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in values)
 
 
 # -- values
