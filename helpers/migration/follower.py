@@ -227,9 +227,8 @@ class Follower:
         if [one for one in now if one[0] not in computed] != told.seen["columns"] or (
             renamed and told.seen.get("holds") is None
         ):
-            table = self._plan.tables[told.tables[0]]
-            then = {**told.seen, "generated": []}
-            raise HelpersError(f"{where}: {publication.alteration(table, then, {'columns': now})}")
+            of, then = self._plan.tables[told.tables[0]], {**told.seen, "generated": []}
+            raise HelpersError(f"{where}: {publication.alteration(of, then, {'columns': now})}")
         if found.identity != pgoutput.FULL:
             raise HelpersError(
                 f"{where}: {told.name} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "

@@ -81,16 +81,18 @@ def _relations(ask: Ask, plan: Plan) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _check_generated(ask: Ask, plan: Plan, where: str) -> None:
-    ((version,),) = ask("SELECT current_setting('server_version_num')::int")
+    ((version,),) = ask("SELECT current_setting('server_version_num')::int", None)
     oids = publication.oids(ask, plan)
     for name, table in plan.tables.items():
         used = [one for one in publication.used(plan, table) if publication.generated((table, one))]
-        how = dict(ask(GENERATED, (oids[name],))) if used else {}
+        how = {one: stored for one, stored in ask(GENERATED, (oids[name],))} if used else {}  # noqa: C416
         for column in used:
             if version >= publication.GENERATED_SINCE and how[column] == STORED:
                 continue
             why = (
-                "is not told before PostgreSQL 18" if how[column] == STORED else "is not stored, and so not told"
+                "is not told before PostgreSQL 18"
+                if how[column] == STORED
+                else "is not stored, and so not told"
             )
             raise HelpersError(
                 f"{where}: column {column} of {name} is generated, and {why}; let the model have the columns that it "

@@ -109,7 +109,8 @@ def used(plan: Plan, table: Table) -> list[str]:
 
 def oids(ask: Ask, plan: Plan) -> dict[str, int | None]:
     """The number in the catalogue of each of a plan's tables; None of one that is gone."""
-    found = dict(ask(_OIDS, ([table.sql_name for table in plan.tables.values()],)))
+    names = [table.sql_name for table in plan.tables.values()]
+    found: dict[str, int | None] = {name: oid for name, oid in ask(_OIDS, (names,))}  # noqa: C416
     return {name: found[table.sql_name] for name, table in plan.tables.items()}
 
 
@@ -121,7 +122,9 @@ def leaves(ask: Ask, plan: Plan) -> dict[str, list[Leaf]]:
         plan: of the tables.
     """
     of = {oid: name for name, oid in oids(ask, plan).items() if oid is not None}
-    partitioned = ask("SELECT oid::int8 FROM pg_class WHERE oid = ANY(%s::oid[]) AND relkind = 'p'", (list(of),))
+    partitioned = ask(
+        "SELECT oid::int8 FROM pg_class WHERE oid = ANY(%s::oid[]) AND relkind = 'p'", (list(of),)
+    )
     found: dict[str, list[Leaf]] = {of[oid]: [] for (oid,) in partitioned}
     for root, *leaf in ask(_TREE, (list(of),)) if partitioned else ():
         found[of[root]].append(Leaf(*leaf))
@@ -222,7 +225,13 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
         found[name] = {"oid": oid, **columns[oid], "keys": keys[oid]}
         if name in below:
             found[name]["leaves"] = [
-                {"oid": leaf.oid, "name": leaf.name, "made": leaf.made, "holds": leaf.holds, **columns[leaf.oid]}
+                {
+                    "oid": leaf.oid,
+                    "name": leaf.name,
+                    "made": leaf.made,
+                    "holds": leaf.holds,
+                    **columns[leaf.oid],
+                }
                 for leaf in below[name]
             ]
     return found
@@ -296,7 +305,9 @@ def check_leaves(table: str, before: Any, now: Any, where: str) -> None:
     Raises:
         HelpersError: it has; it names them.
     """
-    then, since = ({(leaf["oid"], leaf["made"]): leaf["name"] for leaf in some or ()} for some in (before, now))
+    then, since = (
+        {(leaf["oid"], leaf["made"]): leaf["name"] for leaf in some or ()} for some in (before, now)
+    )
     if then.keys() == since.keys():
         return
     came = [name for key, name in since.items() if key not in then]
