@@ -49,7 +49,9 @@ def table(name: str, columns: Mapping[str, str], *keys: str, nullable: bool = Tr
 
 MOMENT = "timestamp without time zone"
 COURSE = [
-    table("users", {"user_id": "integer", "username": "text", "email": "text", "created_at": MOMENT}, "user_id"),
+    table(
+        "users", {"user_id": "integer", "username": "text", "email": "text", "created_at": MOMENT}, "user_id"
+    ),
     table("products", {"product_id": "integer", "product_name": "text", "price": "numeric"}, "product_id"),
     table(
         "activities",
@@ -502,11 +504,15 @@ def general(rows: Rows) -> dict[bytes, Any]:
             held[f"thing:{id_}".encode()] = fields
         of_code = {"name": name, "raw": raw, "flag": canonical["flag"], "seen": canonical["seen"]}
         found = {key: value for key, value in of_code.items() if value is not None}
-        held[f"code:{CODES[code]}".encode()] = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
+        held[f"code:{CODES[code]}".encode()] = json.dumps(
+            found, ensure_ascii=False, separators=(",", ":")
+        ).encode()
         if raw is not None:
             held[f"raw:{id_}".encode()] = BYTES[raw]
         if None not in (flag, raw, seen, name):
-            held[f"line:{CODES[code]}".encode()] = f"{canonical['flag']} {raw} {canonical['seen']} {name}".encode()
+            held[f"line:{CODES[code]}".encode()] = (
+                f"{canonical['flag']} {raw} {canonical['seen']} {name}".encode()
+            )
         if owner is not None:
             held.setdefault(f"codes:{CODES[owner]}".encode(), set()).add(code.encode())
             held[f"only:{id_}".encode()] = [owner.encode()]
@@ -631,7 +637,11 @@ NUMBER: dict[str, Callable[[str], Any]] = {
 
 def lines(chance: random.Random) -> Rows:
     keys = {
-        (chance.choice("12"), chance.choice(UIDS), chance.choice(["-2", "-10", "3", "20", "9007199254740992"]))
+        (
+            chance.choice("12"),
+            chance.choice(UIDS),
+            chance.choice(["-2", "-10", "3", "20", "9007199254740992"]),
+        )
         for _ in range(chance.randint(0, 12))
     }
     return {
@@ -710,7 +720,9 @@ score = "{score}"
     ],
 )
 def test_a_list_whose_places_nothing_tells(order: str, beside: str, said: str) -> None:
-    more = f'[[key]]\nname = "of:{{doc}}:by"\ntype = "sorted_set"\ntable = "lines"\n{beside}\n' if beside else ""
+    more = (
+        f'[[key]]\nname = "of:{{doc}}:by"\ntype = "sorted_set"\ntable = "lines"\n{beside}\n' if beside else ""
+    )
     head = '[[key]]\nname = "of:{doc}"\ntype = "list"\ntable = "lines"\nvalue = "{what}"\n'
     with pytest.raises(HelpersError, match=said):
         Forms(plan_of(f"{head}order = {order}\n{more}", [LINES]))

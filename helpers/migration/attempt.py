@@ -207,7 +207,7 @@ class Attempt:
 
     def _follow(self, stack: contextlib.ExitStack) -> dict[str, str]:
         """From here on the snapshot is that of a new slot; what the state says of it in the end."""
-        published = publication.name_of(self.source.identity)
+        published = publication.name_of(self.source.plan)
         name = slot.new_name(published)
         self.checkpoint.commit(state={slot.SLOT: name, slot.PUBLICATION: published})
         self.job.slot = name

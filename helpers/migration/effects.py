@@ -23,7 +23,6 @@ from typing import TypeVar
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.model import Column, Guide, KeyKind, Pattern, Plan, Table
-from helpers.source import pgoutput
 from helpers.target import encode
 
 SCRIPT = files("helpers.migration").joinpath("effects.lua").read_bytes()
@@ -40,11 +39,6 @@ Row = tuple[str | None, ...]
 Word = bytes | str | int
 Text = Callable[[str], bytes]
 T = TypeVar("T")
-
-
-def texts(values: pgoutput.Values) -> Row:
-    """The values as text; bytes that are no UTF-8 stay as surrogates."""
-    return tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in values)
 
 
 # -- values
@@ -230,11 +224,15 @@ class _Timeline:
         self.guide, table = guide, guide.scored.table
         self.scored = kinds[guide.scored.name]
         self.lists = [kinds[one.name] for one in guide.lists]
-        self._ties = [(table.places[one.name], text_of(one), model.TIES[one.format.name]) for one in guide.ties]
+        self._ties = [
+            (table.places[one.name], text_of(one), model.TIES[one.format.name]) for one in guide.ties
+        ]
         assert guide.scored.value is not None
         self._pattern, places = _lua(guide.scored.value, [one.name for one in guide.ties])
         self._how = ",".join(f"{how}{place}" for (_, _, how), place in zip(self._ties, places, strict=True))
-        self._texts = all(not (one.value and one.value.raw) or one.value.formats[0].name != "bytes" for one in guide.lists)
+        self._texts = all(
+            not (one.value and one.value.raw) or one.value.formats[0].name != "bytes" for one in guide.lists
+        )
 
     def entry(self, row: Row) -> tuple[Owner, Entry]:
         """Of which keys it is, and what is there.
@@ -245,10 +243,13 @@ class _Timeline:
         score = self.scored.score(row)
         if self.guide.whole and not model.exact(int(score)):
             table = self.guide.scored.table
-            raise HelpersError(model.inexact(table.name, ", ".join(str(row[table.places[n]]) for n in table.key)))
+            raise HelpersError(
+                model.inexact(table.name, ", ".join(str(row[table.places[n]]) for n in table.key))
+            )
         ties = tuple(text(row[at] or "") for at, text, _ in self._ties)
         order = tuple(
-            int(tie) if how == model.BY_NUMBER else tie for tie, (_, _, how) in zip(ties, self._ties, strict=True)
+            int(tie) if how == model.BY_NUMBER else tie
+            for tie, (_, _, how) in zip(ties, self._ties, strict=True)
         )
         owner = (self.scored.key(row), tuple(one.key(row) for one in self.lists))
         elements = tuple(one.value(row) for one in self.lists)
@@ -258,7 +259,17 @@ class _Timeline:
         """The script's operation that takes some rows of an owner away and brings others."""
         mark = NO_TEXT if self._texts else NO_TEXT + secrets.token_bytes(32)
         key, lists = owner
-        words: list[Word] = ["T", key, self._pattern, self._how, mark, len(lists), *lists, len(gone), len(come)]
+        words: list[Word] = [
+            "T",
+            key,
+            self._pattern,
+            self._how,
+            mark,
+            len(lists),
+            *lists,
+            len(gone),
+            len(come),
+        ]
         for one in gone:
             words += one.words()
         for one in sorted(come, key=lambda one: (one.score, one.order)):
@@ -310,7 +321,8 @@ class Forms:
             for table in plan.tables
         }
         self.timelines = {
-            table: [line for line in timelines if line.guide.scored.table.name == table] for table in plan.tables
+            table: [line for line in timelines if line.guide.scored.table.name == table]
+            for table in plan.tables
         }
 
     def held_by(self, kind: KeyKind, row: Row) -> bool:

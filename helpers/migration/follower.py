@@ -13,19 +13,23 @@ writes its file every second may forget the last ones, and must find them in the
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from helpers import model
+from helpers import text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration.effects import KINDS, Effects, Row, texts
+from helpers.migration.effects import Effects, Forms, Row
 from helpers.migration.findings import Rejects
+from helpers.model import Plan
 from helpers.source import BEAT, Stream, Upstream, pgoutput, publication, slot
 from helpers.target import Checkpoint, keyspace, record, resp
 
 MOST_CHANGES, MOST_BYTES = 5_000, 4 << 20
 """A transaction that is larger goes in parts; this is what one part, and all that waits, may hold."""
+MOST_HELD_BYTES = 64 << 20
+"""What may wait for the end of a transaction in which two rows may share a key, which cannot go in parts."""
 LOOK_S = 0.5
 """How often lag is asked for."""
 CONFIRM_AFTER_S = 4.0
@@ -87,6 +91,23 @@ class _Transaction:
     seen: int = 0
 
 
+class _Told:
+    """A table, or a partition of one, whose changes are told.
+
+    Attributes:
+        tables: the plan's tables whose rows its rows are: a partition may be one of them itself.
+        seen: what ``publication.seen`` gave of it.
+        name: as messages say it.
+        places: of each of these tables, where its columns stand in a row that is told, None where one is not; empty
+            before the first row.
+    """
+
+    def __init__(self, seen: Mapping[str, Any], name: str) -> None:
+        self.tables: list[str] = []
+        self.seen, self.name = seen, name
+        self.places: dict[str, list[int | None]] = {}
+
+
 class Follower:
     """Applies a stream to a target whose lease is held.
 
@@ -96,7 +117,7 @@ class Follower:
         connection: the target.
         checkpoint: its state.
         state: as the checkpoint reads it.
-        prefix: stands before every key.
+        plan: of the migration.
         tally: what is counted.
         rejects: where rejected rows go.
         report: given the lag whenever it was asked for.
@@ -110,13 +131,13 @@ class Follower:
         checkpoint: Checkpoint,
         state: dict[str, str],
         *,
-        prefix: str,
+        plan: Plan,
         tally: Tally,
         rejects: Rejects,
         report: Callable[[Lag], object] = lambda lag: None,
     ) -> None:
         self._stream, self._upstream, self._connection = stream, upstream, connection
-        self._checkpoint, self._prefix = checkpoint, prefix
+        self._checkpoint, self._plan, self._forms = checkpoint, plan, Forms(plan)
         self._tally, self._rejects, self._report = tally, rejects, report
         self._name = state[slot.SLOT]
         self._state = state
@@ -125,11 +146,16 @@ class Follower:
         self._part = (pgoutput.parse_lsn(part[0]), int(part[1])) if part else (0, 0)
         self._committed_us = int(state[slot.COMMITTED])
         self._held, self._rejected = (record.recorded(state, name) for name in ("rows_held", "rows_rejected"))
-        seen = json.loads(state[slot.TABLES_SEEN])
-        self._tables = {seen[table]["oid"]: (table, seen[table]) for table in model.TABLES}
-        self._orders: dict[int, list[int]] = {}
+        self._seen = json.loads(state[slot.TABLES_SEEN])
+        self._told: dict[int, _Told] = {}
+        for table in plan.tables:
+            own = self._seen[table]
+            for one, name in [(own, table), *((leaf, leaf["name"]) for leaf in own.get("leaves", ()))]:
+                self._told.setdefault(one["oid"], _Told(one, name)).tables.append(table)
+        self._partitioned = [table for table in plan.tables if "leaves" in self._seen[table]]
+        self._deferrable = publication.deferrable(plan, self._seen)
         self._transaction: _Transaction | None = None
-        self._effects, self._bytes = Effects(prefix), 0
+        self._effects, self._bytes = Effects(self._forms), 0
         self._pending: list[tuple[str, Row | None, Row | None]] = []
         self._pending_bytes = 0
         self._whole = 0
@@ -171,7 +197,7 @@ class Follower:
         except pgoutput.Incomplete as error:
             raise HelpersError(
                 f"{self._upstream.where}: a change came without the old row; set REPLICA IDENTITY FULL on "
-                "all four tables, then `migrate --follow` again, which compares all rows"
+                f"{text.join(list(self._plan.tables))} and their partitions, then {publication.AGAIN}"
             ) from error
         except ValueError as error:
             raise HelpersError(f"{self._upstream.where}: slot {self._name}: {error}") from error
@@ -188,20 +214,29 @@ class Follower:
             self._relation(found)
 
     def _relation(self, found: pgoutput.Relation) -> None:
-        if found.oid not in self._tables:
+        told, where = self._told.get(found.oid), self._upstream.where
+        if told is None:  # a partition that came, or a table of nobody's
+            publication.check(self._upstream, self._plan, self._seen)
             return
-        table, seen = self._tables[found.oid]
         names = [name for name, *_ in found.columns]
-        if [list(column) for column in found.columns] != seen["columns"] or found.name != table:
-            raise HelpersError(
-                f"{self._upstream.where}: {publication.alteration(table, seen, found.columns)}"
-            )
+        now = [list(column) for column in found.columns]
+        computed = [name for name, *_ in told.seen.get("generated", ())]
+        renamed = (found.schema, found.name) not in [
+            (self._plan.tables[table].schema, self._plan.tables[table].relation) for table in told.tables
+        ]
+        if [one for one in now if one[0] not in computed] != told.seen["columns"] or (
+            renamed and told.seen.get("holds") is None
+        ):
+            of, then = self._plan.tables[told.tables[0]], {**told.seen, "generated": []}
+            raise HelpersError(f"{where}: {publication.alteration(of, then, {'columns': now})}")
         if found.identity != pgoutput.FULL:
             raise HelpersError(
-                f"{self._upstream.where}: {table} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "
-                f"{table} REPLICA IDENTITY FULL`, then `migrate --follow` again, which compares all rows"
+                f"{where}: {told.name} has no REPLICA IDENTITY FULL any more; `ALTER TABLE "
+                f"{told.name} REPLICA IDENTITY FULL`, then {publication.AGAIN}"
             )
-        self._orders[found.oid] = [names.index(column) for column in model.COLUMNS[table]]
+        for table in told.tables:
+            columns = [column.name for column in self._plan.tables[table].columns]
+            told.places[table] = [names.index(name) if name in names else None for name in columns]
 
     def _next(self) -> _Transaction | None:
         """The transaction whose next change is to be applied; None when that is done already."""
@@ -213,17 +248,22 @@ class Follower:
         return None if applied else transaction
 
     def _change(self, found: pgoutput.Change, size: int) -> None:
-        if found.oid not in self._orders or self._next() is None:
+        told = self._told.get(found.oid)
+        if told is None or self._next() is None:
             return
-        table, order = self._tables[found.oid][0], self._orders[found.oid]
-        old, new = (
-            None if values is None else texts(tuple(values[i] for i in order))
-            for values in (found.old, found.new)
-        )
-        self._pending.append((table, old, new))
+        old, new = (None if values is None else texts(values) for values in (found.old, found.new))
+        for table, places in told.places.items():
+            self._pending.append((table, _placed(old, places), _placed(new, places)))
         self._pending_bytes += size
         if len(self._pending) >= MOST_CHANGES or self._pending_bytes >= MOST_BYTES:
-            self._flush_part()
+            if not self._sharing() or self._pending_bytes >= MOST_HELD_BYTES:
+                self._flush_part()
+
+    def _sharing(self) -> str | None:
+        """A table among the pending changes of which two rows may share a key until the commit."""
+        if not self._deferrable:
+            return None
+        return next((table for table, *_ in self._pending if table in self._deferrable), None)
 
     def _commit(self, found: pgoutput.Commit) -> None:
         if found.commit_lsn >= self._position:
@@ -235,15 +275,17 @@ class Follower:
             self._flush()
 
     def _truncate(self, found: pgoutput.Truncate) -> None:
-        tables = [self._tables[oid][0] for oid in found.oids if oid in self._tables]
-        transaction = self._next() if tables else None
+        touched = {table for oid in found.oids if oid in self._told for table in self._told[oid].tables}
+        transaction = self._next() if touched else None
         if transaction is None:
             return
+        tables = [table for table in self._plan.tables if table in touched and self._emptied(table, found)]
         transaction.seen -= 1
         self._flush_part()
         transaction.seen += 1
-        for keys in keyspace.scan(self._connection, self._prefix):
-            names = [key for kind, key in keys if any(kind in KINDS[table] for table in tables)]
+        kinds = {kind.name for table in tables for kind in self._plan.kinds_of(table)}
+        for keys in keyspace.scan(self._connection, self._plan):
+            names = [key for kind, key in keys if kind in kinds]
             if names:
                 self._checkpoint.commit(column_of(resp.encode("UNLINK", *names)), doing="TRUNCATE")
             self._checkpoint.renew_when_due()
@@ -252,6 +294,25 @@ class Follower:
             self._held[table] = self._rejected[table] = 0
         self._tally.truncated += len(tables)
         self._write(transaction)
+
+    def _emptied(self, table: str, found: pgoutput.Truncate) -> bool:
+        """Whether a table was emptied as a whole.
+
+        Raises:
+            HelpersError: some of its partitions were, and others not.
+        """
+        seen = self._seen[table]
+        parts = [leaf for leaf in seen.get("leaves", ()) if leaf["holds"]]
+        left = [leaf["name"] for leaf in parts if leaf["oid"] not in found.oids]
+        if "leaves" not in seen or not left:
+            return True
+        emptied = [leaf["name"] for leaf in parts if leaf["oid"] in found.oids]
+        if emptied:
+            raise HelpersError(
+                f"{self._upstream.where}: {text.join(emptied)} of {table} was emptied alone, and which of its rows "
+                f"were there is not told; nothing was applied from there on; {publication.AGAIN}"
+            )
+        return False
 
     # -- writing
 
@@ -263,7 +324,17 @@ class Follower:
         self._pending, self._pending_bytes = [], 0
 
     def _flush_part(self) -> None:
-        """Write the whole transactions that wait, then what was read of this one."""
+        """Write the whole transactions that wait, then what was read of this one.
+
+        Raises:
+            HelpersError: two rows may share a key meanwhile.
+        """
+        if table := self._sharing():
+            raise HelpersError(
+                f"{self._upstream.where}: a transaction is too large to wait for its end, and its rows of {table} may "
+                "share a key until then, which is DEFERRABLE; nothing was applied from there on; make it NOT "
+                f"DEFERRABLE, then {publication.AGAIN}"
+            )
         self._flush()
         self._merge()
         self._write(self._transaction)
@@ -277,7 +348,7 @@ class Follower:
     def _write(self, transaction: _Transaction | None) -> None:
         """Write what waits; of a transaction that is not whole, how many of its changes are."""
         effects = self._effects
-        for table in model.TABLES:
+        for table in self._plan.tables:
             self._held[table] += effects.held[table]
             self._rejected[table] += effects.rejected[table]
         for reject in effects.rejects:
@@ -293,10 +364,10 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
-        self._checkpoint.commit(column_of(effects.command(self._checkpoint.key, fields)), doing=doing)
+        self._checkpoint.commit(column_of(*effects.commands(self._checkpoint.key, fields)), doing=doing)
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
-        self._effects, self._bytes, self._whole = Effects(self._prefix), 0, 0
+        self._effects, self._bytes, self._whole = Effects(self._forms), 0, 0
         self._saved = self._position
         if effects.changes or transaction is not None:
             self._changed_at, self._mark = time.monotonic(), None
@@ -321,6 +392,7 @@ class Follower:
         )
         self._looked = time.monotonic()
         self._checkpoint.renew_when_due()
+        self._check_leaves()
         end = pgoutput.parse_lsn(now_lsn)
         if not self._beat_at or end - max(self._beat_at, self._saved) > BEAT_BYTES:
             self._upstream.ask(BEAT)
@@ -337,6 +409,15 @@ class Follower:
         self._tally.lag = Lag(self._looked - self._tally.began, behind, seconds, self._tally.transactions)
         self._report(self._tally.lag)
 
+    def _check_leaves(self) -> None:
+        """Stop when a partition came or went: the log says nothing of it."""
+        if not self._partitioned:
+            return
+        now = publication.leaves(self._upstream.ask, self._plan)
+        for table in self._partitioned:
+            since = [{"oid": leaf.oid, "made": leaf.made, "name": leaf.name} for leaf in now.get(table, ())]
+            publication.check_leaves(table, self._seen[table]["leaves"], since, self._upstream.where)
+
     def _through(self) -> int:
         """Up to where the log is applied: what was sent to us, when nothing of it waits."""
         if self._transaction is None and not self._whole:
@@ -348,3 +429,13 @@ class Follower:
         if self._mark is None or self._through() < self._mark[0]:
             return False
         return time.monotonic() - max(self._mark[1], self._changed_at) >= seconds
+
+
+def texts(values: pgoutput.Values) -> Row:
+    """The values as text; bytes that are no UTF-8 stay as surrogates."""
+    return tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in values)
+
+
+def _placed(row: Row | None, places: Sequence[int | None]) -> Row | None:
+    """A row in the order of its table's columns; what is not told is as NULL."""
+    return None if row is None else tuple(None if at is None else row[at] for at in places)

@@ -1,19 +1,23 @@
 """Follow the source: apply to Redis what was committed since the migration's snapshot, and go on."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from helpers import model, progress, servers, text
+from helpers import progress, servers, text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.findings import Rejects
 from helpers.migration.follower import Follower, Lag, Tally
 from helpers.migration.job import RESUMES, Job, wait_to_retry
+from helpers.model import Model, Plan, load
 from helpers.servers import machine
-from helpers.source import SourceLost, Stream, Upstream, pgoutput, slot
+from helpers.source import SourceLost, Stream, Upstream, pgoutput, slot, tables
 from helpers.target import (
+    BEFORE,
     FORMAT,
     Checkpoint,
     LeaseLost,
@@ -31,11 +35,12 @@ def follow(
     target: str | None = None,
     *,
     prefix: str = "",
+    model: "Model | str | Path | None" = None,
     until_idle_s: float | None = None,
     report: Callable[[Lag], object] | None = None,
     shown: bool = True,
 ) -> dict[str, Any]:
-    """Apply inserts, updates and deletes of the four tables to the target of ``migrate --follow``.
+    """Apply inserts, updates and deletes of a model's tables to the target of ``migrate --follow``.
 
     In the order of their commits, each transaction exactly once: its effects and its place in the source's
     log are written in one ``EXEC``. It may be stopped at any moment, and goes on from there when it is called
@@ -46,6 +51,7 @@ def follow(
         source: PostgreSQL URL; the resolved server when None.
         target: Redis URL; the resolved server when None.
         prefix: the prefix of the migration.
+        model: the model of the migration, as ``model.load`` takes it; that which was recorded when None.
         until_idle_s: end when everything is applied and nothing came for so many seconds; never when None.
         report: given the lag about twice a second.
         shown: show progress and warnings on stderr.
@@ -63,8 +69,8 @@ def follow(
     """
     if until_idle_s is not None and not 0 <= until_idle_s < float("inf"):
         raise HelpersError(f"--until-idle {until_idle_s}: give a number of seconds from 0 on")
-    job = Job(source or servers.url("postgres"), target or servers.url("redis"), prefix)
-    tally, rejects, failures = Tally(), Rejects(), 0
+    job = Job(source or servers.url("postgres"), target or servers.url("redis"), prefix, model)
+    tally, found, failures = Tally(), list[Rejects](), 0
     with progress.bar(None, "follow", unit="changes", enabled=shown) as bar:
 
         def show(lag: Lag) -> None:
@@ -78,7 +84,7 @@ def follow(
             while True:
                 before = tally.changes.total() + tally.truncated
                 try:
-                    return _attempt(job, tally, rejects, until_idle_s, show, shown)
+                    return _attempt(job, tally, found, until_idle_s, show, shown)
                 except (resp.Lost, SourceLost, LeaseLost) as error:
                     failures = 1 if tally.changes.total() + tally.truncated > before else failures + 1
                     if not job.begun:
@@ -88,7 +94,8 @@ def follow(
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(f"{_far(tally)}, {RESUMES}") from error
         finally:
-            rejects.close()
+            for rejects in found:
+                rejects.close()
 
 
 def _far(tally: Tally) -> str:
@@ -99,7 +106,7 @@ def _far(tally: Tally) -> str:
 def _attempt(
     job: Job,
     tally: Tally,
-    rejects: Rejects,
+    found: list[Rejects],
     until_idle_s: float | None,
     report: Callable[[Lag], object],
     shown: bool,
@@ -112,18 +119,19 @@ def _attempt(
         checkpoint = Checkpoint(connection, job.prefix)
         if not job.begun:
             job.warnings += keyspace.inspect(connection, job.prefix).warnings
-            rehearsal.rehearse(connection, job.prefix, follow=True)
-            state = _followed(upstream, connection, checkpoint, job.prefix)
-            slot.check(upstream, state)
+            state, plan = _followed(upstream, connection, checkpoint, job)
+            rehearsal.rehearse(connection, plan, follow=True)
+            slot.check(upstream, plan, state)
             job.warnings += slot.warnings(upstream.ask, state[slot.SLOT])
             for warning in job.warnings if shown else ():
                 progress.say(f"warning: {warning}")
         checkpoint.acquire(job.name)
         job.begun = True
         try:
-            state = _followed(upstream, connection, checkpoint, job.prefix)
+            state, plan = _followed(upstream, connection, checkpoint, job)
+            found += [] if found else [Rejects(plan)]
             slot.release(upstream, state[slot.SLOT])
-            slot.check(upstream, state)
+            slot.check(upstream, plan, state)
             position = pgoutput.parse_lsn(state[slot.POSITION])
             with Stream(job.source_url, state[slot.SLOT], state[slot.PUBLICATION], position) as stream:
                 Follower(
@@ -132,13 +140,13 @@ def _attempt(
                     connection,
                     checkpoint,
                     state,
-                    prefix=job.prefix,
+                    plan=plan,
                     tally=tally,
-                    rejects=rejects,
+                    rejects=found[0],
                     report=report,
                 ).run(until_idle_s)
-            slot.check_tables(upstream, state)
-            result = _result(job, tally, rejects, checkpoint.read(), upstream)
+            slot.check_tables(upstream, plan, state)
+            result = _result(job, tally, found[0], checkpoint.read(), upstream)
         except BaseException as error:
             connection.close()  # whatever is under way on it is not waited for
             if not isinstance(error, resp.Lost):
@@ -149,16 +157,16 @@ def _attempt(
 
 
 def _followed(
-    upstream: Upstream, connection: resp.Connection, checkpoint: Checkpoint, prefix: str
-) -> dict[str, str]:
-    """The state of a migration that can be followed; refuses any other."""
-    state, where = checkpoint.read(), f"redis at {connection.address}"
+    upstream: Upstream, connection: resp.Connection, checkpoint: Checkpoint, job: Job
+) -> tuple[dict[str, str], Plan]:
+    """The state of a migration that can be followed, and its plan; refuses any other."""
+    state, where, prefix = checkpoint.read(), f"redis at {connection.address}", job.prefix
     if not state:
         raise HelpersError(
             f"{where}: no migration was recorded there ({state_key(prefix)}); begin with `migrate "
             "--follow`, or check the URL, its database number, and --prefix"
         )
-    if state.get("format") != FORMAT:
+    if state.get("format") not in (FORMAT, BEFORE):
         raise HelpersError(
             f"{where}: {state_key(prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; it "
             "was written by another version: use that one"
@@ -173,9 +181,18 @@ def _followed(
             f"{where}: the migration there is not finished (status {state.get('status')!r}); run `migrate "
             "--follow` again, which goes on"
         )
-    if state.get("source") != upstream.identity:
+    recorded = Plan.recorded(state, prefix)
+    declared = recorded.model if recorded else load()
+    if job.model is not None and (given := load(job.model)) != declared:
         raise HelpersError(
-            f"{where}: holds a migration of another source ({state.get('source')}, not {upstream.identity}); "
+            f"{where}: holds a migration of another model than {given.where}; leave --model out to follow with that "
+            "which is recorded there"
+        )
+    bound = tables.bind(upstream.ask, upstream.where, declared)
+    identity = upstream.identity(bound.values())
+    if state.get("source") != identity:
+        raise HelpersError(
+            f"{where}: holds a migration of another source ({state.get('source')}, not {identity}); "
             "check --source"
         )
     if state.get(slot.FAULT):
@@ -183,7 +200,7 @@ def _followed(
             f"{where}: following met what it had not written ({state[slot.FAULT]}) and stopped in the middle "
             "of a transaction; run `migrate --follow` again, which compares all rows and puts them right"
         )
-    return state
+    return state, recorded or Plan(declared, bound, prefix)
 
 
 def _result(
@@ -194,7 +211,7 @@ def _result(
     return {
         "transactions": tally.transactions,
         "parts": tally.parts,
-        "changes": {table: tally.changes[table] for table in model.TABLES},
+        "changes": {table: tally.changes[table] for table in rejects.counts},
         "truncated": tally.truncated,
         "position": state[slot.POSITION],
         "lag_bytes": tally.lag.bytes if tally.lag else None,
@@ -262,16 +279,23 @@ def drop_slot(
             checkpoint.acquire()
             try:
                 state = checkpoint.read()
-                if state.get("source") != upstream.identity:
+                identity = upstream.identity(())  # a slot is of a database, whatever became of the tables
+                if not _same_database(state.get("source", "{}"), identity):
                     raise HelpersError(
                         f"redis at {connection.address}: follows another source ({state.get('source')}, not "
-                        f"{upstream.identity}); check --source"
+                        f"{identity}); check --source"
                     )
                 found = slot.drop(upstream, state[slot.SLOT])
                 checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
             finally:
                 checkpoint.release()
         return _dropped(state[slot.SLOT], found)
+
+
+def _same_database(one: str, other: str) -> bool:
+    """Whether two identities are of the same database."""
+    first, second = json.loads(one), json.loads(other)
+    return all(first.get(part) == second[part] for part in ("system", "database"))
 
 
 def _dropped(name: str, found: slot.Slot | None) -> dict[str, Any]:

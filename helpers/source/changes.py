@@ -17,6 +17,7 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
+from helpers.model import SETTINGS
 from helpers.servers import connections
 from helpers.source.snapshot import SourceLost
 
@@ -57,7 +58,8 @@ class Stream:
         self.acknowledged = 0
         with self._as_ours(slot):
             # The text of values depends on these, as it does for `COPY`.
-            self._cursor.execute("SET datestyle = 'ISO, YMD'")
+            for setting, value in {**SETTINGS, "search_path": "pg_catalog"}.items():
+                self._cursor.execute(f"SET {setting} = '{value}'")
             encoding = self._connection.info.parameter_status("server_encoding")
             encoding = encoding if encoding == "SQL_ASCII" else "UTF8"
             self._cursor.execute(f"SET client_encoding = '{encoding}'")

@@ -7,7 +7,7 @@ what is loaded already is compared with the new snapshot and mended, as in any l
 following begins at the new slot. Nothing has to be told apart afterwards.
 
 A slot has a random name, which stands in the target's state before the slot is made: one that is left behind
-can be found from both sides. All slots of one schema share a publication, whose name their names begin with.
+can be found from both sides. All slots of the same tables share a publication, whose name their names begin with.
 
 Every table needs ``REPLICA IDENTITY FULL``: lists and sorted sets are changed by the values that a row had
 before, and whether a row was there at all (or rejected) depends on all of them.
@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -30,7 +31,8 @@ from psycopg2.extras import LogicalReplicationConnection
 from helpers import settings, text
 from helpers.errors import HelpersError, first_line
 from helpers.servers import connections
-from helpers.source import publication
+from helpers.model import Model, Plan, load
+from helpers.source import publication, tables
 from helpers.source.pgoutput import parse_lsn
 from helpers.source.publication import NAME_START
 from helpers.source.snapshot import Source, SourceLost
@@ -165,11 +167,12 @@ def drop(upstream: Upstream, name: str) -> Slot | None:
     return found[0] if found else None
 
 
-def check(upstream: Upstream, state: Mapping[str, str]) -> None:
+def check(upstream: Upstream, plan: Plan, state: Mapping[str, str]) -> None:
     """Stop when following cannot go on from where the state says.
 
     Args:
         upstream: the source.
+        plan: of the migration.
         state: fields of the migration's state.
 
     Raises:
@@ -188,20 +191,21 @@ def check(upstream: Upstream, state: Mapping[str, str]) -> None:
             f"{where}: slot {name} goes on at {found[0].confirmed}, and the target is only at "
             f"{state[POSITION]}: it forgot what it had, or another program read the slot; {remedy}"
         )
-    check_tables(upstream, state)
+    check_tables(upstream, plan, state)
 
 
-def check_tables(upstream: Upstream, state: Mapping[str, str]) -> None:
+def check_tables(upstream: Upstream, plan: Plan, state: Mapping[str, str]) -> None:
     """Stop when a table, or what is published of it, is not what it was when the slot was made.
 
     Args:
         upstream: the source.
+        plan: of the migration.
         state: fields of the migration's state.
 
     Raises:
         HelpersError: it is not; the message says what to do.
     """
-    publication.check(upstream, state[PUBLICATION], json.loads(state[TABLES_SEEN]))
+    publication.check(upstream, plan, json.loads(state[TABLES_SEEN]))
 
 
 def new_name(published: str) -> str:
@@ -211,9 +215,14 @@ def new_name(published: str) -> str:
 
 @contextlib.contextmanager
 def snapshot(
-    url: str, name: str, idle: Callable[[], object] = lambda: None
+    url: str,
+    name: str,
+    model: "Model | str | Path | None" = None,
+    *,
+    prefix: str = "",
+    idle: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Source, int, dict[str, dict[str, Any]]]]:
-    """A new slot's snapshot, the place in the log where it was taken, and the tables' columns in it.
+    """A new slot's snapshot, the place in the log where it was taken, and what the tables are like in it.
 
     The tables are locked before the slot is made, so that none is emptied between its snapshot and the first
     look into it. A slot waits for the transactions that are under way, and one of these may wait for a table
@@ -222,6 +231,8 @@ def snapshot(
     Args:
         url: of the server.
         name: of the slot; its publication is made when it is missing.
+        model: as ``Source`` takes it.
+        prefix: stands before every key of the plan.
         idle: called about once a second while the slot waits.
 
     Raises:
@@ -230,7 +241,9 @@ def snapshot(
     """
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(Upstream(url))
-        publication.publish(upstream)
+        where = upstream.where
+        plan = Plan(load(model), tables.bind(upstream.ask, where, load(model)), prefix)
+        publication.publish(upstream, plan)
         for share in PATIENCE_SHARES:
             patience_s = share * settings.SILENCE_S
             connection = stack.enter_context(contextlib.closing(replication(url)))
@@ -242,12 +255,12 @@ def snapshot(
                 return exported
 
             try:
-                taken = stack.enter_context(Source(url, create))
+                taken = stack.enter_context(Source(url, model, prefix=prefix, snapshot=create))
             except _Waits as error:
                 waits: HelpersError = error
                 continue
             connection.close()
-            yield taken, place[0], publication.columns(taken.ask)
+            yield taken, place[0], publication.seen(taken.ask, taken.plan)
             return
         raise waits
 

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Postgres
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import SETTINGS, Model, Partition, Plan, literal, load
+from helpers.model import SETTINGS, Model, Partition, Plan, Table, literal, load
 from helpers.servers import connections
 from helpers.source import copytext, tables
 
@@ -140,7 +140,7 @@ class Source:
             for connection in self._idle:
                 self._enter(connection, self.exported)
             self.snapshot = str(self.ask("SELECT pg_current_snapshot()::text")[0][0])
-            self.identity = identity(self.ask, self.plan)
+            self.identity = identity(self.ask, self.plan.tables.values())
         except BaseException:
             self.close()
             raise
@@ -365,12 +365,12 @@ class Source:
         return HelpersError(f"{text}; the source was only read")
 
 
-def identity(ask: tables.Ask, plan: Plan) -> str:
+def identity(ask: tables.Ask, found: Iterable[Table]) -> str:
     """Which tables these are, without address, user or password.
 
     Args:
         ask: runs a query.
-        plan: bound to them.
+        found: the tables.
     """
     ((database, allowed),) = ask(
         "SELECT current_database(), has_function_privilege('pg_control_system()', 'EXECUTE')", None
@@ -378,5 +378,5 @@ def identity(ask: tables.Ask, plan: Plan) -> str:
     system = (
         str(ask("SELECT system_identifier FROM pg_control_system()", None)[0][0]) if allowed else "unknown"
     )
-    schemas = ",".join(sorted({table.schema for table in plan.tables.values()}))
+    schemas = ",".join(sorted({table.schema for table in found}))
     return json.dumps({"system": system, "database": database, "schema": schemas})

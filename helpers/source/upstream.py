@@ -1,11 +1,13 @@
 """A plain connection to the source, for what does not happen in a snapshot: slots, publications, the log."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg2
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
+from helpers.model import Table
 from helpers.servers import connections
 from helpers.source.snapshot import SourceLost, identity
 
@@ -59,7 +61,10 @@ class Upstream:
                 raise
             raise SourceLost(f"{self.where}: {first_line(error)}; {connections.REMEDY}") from error
 
-    @property
-    def identity(self) -> str:
-        """Which tables these are, without address, user or password."""
-        return identity(self.ask)
+    def identity(self, tables: Iterable[Table]) -> str:
+        """Which tables these are, without address, user or password.
+
+        Args:
+            tables: as they are bound here.
+        """
+        return identity(self.ask, tables)
