@@ -27,8 +27,8 @@ def general(data: Mapping[str, Any]) -> str:
     """What was killed how often on the general model, and what the two judges found afterwards."""
     struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in data["summary"].items()])
     return (
-        f"The same on {plural(len(data['rows']), 'other table')}, with text and composite keys and every type "
-        f"of key in Redis: SIGKILL struck {struck}; {_verdict(data['summary'])}."
+        f"The same on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
+        f"every type of key in Redis: SIGKILL struck {struck}; {_verdict(data['summary'])}."
     )
 
 
