@@ -537,6 +537,12 @@ def _ladder(options: argparse.Namespace) -> int:
     profile("how many kills (quick)"),
     number("--seed", "of moments and changes (42)", 42),
     number("--workers", "processes that load in each migration (1)", 1),
+    option(
+        "--model",
+        "the course's tables and model, general ones, or both (course)",
+        choices=("course", "general", "both"),
+        default="course",
+    ),
     interrupted=MEASURING,
 )
 def _crashes(options: argparse.Namespace) -> int:
@@ -545,7 +551,9 @@ def _crashes(options: argparse.Namespace) -> int:
     results.ready()
     from helpers.trials import crashes
 
-    result = crashes.run(profile=options.profile, seed=options.seed, workers=options.workers)
+    result = crashes.run(
+        profile=options.profile, seed=options.seed, workers=options.workers, model=options.model
+    )
     _show(options, result, crashes.describe(result))
     return DONE if crashes.clean(result) else DIFFERENT
 

@@ -17,7 +17,7 @@ phases.ASKED_USERS = phases.ASKED_ORDERS = growth.ASKED_USERS = growth.ASKED_ORD
 growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 2, 40, 20, 10)
 beyond_memory.ROOM_BYTES["quick"] = 2**18
 cassandra_nodes.NEEDED_MB = 10**9  # as on a machine that has not the memory for a ring: it is not measured
-crashes.DESIGNS = crashes.DESIGNS | {
+crashes.DESIGNS["course"] = crashes.DESIGNS["course"] | {
     "quick": crashes.CrashDesign(
         {"mover": 1, "redis": 1, "postgres": 1},
         {"users": 10, "products": 5, "activities": 200, "orders": 40},

@@ -55,7 +55,7 @@ def test_nothing_is_lost_doubled_or_altered(campaign: dict[str, Any]) -> None:
 
 def test_every_wanted_kill_struck(campaign: dict[str, Any]) -> None:
     kills = {victim: part["kills"] for victim, part in campaign["summary"].items()}
-    assert kills == campaign["wanted"] == dict(crashes.DESIGNS["quick"].kills)
+    assert kills == campaign["wanted"] == dict(crashes.DESIGNS["course"]["quick"].kills)
     for trial in campaign["trials"]:
         assert trial["exits"][-1] == 0
         if trial["victim"] == "mover":

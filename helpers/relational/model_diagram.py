@@ -22,6 +22,10 @@ TABLE = re.compile(
 )
 
 
+SINGLE = ("hash", "string")
+"""Types of keys that hold one row."""
+
+
 @dataclass(frozen=True)
 class Box:
     """A kind of key, a collection or a table: ``name``, ``kind``, and ``lines`` of (mark, name, type)."""
@@ -49,11 +53,11 @@ def redis(declared: "model.Model | None" = None) -> Model:
     Args:
         declared: the model, as ``helpers.model.load`` gives it; the course's when None.
     """
-    keys = model.load(declared).keys
+    keys = shown(declared)
     named: dict[str, list[str]] = {}  # by column: the keys of one row that are named after it alone
     for key in keys:
         columns = model.Template.parse(key.name).columns
-        if key.type in ("hash", "string") and len(columns) == 1:
+        if key.type in SINGLE and len(columns) == 1:
             named.setdefault(columns[0], []).append(key.name)
     boxes: list[Box] = []
     links: list[tuple[str, int, str]] = []
@@ -68,12 +72,21 @@ def redis(declared: "model.Model | None" = None) -> Model:
             if column not in own
             for head in named.get(column, ())
         ]
-        if key.type in ("hash", "string"):
+        if key.type in SINGLE:
             from_rows += found
         else:
             links += found
     marks = "An arrow goes from a number to the key that is named after it."
     return Model("Redis", tuple(boxes), (*links, *from_rows), marks)
+
+
+def shown(declared: "model.Model | None" = None) -> list["model.Key"]:
+    """The keys of a model as they are shown: those of one row first.
+
+    Args:
+        declared: see ``redis``.
+    """
+    return sorted(model.load(declared).keys, key=lambda key: key.type not in SINGLE)
 
 
 def type_words(key: "model.Key") -> str:

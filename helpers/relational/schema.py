@@ -11,10 +11,10 @@ from psycopg2.extensions import connection as Connection
 
 from helpers import settings
 from helpers.errors import HelpersError
-from helpers.relational import definitions
+from helpers.relational import definitions, redis_model
 from helpers.source import catalogue
 
-TABLES: tuple[str, ...] = ("users", "products", "activities", "orders")
+TABLES = redis_model.TABLES
 """The tables, each after those that it refers to."""
 KEYS, DDL, INDEXES = definitions.KEYS, definitions.DDL, definitions.INDEXES
 COLUMNS, UNIQUE, REFERENCES = definitions.COLUMNS, definitions.UNIQUE, definitions.REFERENCES

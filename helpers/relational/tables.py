@@ -43,7 +43,7 @@ def keys_table(declared: "model.Model | None" = None) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {"key": f"`{key.name}`", "type": model_diagram.type_words(key), "holds": _holds(key)}
-        for key in model.load(declared).keys
+        for key in model_diagram.shown(declared)
     )
 
 

@@ -2,14 +2,16 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from helpers.errors import HelpersError
 from helpers.migration import verification
-from helpers.relational import redis_model
+from helpers.relational import population, redis_model
 from helpers.servers import Scratch, connections
-from helpers.trials import judge
+from helpers.trials import general, judge
 from helpers.trials.mover import (
     DONE,
     START,
@@ -23,6 +25,24 @@ from helpers.trials.mover import (
     wait_for_moment,
     watch,
 )
+
+
+@dataclass(frozen=True)
+class Case:
+    """Tables and the model that they are moved by.
+
+    Attributes:
+        name: what results call it.
+        model: the file; None for the course's.
+        populate: makes and fills the tables (URL, ``seed``, rows of each table by name); rows of each table.
+        change: changes some rows (URL, chance); a key that they make needless.
+    """
+
+    name: str
+    model: Path | None
+    populate: Callable[..., dict[str, int]]
+    change: Callable[[str, random.Random], str]
+
 
 EARLY_USERS = 10
 EARLY_ORDERS = 20
@@ -53,12 +73,22 @@ class Campaign:
         rows: of the source.
         seed: of moments and changes: a trial's are those of ``random.Random("<seed> <victim> <number>")``.
         workers: processes that load; those of a mover that is killed end with it.
+        case: what the source was filled by; the course's when None.
     """
 
-    def __init__(self, source: Scratch, target: Scratch, *, rows: int, seed: int, workers: int = 1) -> None:
+    def __init__(
+        self,
+        source: Scratch,
+        target: Scratch,
+        *,
+        rows: int,
+        seed: int,
+        workers: int = 1,
+        case: Case | None = None,
+    ) -> None:
         self.servers = {"postgres": source, "redis": target}
         self.source, self.target = source.url, target.url
-        self.rows, self.seed, self.workers = rows, seed, workers
+        self.rows, self.seed, self.workers, self.case = rows, seed, workers, case or COURSE
         self.client = connections.redis(self.target, decode_responses=True)
         self.watched: list[dict[str, float]] = []
 
@@ -209,20 +239,27 @@ class Campaign:
             trial["faults"].append(f"the load was not exactly once, and was put right: {trial['caught_up']}")
         seen = verification.verify(self.source, self.target, progress=False)
         trial["verify"] = judge.sort(seen["by_problem"])
-        trial["judge"] = judge.compare(self.source, self.target)
+        trial["judge"] = judge.compare(self.source, self.target, model=self.case.model)
         trial["examples"] = seen["examples"][:3]
 
     def _change(self, chance: random.Random) -> str:
         """Change the source; whether that was ``behind`` or ``ahead`` of what is in the target already."""
-        order = make(self.source, chance)
-        return "behind" if self.client.exists(redis_model.order_key(order)) else "ahead"
+        key = self.case.change(self.source, chance)
+        return "behind" if self.client.exists(key) else "ahead"
 
     def _mover(self) -> Mover:
-        options = ("--batch-rows", str(BATCH_ROWS), "--workers", str(self.workers))
+        options = ["--batch-rows", str(BATCH_ROWS), "--workers", str(self.workers)]
+        if self.case.model is not None:
+            options += ["--model", str(self.case.model)]
         return Mover(self.source, self.target, *options)
 
 
-def make(source: str, chance: random.Random) -> int:
+def _populate(source: str, *, seed: int, **rows: Any) -> dict[str, int]:
+    population.populate(source, **rows, seed=seed, progress=False)
+    return dict(rows)
+
+
+def make(source: str, chance: random.Random) -> str:
     """Insert, update, move and delete some rows, in one transaction; no table becomes larger by much.
 
     An email becomes ``NULL`` (or is there again), an activity moves to another user, the user gets one that
@@ -233,7 +270,7 @@ def make(source: str, chance: random.Random) -> int:
         chance: chooses the rows.
 
     Returns:
-        The number of the deleted order.
+        The key of the deleted order.
     """
     connection = connections.postgres(source)
     user, other = chance.sample(range(1, EARLY_USERS + 1), 2)
@@ -259,4 +296,9 @@ def make(source: str, chance: random.Random) -> int:
             (user,),
         )
     connection.close()
-    return int(order)
+    return redis_model.order_key(order)
+
+
+COURSE = Case("course", None, _populate, make)
+GENERAL = Case("general", general.MODEL, general.populate, general.change)
+CASES = {case.name: case for case in (COURSE, GENERAL)}

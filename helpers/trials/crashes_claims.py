@@ -22,6 +22,16 @@ def kills(summary: Mapping[str, Any]) -> str:
     return f"At random moments SIGKILL struck {struck}; {_verdict(summary)}."
 
 
+@_claim("Kills on other tables than the course's were", "general")
+def general(data: Mapping[str, Any]) -> str:
+    """What was killed how often on the general model, and what the two judges found afterwards."""
+    struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in data["summary"].items()])
+    return (
+        f"The same on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
+        f"every type of key in Redis: SIGKILL struck {struck}; {_verdict(data['summary'])}."
+    )
+
+
 def _verdict(summary: Mapping[str, Any]) -> str:
     """What the two judges found after all kills, as a part of a sentence."""
     found = {

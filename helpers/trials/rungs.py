@@ -58,8 +58,10 @@ def prepare(bench: Bench) -> None:
             source.read(Partition(stream), None, partial(_send, file, encoder, width))
 
 
-def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> None:
-    file.write(joined(encoder.batch(copytext.columns(rows, width)).commands))
+def _send(file: BinaryIO, encoder: Encoder, width: int, rows: bytes) -> tuple[str, ...]:
+    batch = encoder.batch(copytext.columns(rows, width))
+    file.write(joined(batch.commands))
+    return batch.position
 
 
 @cache
