@@ -112,7 +112,7 @@ def test_a_source_that_was_emptied_is_refused(source: str, redis_url: str) -> No
     migrate(source, redis_url)
     before = dump(redis_url, b"\0")
     run_sql(source, "TRUNCATE users, products, activities, orders")
-    with pytest.raises(HelpersError, match="all four tables are empty"):
+    with pytest.raises(HelpersError, match="all 4 tables are empty"):
         migrate(source, redis_url)
     assert dump(redis_url, b"\0") == before
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ CREATE TABLE "Odd: %" ("Key {x}" text, k2 date, v float8, "order" text, PRIMARY 
 INSERT INTO "Odd: %" VALUES ('', '2026-01-01', 0.1, 'z'), ('a:b', '2026-01-02', 2, '{y}'),
  ('a:b', '2026-01-03', -0.5, NULL), ('é%{}', '2026-01-01', 1e-7, 'q'), ('a:b', '2026-01-04', 1, 'first');
 """
-FIRST = {
+FIRST: dict[str, str | bytes] = {
     **{"id": "1", "b": "true", "i2": "-5", "n": "1.50", "n2": "19.90", "f4": "0.1", "f8": "1e+300"},
     **{"u": "11111111-2222-3333-4444-555555555555", "ts": "2026-11-22T10:00:00.000000"},
     **{"tz": "2026-11-22T04:29:45.000000Z", "d": "2026-11-22", "t": "24:00:00", "ttz": "10:00:00+02:30:15"},
@@ -52,7 +53,7 @@ FIRST = {
         "bit": "101",
     },
 }
-SECOND = {
+SECOND: dict[str, str | bytes] = {
     **{"id": "2", "b": "false", "n": "NaN", "n2": "NaN", "f4": "-0", "f8": "-Infinity", "ts": "infinity"},
     **{
         "tz": "-infinity",
@@ -64,8 +65,13 @@ SECOND = {
     },
     **{"tx": "", "ch": "   ", "m": "sad", "arr": "{}", "rng": "empty", "ip": "10.0.0.1", "bit": "000"},
 }
-THIRD = {"id": "3", "ts": "0044-03-15 00:00:00 BC", "tz": "0044-03-15 00:00:00.5+00 BC", "d": "0044-03-15 BC"}
-FOURTH = {
+THIRD: dict[str, str | bytes] = {
+    "id": "3",
+    "ts": "0044-03-15 00:00:00 BC",
+    "tz": "0044-03-15 00:00:00.5+00 BC",
+    "d": "0044-03-15 BC",
+}
+FOURTH: dict[str, str | bytes] = {
     "id": "4",
     "f4": "NaN",
     "ts": "12345-01-01 00:00:00",
@@ -96,7 +102,7 @@ def written(source: str, target: str, model: str, *, rows: int = 1000, push: boo
     return {key.decode().removeprefix("p:"): value for key, value in dump(target).items()}
 
 
-def raw(fields: dict[str, str | bytes]) -> dict[bytes, bytes]:
+def raw(fields: Mapping[str, str | bytes]) -> dict[bytes, bytes]:
     return {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in fields.items()}
 
 

@@ -130,12 +130,12 @@ class Limits:
             as_json = kind.type == "string" and bool(kind.fields)
             for pattern in (kind.key, kind.value):
                 if pattern is not None:
-                    weights: dict[str, int] = {}
+                    weights = dict.fromkeys(pattern.columns, 0)
                     for name, one, escaped in zip(
                         pattern.columns, pattern.formats, pattern.escaped, strict=True
                     ):
                         times = 3 if escaped else 2 if one.name == "bytes" and not pattern.raw else 1
-                        weights[name] = weights.get(name, 0) + times
+                        weights[name] += times
                     found.append(weights)
             if as_json:
                 found.append({column.name: 6 for _, column in kind.fields})
@@ -144,9 +144,9 @@ class Limits:
         bounded = {column.name for column in self._table.columns if column.bounded}
         unbounded = [{n: w for n, w in one.items() if n not in bounded} for one in found]
         distinct: list[dict[str, int]] = []
-        for one in unbounded:
-            if one and one not in distinct:
-                distinct.append(one)
+        for weights in unbounded:
+            if weights and weights not in distinct:
+                distinct.append(weights)
         return distinct
 
     # -- as SQL

@@ -114,7 +114,8 @@ def first_bytes(column: Strings) -> Bytes:
 def _unhexed(column: Strings) -> Strings:
     hexed = weave(column)
     halves = NIBBLES[hexed.data].reshape(-1, 2)
-    return Strings(halves[:, 0] << 4 | halves[:, 1], hexed.starts // 2, hexed.lengths // 2, column.present)
+    data = (halves[:, 0] << 4 | halves[:, 1]).astype(np.uint8)
+    return Strings(data, hexed.starts // 2, hexed.lengths // 2, column.present)
 
 
 def _moments(column: Strings, *, zoned: bool) -> Strings:
