@@ -129,11 +129,8 @@ def _comparison(source: Source, column: Column) -> _Comparison:
         return _text_comparison(source, column) if form == "text" else _numeric_comparison(source)
     if form == "float":
         single = column.type == "real"
-        return _Comparison(
-            "real" if single else "double precision",
-            lambda text: _float(text, single=single),
-            "({column} = {value} AND {column}::text = {value}::text)",
-        )
+        type_ = "real" if single else "double precision"
+        return _Comparison("text", lambda text: _float(text, single=single), _as_written(type_))
     whole = OID if column.type == "oid" else INT8
     known: Mapping[str, _Comparison] = {
         "integer": _Comparison(
@@ -177,7 +174,12 @@ def _numeric_comparison(source: Source) -> _Comparison:
         fits = len(found[1] or "") <= WHOLE_DIGITS and len(found[2] or "") <= DIGITS_BEHIND
         return text.decode() if fits else None
 
-    return _Comparison("numeric", sent, "({column} = {value} AND {column}::text = {value}::text)")
+    return _Comparison("text", sent, _as_written("numeric"))
+
+
+def _as_written(type_: str) -> str:
+    """A number that is written in that way, as several texts may say the same."""
+    return f"({{column}} = {{value}}::{type_} AND {{column}}::text = {{value}} COLLATE \"C\")"
 
 
 def _float(text: bytes, *, single: bool) -> str | None:

@@ -200,6 +200,8 @@ class Comparison:
     def _stream(self, conveyor: Conveyor[Expectations], question: Question) -> int:
         """Read the rows of a stream and give the conveyor what to expect of every few thousand of them.
 
+        Where the connection is lost, it goes on from behind the last row, as long as the snapshot is there.
+
         Args:
             conveyor: to the thread that asks Redis.
             question: the rows, and what to ask about them.
@@ -207,17 +209,24 @@ class Comparison:
         Returns:
             How many rows there were.
         """
-        reader = copybinary.Reader(question.width)
+        position: list[str] | None = None
         total = 0
 
-        def take(chunk: bytes) -> None:
-            nonlocal total
-            columns = reader.columns(chunk)
-            for start in range(0, len(columns[0]), WINDOW_ROWS):
-                conveyor.put(question.window([column[start : start + WINDOW_ROWS] for column in columns]))
-            total += len(columns[0])
+        def attempt() -> None:
+            reader = copybinary.Reader(question.width)
 
-        self._source.chunks(question.query(), take, binary=True)
+            def take(chunk: bytes) -> None:
+                nonlocal position, total
+                columns = reader.columns(chunk)
+                for start in range(0, len(columns[0]), WINDOW_ROWS):
+                    window = [column[start : start + WINDOW_ROWS] for column in columns]
+                    conveyor.put(question.window(window))
+                    position = question.position(window)
+                    total += len(window[0])
+
+            self._source.chunks(question.query(position), take, binary=True)
+
+        self._source.keep_reading(attempt, lambda: position)
         conveyor.put(question.end())
         return total
 

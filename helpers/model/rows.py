@@ -166,7 +166,7 @@ class Limits:
         known = {c.name for c in self._table.columns if not c.nullable or c.name in needed}
 
         def unless_null(column: Column, condition: str) -> str:
-            return condition if column.name in known else f"({column.sql} IS NULL OR {condition})"
+            return condition if column.name in known else f"({_null_sql(column)} OR {condition})"
 
         found = [unless_null(c, iso_sql(c)) for c in self._iso]
         found += [unless_null(c, score_sql(c)) for c in self._scores if score_sql(c) != "true"]
@@ -179,7 +179,7 @@ class Limits:
             ]
         iso = {c.name for c in self._iso}  # of NULL these conditions are no more true than IS NOT NULL
         found += [
-            f"{c.sql} IS NOT NULL"
+            _known_sql(c)
             for c in self._table.columns
             if c.nullable and c.name in needed and c.name not in iso
         ]
@@ -196,11 +196,11 @@ class Limits:
         if kind.type != "hash" or known & names.keys():
             return None
         columns = [self._table.columns[self._table.places[name]] for name in names]
-        return f"({' OR '.join(f'{c.sql} IS NOT NULL' for c in columns)})"
+        return f"({' OR '.join(map(_known_sql, columns))})"
 
     def _present_sql(self, kind: "KeyKind", known: set[str]) -> str:
         columns = [self._table.columns[self._table.places[name]] for name in kind.needs]
-        found = [f"{c.sql} IS NOT NULL" for c in columns if c.name not in known]
+        found = [_known_sql(c) for c in columns if c.name not in known]
         any_field = self._any_field_sql(kind, known | set(kind.needs))
         return " AND ".join([*found, *([any_field] if any_field else [])]) or "true"
 
@@ -260,6 +260,15 @@ class Limits:
         if any(row[at[name]] is None for name in kind.needs):
             return False
         return kind.type != "hash" or any(row[at[column.name]] is not None for _, column in kind.fields)
+
+
+def _known_sql(column: Column) -> str:
+    """That a column is not NULL; IS NOT NULL would ask the same of each field of a composite value."""
+    return f"{column.sql} IS {'DISTINCT FROM' if column.format.letters is None else 'NOT'} NULL"
+
+
+def _null_sql(column: Column) -> str:
+    return f"{column.sql} IS {'NOT DISTINCT FROM ' if column.format.letters is None else ''}NULL"
 
 
 def _text(column: Column) -> str:
