@@ -382,7 +382,7 @@ def test_a_generated_column_that_a_key_holds(postgres_url: str, redis_url: str, 
         ((version,),) = upstream.ask("SELECT current_setting('server_version_num')::int")
     if not how:
         with pytest.raises(
-            HelpersError, match="column b of t is generated and not stored, .* make it STORED, or"
+            HelpersError, match=r"column b of t is generated and not stored, .* make it STORED, or"
         ):
             migrate(postgres_url, redis_url, model=text, follow=True)
         return

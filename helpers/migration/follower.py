@@ -309,8 +309,8 @@ class Follower:
         emptied = [leaf["name"] for leaf in parts if leaf["oid"] in found.oids]
         if emptied:
             raise HelpersError(
-                f"{self._upstream.where}: {text.join(emptied)} of {table} was emptied alone, and which of its "
-                f"rows were there is not told; nothing was applied from there on; {publication.AGAIN}"
+                f"{self._upstream.where}: {text.join(emptied)} of {table} was emptied alone, and which of "
+                f"its rows were there is not told; nothing was applied from there on; {publication.AGAIN}"
             )
         return False
 
@@ -332,8 +332,8 @@ class Follower:
         if table := self._sharing():
             raise HelpersError(
                 f"{self._upstream.where}: a transaction is too large to wait for its end, and its rows of "
-                f"{table} may share a key until then, which is DEFERRABLE; nothing was applied from there on; make it NOT "
-                f"DEFERRABLE, then {publication.AGAIN}"
+                f"{table} may share a key until then, which is DEFERRABLE; nothing was applied from there on; make "
+                f"it NOT DEFERRABLE, then {publication.AGAIN}"
             )
         self._flush()
         self._merge()

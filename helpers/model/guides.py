@@ -96,9 +96,9 @@ def inexact(table: str, row: str) -> str:
         row: its key, for people.
     """
     return (
-        f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds exactly, "
-        "and whether it can be kept depends on its neighbours; set it to one that a double holds, as dates of "
-        "whole seconds, then `migrate --follow`"
+        f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds "
+        "exactly, and whether it can be kept depends on its neighbours; set it to one that a double holds, as "
+        "dates of whole seconds, then `migrate --follow`"
     )
 
 
@@ -135,6 +135,6 @@ def _remedy(kind: "KeyKind") -> str:
     )
     return (
         f"{why} without a sorted set of the same rows and order beside it; add one with a name that "
-        f"begins {str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = {first!r}, or "
-        "migrate without --follow"
+        f"begins {str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = "
+        f"{first!r}, or migrate without --follow"
     )

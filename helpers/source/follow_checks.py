@@ -85,13 +85,13 @@ def _check_generated(ask: Ask, plan: Plan, where: str) -> None:
             if version >= publication.GENERATED_SINCE and how != STORED:
                 raise HelpersError(
                     f"{where}: column {column} of {name} is generated and not stored, and PostgreSQL refuses "
-                    "changes of a published table with such a column and REPLICA IDENTITY FULL; make it STORED, or migrate "
-                    "without --follow"
+                    "changes of a published table with such a column and REPLICA IDENTITY FULL; make it STORED, or "
+                    "migrate without --follow"
                 )
             if version < publication.GENERATED_SINCE and column in used:
                 raise HelpersError(
-                    f"{where}: column {column} of {name} is generated, which is not told before PostgreSQL 18; let "
-                    "the model have the columns that it is made of, or migrate without --follow"
+                    f"{where}: column {column} of {name} is generated, which is not told before PostgreSQL "
+                    "18; let the model have the columns that it is made of, or migrate without --follow"
                 )
 
 

@@ -87,8 +87,8 @@ def name_of(plan: Plan) -> str:
 def statement(ask: Ask, plan: Plan) -> str:
     """What makes the publication.
 
-    Where generated columns can be told they are: a table that tells its old rows as a whole must tell them too,
-    or could not be changed any more.
+    Where generated columns can be told they are: a table that tells its old rows as a whole must tell them
+    too, or could not be changed any more.
 
     Args:
         ask: runs a query.
@@ -320,8 +320,8 @@ def check_leaves(table: str, before: Any, now: Any, where: str) -> None:
     what = [f"{text.join(came)} came to {table}"] if came else []
     what += [f"{text.join(went)} went from {table}"] if went else []
     raise HelpersError(
-        f"{where}: {text.join(what)} as a partition since the migration, and which rows it had with it is not "
-        f"told; {AGAIN}"
+        f"{where}: {text.join(what)} as a partition since the migration, and which rows it had with it is "
+        f"not told; {AGAIN}"
     )
 
 
