@@ -332,8 +332,8 @@ class Follower:
         if table := self._sharing():
             raise HelpersError(
                 f"{self._upstream.where}: a transaction is too large to wait for its end, and its rows of "
-                f"{table} may share a key until then, which is DEFERRABLE; nothing was applied from there on; make "
-                f"it NOT DEFERRABLE, then {publication.AGAIN}"
+                f"{table} may share a key until then, which is DEFERRABLE; nothing was applied from there "
+                f"on; make it NOT DEFERRABLE, then {publication.AGAIN}"
             )
         self._flush()
         self._merge()

@@ -97,8 +97,8 @@ def inexact(table: str, row: str) -> str:
     """
     return (
         f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds "
-        "exactly, and whether it can be kept depends on its neighbours; set it to one that a double holds, as "
-        "dates of whole seconds, then `migrate --follow`"
+        "exactly, and whether it can be kept depends on its neighbours; set it to one that a double holds, "
+        "as dates of whole seconds, then `migrate --follow`"
     )
 
 
