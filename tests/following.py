@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg2
@@ -21,6 +21,7 @@ from migrating import run_sql
 
 from helpers import migration
 from helpers.migration import following, verification
+from helpers.model import Table
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.trials import judge
@@ -84,6 +85,98 @@ ROUGH: Mapping[str, tuple[int, Operation]] = {
         ),
     ),
 }
+
+
+def tell_all(source: str) -> None:
+    """Let every table and partition tell the old values of a changed row."""
+    connection = connections.postgres(source)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('ALTER TABLE %I.%I REPLICA IDENTITY FULL', nspname, relname) FROM pg_class JOIN "
+            "pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND relpersistence = 'p' AND "
+            "nspname = ANY(current_schemas(false))"
+        )
+        for (statement,) in cursor.fetchall():
+            cursor.execute(statement)
+    connection.close()
+
+
+class Scramble:
+    """One writer that changes tables of any shape in any way; foreign keys do not hold it; a context manager.
+
+    Rows that were there once come back, values go from row to row, rows go; keys change too where they may.
+    Statements that the tables refuse are undone one by one.
+
+    Args:
+        source: URL of PostgreSQL.
+        tables: to change.
+        seed: of what is random.
+
+    Attributes:
+        done: statements that changed a row, by kind.
+    """
+
+    def __init__(self, source: str, tables: Iterable[Table], seed: int) -> None:
+        self.tables, self.chance = list(tables), random.Random(seed)
+        self.done: Counter[str] = Counter()
+        self._connection = connections.postgres(source)
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            for n, table in enumerate(self.tables):
+                cursor.execute(
+                    f"CREATE TEMP TABLE grave_{n} AS SELECT {self._columns(table)} FROM {table.sql}"
+                )
+
+    def __enter__(self) -> "Scramble":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+    @staticmethod
+    def _columns(table: Table) -> str:
+        return ", ".join(column.sql for column in table.columns if not column.generated)
+
+    def transaction(self, most: int = 12, *, truncate: bool = True) -> None:
+        """Some statements, committed or not."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"SELECT setseed({self.chance.uniform(-1, 1):.6f})")
+            for _ in range(self.chance.randint(1, most)):
+                kind, statement = self._statement(truncate)
+                cursor.execute("SAVEPOINT one")
+                try:
+                    cursor.execute(statement)
+                    self.done[kind] += bool(cursor.rowcount)
+                except psycopg2.Error:
+                    cursor.execute("ROLLBACK TO SAVEPOINT one")
+        if self.chance.random() < 0.1:
+            self._connection.rollback()
+        else:
+            self._connection.commit()
+
+    def _statement(self, truncate: bool) -> tuple[str, str]:
+        n = self.chance.randrange(len(self.tables))
+        table, some = self.tables[n], self.chance.choice((1, 1, 3))
+        column = self.chance.choice([c for c in table.columns if not c.generated])
+        rows = f"(tableoid, ctid) IN (SELECT tableoid, ctid FROM {table.sql} ORDER BY random() LIMIT {some})"
+        kind = self.chance.choices(
+            ("insert", "value", "null", "delete", "touch", "truncate"), (8, 12, 3, 4, 2, 0.2 * truncate)
+        )[0]
+        if kind == "insert":
+            return kind, (
+                f"INSERT INTO {table.sql_name} ({self._columns(table)}) OVERRIDING SYSTEM VALUE SELECT * "
+                f"FROM grave_{n} ORDER BY random() LIMIT {some} ON CONFLICT DO NOTHING"
+            )
+        if kind == "value":
+            other = f"(SELECT {column.sql} FROM grave_{n} ORDER BY random() LIMIT 1)"
+            return kind, f"UPDATE {table.sql} SET {column.sql} = {other} WHERE {rows}"
+        if kind == "null":
+            return kind, f"UPDATE {table.sql} SET {column.sql} = NULL WHERE {rows}"
+        if kind == "touch":
+            return kind, f"UPDATE {table.sql} SET {column.sql} = {column.sql} WHERE {rows}"
+        if kind == "delete":
+            return kind, f"DELETE FROM {table.sql} WHERE {rows}"
+        return kind, f"TRUNCATE {table.sql} CASCADE"
 
 
 def prepare(source: str, *more: str) -> None:

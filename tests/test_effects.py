@@ -1,6 +1,7 @@
 """Changes of rows in Redis: whatever the order, what is there is what the rows ask for."""
 
 import contextlib
+import itertools
 import json
 import random
 import re
@@ -224,7 +225,7 @@ def walk(
         before = after
     changes = Effects(forms)
     target.bring({}, states[0], changes)
-    for one, other in zip(states, states[1:], strict=False):  # several changes of one row in one batch
+    for one, other in itertools.pairwise(states):  # several changes of one row in one batch
         target.bring(one, other, changes, chance)
     connections.redis(target.url).flushdb()
     target.apply(changes)
@@ -661,7 +662,7 @@ def lines(chance: random.Random) -> Rows:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("way", WAYS)
 def test_lists_in_any_order(target: Target, constants: None, way: str, seed: int) -> None:
-    """Two lists beside one sorted set, one of them of bytes; equal scores, equal elements, elements as marks."""
+    """Two lists beside one sorted set, one of bytes; equal scores, equal elements, elements as marks."""
     score, order, member = WAYS[way]
     text = f"""
 [[key]]

@@ -5,8 +5,8 @@ the old row had there and puts what the new one has; which of both is nothing do
 changes only what they come to counts: a row that came and went leaves nothing to do, and of a key or member
 that one row leaves and another takes only what the other has there.
 
-The place of a row in a list is the number of rows before it, which a sorted set tells; only Redis knows that at
-the moment of writing, hence a script. It also answers for the whole: the position is written only when
+The place of a row in a list is the number of rows before it, which a sorted set tells; only Redis knows that
+at the moment of writing, hence a script. It also answers for the whole: the position is written only when
 everything else was, because ``EXEC`` goes on after an error.
 """
 
@@ -120,7 +120,7 @@ _SCORES: Mapping[str, Callable[[str], int | float]] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What a row comes to in a sorted set and the lists beside it: sorted, they are in the order of the lists.
+    """What a row comes to in a sorted set and the lists beside it; sorted, it is in the order of the lists.
 
     Attributes:
         score: of the sorted set.

@@ -98,8 +98,8 @@ class _Told:
         tables: the plan's tables whose rows its rows are: a partition may be one of them itself.
         seen: what ``publication.seen`` gave of it.
         name: as messages say it.
-        places: of each of these tables, where its columns stand in a row that is told, None where one is not; empty
-            before the first row.
+        places: of each of these tables, where its columns stand in a row that is told, None where one is
+            not; empty before the first row.
     """
 
     def __init__(self, seen: Mapping[str, Any], name: str) -> None:
@@ -255,9 +255,9 @@ class Follower:
         for table, places in told.places.items():
             self._pending.append((table, _placed(old, places), _placed(new, places)))
         self._pending_bytes += size
-        if len(self._pending) >= MOST_CHANGES or self._pending_bytes >= MOST_BYTES:
-            if not self._sharing() or self._pending_bytes >= MOST_HELD_BYTES:
-                self._flush_part()
+        full = len(self._pending) >= MOST_CHANGES or self._pending_bytes >= MOST_BYTES
+        if full and (self._pending_bytes >= MOST_HELD_BYTES or not self._sharing()):
+            self._flush_part()
 
     def _sharing(self) -> str | None:
         """A table among the pending changes of which two rows may share a key until the commit."""
@@ -309,8 +309,8 @@ class Follower:
         emptied = [leaf["name"] for leaf in parts if leaf["oid"] in found.oids]
         if emptied:
             raise HelpersError(
-                f"{self._upstream.where}: {text.join(emptied)} of {table} was emptied alone, and which of its rows "
-                f"were there is not told; nothing was applied from there on; {publication.AGAIN}"
+                f"{self._upstream.where}: {text.join(emptied)} of {table} was emptied alone, and which of "
+                f"its rows were there is not told; nothing was applied from there on; {publication.AGAIN}"
             )
         return False
 
@@ -331,9 +331,9 @@ class Follower:
         """
         if table := self._sharing():
             raise HelpersError(
-                f"{self._upstream.where}: a transaction is too large to wait for its end, and its rows of {table} may "
-                "share a key until then, which is DEFERRABLE; nothing was applied from there on; make it NOT "
-                f"DEFERRABLE, then {publication.AGAIN}"
+                f"{self._upstream.where}: a transaction is too large to wait for its end, and its rows of "
+                f"{table} may share a key until then, which is DEFERRABLE; nothing was applied from there "
+                f"on; make it NOT DEFERRABLE, then {publication.AGAIN}"
             )
         self._flush()
         self._merge()

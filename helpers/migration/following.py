@@ -185,8 +185,8 @@ def _followed(
     declared = recorded.model if recorded else load()
     if job.model is not None and (given := load(job.model)) != declared:
         raise HelpersError(
-            f"{where}: holds a migration of another model than {given.where}; leave --model out to follow with that "
-            "which is recorded there"
+            f"{where}: holds a migration of another model than {given.where}; leave --model out to follow "
+            "with that which is recorded there"
         )
     bound = tables.bind(upstream.ask, upstream.where, declared)
     identity = upstream.identity(bound.values())

@@ -1,9 +1,9 @@
 """Which sorted set tells the place of a row in a list.
 
-Who follows a source puts rows into the middle of lists and takes them out again. Equal elements cannot be told
-apart, so that only their number of predecessors says which is meant. A sorted set of the same rows and owner,
-by the same order, knows it: those with a lower score, and of the same score those that come earlier by what
-their members say.
+Who follows a source puts rows into the middle of lists and takes them out again. Equal elements cannot be
+told apart, so that only the number of those before it says which is meant. A sorted set of the same rows and
+owner, by the same order, knows it: those with a lower score, and of the same score those that come earlier by
+what their members say.
 """
 
 from collections.abc import Mapping
@@ -96,9 +96,9 @@ def inexact(table: str, row: str) -> str:
         row: its key, for people.
     """
     return (
-        f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds exactly, and "
-        "whether it can be kept depends on its neighbours; set it to one that a double holds, as dates of whole "
-        "seconds, then `migrate --follow`"
+        f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds "
+        "exactly, and whether it can be kept depends on its neighbours; set it to one that a double holds, "
+        "as dates of whole seconds, then `migrate --follow`"
     )
 
 
@@ -126,15 +126,15 @@ def _remedy(kind: "KeyKind") -> str:
     if _column(kind, first).format.name not in EXACT or wrong:
         name = first if _column(kind, first).format.name not in EXACT else wrong[0]
         return (
-            f"{why}, which is ordered by {name} ({_column(kind, name).type}); order it by a number or date and a "
-            "unique key, or migrate without --follow"
+            f"{why}, which is ordered by {name} ({_column(kind, name).type}); order it by a number or date "
+            "and a unique key, or migrate without --follow"
         )
     names = [name for name in kind.needs if _column(kind, name).nullable and name not in (*kind.owner, first)]
     value = ":".join(
         f"{{{hole(name)}}}" for name in dict.fromkeys((*ties, *names, *(() if ties else (first,))))
     )
     return (
-        f"{why} without a sorted set of the same rows and order beside it; add one with a name that begins "
-        f"{str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = {first!r}, or migrate "
-        "without --follow"
+        f"{why} without a sorted set of the same rows and order beside it; add one with a name that "
+        f"begins {str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = "
+        f"{first!r}, or migrate without --follow"
     )

@@ -10,8 +10,8 @@ from helpers.source.snapshot import Source
 from helpers.source.tables import Ask
 
 RELATIONS = """
-SELECT c.oid::int8, relkind::text, format('%%I.%%I', nspname, relname), relpersistence::text, relreplident::text
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = ANY(%s::oid[])"""
+SELECT c.oid::int8, relkind::text, relpersistence::text, relreplident::text
+FROM pg_class c WHERE c.oid = ANY(%s::oid[])"""
 GENERATED = """
 SELECT attname::text, attgenerated::text FROM pg_attribute
 WHERE attrelid = %s::oid AND attgenerated <> '' AND NOT attisdropped"""
@@ -49,11 +49,6 @@ def check(source: Source) -> None:
 def _check_tables(ask: Ask, plan: Plan, where: str) -> None:
     lacking: list[str] = []
     for name, kind, persistence, identity in _relations(ask, plan):
-        if kind == "f":
-            raise HelpersError(
-                f"{where}: {name} is a foreign table, whose changes are not in this server's log; migrate without "
-                "--follow"
-            )
         if persistence != "p":
             raise HelpersError(
                 f"{where}: {name} is unlogged, so that its changes cannot be followed; ALTER TABLE {name} "
@@ -74,30 +69,30 @@ def _relations(ask: Ask, plan: Plan) -> Iterator[tuple[str, str, str, str]]:
     oids, below = publication.oids(ask, plan), publication.leaves(ask, plan)
     found = {oid: row for oid, *row in ask(RELATIONS, ([oid for oid in oids.values() if oid is not None],))}
     for name, oid in oids.items():
-        kind, _, persistence, identity = found[oid]
+        kind, persistence, identity = found[oid]
         yield name, kind, persistence, identity
         for leaf in below.get(name, ()):
             yield leaf.name, leaf.kind, leaf.persistence, leaf.identity
 
 
 def _check_generated(ask: Ask, plan: Plan, where: str) -> None:
-    ((version,),) = ask("SELECT current_setting('server_version_num')::int", None)
-    oids = publication.oids(ask, plan)
+    """Stop where a generated column must be told and cannot be."""
+    version, oids = publication.version(ask), publication.oids(ask, plan)
     for name, table in plan.tables.items():
-        used = [one for one in publication.used(plan, table) if publication.generated((table, one))]
-        how = {one: stored for one, stored in ask(GENERATED, (oids[name],))} if used else {}  # noqa: C416
-        for column in used:
-            if version >= publication.GENERATED_SINCE and how[column] == STORED:
-                continue
-            why = (
-                "is not told before PostgreSQL 18"
-                if how[column] == STORED
-                else "is not stored, and so not told"
-            )
-            raise HelpersError(
-                f"{where}: column {column} of {name} is generated, and {why}; let the model have the columns that it "
-                "is made of, or migrate without --follow"
-            )
+        computed = [column.name for column in table.columns if column.generated]
+        used = publication.used(plan, table)
+        for column, how in ask(GENERATED, (oids[name],)) if computed else ():
+            if version >= publication.GENERATED_SINCE and how != STORED:
+                raise HelpersError(
+                    f"{where}: column {column} of {name} is generated and not stored, and PostgreSQL refuses "
+                    "changes of a published table with such a column and REPLICA IDENTITY FULL; make it STORED, "
+                    "or migrate without --follow"
+                )
+            if version < publication.GENERATED_SINCE and column in used:
+                raise HelpersError(
+                    f"{where}: column {column} of {name} is generated, which is not told before PostgreSQL "
+                    "18; let the model have the columns that it is made of, or migrate without --follow"
+                )
 
 
 def _check_rights(source: Source, where: str, user: str) -> None:
@@ -112,7 +107,7 @@ def _check_rights(source: Source, where: str, user: str) -> None:
     if found is None and not (creates and owns):
         raise HelpersError(
             f"{where}: user {user} may not publish the tables; let their owner, with CREATE on database "
-            f"{database}, run `{publication.statement(source.plan)}`, then the same command"
+            f"{database}, run `{publication.statement(source.ask, source.plan)}`, then the same command"
         )
     publication.require_complete(found, source.plan, where)
     try:
@@ -144,9 +139,10 @@ def _check_scores(source: Source, guide: Guide, where: str) -> None:
             if not exact(int(number)):
                 inexact_rows.append(", ".join(str(one) for one in copytext.texts(line)[1:]))
 
+    order = ", ".join(one.sql for one in keys)
     source.stream(
-        f"SELECT {', '.join(one.sql for one in (guide.score, *keys))} FROM {table.sql} "
-        f"WHERE {source.plan.asks_sql(guide.scored)} AND ({far}) ORDER BY {', '.join(one.sql for one in keys)}",
+        f"SELECT {guide.score.sql}, {order} FROM {table.sql} "
+        f"WHERE {source.plan.asks_sql(guide.scored)} AND ({far}) ORDER BY {order}",
         look,
     )
     if inexact_rows:

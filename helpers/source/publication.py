@@ -1,8 +1,8 @@
 """What of the source is told to who follows: the publication of a plan's tables, and what they are like.
 
-Of a partitioned table its leaves are told, each as a table of its own: so it is known what happens to a single
-one. Rows that a leaf brings with it or takes away (ATTACH, DETACH) are told of by nobody; that it came or went
-is seen in the catalogue.
+Of a partitioned table its leaves are told, each as a table of its own: so it is known what happens to a
+single one. Rows that a leaf brings with it or takes away (ATTACH, DETACH) are told of by nobody; that it came
+or went is seen in the catalogue.
 """
 
 import contextlib
@@ -41,8 +41,10 @@ WHERE attrelid = ANY(%s::oid[]) AND attnum > 0 AND NOT attisdropped ORDER BY att
 _KEYS = """
 SELECT indrelid::int8, indimmediate,
        ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY u (number, place)
-             JOIN pg_attribute ON attrelid = indrelid AND attnum = number WHERE place <= indnkeyatts ORDER BY place)
-FROM pg_index WHERE indrelid = ANY(%s::oid[]) AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL
+             JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+             WHERE place <= indnkeyatts ORDER BY place)
+FROM pg_index WHERE indrelid = ANY(%s::oid[]) AND indisunique AND indisvalid
+  AND indpred IS NULL AND indexprs IS NULL
 ORDER BY indrelid, indexrelid"""
 
 
@@ -82,26 +84,28 @@ def name_of(plan: Plan) -> str:
     return NAME_START + hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
-def statement(plan: Plan) -> str:
-    """What makes the publication."""
+def statement(ask: Ask, plan: Plan) -> str:
+    """What makes the publication.
+
+    Where generated columns can be told they are: a table that tells its old rows as a whole must tell them
+    too, or could not be changed any more.
+
+    Args:
+        ask: runs a query.
+        plan: of the tables.
+    """
     tables = ", ".join(f"ONLY {table.sql_name}" for table in plan.tables.values())
-    more = " WITH (publish_generated_columns = stored)" if any(map(generated, _used(plan))) else ""
+    more = " WITH (publish_generated_columns = stored)" if version(ask) >= GENERATED_SINCE else ""
     return f"CREATE PUBLICATION {name_of(plan)} FOR TABLE {tables}{more}"
 
 
-def generated(used: tuple[Table, str]) -> bool:
-    """Whether a column is generated."""
-    table, name = used
-    return table.columns[table.places[name]].generated
-
-
-def _used(plan: Plan) -> list[tuple[Table, str]]:
-    """The columns that following has to know."""
-    return [(table, name) for table in plan.tables.values() for name in used(plan, table)]
+def version(ask: Ask) -> int:
+    """The version of the server, such as 180006."""
+    return int(ask("SELECT current_setting('server_version_num')::int", None)[0][0])
 
 
 def used(plan: Plan, table: Table) -> list[str]:
-    """The columns of a table that following has to know: those of its keys in Redis, and of its unique key."""
+    """The columns of a table that following has to know: of its keys in Redis, and its unique key."""
     kinds = plan.kinds_of(table.name)
     found = {*table.key, *(name for kind in kinds for name in (*kind.holds, *kind.needs))}
     return [column.name for column in table.columns if column.name in found]
@@ -152,7 +156,8 @@ def find(ask: Ask, plan: Plan) -> bool | None:
     below = leaves(ask, plan)
     wanted = {oid for name, oid in oids(ask, plan).items() if name not in below}
     wanted |= {leaf.oid for some in below.values() for leaf in some if leaf.holds}
-    lacks = any(map(generated, _used(plan))) and not tells_generated
+    computed = any(column.generated for table in plan.tables.values() for column in table.columns)
+    lacks = computed and version(ask) >= GENERATED_SINCE and not tells_generated
     return bool(whole) and not lacks and wanted <= set(told)
 
 
@@ -170,8 +175,8 @@ def require_complete(found: bool | None, plan: Plan, where: str) -> None:
     if found is False:
         name = name_of(plan)
         raise HelpersError(
-            f"{where}: publication {name} does not tell every change of {text.join(list(plan.tables))}; `DROP "
-            f"PUBLICATION {name}`, then `migrate --follow`"
+            f"{where}: publication {name} does not tell every change of {text.join(list(plan.tables))}; "
+            f"`DROP PUBLICATION {name}`, then `migrate --follow`"
         )
 
 
@@ -189,7 +194,7 @@ def publish(upstream: Upstream, plan: Plan) -> None:
         found = find(upstream.ask, plan)
         if found is None:
             with contextlib.suppress(errors.DuplicateObject):
-                upstream.ask(statement(plan))
+                upstream.ask(statement(upstream.ask, plan))
         else:
             require_complete(found, plan, upstream.where)
     except psycopg2.Error as error:
@@ -204,10 +209,10 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
         plan: of the tables.
 
     Returns:
-        Of each table ``oid``; ``columns`` as lists of name, number of the type, its modifier; ``generated``, the
-        same of columns that are computed; ``keys``, unique indexes as lists of columns, with whether each
-        holds at every moment; ``leaves`` where it is partitioned, of each ``oid``, ``name``, ``made``, ``holds``,
-        ``columns`` and ``generated``.
+        Of each table ``oid``; ``columns`` as lists of name, number of the type, its modifier; ``generated``,
+        the same of columns that are computed; ``keys``, unique indexes as lists of columns, with whether each
+        holds at every moment; ``leaves`` where it is partitioned, of each ``oid``, ``name``, ``made``,
+        ``holds``, ``columns`` and ``generated``.
     """
     below, of = leaves(ask, plan), oids(ask, plan)
     roots = [oid for oid in of.values() if oid is not None]
@@ -266,8 +271,8 @@ def check(upstream: Upstream, plan: Plan, before: Mapping[str, Any]) -> None:
         lost = [key for key, _ in then.get("keys", ()) if key not in [one for one, _ in now[name]["keys"]]]
         if lost and not all(_unique(kind, now[name]["keys"]) for kind in plan.kinds_of(name)):
             raise HelpersError(
-                f"{where}: {name} has no unique key ({', '.join(lost[0])}) any more, so that its rows may fall "
-                f"together; make it anew, then {AGAIN}"
+                f"{where}: {name} has no unique key ({', '.join(lost[0])}) any more, so that its rows may "
+                f"fall together; make it anew, then {AGAIN}"
             )
 
 
@@ -315,8 +320,8 @@ def check_leaves(table: str, before: Any, now: Any, where: str) -> None:
     what = [f"{text.join(came)} came to {table}"] if came else []
     what += [f"{text.join(went)} went from {table}"] if went else []
     raise HelpersError(
-        f"{where}: {text.join(what)} as a partition since the migration, and which rows it had with it is not told; "
-        f"{AGAIN}"
+        f"{where}: {text.join(what)} as a partition since the migration, and which rows it had with it is "
+        f"not told; {AGAIN}"
     )
 
 

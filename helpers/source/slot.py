@@ -7,7 +7,8 @@ what is loaded already is compared with the new snapshot and mended, as in any l
 following begins at the new slot. Nothing has to be told apart afterwards.
 
 A slot has a random name, which stands in the target's state before the slot is made: one that is left behind
-can be found from both sides. All slots of the same tables share a publication, whose name their names begin with.
+can be found from both sides. All slots of the same tables share a publication, whose name their names begin
+with.
 
 Every table needs ``REPLICA IDENTITY FULL``: lists and sorted sets are changed by the values that a row had
 before, and whether a row was there at all (or rejected) depends on all of them.
@@ -30,8 +31,8 @@ from psycopg2.extras import LogicalReplicationConnection
 
 from helpers import settings, text
 from helpers.errors import HelpersError, first_line
-from helpers.servers import connections
 from helpers.model import Model, Plan, load
+from helpers.servers import connections
 from helpers.source import publication, tables
 from helpers.source.pgoutput import parse_lsn
 from helpers.source.publication import NAME_START
