@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.model.declaration import Model, load, one_line
+from helpers.model.declaration import Model, load
 from helpers.model.plan import KeyKind, Plan
 from helpers.model.proposing import Catalogue
+from helpers.text import one_line
 
 
 @dataclass(frozen=True)

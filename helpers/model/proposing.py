@@ -11,10 +11,11 @@ from itertools import chain, count
 from typing import Protocol
 
 from helpers.errors import HelpersError
-from helpers.model.declaration import Key, Model, one_line
+from helpers.model.declaration import Key, Model
 from helpers.model.plan import BOOKKEEPING, Plan
 from helpers.model.tables import Column, Table
 from helpers.model.templates import Pattern, Template, overlap
+from helpers.text import one_line
 
 _MOMENTS = ("moment", "zoned", "date")
 _HEAD = """\
