@@ -322,7 +322,7 @@ def test_what_a_stream_reads_and_is_ordered_by() -> None:
     assert by_who.order_sql == ('"who" COLLATE "C"', '"at"', '"id"')
     assert by_number.columns == ("n", "at", "id", "rest")
     assert by_number.order_sql == ('format(\'%s\', "n") COLLATE "C"', '"at"', '"id"')
-    assert made.kinds[1].order == ("at", "id")
+    assert by_number.kinds[0].order == ("at", "id")
     assert '"rest" IS NOT NULL' in by_number.where and '"rest"' not in by_who.where
 
 

@@ -284,8 +284,8 @@ def test_a_check_says_what_becomes_of_each_table(url: str, tmp_path: Path) -> No
         "order: can be restored",
         "  string order:{user}: user, group, from",
         "line: can be restored",
-        "  set lines = {order_id}:{number}",
         "  string what:{order_id}:{number} = {what}",
+        "  set lines = {order_id}:{number}",
     ]
     found = json.loads(call("--check", str(path), "--source", url, "--json").stdout)
     assert found["model"] == str(path)

@@ -204,7 +204,7 @@ def test_texts_at_the_limit_agree(
     reasons = set()
     for limit in (1, 8, 20, 23, 24, 25, 26, 27, 28, 29, 30, 50, 51, 60):
         monkeypatch.setattr(rows, "LONGEST_BYTES", limit)
-        monkeypatch.setattr(rows, "_BOUNDED_BYTES", 0)
+        monkeypatch.setattr(rows, "COMPRESSED_BYTES", 0)
         fresh = [(name, Plan(plan.model, plan.bound)) for name, plan in every]
         for name, value in (
             ("k", "é" * 9),
