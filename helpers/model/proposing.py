@@ -110,6 +110,17 @@ def propose(source: Catalogue, tables: Sequence[str] | None = None) -> str:
 
     Raises:
         HelpersError: there is no table that could be held.
+
+    With a table of customers, and one of their orders::
+
+        >>> from helpers import model, source
+        >>> with source.LiveTables(url) as live:
+        ...     text = model.propose(live)
+        >>> for key in model.load(text).keys:
+        ...     print(key.type, key.name)
+        hash customers:{customer_id}
+        hash orders:{order_id}
+        sorted_set customers:{customer_id}:orders
     """
     return proposal(source, tables).text
 
