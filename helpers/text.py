@@ -1,4 +1,4 @@
-"""Numbers and lists as people read them."""
+"""Numbers, lists and names as people read them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -91,3 +91,8 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
 def show(value: Any) -> Any:
     """A value as text for people; bytes that are not UTF-8 are shown as escapes."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def one_line(text: str) -> str:
+    """A text in which line breaks, and what else is not to be seen, are escaped as in Python."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

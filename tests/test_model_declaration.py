@@ -284,8 +284,8 @@ def test_two_keys_of_the_same_name_are_refused() -> None:
     with pytest.raises(HelpersError) as caught:
         Plan(Model(keys), {"users": USERS})
     assert str(caught.value) == (
-        "model: key 'a:{user_id}': it and key 'a:{email}' could have the same name; let another word stand in "
-        "one of them"
+        "model: key 'a:{user_id}': it and key 'a:{email}' could have the same name; let another word stand "
+        "in one of them"
     )
 
 

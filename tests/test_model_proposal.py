@@ -63,8 +63,8 @@ def test_what_is_proposed_fits_and_can_be_restored(url: str, proposed: model.Pro
 def test_every_table_is_there_or_left_out(url: str, proposed: model.Proposal) -> None:
     with connections.postgres(url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text = ANY(SELECT quote_ident(s) "
-            "FROM unnest(current_schemas(false)) s) AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+            "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+            "WHERE nspname = ANY(current_schemas(false)) AND relkind IN ('r', 'p', 'v', 'm', 'f')"
         )
         ((there,),) = cursor.fetchall()
     assert there == len(proposed.tables) + len(proposed.left_out)
@@ -135,8 +135,9 @@ def test_what_is_proposed(proposed: model.Proposal, table: str, wanted: list[Any
 def test_a_hash_has_every_column(proposed: model.Proposal) -> None:
     (one,) = keys(proposed, '"Mixed Case"')
     assert list(one.fields or ()) == [
-        "Id", "select", "with space", 'quo"te', "{brace}", "co:lon", "per%cent", "tick'", "naïve", "new\nline", "\\",
-    ]  # fmt: skip
+        *("Id", "select", "with space", 'quo"te', "{brace}", "co:lon"),
+        *("per%cent", "tick'", "naïve", "new\nline", "\\"),
+    ]
     assert list(keys(proposed, "made")[0].fields or ()) == ["id", "a", "twice"]
 
 
@@ -213,7 +214,7 @@ def test_keys_of_different_tables_never_have_the_same_name(postgres_url: str) ->
         'ALTER TABLE "b-c" ADD again int REFERENCES a (code)',
         'CREATE TABLE "a.b" (id text PRIMARY KEY)',
         'CREATE TABLE "a:1" (b text PRIMARY KEY, v text)',
-        "ALTER TABLE a ADD one int, ADD FOREIGN KEY (one) REFERENCES a (code), ADD FOREIGN KEY (one) REFERENCES b",
+        "ALTER TABLE a ADD one int REFERENCES a (code), ADD FOREIGN KEY (one) REFERENCES b",
     )
     with source.LiveTables(postgres_url) as live:
         found = model.proposal(live)
@@ -283,8 +284,8 @@ def test_a_check_says_what_becomes_of_each_table(url: str, tmp_path: Path) -> No
         "order: can be restored",
         "  string order:{user}: user, group, from",
         "line: can be restored",
-        "  set lines = {order_id}:{number}",
         "  string what:{order_id}:{number} = {what}",
+        "  set lines = {order_id}:{number}",
     ]
     found = json.loads(call("--check", str(path), "--source", url, "--json").stdout)
     assert found["model"] == str(path)
@@ -340,7 +341,7 @@ def test_rows_in_pieces_cannot_be_restored(postgres_url: str) -> None:
         ),
         (
             'name = "x"\ntype = "list"\ntable = "every_type"\nvalue = "{a}"\norder = ["q"]',
-            "key 'x': column q cannot be sorted: could not identify an ordering operator for type json; order it ",
+            "key 'x': column q cannot be sorted: could not identify an ordering operator for type json; ",
         ),
         (
             'name = "x"\ntype = "sorted_set"\ntable = "every_type"\nvalue = "{id}"\nscore = "cc"',

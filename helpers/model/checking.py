@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helpers.model.declaration import Model, load, one_line
+from helpers.model.declaration import Model, load
 from helpers.model.plan import KeyKind, Plan
 from helpers.model.proposing import Catalogue
+from helpers.text import one_line
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ def check(model: "Model | str | Path | None", source: Catalogue) -> dict[str, Be
 
     Raises:
         HelpersError: it cannot be read, or does not fit the tables: one line that names file, key and remedy.
+
+    With a table of customers, and one of their orders::
+
+        >>> from helpers import model, source
+        >>> tags = model.Key("customer:{customer_id}:orders", "set", "orders", value="{order_id}")
+        >>> with source.LiveTables(url) as live:
+        ...     found = model.check(model.Model([tags]), live)
+        >>> found["orders"].restorable, found["orders"].held_nowhere
+        (False, ['placed_at', 'total'])
+        >>> print(*model.describe(found), sep="\\n")
+        orders: cannot be restored: held nowhere: placed_at, total
+          set customer:{customer_id}:orders = {order_id}
     """
     declared = load(model)
     plan = Plan(declared, source.bind(declared), encoding=source.encoding)

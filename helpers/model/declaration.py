@@ -25,6 +25,7 @@ from typing import Any
 
 from helpers.errors import HelpersError, first_line
 from helpers.model.templates import Template
+from helpers.text import one_line
 
 TYPES: Mapping[str, tuple[str, ...]] = {
     "hash": ("fields",),
@@ -234,11 +235,6 @@ def _fault(key: Key) -> str | None:
     if any("\ud800" <= letter <= "\udfff" for letter in "".join(map(str, texts))):
         return "it has a lone surrogate, which is no text in UTF-8; take it out"
     return "name is empty; give the key a name" if not key.name else None
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks, and what else is not to be seen."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _quoted(text: str) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 
 from helpers.errors import HelpersError
 from helpers.model import rows
-from helpers.model.declaration import Key, Model, one_line, parse
+from helpers.model.declaration import Key, Model, parse
 from helpers.model.formats import FORMATS
 from helpers.model.tables import Column, Table
 from helpers.model.templates import Pattern, Template, overlap
+from helpers.text import one_line
 
 BOOKKEEPING = "migration:"
 """What the keys of a migration's own bookkeeping begin with, behind the prefix."""

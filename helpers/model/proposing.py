@@ -11,10 +11,11 @@ from itertools import chain, count
 from typing import Protocol
 
 from helpers.errors import HelpersError
-from helpers.model.declaration import Key, Model, one_line
+from helpers.model.declaration import Key, Model
 from helpers.model.plan import BOOKKEEPING, Plan
 from helpers.model.tables import Column, Table
 from helpers.model.templates import Pattern, Template, overlap
+from helpers.text import one_line
 
 _MOMENTS = ("moment", "zoned", "date")
 _HEAD = """\
@@ -109,6 +110,17 @@ def propose(source: Catalogue, tables: Sequence[str] | None = None) -> str:
 
     Raises:
         HelpersError: there is no table that could be held.
+
+    With a table of customers, and one of their orders::
+
+        >>> from helpers import model, source
+        >>> with source.LiveTables(url) as live:
+        ...     text = model.propose(live)
+        >>> for key in model.load(text).keys:
+        ...     print(key.type, key.name)
+        hash customers:{customer_id}
+        hash orders:{order_id}
+        sorted_set customers:{customer_id}:orders
     """
     return proposal(source, tables).text
 

@@ -11,8 +11,8 @@ from helpers.errors import HelpersError, first_line
 from helpers.model import ForeignKey, Model, Plan, Relation, Table, parse_name, quoted, write_name
 from helpers.servers import connections, urls
 from helpers.source import tables as bound
+from helpers.text import one_line
 
-KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _RELATIONS = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_table_is_visible(c.oid),
        has_table_privilege(c.oid, 'SELECT'),
@@ -22,8 +22,7 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_table_
        ARRAY(SELECT inhrelid::int8 FROM pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r')
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  AND CASE WHEN %s::text[] IS NULL THEN nspname = ANY(current_schemas(false))
-           ELSE c.oid IN (SELECT to_regclass(name)::oid FROM unnest(%s::text[]) name) END
+  AND CASE WHEN %s::int8[] IS NULL THEN nspname = ANY(current_schemas(false)) ELSE c.oid = ANY(%s::int8[]) END
 ORDER BY array_position(current_schemas(false), nspname), nspname, relname"""
 _REFERENCES = """
 SELECT conrelid::int8, confrelid::int8, n.nspname::text, r.relname::text,
@@ -110,10 +109,8 @@ class LiveTables:
             except psycopg2.Error as error:
                 culprit = next((c for c in stream.order if not self._sorts(plan, stream.table, c)), None)
                 what = f"column {culprit} cannot be sorted" if culprit else "the server refuses"
-                raise HelpersError(
-                    f"{plan.model.where}: key {str(stream.kinds[0].key.template)!r}: {what}: {first_line(error)}; "
-                    "order it by other columns"
-                ) from error
+                key = one_line(f"{plan.model.where}: key {str(stream.kinds[0].key.template)!r}: {what}")
+                raise HelpersError(f"{key}: {first_line(error)}; order it by other columns") from error
 
     def _sorts(self, plan: Plan, table: Table, column: str) -> bool:
         name = table.columns[table.places[column]].sql
@@ -132,9 +129,7 @@ class LiveTables:
         Raises:
             HelpersError: one that is named is not there.
         """
-        wanted = None if names is None else [self._quoted(name) for name in names]
-        if wanted is not None:
-            self._refuse_missing(wanted, names or ())
+        wanted = None if names is None else self._oids(names)
         found = self.ask(_RELATIONS, (wanted, wanted))
         oids = [row[0] for row in found]
         called = {oid: write_name(None if seen else schema, name) for oid, schema, name, _, seen, *_ in found}
@@ -149,10 +144,9 @@ class LiveTables:
             columns, keys = described[oid]
             table = Table(called[oid], schema, name, columns, keys, only=bool(children))
             reason = None
-            if kind in KINDS:
-                reason = (
-                    f"{KINDS[kind]}, which promises no unique key; copy it into a table with a primary key"
-                )
+            if kind in bound.RELKINDS:
+                what = bound.RELKINDS[kind]
+                reason = f"{what}, which promises no unique key; copy it into a table with a primary key"
             elif extension is not None:
                 reason = f"belongs to the extension {extension}, which makes it"
             elif root is not None and names is None:
@@ -168,21 +162,19 @@ class LiveTables:
             relations.append(Relation(table, tuple(foreign[oid]), heirs, reason))
         return relations
 
-    def _quoted(self, name: str) -> str:
+    def _oids(self, names: Sequence[str]) -> list[int]:
         try:
-            return ".".join(quoted(part) for part in parse_name(name) if part is not None)
+            parsed = [parse_name(name) for name in names]
         except ValueError as error:
             raise HelpersError(f"table {error}") from error
-
-    def _refuse_missing(self, wanted: Sequence[str], names: Sequence[str]) -> None:
-        query = "SELECT name, to_regclass(name) IS NOT NULL FROM unnest(%s::text[]) name"
-        there = dict(self.ask(query, (list(wanted),)))
-        missing = [said for said, name in zip(names, wanted, strict=True) if not there[name]]
+        oids = [row[0] for row in bound.look(self.ask, parsed)]
+        missing = [name for name, oid in zip(names, oids, strict=True) if oid is None]
         if missing:
             raise HelpersError(
-                f"{self.where}: no table {', '.join(missing)} where this user looks "
+                f"{self.where}: no table {one_line(', '.join(missing))} where this user looks "
                 f"({', '.join(self.schemas) or 'no schema'}); check search_path, or write schema.table"
             )
+        return oids
 
     def _name(self, oid: int) -> str:
         return str(self.ask("SELECT %s::int8::oid::regclass::text", (oid,))[0][0])

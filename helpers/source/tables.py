@@ -1,32 +1,36 @@
 """The tables of a model as they are in the source; those that it cannot be of are refused by name."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from helpers.errors import HelpersError
-from helpers.model import Column, Model, Table, format_of, parse_name, write_name
+from helpers.model import Column, Model, Table, format_of, parse_name, quoted, write_name
+from helpers.text import one_line
 
 Ask = Callable[[str, Any], list[tuple[Any, ...]]]
 """Runs a query with values, gives its rows."""
 
 RELKINDS = {
-    "v": "view",
-    "m": "materialized view",
-    "f": "foreign table",
-    "S": "sequence",
-    "i": "index",
-    "I": "index",
-    "c": "composite type",
-    "t": "TOAST table",
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "i": "an index",
+    "I": "an index",
+    "c": "a composite type",
+    "t": "a TOAST table",
 }
 SHORT = 10_000
 """A column whose values cannot take more bytes than this is bounded."""
 _RELATIONS = """
-SELECT said, c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
+SELECT place, c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
        ARRAY(SELECT inhrelid::int8 FROM pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r')
-FROM unnest(%s::text[], %s::text[]) given (said, name)
-LEFT JOIN pg_class c ON c.oid = to_regclass(name) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"""
+FROM unnest(%s::int4[], %s::text[], %s::text[]) given (place, schema, name)
+LEFT JOIN pg_class c ON c.oid = CASE WHEN schema IS NULL OR EXISTS (
+  SELECT FROM pg_namespace s WHERE nspname = schema AND has_schema_privilege(s.oid, 'USAGE')
+) THEN to_regclass(name) END
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY place"""
 _COLUMNS = """
 SELECT attrelid::int8, attname::text, format_type(atttypid, atttypmod), typname::text,
        t.typnamespace = 'pg_catalog'::regnamespace, NOT attnotnull, attgenerated <> '',
@@ -65,11 +69,7 @@ def bind(ask: Ask, where: str, model: Model) -> dict[str, Table]:
             names[one] = parse_name(one)
         except ValueError as error:
             raise HelpersError(f"{model.where}: {_users(model, one)}: table {error}") from error
-    quoted = [
-        ".".join('"' + part.replace('"', '""') + '"' for part in names[one] if part is not None)
-        for one in said
-    ]
-    found = {row[0]: row[1:] for row in ask(_RELATIONS, (said, quoted))}
+    found = dict(zip(said, look(ask, [names[one] for one in said]), strict=True))
     missing = [one for one in said if found[one][0] is None]
     if missing:
         schemas = ", ".join(ask("SELECT current_schemas(false)", None)[0][0]) or "no schema"
@@ -79,22 +79,22 @@ def bind(ask: Ask, where: str, model: Model) -> dict[str, Table]:
             else (", or make the course's tables with `python -m helpers populate`")
         )
         raise HelpersError(
-            f"{where}: no table {', '.join(missing)} where this user looks ({schemas}); check search_path "
-            f"and USAGE on the schema{course or f', or the names in {model.where}'}"
+            f"{where}: no table {one_line(', '.join(missing))} where this user looks ({schemas}); check "
+            f"search_path and USAGE on the schema{course or f', or the names in {model.where}'}"
         )
     inherited = {oid: children for oid, _, _, _, children in found.values() if children}
     for one, (oid, _, _, kind, _) in found.items():
         if kind not in ("r", "p"):
             raise HelpersError(
-                f"{where}: {one} is a {RELKINDS.get(kind, kind)}, which promises no unique key; copy it "
-                "into a table with a primary key"
+                f"{where}: {one_line(one)} is {RELKINDS.get(kind, kind)}, which promises no unique key; "
+                "copy it into a table with a primary key"
             )
         left = set(inherited.get(oid, ())) - {other for other, *_ in found.values()}
         if left:
             ((child,),) = ask("SELECT %s::int8::oid::regclass::text", (min(left),))
             raise HelpersError(
-                f"{where}: other tables inherit from {one}, so a key may come twice; let the model have them too "
-                f"({child} is not in it), or copy the rows into one table"
+                f"{where}: other tables inherit from {one_line(one)}, so a key may come twice; let the model "
+                f"have them too ({one_line(child)} is not in it), or copy the rows into one table"
             )
     described = describe(ask, [oid for oid, *_ in found.values()])
     tables: dict[str, Table] = {}
@@ -106,6 +106,18 @@ def bind(ask: Ask, where: str, model: Model) -> dict[str, Table]:
             by_oid[oid] = Table(name, schema, relation, columns, keys, only=oid in inherited)
         tables[one] = by_oid[oid]
     return tables
+
+
+def look(ask: Ask, names: Sequence[tuple[str | None, str]]) -> list[tuple[Any, ...]]:
+    """(number in the catalogue, schema, name, kind, numbers of its heirs) of each relation, None for none.
+
+    Args:
+        ask: runs a query.
+        names: schema, if one is said, and name of each.
+    """
+    whole = [".".join(quoted(part) for part in name if part is not None) for name in names]
+    places = list(range(len(names)))
+    return [row[1:] for row in ask(_RELATIONS, (places, [schema for schema, _ in names], whole))]
 
 
 def describe(
