@@ -87,8 +87,8 @@ CREATE TABLE "T} 1" (
     "No" integer NOT NULL, PRIMARY KEY ("No", "A:b"));
 INSERT INTO "T} 1" VALUES
   (E'x:%{}\n', 1.50, 'a:b', 't', 't', '\x00ff', '2026-01-02', '2026-01-02 03:04:05.6',
-   '2026-01-02 03:04:05.6+02', '10:00:00.25', '1 mon 2 days 00:00:03', 0.1, 1e20, ARRAY['a,b', NULL], '::1/64',
-   'x', '{"a":  1}', 7),
+   '2026-01-02 03:04:05.6+02', '10:00:00.25', '1 mon 2 days 00:00:03', 0.1, 1e20, ARRAY['a,b', NULL],
+   '::1/64', 'x', '{"a":  1}', 7),
   ('', 'NaN', '{c}', 'f', 'f', '', '0044-03-15 BC', '12026-01-01', 'infinity', '24:00', '-1 day', '-0',
    'Infinity', '{}', '10.0.0.1', '', 'null', -7),
   ('only', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0)
@@ -180,8 +180,8 @@ def odd(postgres_url: str) -> str:
     """A source with a table of many types."""
     days = """
         CREATE TABLE days (d date PRIMARY KEY, z timestamptz);
-        INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'), ('0001-01-01', '0001-01-01Z'),
-            ('infinity', '2026-01-01'), ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
+        INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'),
+            ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'), ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
     """
     run_sql(postgres_url, TABLE, days)
     return postgres_url
