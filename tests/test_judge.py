@@ -181,7 +181,8 @@ def odd(postgres_url: str) -> str:
     days = """
         CREATE TABLE days (d date PRIMARY KEY, z timestamptz);
         INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'),
-            ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'), ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
+            ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'),
+            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
     """
     run_sql(postgres_url, TABLE, days)
     return postgres_url
@@ -244,6 +245,13 @@ def test_damage_of_every_type_of_key(
     client.execute_command(*command)
     client.close()
     assert judge.compare(odd, redis_url, model=MODEL) == CLEAN | ({verdict: number} if verdict else {})
+
+
+def test_the_mover_and_the_second_judge_read_a_model_alike(odd: str, redis_url: str) -> None:
+    result = migration.migrate(odd, redis_url, model=MODEL, progress=False)
+    assert result["status"] == "verified"
+    assert result["rejects_by_reason"] == {"infinite_date": 2, "bc_date": 1}
+    assert judge.compare(odd, redis_url, model=MODEL) == CLEAN
 
 
 def test_what_was_moved_by_the_general_model(postgres_url: str, redis_url: str) -> None:
