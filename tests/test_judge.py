@@ -123,7 +123,7 @@ value = "{No}:{A:b}"
 name  = "z:{clock}"
 type  = "sorted_set"
 table = '"T} 1"'
-value = "{No}-{raw}-{A:b}"
+value = "{No}:{raw}:{A:b}"
 score = "clock"
 [[key]]
 name  = "days"
@@ -169,7 +169,7 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
     ("string", {b"raw:7:x%3A%25%7B%7D\n": b"\x00\xff", b"raw:-7:": b""}),
     ("list", {b"l": [b"false::%7Bc%7D", b"true:x%3A%25%7B%7D\n:a%3Ab"]}),
     ("set", {b"s:t": {b"7:x:%{}\n"}, b"s:f": {b"-7:"}}),
-    ("zset", {b"z:10:00:00.25": {b"7-\\x00ff-x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7-\\x-": 864e8}}),
+    ("zset", {b"z:10:00:00.25": {b"7:\\x00ff:x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7:\\x:": 864e8}}),
     ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
     ("zset", {b"moments": {b"1970-01-02": 86_400_000_001.0, b"0001-01-01": -62_135_596_800e6}}),
 ]
