@@ -73,7 +73,7 @@ def test_which_tables_it_was() -> None:
     both["general"]["summary"]["mover"]["judge"] = {"lost": 0, "doubled": 3, "altered": 0}
     assert "3 doubled" in claims.general(found(both)) and "fault" in claims.general(found(both))
     assert "fault" not in claims.kills(found(both))
-    assert "At random moments, on general tables SIGKILL" in claims.kills(found(both["general"]))
+    assert "At random moments, on general tables, SIGKILL" in claims.kills(found(both["general"]))
 
 
 def test_what_had_to_be_put_right_counts_where_the_source_had_not_changed() -> None:

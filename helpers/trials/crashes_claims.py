@@ -18,7 +18,7 @@ _claim = claim.from_result("crashes")
 @_claim("Kills at random moments were")
 def kills(data: Mapping[str, Any]) -> str:
     """What was killed how often, and what the two judges found afterwards."""
-    tables = ", on general tables" if data.get("model") == "general" else ""
+    tables = ", on general tables," if data.get("model") == "general" else ""
     return f"At random moments{tables} SIGKILL struck {_struck(data)}; {_verdict(data['summary'])}."
 
 
