@@ -175,14 +175,13 @@ def others() -> Iterator[Campaign]:
 def test_both_judges_see_it_in_general_tables_too(
     others: Campaign, command: tuple[str, ...], verdict: str
 ) -> None:
-    trial: dict[str, Any] = {"older_load": False, "kills": [], "faults": [], "exits": [], "said": []}
+    trial: dict[str, Any] = {"older_load": True, "kills": [], "faults": [], "exits": [], "said": []}
     others._let_through(trial)
     others._judge(trial)
     assert trial["verify"] == trial["judge"] == CLEAN and not trial["faults"]
     others.client.execute_command(*command)
     others._judge(trial)
-    assert trial["verify"].keys() == CLEAN.keys() and any(trial["verify"].values())
-    assert trial["judge"] == CLEAN | {verdict: 1}
+    assert trial["verify"] == trial["judge"] == CLEAN | {verdict: 1}
     assert {example["key"] for example in trial["examples"]} == {command[1]}
 
 
