@@ -11,7 +11,7 @@ from helpers.trials import crashes_claims as claims, figures
 from helpers.trials.mover import CATCHING_UP, PHASES, VERIFYING
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
-SENTENCES = [claims.kills, claims.went_on, claims.corrected, claims.changed, claims.moments]
+SENTENCES = [claims.kills, claims.general, claims.went_on, claims.corrected, claims.changed, claims.moments]
 
 
 def part(kills: int, phase: str, after: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -60,6 +60,20 @@ def test_clean() -> None:
     text = claims.kills(found())
     assert "SIGKILL struck the migration 20 times, Redis 3 times and PostgreSQL 1 time;" in text
     assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+
+
+def test_which_tables_it_was() -> None:
+    assert "not measured" in claims.general(found()) and "general" not in claims.kills(found())
+    both = copy.deepcopy(CLEAN)
+    both["general"] = {**CLEAN, "model": "general", "rows": {"people": 5, "tags": 7}}
+    text = claims.general(found(both))
+    assert "on 2 other tables" in text and "SIGKILL struck the migration 20 times, Redis 3 times" in text
+    assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+    both["general"] = copy.deepcopy(both["general"])
+    both["general"]["summary"]["mover"]["judge"] = {"lost": 0, "doubled": 3, "altered": 0}
+    assert "3 doubled" in claims.general(found(both)) and "fault" in claims.general(found(both))
+    assert "fault" not in claims.kills(found(both))
+    assert "At random moments, on general tables, SIGKILL" in claims.kills(found(both["general"]))
 
 
 def test_what_had_to_be_put_right_counts_where_the_source_had_not_changed() -> None:

@@ -20,7 +20,7 @@ from helpers import cli, results, settings
 from helpers.errors import HelpersError
 from helpers.relational import population
 from helpers.servers import connections, scratch
-from helpers.trials import campaign as trials_of, crashes, judge, mover
+from helpers.trials import campaign as trials_of, crashes, general, judge, mover
 from helpers.trials.campaign import Campaign
 from helpers.trials.crashes import SCHEMA
 from helpers.trials.mover import Standing
@@ -38,9 +38,9 @@ def leftovers(home: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The short form, as CI and the quick profile run it."""
+    """The short form on both models."""
     folder = tmp_path_factory.mktemp("results")
-    data = crashes.run(profile="quick", folder=folder, progress=False)
+    data = crashes.run(profile="quick", folder=folder, model="both", progress=False)
     assert results.load(folder).require("crashes") == data
     assert set(results.load(folder)["crashes"].environment["servers"]) == {"postgres", "redis"}
     return data
@@ -48,19 +48,29 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_nothing_is_lost_doubled_or_altered(campaign: dict[str, Any]) -> None:
     assert crashes.clean(campaign), crashes.describe(campaign)
-    for part in campaign["summary"].values():
-        assert part["verify"] == part["judge"] == CLEAN
-        assert part["faults"] == 0
+    for data in crashes.parts(campaign):
+        for part in data["summary"].values():
+            assert part["verify"] == part["judge"] == CLEAN
+            assert part["faults"] == 0
 
 
 def test_every_wanted_kill_struck(campaign: dict[str, Any]) -> None:
-    kills = {victim: part["kills"] for victim, part in campaign["summary"].items()}
-    assert kills == campaign["wanted"] == dict(crashes.DESIGNS["course"]["quick"].kills)
-    for trial in campaign["trials"]:
-        assert trial["exits"][-1] == 0
-        if trial["victim"] == "mover":
-            assert trial["exits"].count(-9) == len(trial["kills"])
-    assert campaign["appendfsync"] == "always"
+    assert [data["model"] for data in crashes.parts(campaign)] == ["course", "general"]
+    for data in crashes.parts(campaign):
+        kills = {victim: part["kills"] for victim, part in data["summary"].items()}
+        assert kills == data["wanted"] == dict(crashes.DESIGNS[data["model"]]["quick"].kills)
+        for trial in data["trials"]:
+            assert trial["exits"][-1] == 0
+            if trial["victim"] == "mover":
+                assert trial["exits"].count(-9) == len(trial["kills"])
+        assert data["appendfsync"] == "always"
+    assert campaign["rows"].keys() == {"users", "products", "activities", "orders"}
+    assert campaign["general"]["rows"].keys() == set(general.TABLES)
+
+
+def test_the_full_form_kills_as_often_as_it_is_meant_to() -> None:
+    wanted = {name: of["full"].kills["mover"] for name, of in crashes.DESIGNS.items()}
+    assert wanted == {"course": 200, "general": 100}
 
 
 def test_nothing_is_left_behind(campaign: dict[str, Any]) -> None:
@@ -69,7 +79,16 @@ def test_nothing_is_left_behind(campaign: dict[str, Any]) -> None:
 
 def test_the_record_is_checked(campaign: dict[str, Any]) -> None:
     jsonschema.validate(campaign, SCHEMA)
-    damages: tuple[dict[str, Any], ...] = ({"seed": "x"}, {"appendfsync": "everysec"}, {"trials": [{}]})
+    damages: tuple[dict[str, Any], ...] = (
+        *(
+            {"seed": "x"},
+            {"appendfsync": "everysec"},
+            {"trials": [{}]},
+            {"model": "another"},
+            {"general": {}},
+        ),
+        {"general": {**campaign["general"], "summary": {}}},
+    )
     for damage in damages:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**campaign, **damage}, SCHEMA)
@@ -77,9 +96,18 @@ def test_the_record_is_checked(campaign: dict[str, Any]) -> None:
         results.save("crashes", {"trials": []}, profile="quick", folder=settings.home() / "never")
 
 
-def test_an_unknown_profile_is_named() -> None:
+def test_a_published_record_is_one_still() -> None:
+    """Those from before there was a choice of models say nothing of one."""
+    published = json.loads((settings.project_root() / "report/results/crashes.json").read_text())["data"]
+    jsonschema.validate(published, SCHEMA)
+    assert crashes.clean(published) and crashes.describe(published)
+
+
+def test_an_unknown_profile_or_model_is_named() -> None:
     with pytest.raises(HelpersError, match="'slow' is not one of quick, full"):
         crashes.run(profile="slow")
+    with pytest.raises(HelpersError, match="'mine' is not one of course, general, both"):
+        crashes.run(model="mine")
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +148,58 @@ def test_a_migration_that_is_not_exactly_once_is_found(
     assert trial["verify"] == trial["judge"] == CLEAN | {verdict: 1}
     assert trial["examples"][0]["key"] == command[1]
     assert not crashes.clean({"summary": {"mover": crashes.summarise([trial])}})
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Campaign]:
+    """The same with general tables."""
+    with scratch.postgres() as source, scratch.redis("appendfsync always") as target:
+        rows = general.populate(source.url, seed=3, people=15, readings=60, tags=40, steps=80, words=40)
+        ready = Campaign(source, target, rows=sum(rows.values()), seed=3, case=trials_of.GENERAL)
+        ready.learn(1)
+        yield ready
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict"),
+    [
+        (("SADD", "tags:p0", "another:99"), "doubled"),
+        (("RPUSH", "words:2026-01-02", "another"), "doubled"),
+        (("SET", "note:00000000-0000-0000-0000-000000000000:2026-01-01T00:00:00.000000Z", "x"), "doubled"),
+        (("DEL", "person:p1"), "lost"),
+        (("DEL", "card:p1"), "lost"),
+        (("HSET", "person:p2", "handle", "p3"), "altered"),
+        (("SET", "card:p2", '{"name":"another"}'), "altered"),
+    ],
+)
+def test_both_judges_see_it_in_general_tables_too(
+    others: Campaign, command: tuple[str, ...], verdict: str
+) -> None:
+    trial: dict[str, Any] = {"older_load": True, "kills": [], "faults": [], "exits": [], "said": []}
+    others._let_through(trial)
+    others._judge(trial)
+    assert trial["verify"] == trial["judge"] == CLEAN and not trial["faults"]
+    others.client.execute_command(*command)
+    others._judge(trial)
+    assert trial["verify"] == trial["judge"] == CLEAN | {verdict: 1}
+    assert {example["key"] for example in trial["examples"]} == {command[1]}
+
+
+def test_changes_of_general_tables_keep_about_as_many_rows(others: Campaign) -> None:
+    def counts() -> dict[str, int]:
+        with connections.postgres(others.source) as source, source.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(f"SELECT '{t}', count(*) FROM {t}" for t in general.TABLES))
+            return dict(cursor.fetchall())
+
+    before, found = counts(), set()
+    others._let_through({"exits": [], "said": [], "faults": []})
+    for number in range(30):
+        found.add(others._change(random.Random(number)))
+    after = counts()
+    assert found == {"behind", "ahead"}, "a reading that was made by a change is not in the target"
+    assert {t: n for t, n in after.items() if t != "tags"} == {t: n for t, n in before.items() if t != "tags"}
+    assert abs(after["tags"] - before["tags"]) < before["tags"]
+    assert judge.compare(others.source, others.target, model=general.MODEL) != CLEAN
 
 
 def test_a_position_that_goes_back_is_a_fault(trials: Campaign) -> None:

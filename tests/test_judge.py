@@ -1,14 +1,18 @@
-"""The second judge finds what the verifier is tested with, and nothing where there is none."""
+"""The second judge finds what the verifier is tested with, and nothing where there is none; of any model."""
 
+import ast
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from migrating import run_sql
 from test_verification import DAMAGE, ROWS
 
 from helpers import migration
 from helpers.relational import schema
 from helpers.servers import connections
-from helpers.trials import judge
+from helpers.trials import general, judge
 
 CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
 
@@ -66,3 +70,192 @@ def test_keys_of_others_are_not_its_business(moved: tuple[str, str]) -> None:
     client.set("copy:user:1", "x")
     client.close()
     assert judge.compare(*moved) == CLEAN
+
+
+def test_it_shares_no_code_with_what_it_judges() -> None:
+    tree = ast.parse(Path(judge.__file__).read_text(encoding="utf-8"))
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name for name in found if (name or "").startswith("helpers")} == {"helpers.servers"}
+
+
+TABLE = r"""
+CREATE TYPE "Mood" AS ENUM ('a:b', '{c}');
+CREATE DOMAIN yes AS boolean;
+CREATE TABLE "T} 1" (
+    "A:b" text, n numeric, m "Mood", y yes, b boolean, raw bytea, d date, t timestamp, z timestamptz,
+    clock time, span interval, f float8, r real, list text[], i inet, c char(4), j json,
+    "No" integer NOT NULL, PRIMARY KEY ("No", "A:b"));
+INSERT INTO "T} 1" VALUES
+  (E'x:%{}\n', 1.50, 'a:b', 't', 't', '\x00ff', '2026-01-02', '2026-01-02 03:04:05.6',
+   '2026-01-02 03:04:05.6+02', '10:00:00.25', '1 mon 2 days 00:00:03', 0.1, 1e20, ARRAY['a,b', NULL],
+   '::1/64', 'x', '{"a":  1}', 7),
+  ('', 'NaN', '{c}', 'f', 'f', '', '0044-03-15 BC', '12026-01-01', 'infinity', '24:00', '-1 day', '-0',
+   'Infinity', '{}', '10.0.0.1', '', 'null', -7),
+  ('only', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0)
+"""
+MODEL = """
+[[key]]
+name  = 'h:{No}:{"A:b"}'
+type  = "hash"
+table = '"T} 1"'
+[[key]]
+name   = "j:{{{No}}}:{A:b}"
+type   = "string"
+table  = '"T} 1"'
+fields = [{ who = "A:b" }, "raw", "b", { what = "m" }]
+[[key]]
+name  = "raw:{No}:{A:b}"
+type  = "string"
+table = '"T} 1"'
+value = "{raw}"
+[[key]]
+name  = "l"
+type  = "list"
+table = '"T} 1"'
+value = "{b}:{A:b}:{m}"
+order = ["No"]
+[[key]]
+name  = "s:{y}"
+type  = "set"
+table = '"T} 1"'
+value = "{No}:{A:b}"
+[[key]]
+name  = "z:{clock}"
+type  = "sorted_set"
+table = '"T} 1"'
+value = "{No}:{raw}:{A:b}"
+score = "clock"
+[[key]]
+name  = "days"
+type  = "sorted_set"
+table = "days"
+value = "{d}"
+score = "d"
+[[key]]
+name  = "moments"
+type  = "sorted_set"
+table = "days"
+value = "{d}"
+score = "z"
+"""
+FIRST = {
+    b"A:b": b"x:%{}\n", b"n": b"1.50", b"m": b"a:b", b"y": b"t", b"b": b"true", b"raw": b"\x00\xff",
+    b"d": b"2026-01-02", b"t": b"2026-01-02T03:04:05.600000", b"z": b"2026-01-02T01:04:05.600000Z",
+    b"clock": b"10:00:00.25", b"span": b"P1M2DT3S", b"f": b"0.1", b"r": b"1e+20", b"list": b'{"a,b",NULL}',
+    b"i": b"::1/64", b"c": b"x   ", b"j": b'{"a":  1}', b"No": b"7",
+}  # fmt: skip
+SECOND = {
+    b"A:b": b"", b"n": b"NaN", b"m": b"{c}", b"y": b"f", b"b": b"false", b"raw": b"", b"d": b"0044-03-15 BC",
+    b"t": b"12026-01-01 00:00:00", b"z": b"infinity", b"clock": b"24:00:00", b"span": b"P-1D", b"f": b"-0",
+    b"r": b"Infinity", b"list": b"{}", b"i": b"10.0.0.1", b"c": b"    ", b"j": b"null", b"No": b"-7",
+}  # fmt: skip
+EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
+    (
+        "hash",
+        {
+            b"h:7:x%3A%25%7B%7D\n": FIRST,
+            b"h:-7:": SECOND,
+            b"h:0:only": {b"A:b": b"only", b"No": b"0"},
+        },
+    ),
+    (
+        "string",
+        {
+            b"j:{7}:x%3A%25%7B%7D\n": rb'{"who":"x:%{}\n","raw":"\\x00ff","b":"true","what":"a:b"}',
+            b"j:{-7}:": rb'{"who":"","raw":"\\x","b":"false","what":"{c}"}',
+            b"j:{0}:only": b'{"who":"only"}',
+        },
+    ),
+    ("string", {b"raw:7:x%3A%25%7B%7D\n": b"\x00\xff", b"raw:-7:": b""}),
+    ("list", {b"l": [b"false::%7Bc%7D", b"true:x%3A%25%7B%7D\n:a%3Ab"]}),
+    ("set", {b"s:t": {b"7:x:%{}\n"}, b"s:f": {b"-7:"}}),
+    ("zset", {b"z:10:00:00.25": {b"7:\\x00ff:x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7:\\x:": 864e8}}),
+    ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
+    ("zset", {b"moments": {b"1970-01-02": 86_400_000_001.0, b"0001-01-01": -62_135_596_800e6}}),
+]
+
+
+@pytest.fixture
+def odd(postgres_url: str) -> str:
+    """A source with a table of many types."""
+    days = """
+        CREATE TABLE days (d date PRIMARY KEY, z timestamptz);
+        INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'),
+            ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'),
+            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
+    """
+    run_sql(postgres_url, TABLE, days)
+    return postgres_url
+
+
+def test_what_should_be_there_is_literally_this(odd: str) -> None:
+    connection = connections.postgres(odd)
+    found = [(kind.type, dict(kind.keys)) for kind in judge.read(connection, tomllib.loads(MODEL))]
+    connection.close()
+    for one, expected in zip(found, EXPECTED, strict=True):
+        assert one == expected
+
+
+def put(client: Any) -> None:
+    """Write what should be there."""
+    for type_, keys in EXPECTED:
+        for key, value in keys.items():
+            if type_ == "hash":
+                client.hset(key, mapping=value)
+            elif type_ == "string":
+                client.set(key, value)
+            elif type_ == "list":
+                client.rpush(key, *value)
+            elif type_ == "set":
+                client.sadd(key, *value)
+            else:
+                client.zadd(key, value)
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict", "number"),
+    [
+        (("HDEL", "h:0:only", "No"), "altered", 1),
+        (("HSET", "h:0:only", "n", ""), "altered", 1),
+        (("HSET", "h:1:", "No", "1"), "doubled", 1),
+        (("HSET", "h:x:", "No", "1"), None, 0),
+        (("DEL", "j:{0}:only"), "lost", 1),
+        (("SET", "j:{0}:only", '{"who": "only"}'), "altered", 1),
+        (("SET", "raw:0:only", ""), "doubled", 1),
+        (("APPEND", "raw:-7:", "x"), "altered", 1),
+        (("RPUSH", "l", "x"), "doubled", 1),
+        (("LMOVE", "l", "l", "LEFT", "RIGHT"), "altered", 2),
+        (("LPOP", "l"), "lost", 1),
+        (("SADD", "s:f", "7:x:%{}\n"), "doubled", 1),
+        (("SADD", "s:", "x"), "doubled", 1),
+        (("SREM", "s:t", "7:x:%{}\n"), "lost", 1),
+        (("SET", "s:t", "x"), "altered", 1),
+        (("ZINCRBY", "days", "1", "1970-01-02"), "altered", 1),
+        (("ZADD", "moments", "1", "2026-01-01"), "doubled", 1),
+        (("SET", "migration:h:1:", "x"), None, 0),
+        (("SET", "session:1", "x"), None, 0),
+    ],
+)
+def test_damage_of_every_type_of_key(
+    odd: str, redis_url: str, command: tuple[Any, ...], verdict: str | None, number: int
+) -> None:
+    client = connections.redis(redis_url)
+    put(client)
+    assert judge.compare(odd, redis_url, model=MODEL) == CLEAN
+    client.execute_command(*command)
+    client.close()
+    assert judge.compare(odd, redis_url, model=MODEL) == CLEAN | ({verdict: number} if verdict else {})
+
+
+def test_the_mover_and_the_second_judge_read_a_model_alike(odd: str, redis_url: str) -> None:
+    result = migration.migrate(odd, redis_url, model=MODEL, progress=False)
+    assert result["status"] == "verified"
+    assert result["rejects_by_reason"] == {"infinite_date": 2, "bc_date": 1}
+    assert judge.compare(odd, redis_url, model=MODEL) == CLEAN
+
+
+def test_what_was_moved_by_the_general_model(postgres_url: str, redis_url: str) -> None:
+    general.populate(postgres_url, seed=8, people=30, readings=80, tags=60, steps=120, words=60)
+    result = migration.migrate(postgres_url, redis_url, model=general.MODEL, progress=False)
+    assert result["status"] == "verified" and not result["rejects_by_reason"]
+    assert judge.compare(postgres_url, redis_url, model=general.MODEL) == CLEAN

@@ -52,6 +52,7 @@ from .rows import (
     iso_sql as iso_sql,
     literal as literal,
     score_sql as score_sql,
+    why as why,
 )
 from .score_order import ScoreOrder as ScoreOrder
 from .tables import (

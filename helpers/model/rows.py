@@ -49,6 +49,15 @@ _FAR: Mapping[str, tuple[str, str]] = {
 }
 
 
+def why(reason: str) -> str:
+    """What is meant by the name of a reason.
+
+    Args:
+        reason: one of ``REASONS``, or ``null_`` and a column.
+    """
+    return REASONS["null_..." if reason.startswith("null_") else reason]
+
+
 def literal(text: str) -> str:
     """A text as a literal of SQL, which takes the type of what it is compared with."""
     return "'" + text.replace("'", "''") + "'"

@@ -162,7 +162,7 @@ def source(module: str, name: str, *, label: str, caption: str) -> None:
     """A function of this project as it is in the file, without its docstring.
 
     Args:
-        module: path in the project, for example ``helpers/model/keys.py``.
+        module: path in the project, for example ``helpers/relational/redis_model.py``.
         name: of the function.
         label: name for cross references, beginning with ``lst-``.
         caption: Markdown.

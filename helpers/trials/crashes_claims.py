@@ -15,21 +15,24 @@ VERDICTS = ("lost", "doubled", "altered")
 _claim = claim.from_result("crashes")
 
 
-@_claim("Kills at random moments were", "summary")
-def kills(summary: Mapping[str, Any]) -> str:
+@_claim("Kills at random moments were")
+def kills(data: Mapping[str, Any]) -> str:
     """What was killed how often, and what the two judges found afterwards."""
-    struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in summary.items()])
-    return f"At random moments SIGKILL struck {struck}; {_verdict(summary)}."
+    tables = ", on general tables," if data.get("model") == "general" else ""
+    return f"At random moments{tables} SIGKILL struck {_struck(data)}; {_verdict(data['summary'])}."
 
 
 @_claim("Kills on other tables than the course's were", "general")
 def general(data: Mapping[str, Any]) -> str:
     """What was killed how often on the general model, and what the two judges found afterwards."""
-    struck = join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in data["summary"].items()])
     return (
         f"The same on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
-        f"every type of key in Redis: SIGKILL struck {struck}; {_verdict(data['summary'])}."
+        f"every type of key in Redis: SIGKILL struck {_struck(data)}; {_verdict(data['summary'])}."
     )
+
+
+def _struck(data: Mapping[str, Any]) -> str:
+    return join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in data["summary"].items()])
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
