@@ -79,7 +79,11 @@ class MongoStore(Store):
             self.database.create_collection(collection)
 
     def load_rows(self, table: str, rows: Iterable[Any]) -> None:
-        """Insert documents in unordered batches."""
+        """Insert documents in unordered batches.
+
+        Args:
+            table, rows: as for every ``Store``.
+        """
         collection: Collection[dict[str, Any]] = getattr(self, table)
         for batch in batches(rows):
             collection.insert_many([DOCUMENTS[table](*row) for row in batch], ordered=False)
@@ -94,7 +98,11 @@ class MongoStore(Store):
         )
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
-        """Find by user in the order of the index, newest first."""
+        """Find by user in the order of the index, newest first.
+
+        Args:
+            user_id, limit: as for every ``Store``.
+        """
         # The first batch holds the whole answer, so that the cursor needs no second trip.
         newest = {"sort": [("at", DESCENDING), ("_id", DESCENDING)], "limit": limit, "batch_size": limit + 1}
         found = self.activities.find({"user_id": user_id}, {"activity_type": 1, "at": 1, "_id": 0}, **newest)
@@ -103,13 +111,21 @@ class MongoStore(Store):
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
-        """Insert one document."""
+        """Insert one document.
+
+        Args:
+            activity_id, user_id, activity_type, activity_date: as for every ``Store``.
+        """
         self.activities.insert_one(_activity(activity_id, user_id, activity_type, activity_date))
 
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
-        """Insert one document; its two index entries are the ways back from user and product."""
+        """Insert one document; its two index entries are the ways back from user and product.
+
+        Args:
+            order_id, user_id, product_id, order_date, quantity: as for every ``Store``.
+        """
         self.orders.insert_one(_order(order_id, user_id, product_id, order_date, quantity))
 
     def read_order(self, order_id: int) -> Order | None:
