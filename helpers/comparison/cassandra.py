@@ -237,12 +237,12 @@ class CassandraStore(Store):
         row = self.session.execute("SELECT release_version FROM system.local WHERE key = 'local'").one()
         return str(row[0])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count requests as the driver hands them to its connection."""
         sent: list[Any] = []
         self.session.add_request_init_listener(sent.append)
         try:
-            getattr(self, verb)(*arguments)
+            getattr(self, operation)(*arguments)
         finally:
             self.session.remove_request_init_listener(sent.append)
         statements = sum(

@@ -205,14 +205,14 @@ class MongoStore(Store):
         """The version in ``buildInfo``."""
         return str(self.client.server_info()["version"])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count requests as the server counts them."""
         # Each reading of the counter is itself one request; the driver's monitor may add one, so the least
         # of three.
         counts = []
-        for _ in range(3 if verb in ("read_profile", "last_activities", "null_op") else 1):
+        for _ in range(3 if operation in ("read_profile", "last_activities", "null_op") else 1):
             before = self._requests()
-            getattr(self, verb)(*arguments)
+            getattr(self, operation)(*arguments)
             counts.append(self._requests() - before - 1)
         return Traffic(min(counts), min(counts))
 

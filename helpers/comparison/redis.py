@@ -182,10 +182,10 @@ class RedisStore(Store):
         """The version in INFO."""
         return str(self.client.info("server")["redis_version"])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count reads from the socket and commands as the server counts them."""
         before = self.client.info("stats")
-        getattr(self, verb)(*arguments)
+        getattr(self, operation)(*arguments)
         after = self.client.info("stats")
         # The second INFO is read and counted too, the commands only once they are done.
         return Traffic(
