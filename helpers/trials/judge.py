@@ -1,4 +1,4 @@
-"""A second judge beside ``verify``: row by row, plain and slow, sharing no code with the mover.
+"""A second judge beside ``verify``: row by row, plain and slow, sharing no code with the migration.
 
 Rows come by SELECT, values by one Redis command a key; both are compared as the Python values that the
 model's decoding gives. For small data whose rows the model can all hold, and a target whose ``user:``,
