@@ -150,17 +150,34 @@ def command(
 
 
 def option(name: str, help: str, **about: Any) -> Option:
-    """An option with a value, or, without dashes, an argument."""
+    """An option with a value, or, without dashes, an argument.
+
+    Args:
+        name: with the dashes that it begins with.
+        help: what it is, in the help of its command.
+        about: what else ``add_argument`` is told.
+    """
     return name, {"help": help, **about}
 
 
 def flag(name: str, help: str) -> Option:
-    """An option without a value."""
+    """An option without a value: true where it is given, else false.
+
+    Args:
+        name: with the dashes that it begins with.
+        help: what it does, in the help of its command.
+    """
     return option(name, help, action="store_true")
 
 
 def number(name: str, help: str, default: int | None) -> Option:
-    """An option whose value is a whole number."""
+    """An option whose value is a whole number.
+
+    Args:
+        name: with the dashes that it begins with.
+        help: what is counted, in the help of its command.
+        default: its value where it is left out.
+    """
     return option(name, help, type=int, default=default, metavar="N")
 
 

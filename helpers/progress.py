@@ -29,6 +29,12 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
 
     It stands on stderr, or under the cell of a notebook. It is removed when done, so that notebooks and
     terminals keep results only. Where nobody watches (a file, a CI log), it speaks every few seconds at most.
+
+    Args:
+        total: how many units the whole has; without one, None, there is no remaining time.
+        desc: what is done, before the bar.
+        unit: what is counted, in the plural; ``rows`` are written with k and M for thousands and millions.
+        enabled: show it.
     """
     inside = _in_notebook()
     kind: type[tqdm[Any]] = NotebookBar if inside else tqdm
@@ -54,7 +60,12 @@ class NotebookBar(tqdm):  # type: ignore[type-arg]  # only its stub is generic
     _handle: Any = None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Draw the bar as it is now, but not before its delay is over."""
+        """Draw the bar as it is now, but not before its delay is over.
+
+        Args:
+            msg: tqdm's text for it; the empty one takes a bar away, and draws nothing here.
+            pos: tqdm's line of a terminal; a notebook has none.
+        """
         if msg != "" and time.time() >= getattr(self, "start_t", float("inf")) + (self.delay or 0):
             self._show({"text/html": self._html(), "text/plain": str(self)})
 

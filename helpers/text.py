@@ -55,7 +55,12 @@ def size_bytes(number: float) -> str:
 
 
 def span(values: Collection[float], write: Callable[[float], str] = three) -> str:
-    """The lowest and the highest, ``1.20 to 3.40``, or the one that both are as written."""
+    """The lowest and the highest, ``1.20 to 3.40``, or the one that both are as written.
+
+    Args:
+        values: one or more.
+        write: makes a number text.
+    """
     low, high = write(min(values)), write(max(values))
     return low if low == high else f"{low} to {high}"
 

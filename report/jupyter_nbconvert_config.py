@@ -3,10 +3,9 @@
 import base64
 import html
 import os
-import sys
 from pathlib import Path
 
-from nbconvert.preprocessors import Preprocessor
+from nbconvert.preprocessors import Preprocessor, SVG2PDFPreprocessor
 from nbformat.v4 import new_markdown_cell, new_raw_cell
 
 try:
@@ -47,6 +46,13 @@ class AltText(Preprocessor):
         return cell, resources
 
 
+def as_pdf(self, data_format, data):
+    """A drawing as PDF by Typst, which comes with a requirement, in letters that a notebook can hold."""
+    from helpers.report.pdf import to_pdf
+
+    return base64.encodebytes(to_pdf(data.encode())).decode()
+
+
 class FoldedSolutions(Preprocessor):
     """Each solution behind a line of its own that opens with a click, as in JupyterLab."""
 
@@ -77,13 +83,6 @@ if get_pandoc_path is not None:
     c.WebPDFExporter.page_render_timeout = 5000
     c.LatexExporter.preprocessors = [TableCounter]
     c.HTMLExporter.preprocessors = [AltText, FoldedSolutions]
-    # LaTeX takes no SVG; Typst makes a PDF of it. Each of the two programs comes with a requirement.
-    c.SVG2PDFPreprocessor.inkscape = sys.executable
-    c.SVG2PDFPreprocessor.command = [
-        sys.executable,
-        "-m",
-        "helpers.report.pdf",
-        "{from_filename}",
-        "{to_filename}",
-    ]
+    # LaTeX takes no SVG; nbconvert would start a program for each drawing.
+    SVG2PDFPreprocessor.convert_figure = as_pdf
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), str(Path(get_pandoc_path()).parent)])

@@ -11,7 +11,7 @@ from helpers.comparison.phases import DESIGNS
 from helpers.comparison.samples import RunSamples
 from helpers.results import Result, Results
 
-VERBS = "plao"
+LETTERS = "plao"
 
 
 def record(
@@ -35,7 +35,7 @@ def record(
         phase=phase, tier=tier, mix=mix, block=block, position=0, store=store, clients=clients,
         rate_per_s=rate, wall_s=more.pop("wall_s", sum(latency) / 1e6 / clients),
         client_cpu_s=more.pop("client_cpu_s", count * 4e-5),
-        server_cpu_s=more.pop("server_cpu_s", count * 2e-5), errors=0, verbs=(VERBS * count)[:count],
+        server_cpu_s=more.pop("server_cpu_s", count * 2e-5), errors=0, verbs=(LETTERS * count)[:count],
         latency_us=latency, service_us=[us * 0.9] * count if phase == "open" else [], **more,
     )  # fmt: skip
 
@@ -88,10 +88,10 @@ def _data(us, at16, rss, blocks):
         store: {
             "idle_rss_mb": rss[store],
             "definitions": 3,
-            "sent": {verb: {"round_trips": 1, "statements": 1} for verb in stores.STORES[store].IDIOMS},
-            "records_written": {verb: i.records_written for verb, i in stores.STORES[store].IDIOMS.items()},
-            "commands": {verb: i.commands for verb, i in stores.STORES[store].IDIOMS.items()},
-            "atomic": {verb: i.atomic for verb, i in stores.STORES[store].IDIOMS.items()},
+            "sent": {name: {"round_trips": 1, "statements": 1} for name in stores.STORES[store].IDIOMS},
+            "records_written": {name: i.records_written for name, i in stores.STORES[store].IDIOMS.items()},
+            "commands": {name: i.commands for name, i in stores.STORES[store].IDIOMS.items()},
+            "atomic": {name: i.atomic for name, i in stores.STORES[store].IDIOMS.items()},
             "size": {"memory_bytes": 1000, "disk_bytes": None, "how": "by hand"},
         }
         for store in us

@@ -25,7 +25,7 @@ class PostgresStore(Store):
 
     name = "postgres"
     ERRORS = (psycopg2.Error,)
-    IDIOMS = {verb: Idiom(sql, "one row", int("INSERT" in sql)) for verb, sql in STATEMENTS.items()}  # noqa: RUF012
+    IDIOMS = {operation: Idiom(sql, "one row", int("INSERT" in sql)) for operation, sql in STATEMENTS.items()}  # noqa: RUF012
     DEFINITIONS = tuple(schema.DDL.values())
 
     def __init__(self, url: str | None = None) -> None:
@@ -92,8 +92,8 @@ class PostgresStore(Store):
     def version(self) -> str:
         return str(self._do("SHOW server_version")[0][0]).split()[0]
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
-        getattr(self, verb)(*arguments)
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
+        getattr(self, operation)(*arguments)
         return Traffic(1, 1)
 
     def size(self) -> Size:

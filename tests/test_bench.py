@@ -61,8 +61,8 @@ def test_every_store_got_the_same_operations(measured):
         key = (run.phase, run.mix, run.clients, run.rate_per_s, run.block)
         by_run.setdefault(key, {})[run.store] = sorted(run.verbs)
     assert len(by_run) == 1 + 2 * 2 + 2 * 2 + 1
-    for verbs in by_run.values():
-        assert verbs["redis"] == verbs["mongodb"] == verbs["cassandra"]
+    for done in by_run.values():
+        assert done["redis"] == done["mongodb"] == done["cassandra"]
 
 
 def test_answers_were_compared_and_nothing_failed(measured):

@@ -274,6 +274,16 @@ def test_the_kernel_is_this_interpreter_with_this_package(tmp_path: Path) -> Non
     assert printed.split() == [sys.executable, str(settings.project_root() / "helpers" / "__init__.py")]
 
 
+def test_an_executed_notebook_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out.ipynb"
+    look = f"import json\nprint(json.load(open({str(target)!r}))['cells'][0]['execution_count'])"
+    write_notebook(tmp_path / "in.ipynb", "1", look)
+    for seconds, seen in ((0, "1\n"), (3600, "None\n")):
+        monkeypatch.setattr(notebooks, "SAVED_S", seconds)
+        notebooks.run_kernel(tmp_path / "in.ipynb", target, {}, title="in", progress=False)
+        assert nbformat.read(target, as_version=4).cells[1].outputs[0].text == seen
+
+
 @pytest.fixture
 def small_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two notebooks in place of the course's, one of one cell; the report's is the real one, whose exercises

@@ -376,6 +376,7 @@ def test_a_killed_kernel_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert message.startswith("bad.ipynb: its kernel did not start, or was killed") and "\n" not in message
     assert "memory" in message and str(tmp_path / "out.ipynb") in message
     assert not capfd.readouterr().err, "the kernel's own words are kept apart"
+    assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].execution_count == 1
 
 
 def test_two_runs_on_one_database_are_kept_apart(

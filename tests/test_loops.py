@@ -53,7 +53,7 @@ def _lags_us(run):
 
 def test_closed_loop_times_each_operation():
     run = loops.closed(Sleeper(0.005), [[READ] * 20])
-    assert run.verbs == ["read_profile"] * 20
+    assert run.operations == ["read_profile"] * 20
     assert all(5000 <= us < 50_000 for us in run.latency_us)
     assert run.wall_s >= sum(run.latency_us) / 1e6 * 0.99
     assert run.errors == 0

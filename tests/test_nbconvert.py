@@ -99,7 +99,8 @@ def test_a_click_unfolds_one_solution_in_a_browser(schema_page: str, tmp_path: P
 
 @pytest.mark.skipif(shutil.which("xelatex") is None, reason="xelatex is not on PATH")
 def test_latex_makes_a_pdf_without_inkscape(tmp_path: Path) -> None:
-    pages = PdfReader(converted("pdf", tmp_path)).pages
+    # Twice reads what it wrote itself; a third time, as nbconvert does by itself, does the same again.
+    pages = PdfReader(converted("pdf", tmp_path, "--PDFExporter.latex_count=2")).pages
     text = re.sub(r"\s+", " ", " ".join(page.extract_text() for page in pages))
     check(text)
     assert "<td" not in text
@@ -135,11 +136,7 @@ def test_a_drawing_becomes_a_page_of_its_size_with_its_text(tmp_path: Path) -> N
     assert 20 <= float(page.mediabox.width) <= 45
 
 
-def test_what_is_no_drawing_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(HelpersError, match="Typst refuses drawing"):
+def test_what_is_no_drawing_is_refused_in_one_line() -> None:
+    with pytest.raises(HelpersError, match="Typst refuses drawing") as caught:
         pdf.to_pdf(b"not svg")
-    (tmp_path / "a.svg").write_text("nothing")
-    command = [sys.executable, "-m", "helpers.report.pdf", str(tmp_path / "a.svg"), str(tmp_path / "a.pdf")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("svg: Typst refuses drawing") and done.stderr.count("\n") == 1
+    assert "\n" not in str(caught.value)

@@ -191,7 +191,7 @@ trials.crashes_claims, trials.migration_claims, trials.ladder_claims, trials.sca
         ("from helpers import cli; cli.build_parser()", ("pandas", "matplotlib", "numpy", *DRIVERS)),
         (CHAPTERS, DRIVERS),
     ],
-    ids=["the mover", "the command line", "claims and figures"],
+    ids=["the engine", "the command line", "claims and figures"],
 )
 def test_nothing_is_loaded_before_it_is_needed(code: str, unwanted: tuple[str, ...]) -> None:
     code += f"\nimport sys; print([name for name in {unwanted!r} if name in sys.modules])"

@@ -1,4 +1,4 @@
-"""The same verbs on three real servers, with literal rows."""
+"""The same operations on three real servers, with literal rows."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal

@@ -11,7 +11,7 @@ POPULATION = Population(users=100, products=7, activities=1000, orders=300, late
 
 
 def user_of(operation):
-    return operation.arguments[1 if operation.verb in ("append_activity", "place_order") else 0]
+    return operation.arguments[1 if operation.name in ("append_activity", "place_order") else 0]
 
 
 def test_same_seed_same_stream_and_another_seed_another():
@@ -22,7 +22,7 @@ def test_same_seed_same_stream_and_another_seed_another():
 
 @pytest.mark.parametrize(("mix", "writes"), [("95/5", 0.05), ("50/50", 0.5)])
 def test_mix_holds_the_share_of_writes_it_names(mix, writes):
-    counts = Counter(operation.verb for operation in Workload(POPULATION, seed=1).stream(20_000, mix))
+    counts = Counter(operation.name for operation in Workload(POPULATION, seed=1).stream(20_000, mix))
     assert (counts["append_activity"] + counts["place_order"]) / 20_000 == pytest.approx(writes, abs=0.01)
     assert min(counts.values()) > 0
 
@@ -30,11 +30,11 @@ def test_mix_holds_the_share_of_writes_it_names(mix, writes):
 def test_new_rows_get_fresh_ids_and_dates_that_grow_over_all_streams():
     source = Workload(POPULATION, seed=1)
     stream = source.stream(400, "50/50") + source.stream(400, "95/5")
-    appended = [o.arguments for o in stream if o.verb == "append_activity"]
-    placed = [o.arguments for o in stream if o.verb == "place_order"]
+    appended = [o.arguments for o in stream if o.name == "append_activity"]
+    placed = [o.arguments for o in stream if o.name == "place_order"]
     assert [a[0] for a in appended] == list(range(1001, 1001 + len(appended)))
     assert [p[0] for p in placed] == list(range(301, 301 + len(placed)))
-    dates = [o.arguments[3] for o in stream if o.verb in ("append_activity", "place_order")]
+    dates = [o.arguments[3] for o in stream if o.name in ("append_activity", "place_order")]
     assert dates == sorted(set(dates))
     assert dates[0] > POPULATION.latest
     assert {p[2] for p in placed} == set(range(1, 8))
@@ -43,9 +43,9 @@ def test_new_rows_get_fresh_ids_and_dates_that_grow_over_all_streams():
 
 def test_some_reads_miss_and_no_write_does():
     stream = Workload(POPULATION, seed=1).stream(10_000, "50/50")
-    reads = [user_of(o) for o in stream if o.verb in workload.READS]
+    reads = [user_of(o) for o in stream if o.name in workload.READS]
     assert sum(user > 100 for user in reads) / len(reads) == pytest.approx(workload.MISS_SHARE, abs=0.005)
-    assert all(1 <= user_of(o) <= 100 for o in stream if o.verb not in workload.READS)
+    assert all(1 <= user_of(o) <= 100 for o in stream if o.name not in workload.READS)
 
 
 def test_clients_share_no_user():

@@ -41,12 +41,12 @@ def compare(
     for product in (*_spread(population.products, orders), population.products + 1):
         questions.append(("orders_of_product", (product,)))
     counts: dict[str, int] = {"misses": 0}
-    for verb, arguments in questions:
-        answers = {store.name: getattr(store, verb)(*arguments) for store in stores}
-        if not ordered and verb == "last_activities":
+    for question, arguments in questions:
+        answers = {store.name: getattr(store, question)(*arguments) for store in stores}
+        if not ordered and question == "last_activities":
             answers = {name: sorted(answer) for name, answer in answers.items()}
-        expect_same(f"{verb}{arguments}", answers)
-        counts[verb] = counts.get(verb, 0) + 1
+        expect_same(f"{question}{arguments}", answers)
+        counts[question] = counts.get(question, 0) + 1
         counts["misses"] += not next(iter(answers.values()))
     return counts
 

@@ -143,14 +143,22 @@ class CassandraStore(Store):
         return None if found is None else Profile(found[0], found[1], redis_model.from_microseconds(found[2]))
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
-        """Read the first rows of one partition, which is kept newest first."""
+        """Read the first rows of one partition, which is kept newest first.
+
+        Args:
+            user_id, limit: as for every ``Store``.
+        """
         found = self.session.execute(self._prepared["last"], (user_id, limit))
         return [Seen(activity_type, redis_model.from_microseconds(at)) for activity_type, at in found]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
-        """Insert one row; where it belongs in its partition is settled by the clustering order."""
+        """Insert one row; where it belongs in its partition is settled by the clustering order.
+
+        Args:
+            activity_id, user_id, activity_type, activity_date: as for every ``Store``.
+        """
         self.session.execute(
             self._prepared["activity"],
             (activity_id, user_id, activity_type, redis_model.microseconds(activity_date)),
@@ -159,7 +167,11 @@ class CassandraStore(Store):
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
-        """Insert into the three tables of orders by one logged batch."""
+        """Insert into the three tables of orders by one logged batch.
+
+        Args:
+            order_id, user_id, product_id, order_date, quantity: as for every ``Store``.
+        """
         order = (order_id, user_id, product_id, order_date, quantity)
         self.session.execute(self._order_batch(order, BatchType.LOGGED))
 
@@ -226,12 +238,12 @@ class CassandraStore(Store):
         row = self.session.execute("SELECT release_version FROM system.local WHERE key = 'local'").one()
         return str(row[0])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count requests as the driver hands them to its connection."""
         sent: list[Any] = []
         self.session.add_request_init_listener(sent.append)
         try:
-            getattr(self, verb)(*arguments)
+            getattr(self, operation)(*arguments)
         finally:
             self.session.remove_request_init_listener(sent.append)
         statements = sum(

@@ -164,7 +164,7 @@ def _turn(store: RedisStore, command: Sequence[str], requests: int, number: int)
 
     def ours_together() -> None:
         done = loops.closed(store, [[NULL] * (requests // CLIENTS)] * CLIENTS)
-        figures = _points(np.asarray(done.latency_us)) | {"per_s": len(done.verbs) / done.wall_s}
+        figures = _points(np.asarray(done.latency_us)) | {"per_s": len(done.operations) / done.wall_s}
         turn["many_clients"]["ours"] = figures
 
     def theirs_together() -> None:

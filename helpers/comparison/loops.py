@@ -43,7 +43,7 @@ class StoreRun:
     microseconds.
     """
 
-    verbs: list[str] = field(default_factory=list)
+    operations: list[str] = field(default_factory=list)
     latency_us: list[float] = field(default_factory=list)
     service_us: list[float] = field(default_factory=list)
     errors: int = 0
@@ -88,7 +88,7 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> StoreRun:
                 return
             started = time.perf_counter_ns()
             if do(operation):
-                run.verbs.append(operation.verb)
+                run.operations.append(operation.name)
                 run.latency_us.append((time.perf_counter_ns() - started) / 1000)
 
     return _together(store, [partial(client, stream) for stream in streams], gave_up)
@@ -125,7 +125,7 @@ def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float],
             sent = time.perf_counter_ns()
             if do(stream[index]):
                 ended = time.perf_counter_ns()
-                run.verbs.append(stream[index].verb)
+                run.operations.append(stream[index].name)
                 run.latency_us.append((ended - due) / 1000)
                 run.service_us.append((ended - sent) / 1000)
 
@@ -136,15 +136,15 @@ class _Doer:
     """Does operations for one client: counts failures, keeps some answers."""
 
     def __init__(self, store: Store, run: StoreRun, gave_up: threading.Event) -> None:
-        self._verbs: dict[str, Callable[..., Any]] = {}
+        self._calls: dict[str, Callable[..., Any]] = {}
         self._store, self._run, self._gave_up = store, run, gave_up
         self._failed = self._reads = 0
 
     def __call__(self, operation: Operation) -> bool:
-        verb = operation.verb
-        do = self._verbs.get(verb)
+        name = operation.name
+        do = self._calls.get(name)
         if do is None:
-            do = self._verbs[verb] = getattr(self._store, verb)
+            do = self._calls[name] = getattr(self._store, name)
         try:
             answer = do(*operation.arguments)
         except self._store.ERRORS as error:
@@ -155,7 +155,7 @@ class _Doer:
                 self._gave_up.set()
             return False
         self._failed = 0
-        if verb in READS:
+        if name in READS:
             self._reads += 1
             if self._reads % ANSWERS_EVERY == 0:
                 self._run.answers.append(answer)
@@ -200,7 +200,7 @@ def _together(
     if faults:
         raise faults[0]
     for run in runs:
-        total.verbs += run.verbs
+        total.operations += run.operations
         total.latency_us += run.latency_us
         total.service_us += run.service_us
         total.answers += run.answers
@@ -208,7 +208,7 @@ def _together(
         total.error = total.error or run.error
     if gave_up.is_set():
         raise HelpersError(
-            f"{store.name} at {store.address}: stopped answering after {len(total.verbs):,} operations, "
+            f"{store.name} at {store.address}: stopped answering after {len(total.operations):,} operations, "
             f"{total.errors} failed ({total.error}); nothing of this block is kept, see that the server runs "
             "(`python -m helpers status`) and measure again"
         )

@@ -78,7 +78,11 @@ class MongoStore(Store):
             self.database.create_collection(collection)
 
     def load_rows(self, table: str, rows: Iterable[Any]) -> None:
-        """Insert documents in unordered batches."""
+        """Insert documents in unordered batches.
+
+        Args:
+            table, rows: as for every ``Store``.
+        """
         collection: Collection[dict[str, Any]] = getattr(self, table)
         for batch in batches(rows):
             collection.insert_many([DOCUMENTS[table](*row) for row in batch], ordered=False)
@@ -95,7 +99,11 @@ class MongoStore(Store):
         )
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
-        """Find by user in the order of the index, newest first."""
+        """Find by user in the order of the index, newest first.
+
+        Args:
+            user_id, limit: as for every ``Store``.
+        """
         # The first batch holds the whole answer, so that the cursor needs no second trip.
         newest = {"sort": [("at", DESCENDING), ("_id", DESCENDING)], "limit": limit, "batch_size": limit + 1}
         found = self.activities.find({"user_id": user_id}, {"activity_type": 1, "at": 1, "_id": 0}, **newest)
@@ -104,13 +112,21 @@ class MongoStore(Store):
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
-        """Insert one document."""
+        """Insert one document.
+
+        Args:
+            activity_id, user_id, activity_type, activity_date: as for every ``Store``.
+        """
         self.activities.insert_one(_activity(activity_id, user_id, activity_type, activity_date))
 
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
-        """Insert one document; its two index entries are the ways back from user and product."""
+        """Insert one document; its two index entries are the ways back from user and product.
+
+        Args:
+            order_id, user_id, product_id, order_date, quantity: as for every ``Store``.
+        """
         self.orders.insert_one(_order(order_id, user_id, product_id, order_date, quantity))
 
     def read_order(self, order_id: int) -> Order | None:
@@ -190,14 +206,14 @@ class MongoStore(Store):
         """The version in ``buildInfo``."""
         return str(self.client.server_info()["version"])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count requests as the server counts them."""
         # Each reading of the counter is itself one request; the driver's monitor may add one, so the least
         # of three.
         counts = []
-        for _ in range(3 if verb in ("read_profile", "last_activities", "null_op") else 1):
+        for _ in range(3 if operation in ("read_profile", "last_activities", "null_op") else 1):
             before = self._requests()
-            getattr(self, verb)(*arguments)
+            getattr(self, operation)(*arguments)
             counts.append(self._requests() - before - 1)
         return Traffic(min(counts), min(counts))
 

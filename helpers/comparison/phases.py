@@ -175,7 +175,7 @@ class Session:
         return read_back
 
     def counts(self, store: Store) -> dict[str, Any]:
-        """What each verb sends, counted on the live server, and what the store's data take."""
+        """What each operation sends, counted on the live server, and what the store's data take."""
         far, late = 2**31 - 1, self.made.population.latest.replace(year=2100)  # beyond what the streams made
         arguments: dict[str, tuple[Any, ...]] = {
             "read_profile": (1,),
@@ -185,10 +185,10 @@ class Session:
         }
         return {
             "definitions": len(store.DEFINITIONS),
-            "sent": {verb: asdict(store.traffic(verb, *given)) for verb, given in arguments.items()},
-            "records_written": {verb: store.IDIOMS[verb].records_written for verb in arguments},
-            "commands": {verb: store.IDIOMS[verb].commands for verb in arguments},
-            "atomic": {verb: store.IDIOMS[verb].atomic for verb in arguments},
+            "sent": {name: asdict(store.traffic(name, *given)) for name, given in arguments.items()},
+            "records_written": {name: store.IDIOMS[name].records_written for name in arguments},
+            "commands": {name: store.IDIOMS[name].commands for name in arguments},
+            "atomic": {name: store.IDIOMS[name].atomic for name in arguments},
             "size": asdict(store.size()),
         }
 

@@ -73,7 +73,11 @@ class RedisStore(Store):
         self.drop()
 
     def load_rows(self, table: str, rows: Iterable[Any]) -> None:
-        """Send the commands of the model in pipelines."""
+        """Send the commands of the model in pipelines.
+
+        Args:
+            table, rows: as for every ``Store``.
+        """
         for batch in batches(rows):
             self._send([command for row in batch for command in COMMANDS[table](*row)], transaction=False)
 
@@ -91,20 +95,32 @@ class RedisStore(Store):
         return Profile(found["username"], found["email"], redis_model.parse_timestamp(found["created_at"]))
 
     def last_activities(self, user_id: int, limit: int = 20) -> list[Seen]:
-        """Read the end of the list, and turn it round."""
+        """Read the end of the list, and turn it round.
+
+        Args:
+            user_id, limit: as for every ``Store``.
+        """
         found = self.client.lrange(redis_model.activities_key(user_id, PREFIX), -limit, -1)
         return [Seen(*redis_model.decode_activity(element)) for element in reversed(found)]
 
     def append_activity(
         self, activity_id: int, user_id: int, activity_type: str, activity_date: datetime
     ) -> None:
-        """Add to the list and to the sorted set in one transaction."""
+        """Add to the list and to the sorted set in one transaction.
+
+        Args:
+            activity_id, user_id, activity_type, activity_date: as for every ``Store``.
+        """
         self._send(_append(activity_id, user_id, activity_type, activity_date))
 
     def place_order(
         self, order_id: int, user_id: int, product_id: int, order_date: datetime, quantity: int
     ) -> None:
-        """Write the hash and both sorted sets in one transaction."""
+        """Write the hash and both sorted sets in one transaction.
+
+        Args:
+            order_id, user_id, product_id, order_date, quantity: as for every ``Store``.
+        """
         self._send(_order(order_id, user_id, product_id, order_date, quantity))
 
     def read_order(self, order_id: int) -> Order | None:
@@ -166,10 +182,10 @@ class RedisStore(Store):
         """The version in INFO."""
         return str(self.client.info("server")["redis_version"])
 
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
         """Count reads from the socket and commands as the server counts them."""
         before = self.client.info("stats")
-        getattr(self, verb)(*arguments)
+        getattr(self, operation)(*arguments)
         after = self.client.info("stats")
         # The second INFO is read and counted too, the commands only once they are done.
         return Traffic(

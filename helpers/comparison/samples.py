@@ -31,7 +31,7 @@ class RunSamples:
         store: its name.
         clients: how many worked at once.
         rate_per_s: at which operations were due; None in a closed loop.
-        verbs: a letter for each operation.
+        verbs: of each operation the letter that ``LETTERS`` gives it; the file calls them so.
         latency_us, service_us: of each operation, in the same order.
     """
 
@@ -51,14 +51,14 @@ class RunSamples:
     latency_us: Sequence[float]
     service_us: Sequence[float]
 
-    def of(self, verb: str) -> list[float]:
-        """The latencies of one verb."""
-        letter = LETTERS[verb]
+    def of(self, operation: str) -> list[float]:
+        """The latencies of one operation."""
+        letter = LETTERS[operation]
         return [us for us, found in zip(self.latency_us, self.verbs, strict=True) if found == letter]
 
 
 def of_run(run: "StoreRun", **place: Any) -> RunSamples:
-    """A run as it is saved: letters for verbs, tenths of microseconds.
+    """A run as it is saved: letters for operations, tenths of microseconds.
 
     Args:
         run: what a loop gave.
@@ -70,7 +70,7 @@ def of_run(run: "StoreRun", **place: Any) -> RunSamples:
         client_cpu_s=run.client_cpu_s,
         server_cpu_s=run.server_cpu_s,
         errors=run.errors,
-        verbs="".join(LETTERS[verb] for verb in run.verbs),
+        verbs="".join(LETTERS[name] for name in run.operations),
         latency_us=[round(us, 1) for us in run.latency_us],
         service_us=[round(us, 1) for us in run.service_us],
     )

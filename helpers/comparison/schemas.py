@@ -32,7 +32,7 @@ def _by_store(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_verb(value: Mapping[str, Any]) -> dict[str, Any]:
-    return object_with({verb: dict(value) for verb in OPERATIONS})
+    return object_with({operation: dict(value) for operation in OPERATIONS})
 
 
 WHERE = {"tier": {"enum": list(TIERS)}, "mix": {"enum": list(MIXES)}, "operation": {"enum": list(OPERATIONS)}}

@@ -1,4 +1,4 @@
-"""What every store can do: the verbs that are compared, and what surrounds them."""
+"""What every store can do: the operations that are compared, and what surrounds them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +92,7 @@ class Idiom:
 
 
 class Store(ABC):
-    """A connection to one server with the verbs under comparison; usable from ``CLIENTS`` threads at once.
+    """A connection to one server with the operations that are compared; usable from ``CLIENTS`` threads.
 
     Answers are the tuples above, equal between stores for equal data: dates to the microsecond, activities
     newest first (equal dates: highest id first), None for a user who does not exist.
@@ -102,7 +102,7 @@ class Store(ABC):
     ERRORS: ClassVar[tuple[type[Exception], ...]]
     """What the driver raises when an operation fails."""
     IDIOMS: ClassVar[Mapping[str, Idiom]]
-    """How each verb is done, by the verb's name."""
+    """How each operation is done, by its name."""
     DEFINITIONS: ClassVar[tuple[str, ...]] = ()
     """The statements that define tables and indexes before the first row."""
 
@@ -236,8 +236,13 @@ class Store(ABC):
         """The server's version."""
 
     @abstractmethod
-    def traffic(self, verb: str, *arguments: object) -> Traffic:
-        """Do one operation and count what was sent for it."""
+    def traffic(self, operation: str, *arguments: object) -> Traffic:
+        """Do one operation and count what was sent for it.
+
+        Args:
+            operation: its name.
+            arguments: its own.
+        """
 
     @abstractmethod
     def size(self) -> Size:

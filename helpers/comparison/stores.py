@@ -1,4 +1,4 @@
-"""The four operations on Redis, MongoDB and Cassandra: the same verbs, each in its own idiom."""
+"""The four operations on Redis, MongoDB and Cassandra: each store does them in its own idiom."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress

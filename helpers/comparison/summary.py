@@ -45,11 +45,11 @@ def latency(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[s
     """
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
-        for verb in OPERATIONS:
+        for operation in OPERATIONS:
             for store, runs in _by_store(group, stores):
-                blocks = [np.asarray(r.of(verb)) for r in runs]
+                blocks = [np.asarray(r.of(operation)) for r in runs]
                 samples = np.concatenate(blocks)
-                row: dict[str, Any] = {"tier": tier, "mix": mix, "operation": verb, "store": store}
+                row: dict[str, Any] = {"tier": tier, "mix": mix, "operation": operation, "store": store}
                 row |= {"n": len(samples), "blocks": len(blocks)}
                 row["mean_us"] = _round(samples.mean()) if len(samples) else None
                 row["percentiles_us"] = statistics.rounded(statistics.describe(blocks, SHARES))
@@ -70,10 +70,12 @@ def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[st
     """
     rows = []
     for (tier, mix), group in _groups(records, "closed", lambda r: (r.tier, r.mix)):
-        for verb in OPERATIONS:
+        for operation in OPERATIONS:
             medians = {
                 store: {
-                    r.block: float(np.median(r.of(verb))) for r in group if r.store == store and r.of(verb)
+                    r.block: float(np.median(us))
+                    for r in group
+                    if r.store == store and (us := r.of(operation))
                 }
                 for store in stores
             }
@@ -83,7 +85,7 @@ def ratios(records: Sequence[RunSamples], stores: Sequence[str]) -> list[dict[st
                     [medians[one][b] for b in both], [medians[other][b] for b in both]
                 )
                 if ratio is not None:
-                    where = {"tier": tier, "mix": mix, "operation": verb, "store": one, "against": other}
+                    where = {"tier": tier, "mix": mix, "operation": operation, "store": one, "against": other}
                     rows.append(where | {"blocks": len(both), "ratio": ratio.value} | _ends(ratio))
     statistics.mark_shown(rows)
     return rows

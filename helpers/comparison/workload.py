@@ -10,7 +10,7 @@ import numpy as np
 from helpers.settings import ACTIVITY_TYPES
 
 OPERATIONS = ("read_profile", "last_activities", "append_activity", "place_order")
-"""The verbs of a store that are timed, in the order in which they are shown."""
+"""The operations of a store that are timed, by name, in the order in which they are shown."""
 
 TITLES: Mapping[str, str] = {
     "read_profile": "Read profile",
@@ -51,9 +51,9 @@ LIMIT = 20
 
 
 class Operation(NamedTuple):
-    """One call of a store's verb."""
+    """One operation of a store, with its arguments."""
 
-    verb: str
+    name: str
     arguments: tuple[Any, ...]
 
 
@@ -105,34 +105,34 @@ class Workload:
             clients: number of clients; at most as many as there are users.
         """
         shares = MIXES[mix]
-        verbs = self._random.choice(
+        names = self._random.choice(
             list(shares), size=(clients, -(-count // clients)), p=list(shares.values())
         )
-        return [self._for_users(row, self._by_rank[client::clients]) for client, row in enumerate(verbs)]
+        return [self._for_users(row, self._by_rank[client::clients]) for client, row in enumerate(names)]
 
-    def _for_users(self, verbs: np.ndarray, users: np.ndarray) -> list[Operation]:
-        chosen = users[zipfian(self._random, len(users), len(verbs))]
-        missing = self._random.random(len(verbs)) < MISS_SHARE
-        products = self._random.integers(1, self.population.products + 1, len(verbs))
-        details = self._random.integers(0, 20, len(verbs))
+    def _for_users(self, names: np.ndarray, users: np.ndarray) -> list[Operation]:
+        chosen = users[zipfian(self._random, len(users), len(names))]
+        missing = self._random.random(len(names)) < MISS_SHARE
+        products = self._random.integers(1, self.population.products + 1, len(names))
+        details = self._random.integers(0, 20, len(names))
         return [
-            self._operation(str(verb), int(user), bool(miss), int(product), int(detail))
-            for verb, user, miss, product, detail in zip(
-                verbs, chosen, missing, products, details, strict=True
+            self._operation(str(name), int(user), bool(miss), int(product), int(detail))
+            for name, user, miss, product, detail in zip(
+                names, chosen, missing, products, details, strict=True
             )
         ]
 
-    def _operation(self, verb: str, user: int, miss: bool, product: int, detail: int) -> Operation:
-        if verb in READS:
+    def _operation(self, name: str, user: int, miss: bool, product: int, detail: int) -> Operation:
+        if name in READS:
             user += self.population.users if miss else 0
-            return Operation(verb, (user,) if verb == "read_profile" else (user, LIMIT))
+            return Operation(name, (user,) if name == "read_profile" else (user, LIMIT))
         self._date += timedelta(milliseconds=1)
-        if verb == "append_activity":
+        if name == "append_activity":
             self._activity_id += 1
             kind = ACTIVITY_TYPES[detail % len(ACTIVITY_TYPES)]
-            return Operation(verb, (self._activity_id, user, kind, self._date))
+            return Operation(name, (self._activity_id, user, kind, self._date))
         self._order_id += 1
-        return Operation(verb, (self._order_id, user, product, self._date, 1 + detail % 5))
+        return Operation(name, (self._order_id, user, product, self._date, 1 + detail % 5))
 
 
 def zipfian(

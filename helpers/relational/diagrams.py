@@ -84,7 +84,15 @@ def er_dot(catalogue: Mapping[str, Any]) -> str:
 
 
 def parent_end(table: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """How many parents a child has: exactly one, or zero or one when a referring column may be NULL."""
+    """How many parents a child has: exactly one, or zero or one when a referring column may be NULL.
+
+    Args:
+        table: of the child, as a catalogue has it.
+        key: one of its ``foreign_keys``.
+
+    Returns:
+        The arrow of that end, in Graphviz's language.
+    """
     nullable = {column["name"] for column in table["columns"] if column["nullable"]}
     return ZERO_OR_ONE if nullable & set(key["columns"]) else EXACTLY_ONE
 
@@ -175,7 +183,13 @@ def row(cells: Sequence[tuple[int, str]], ports: Sequence[str], shade: str = "")
 
 
 def width(text: str, size: float = SIZE, *, bold: bool = False) -> int:
-    """Points that a cell needs for a text in the font that will show it, which Graphviz does not have."""
+    """Points that a cell needs for a text in the font that will show it, which Graphviz does not have.
+
+    Args:
+        text: one line.
+        size: of the font, in points.
+        bold: in bold letters.
+    """
     font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
     return ceil(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) + 2 * PADDING
 

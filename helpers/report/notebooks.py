@@ -6,8 +6,10 @@ import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 """Tags of the cells that papermill adds."""
 NOT_INLINE = "not-inline"
 """Tag of a cell that is left out when its notebook runs inside the process that makes the report."""
+SAVED_S = 5
+"""Seconds between two saves of a notebook that runs."""
 
 
 def folder() -> Path:
@@ -51,7 +55,8 @@ def run_kernel(
 
     Args:
         source: the notebook.
-        target: where the executed notebook goes; it is saved after every cell.
+        target: where the executed notebook goes; it is saved in the end, whatever happens, and on the way
+            behind a cell, every ``SAVED_S`` seconds at most.
         parameters: values for its ``parameters`` cell.
         title: of the progress bar over its cells, on stderr.
         progress: show it.
@@ -72,6 +77,7 @@ def run_kernel(
                 source,
                 target,
                 dict(parameters),
+                engine_name=_engine(),
                 kernel_name="python3",
                 language="python",
                 progress_bar=bar if progress else False,
@@ -90,6 +96,34 @@ def run_kernel(
                 f"({': '.join([first_line(error), *last])}); see that memory is free, then run it again; "
                 f"executed so far: {target}"
             ) from error
+
+
+@cache
+def _engine() -> str:
+    """The name of papermill's engine when it saves now and then: its own saves before and behind each cell,
+    which takes longer than most cells.
+    """
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Engine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
+        @classmethod
+        def execute_managed_notebook(cls, manager: Any, *args: Any, **options: Any) -> None:
+            save, saved = manager.save, time.monotonic()
+
+            def save_if_due(**changed: Any) -> None:
+                nonlocal saved
+                if time.monotonic() - saved >= SAVED_S:
+                    save(**changed)
+                    saved = time.monotonic()
+
+            manager.save = save_if_due
+            try:
+                super().execute_managed_notebook(manager, *args, **options)
+            finally:
+                manager.save = save  # with it papermill saves what there is
+
+    papermill_engines.register("course", Engine)
+    return "course"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,10 +119,3 @@ def to_pdf(svg: bytes) -> bytes:
         main.with_suffix(".svg").write_bytes(svg)
         main.write_text(PAGE, encoding="utf-8")
         return compiled(main)
-
-
-if __name__ == "__main__":
-    try:
-        Path(sys.argv[2]).write_bytes(to_pdf(Path(sys.argv[1]).read_bytes()))
-    except HelpersError as error:
-        sys.exit(f"svg: {error}")

@@ -207,8 +207,8 @@ class Session:
 
 def _block(visit: int, activities: int, number: int, name: str, run: loops.StoreRun) -> Block:
     latency_us: dict[str, list[float]] = {operation: [] for operation in comparison_workload.OPERATIONS}
-    for verb, us in zip(run.verbs, run.latency_us, strict=True):
-        latency_us[verb].append(us)
+    for operation, us in zip(run.operations, run.latency_us, strict=True):
+        latency_us[operation].append(us)
     return Block(visit, activities, number, name, latency_us, run.errors)
 
 

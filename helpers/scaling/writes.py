@@ -186,12 +186,22 @@ def middle_and_most(values: Sequence[float]) -> dict[str, float]:
 
 
 def between(writes: Sequence[Write], from_s: float, to_s: float) -> list[Write]:
-    """The writes sent from one second on and before another."""
+    """The writes sent from one second on and before another.
+
+    Args:
+        writes: of one writer, in order.
+        from_s, to_s: seconds from the writer's beginning.
+    """
     return [write for write in writes if from_s <= write.sent_s < to_s]
 
 
 def outage_in_s(writes: Sequence[Write], from_s: float, to_s: float) -> float:
-    """The longest part of a time without an acknowledgement, the time's ends counted in."""
+    """The longest part of a time without an acknowledgement, in seconds, the time's ends counted in.
+
+    Args:
+        writes: of one writer, in order.
+        from_s, to_s: where the time begins and ends, in seconds from the writer's beginning.
+    """
     ends = [write.ended_s for write in writes if write.acknowledged and from_s < write.ended_s < to_s]
     return max(after - before for before, after in pairwise([from_s, *ends, to_s]))
 

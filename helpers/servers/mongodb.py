@@ -28,7 +28,14 @@ def missing() -> str | None:
 
 
 def prepare(folder: Path, port: int, password: str, *, cache_gb: float = 0.5) -> None:
-    """Make the data folder and write the configuration, with a cache of so many GiB."""
+    """Make the data folder and write the configuration.
+
+    Args:
+        folder: of the server; it exists.
+        port: where it will listen.
+        password: of its user, who is made once it runs: by ``finish``.
+        cache_gb: size of the cache, in GiB.
+    """
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
     configuration = {
         "net": {"bindIp": process.HOST, "port": port, "unixDomainSocket": {"enabled": False}},

@@ -43,7 +43,14 @@ def missing() -> str | None:
 
 
 def prepare(folder: Path, port: int, password: str, *, more: str = "") -> None:
-    """Make the data folder by initdb when there is none, write the configuration; ``more`` of it wins."""
+    """Make the data folder by initdb when there is none, and write the configuration.
+
+    Args:
+        folder: of the server; it exists.
+        port: where it will listen.
+        password: of its user; initdb reads it from the folder's file ``password``.
+        more: lines of configuration; they win over the others.
+    """
     data = folder / "data"
     if not data.exists():
         data.mkdir(mode=0o700)

@@ -33,7 +33,14 @@ def missing() -> str | None:
 
 
 def prepare(folder: Path, port: int, password: str, *, more: str = "") -> None:
-    """Make the data folder and write the configuration; ``more`` is added as it is, and wins."""
+    """Make the data folder and write the configuration.
+
+    Args:
+        folder: of the server; it exists.
+        port: where it will listen.
+        password: of its user.
+        more: lines of configuration; they win over the others.
+    """
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
     text = CONFIGURATION.format(port=port, password=password, data=_quote(folder / "data"), more=more)
     process.write_private(folder / "redis.conf", text)

@@ -154,7 +154,12 @@ def _known(node: Node) -> dict[str, dict[str, Any]]:
 
 
 def settings_of(timeout_ms: int, bus_port: int) -> tuple[str, ...]:
-    """Lines of redis.conf that make a server the node of a cluster."""
+    """Lines of redis.conf that make a server the node of a cluster.
+
+    Args:
+        timeout_ms: milliseconds of silence after which it takes another node for failed.
+        bus_port: where the other nodes reach it.
+    """
     return (
         "cluster-enabled yes",
         f"cluster-node-timeout {timeout_ms}",

@@ -1,4 +1,4 @@
-"""A second judge beside ``verify``: row by row, plain and slow, sharing no code with the mover.
+"""A second judge beside ``verify``: row by row, plain and slow, sharing no code with the migration.
 
 It reads the model's TOML by itself, rows by SELECT, values by one Redis command a key, and compares what each
 key should hold with what it holds. For small data whose rows the model can all hold, and a target in which

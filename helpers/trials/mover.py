@@ -1,4 +1,4 @@
-"""The migration in a process of its own, started as a user starts it: watched, and killed."""
+"""The mover: a migration in a process of its own, started as a user starts it; watched, and killed."""
 
 import json
 import os

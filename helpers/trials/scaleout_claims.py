@@ -25,7 +25,12 @@ _claim = claim.from_result("scaleout")
 
 
 def arm(nodes: int, workers: int) -> str:
-    """How an arm is called."""
+    """How an arm is called.
+
+    Args:
+        nodes: of Redis.
+        workers: processes that load.
+    """
     return f"{plural(workers, 'process', 'processes')}, {plural(nodes, 'node')}"
 
 

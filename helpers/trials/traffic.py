@@ -12,7 +12,9 @@ from helpers.servers import Writer, connections
 from helpers.settings import ACTIVITY_TYPES
 
 Operation = Callable[[Any, random.Random], None]
-"""Changes something over a cursor, in a transaction that is under way."""
+"""Changes something: by statements through a cursor, in a transaction that is under way; a generator chooses
+what.
+"""
 
 
 class Traffic:
@@ -90,12 +92,12 @@ def _some(chance: random.Random, table: str, key: str) -> str:
     )
 
 
-def sign_up(cursor: Any, chance: random.Random) -> None:
+def _sign_up(cursor: Any, chance: random.Random) -> None:
     """A user comes."""
     cursor.execute("INSERT INTO users (username, created_at) VALUES (%s, now())", (f"n{chance.random()}",))
 
 
-def act(cursor: Any, chance: random.Random) -> None:
+def _act(cursor: Any, chance: random.Random) -> None:
     """A user does something, now."""
     cursor.execute(
         "INSERT INTO activities (user_id, activity_type, activity_date) VALUES "
@@ -104,7 +106,7 @@ def act(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def report_late(cursor: Any, chance: random.Random) -> None:
+def _report_late(cursor: Any, chance: random.Random) -> None:
     """Something comes to be known that a user did days ago; several things at the same moment."""
     cursor.execute(
         "INSERT INTO activities (user_id, activity_type, activity_date) SELECT "
@@ -114,7 +116,7 @@ def report_late(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def move(cursor: Any, chance: random.Random) -> None:
+def _move(cursor: Any, chance: random.Random) -> None:
     """An activity turns out to be another user's."""
     cursor.execute(
         f"UPDATE activities SET user_id = {_some(chance, 'users', 'user_id')} "
@@ -122,12 +124,12 @@ def move(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def forget(cursor: Any, chance: random.Random) -> None:
+def _forget(cursor: Any, chance: random.Random) -> None:
     """An activity is deleted."""
     cursor.execute(f"DELETE FROM activities WHERE activity_id = {_some(chance, 'activities', 'activity_id')}")
 
 
-def order(cursor: Any, chance: random.Random) -> None:
+def _order(cursor: Any, chance: random.Random) -> None:
     """A user orders something."""
     cursor.execute(
         "INSERT INTO orders (user_id, product_id, order_date, quantity) VALUES "
@@ -136,7 +138,7 @@ def order(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def change_order(cursor: Any, chance: random.Random) -> None:
+def _change_order(cursor: Any, chance: random.Random) -> None:
     """An order becomes one of something else."""
     cursor.execute(
         f"UPDATE orders SET product_id = {_some(chance, 'products', 'product_id')}, quantity = %s "
@@ -145,12 +147,12 @@ def change_order(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def cancel_order(cursor: Any, chance: random.Random) -> None:
+def _cancel_order(cursor: Any, chance: random.Random) -> None:
     """An order is deleted."""
     cursor.execute(f"DELETE FROM orders WHERE order_id = {_some(chance, 'orders', 'order_id')}")
 
 
-def change_address(cursor: Any, chance: random.Random) -> None:
+def _change_address(cursor: Any, chance: random.Random) -> None:
     """A user's address changes, or is forgotten."""
     cursor.execute(
         "UPDATE users SET email = CASE WHEN %s THEN user_id || '@' || clock_timestamp() END "
@@ -159,7 +161,7 @@ def change_address(cursor: Any, chance: random.Random) -> None:
     )
 
 
-def change_price(cursor: Any, chance: random.Random) -> None:
+def _change_price(cursor: Any, chance: random.Random) -> None:
     """A product's price changes."""
     cursor.execute(
         f"UPDATE products SET price = %s WHERE product_id = {_some(chance, 'products', 'product_id')}",
@@ -168,15 +170,15 @@ def change_price(cursor: Any, chance: random.Random) -> None:
 
 
 ORDINARY: Mapping[str, tuple[int, Operation]] = {
-    "sign up": (2, sign_up),
-    "act": (20, act),
-    "report late": (2, report_late),
-    "move": (3, move),
-    "forget": (2, forget),
-    "order": (6, order),
-    "change order": (3, change_order),
-    "cancel order": (2, cancel_order),
-    "change address": (3, change_address),
-    "change price": (1, change_price),
+    "sign up": (2, _sign_up),
+    "act": (20, _act),
+    "report late": (2, _report_late),
+    "move": (3, _move),
+    "forget": (2, _forget),
+    "order": (6, _order),
+    "change order": (3, _change_order),
+    "cancel order": (2, _cancel_order),
+    "change address": (3, _change_address),
+    "change price": (1, _change_price),
 }
 """Weight and function of what users of a shop do."""
