@@ -281,6 +281,62 @@ def test_extra_keys_are_found_where_the_number_of_keys_is_right(
     assert (extra["key"], extra["problem"]) == ("user:99:orders", "extra key")
 
 
+DATELESS = """
+UPDATE orders SET order_date = NULL WHERE product_id = 3;
+INSERT INTO orders VALUES (90, 5, 2, NULL, 1), (91, NULL, 60, NULL, 1);
+"""
+"""Orders that are in no list: all of product 3, of product 60, and of user 5."""
+
+
+@pytest.mark.parametrize(
+    "key", [f"product:{n}:orders" for n in (3, 4, 60, 99)] + [f"user:{n}:orders" for n in (3, 5, 60, 99)]
+)
+def test_a_stray_list_of_orders_is_found(filled: tuple[str, str, Redis], key: str) -> None:
+    """Of what is not there, of what has the number of another's, of what has only orders without a date."""
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("INSERT INTO products VALUES (60, 'sixty', 60)")
+        cursor.execute(DATELESS + "DELETE FROM orders WHERE user_id = 3")
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    client.zadd(key, {"1": 1})
+    (extra,) = verification.verify(source, url, progress=False)["examples"]
+    assert (extra["key"], extra["problem"]) == (key, "extra key")
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra key": 1}
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "member"),
+    [
+        *(("user:2:orders", member) for member in ("2", "90", "01", "1:x", "9223372036854775808", "-")),
+        *(("product:2:orders", member) for member in ("2", "90", "91")),
+        *(("user:1:activities:by_time", member) for member in ("1:a:b", "3:login", "3", "95:x", "96:x")),
+    ],
+)
+def test_a_stray_member_that_names_a_row_is_found(
+    filled: tuple[str, str, Redis], key: str, member: str
+) -> None:
+    """Of another owner, without a date, rejected, of another type."""
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("INSERT INTO orders VALUES (90, 2, 2, NULL, 1), (91, 2, 2, 'infinity', 1)")
+        cursor.execute("INSERT INTO activities VALUES (95, 1, 'x', 'infinity'), (96, 1, 'x', NULL)")
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    client.zadd(key, {member: 1})
+    (extra,) = verification.verify(source, url, progress=False)["examples"]
+    assert (extra["key"], extra["field"], extra["problem"]) == (key, member, "extra member")
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 1}
+    assert dump(client) == before
+
+
 def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, str, Redis]) -> None:
     source, url, client = filled
     calls = client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
