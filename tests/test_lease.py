@@ -1,13 +1,23 @@
 """Who holds a lease is known again, and known to be dead."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from following import FULL
+from migrating import migrate, run_sql
 
-from helpers.target import lease
+from helpers.migration import following, verification
+from helpers.migration.expected_replies import Expectations
+from helpers.servers import connections
+from helpers.source import Source
+from helpers.target import Checkpoint, checkpoint, lease, resp
+from helpers.target.checkpoint import PartitionCheckpoint
 
 
 def test_this_process_is_alive_and_has_one_token_a_call() -> None:
@@ -56,3 +66,122 @@ def test_the_time_of_day_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     token = lease.new_token()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert lease.still_runs(token) is True and lease.new_token().split()[1:] == token.split()[1:]
+
+
+@pytest.fixture
+def held(redis_url: str) -> Iterator[tuple[Checkpoint, Callable[[], int]]]:
+    """A lease that is held, and how many milliseconds are left of it."""
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        found = Checkpoint(connection, "")
+        found.acquire()
+        yield found, lambda: client.pttl("migration:lease")
+
+
+@pytest.mark.parametrize("state", [None, {"x": 1}])
+def test_a_commit_prolongs_the_lease_to_its_full_life(
+    held: tuple[Checkpoint, Callable[[], int]], state: dict[str, Any] | None
+) -> None:
+    holding, left_ms = held
+    time.sleep(1.5)
+    assert left_ms() <= lease.LEASE_MS - 1500
+    holding.commit(state=state)
+    assert lease.LEASE_MS - 1000 < left_ms() <= lease.LEASE_MS
+
+
+def test_a_renewal_is_made_when_it_is_due_and_not_before(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, left_ms = held
+    third = lease.LEASE_MS / 3000
+
+    def renews() -> bool:
+        time.sleep(0.05)
+        before = left_ms()
+        holding.renew_when_due()
+        return left_ms() > before
+
+    assert not renews()
+    holding.renewed = time.monotonic() - third + 2
+    assert not renews()
+    holding.renewed = time.monotonic() - third - 0.1
+    assert renews() and left_ms() > lease.LEASE_MS - 1000
+    assert not renews(), "it is counted from there"
+    holding.renewed = time.monotonic() - third - 0.1
+    holding.commit(state={"x": 1})
+    assert not renews(), "a commit is a renewal, too"
+    holding.renewed = time.monotonic() - third - 0.1
+    connections.redis(redis_url).delete("migration:lease")
+    with pytest.raises(lease.LeaseLost):
+        holding.renew_when_due()
+
+
+def test_the_lease_of_a_partition_lives_until_it_is_taken(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, left_ms = held
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        one = PartitionCheckpoint(connection, "", "users", holding.token)
+        one.take()
+        client: Any = connections.redis(redis_url)
+        for _ in range(2):
+            assert client.pttl("migration:claim:users") > 12 * 60 * 60 * 1000
+            before = left_ms()
+            time.sleep(0.05)
+            one.commit()
+            assert left_ms() < before, "a worker does not keep a coordinator's lease alive"
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Leases last a second and a half; who took one."""
+    taken: list[Any] = []
+    acquire = Checkpoint.acquire
+
+    def noted(self: Checkpoint, *arguments: Any) -> None:
+        taken.append(self)
+        acquire(self, *arguments)
+
+    monkeypatch.setattr(checkpoint, "LEASE_MS", 1_500)
+    monkeypatch.setattr(Checkpoint, "life_ms", 1_500)
+    monkeypatch.setattr(Checkpoint, "acquire", noted)
+    return taken
+
+
+def test_a_source_that_is_slow_does_not_cost_the_lease(
+    source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it sorts what is to be loaded, and what is to be compared."""
+    chunks = Source.chunks
+
+    def slow(self: Source, query: str, *arguments: Any, **options: Any) -> None:
+        time.sleep(2.5 if "activity_date" in query else 0)
+        chunks(self, query, *arguments, **options)
+
+    monkeypatch.setattr(Source, "chunks", slow)
+    result = migrate(source, redis_url)
+    assert (result["status"], result["caught_up"], len(short)) == ("verified", {}, 1)
+
+
+def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
+    source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = verification.Comparison._ask
+
+    def slow(self: verification.Comparison, asked: Expectations) -> None:
+        time.sleep(0.3)
+        ask(self, asked)
+
+    monkeypatch.setattr(verification, "WINDOW_ROWS", 5)
+    monkeypatch.setattr(verification.Comparison, "_ask", slow)
+    assert (migrate(source, redis_url)["status"], len(short)) == ("verified", 1)
+
+
+def test_a_follower_without_anything_to_apply_keeps_the_lease(
+    source: str, redis_url: str, short: list[Any]
+) -> None:
+    run_sql(source, *FULL)
+    migrate(source, redis_url, follow=True, verify=False)
+    following.follow(source, redis_url, until_idle_s=2.5, shown=False)
+    following.drop_slot(source, redis_url)
+    assert len(short) == 3, "each took it once"
