@@ -35,6 +35,8 @@ CASCADES = [
 ]
 LARGE = 12_000
 """Rows of a large transaction: more than two parts."""
+PATIENCE_S = 300
+"""How long a chase may go without a kill that struck, and how long a load may need to come to its end."""
 
 
 def _sql(statement: str) -> Operation:
@@ -157,7 +159,9 @@ class Chase:
 
     def finish(self) -> dict[str, Any]:
         """Let it through undisturbed, now that nobody writes; what two judges and the slot's end say."""
+        deadline = time.monotonic() + PATIENCE_S
         while self.state().get("status") != "complete":
+            assert time.monotonic() < deadline, self.state()
             migration.migrate(self.source, self.target, follow=True, progress=False)
         result = following.follow(self.source, self.target, until_idle_s=0.3, shown=False)
         seen = verification.verify(self.source, self.target, progress=False)
@@ -185,9 +189,12 @@ def start(source: str, target: str, *words: str) -> "subprocess.Popen[str]":
 def chase(source: str, target: str, *, kills: int, seed: int, per_s: float = 60.0) -> dict[str, Any]:
     """Writers at work through snapshot, load and follow; so many kills; then what the judges say."""
     chased = Chase(source, target, seed)
-    restarts = 0
+    restarts, struck, deadline = 0, 0, time.monotonic() + PATIENCE_S
     with traffic(source, operations=ROUGH, per_s=per_s, seed=seed) as writers:
-        while chased.struck.total() - chased.struck["too late"] < kills:
+        while (now := chased.struck.total() - chased.struck["too late"]) < kills:
+            if now > struck:
+                struck, deadline = now, time.monotonic() + PATIENCE_S
+            assert time.monotonic() < deadline, chased.struck
             if chased.chance.random() < 0.15 and chased.state().get("status") == "complete":
                 restarts += 1  # the load is interrupted too, with a slot that is followed already
                 chased.client.hset("migration:state", "status", "reconciling")

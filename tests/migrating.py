@@ -1,6 +1,7 @@
 """A migration in a test: few rows, a call, and what it leaves."""
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,14 @@ def run_sql(url: str, *statements: str) -> None:
         for statement in statements:
             connection.cursor().execute(statement)
     connection.close()
+
+
+def until(come: Callable[[], object], patience_s: float = 60) -> None:
+    """Wait until something is so, but not for ever."""
+    deadline = time.monotonic() + patience_s
+    while not come():
+        assert time.monotonic() < deadline, f"waited for {patience_s} s"
+        time.sleep(0.002)
 
 
 def without_bars(errors: str) -> str:

@@ -95,7 +95,9 @@ DATES = st.sampled_from(
 ACTIVITY = st.tuples(
     st.sampled_from(["1", "2"]), st.sampled_from(["login", "a:b", "é", None]), st.none() | DATES
 )
-IDS = st.sampled_from(["1", "2", "3", "9", "10", "11", "-5", "-40", str(2**63 - 1), str(2**63 - 2)])
+IDS = st.sampled_from(
+    ["1", "2", "3", "9", "10", "11", "-5", "-6", "-40", "-41", str(2**63 - 1), str(2**63 - 2)]
+)
 ORDER = st.tuples(st.none() | IDS, st.none() | IDS, st.none() | DATES, st.none() | st.just("3"))
 ROWS = st.dictionaries(IDS, ACTIVITY, max_size=10).flatmap(
     lambda activities: st.dictionaries(IDS, ORDER, max_size=3).map(

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 import pytest
-from migrating import dump, interrupted, migrate, run_sql, without_bars
+from migrating import dump, interrupted, migrate, run_sql, until, without_bars
 from proxy import proxy
 
 from helpers import cli, settings
@@ -184,6 +184,21 @@ def test_a_load_goes_on_with_the_row_behind_the_last_one(source: str, redis_url:
     assert read == {"users": 6, "products": 8, "activities": 30, **orders}
 
 
+def test_after_a_kill_alone_there_is_nothing_to_put_right(postgres_url: str, redis_url: str) -> None:
+    population.populate(postgres_url, users=200, products=20, activities=9_000, orders=1_500, progress=False)
+    client = connections.redis(redis_url)
+    command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]
+    for field in ("rows:users", "rows:orders", "rows:activities"):
+        client.flushdb()
+        mover = subprocess.Popen([*command, "--batch-rows", "10"], stderr=subprocess.DEVNULL)
+        until(lambda: client.hexists("migration:state", field) or mover.poll() is not None)  # noqa: B023
+        mover.kill()
+        assert mover.wait() == -signal.SIGKILL
+        result = migrate(postgres_url, redis_url)
+        assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
+        assert 0 < result["rows_loaded_now"] < 10_720
+
+
 def test_killed_at_random_moments(postgres_url: str, redis_url: str) -> None:
     population.populate(postgres_url, users=300, products=50, activities=20_000, orders=4_000, progress=False)
     command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]
@@ -194,8 +209,7 @@ def test_killed_at_random_moments(postgres_url: str, redis_url: str) -> None:
     for _ in range(8):
         before = client.hgetall("migration:state")
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and client.hgetall("migration:state") == before:
-            time.sleep(0.002)
+        until(lambda: process.poll() is not None or client.hgetall("migration:state") != before)  # noqa: B023
         time.sleep(chance.uniform(0, 0.12))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
@@ -217,8 +231,7 @@ def test_a_server_killed_in_the_middle_is_waited_for(postgres_url: str) -> None:
 
         def crash() -> None:
             client = connections.redis(server.url)
-            while not client.hget("migration:state", "rows:activities"):
-                time.sleep(0.001)
+            until(lambda: client.hget("migration:state", "rows:activities"))
             server.kill()
             server.start()
             done.set()
@@ -236,8 +249,7 @@ def test_a_lost_source_connection_is_opened_again(postgres_url: str, redis_url: 
     client = connections.redis(redis_url)
 
     def cut() -> None:
-        while not client.hget("migration:state", "rows:activities"):
-            time.sleep(0.001)
+        until(lambda: client.hget("migration:state", "rows:activities"))
         run_sql(
             postgres_url,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'helpers "
@@ -340,8 +352,7 @@ def test_an_interrupt_gives_the_lease_back(postgres_url: str, redis_url: str, wa
     client = connections.redis(redis_url, decode_responses=True)
     command = [sys.executable, "-m", "helpers", "migrate", "--source", postgres_url, "--target", redis_url]
     mover = subprocess.Popen([*command, "--batch-rows", "20"], stderr=subprocess.PIPE, text=True)
-    while not client.hget("migration:state", "rows:users"):
-        time.sleep(0.002)
+    until(lambda: client.hget("migration:state", "rows:users"))
     mover.send_signal(wanted)
     said = without_bars(mover.communicate()[1])
     assert mover.returncode == 130

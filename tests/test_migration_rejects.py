@@ -173,28 +173,32 @@ PAIRS = {
 def pair(request: pytest.FixtureRequest, source: str) -> str:
     """A source in which only two activities are not in order; what the list holds of them."""
     earlier, later = PAIRS[request.param]
-    run_sql(source, f"INSERT INTO activities VALUES (202, 6, 'x', '{earlier}'), (201, 6, 'x', '{later}')")
+    run_sql(
+        source,
+        f"INSERT INTO activities VALUES (202, 5, 'x', '{earlier}'), (201, 5, 'x', '{later}'), "
+        "(203, 6, 'behind', '2026-01-01')",
+    )
     return f"x:{earlier.replace(' ', 'T')}"
 
 
 def one_is_left_out(source: str, redis_url: str, pair: str, result: dict[str, Any]) -> None:
     assert (result["status"], result["caught_up"]) == ("verified", {})
-    assert result["rejects_by_reason"] == {"score_order": 1} and result["rows_read"]["activities"] == 32
+    assert result["rejects_by_reason"] == {"score_order": 1} and result["rows_read"]["activities"] == 33
     assert result["rows_rejected"] == {"users": 0, "products": 0, "activities": 1, "orders": 0}
     (line,) = Path(result["reject_file"]).read_text().splitlines()
     assert json.loads(line)["key"] == "201"
     client: Any = connections.redis(redis_url, decode_responses=True)
-    assert client.lrange("user:6:activities", 0, -1) == [pair]
-    assert json.loads(client.hget("migration:state", "rows_held"))["activities"] == 31
+    assert client.lrange("user:5:activities", 0, -1) == [pair]
+    assert json.loads(client.hget("migration:state", "rows_held"))["activities"] == 32
     assert verification.verify(source, redis_url, progress=False)["differences"] == 0
 
 
-@pytest.mark.parametrize("window_rows", [1, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("rows", [1, verification.WINDOW_ROWS])
 def test_a_pair_out_of_order_is_the_only_reject(
-    source: str, redis_url: str, pair: str, window_rows: int, monkeypatch: pytest.MonkeyPatch
+    source: str, redis_url: str, pair: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
-    one_is_left_out(source, redis_url, pair, migrate(source, redis_url))
+    monkeypatch.setattr(verification, "WINDOW_ROWS", rows)
+    one_is_left_out(source, redis_url, pair, migrate(source, redis_url, batch_rows=rows))
 
 
 def test_a_load_that_was_stopped_within_a_pair_out_of_order_goes_on(

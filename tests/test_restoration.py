@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
+from migrating import until
 
 from helpers import cli, migration, model
 from helpers.errors import HelpersError
@@ -609,8 +610,7 @@ def test_a_read_only_replica_is_enough(source: str, redis_url: str, back: str) -
     with scratch.redis(f"masterauth {primary['password']}", replicaof) as replica:
         url = f"{replica.url.rpartition('/')[0]}/{primary['db']}"
         client = connections.redis(url)
-        while not client.exists("migration:state"):
-            time.sleep(0.05)
+        until(lambda: client.exists("migration:state"))
         assert restore(url, source, back)["warnings"] == []
     assert differences(source, back) == []
 
@@ -710,8 +710,7 @@ def test_killed_in_the_middle_leaves_nothing(postgres_url: str, redis_url: str, 
     kills = 0
     for _ in range(6):
         process = subprocess.Popen(command(redis_url, postgres_url, back), stderr=subprocess.DEVNULL)
-        while process.poll() is None and not working():
-            time.sleep(0.002)
+        until(lambda: process.poll() is not None or working())  # noqa: B023
         time.sleep(chance.uniform(0, 0.25))
         process.send_signal(signal.SIGKILL)
         killed = process.wait() == -signal.SIGKILL

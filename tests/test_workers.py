@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from migrating import dump, migrate, run_sql, without_bars
+from migrating import dump, migrate, run_sql, until, without_bars
 from psycopg2 import sql
 
 from helpers.columns import column_of
@@ -82,13 +82,6 @@ def workers(pid: int) -> list[psutil.Process]:
 
 def gone(processes: list[psutil.Process], patience_s: float = 15) -> bool:
     return not psutil.wait_procs(processes, timeout=patience_s)[1]
-
-
-def until(come: Callable[[], object], patience_s: float = 60) -> None:
-    deadline = time.monotonic() + patience_s
-    while not come():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def loaded(client: Any) -> int:
@@ -258,7 +251,9 @@ def test_killed_workers_are_replaced_and_nothing_is_doubled(postgres_url: str, r
     chance, client, kills = random.Random(6), client_of(redis_url), 0
     with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "50") as mover:
         further(client, 0, mover)
+        deadline = time.monotonic() + 120
         while mover.poll() is None and kills < 3:
+            assert time.monotonic() < deadline
             before = loaded(client)
             if found := workers(mover.pid):
                 with contextlib.suppress(psutil.NoSuchProcess):
