@@ -17,9 +17,9 @@ import pytest
 from clustered import empty, held
 from migrating import dump, migrate, run_sql
 
-from helpers.columns import Strings, column_of, joined
+from helpers.columns import NOTHING, Strings, column_of, joined
 from helpers.errors import HelpersError
-from helpers.migration import verification
+from helpers.migration import loading, parallel, verification
 from helpers.relational import population
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
@@ -34,7 +34,7 @@ from helpers.target import (
     resp,
     routing,
 )
-from helpers.target.lease import LeaseLost
+from helpers.target.lease import LEASE_MS, LeaseLost
 
 STATE = "migration:{state}"
 
@@ -348,6 +348,60 @@ def test_a_master_that_became_a_replica_is_not_believed(source: str) -> None:
         with pytest.raises(resp.Lost, match="a master no more"):
             connection.exchange(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in range(100)))
         connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_master_that_changes_behind_the_load_makes_it_compare_all(
+    source: str, redis_url: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection breaks, and nothing is sent to it any more: what it lost must be found before the end."""
+    module = loading if workers == 1 else parallel
+    with throw_away(3, 1) as nodes:
+        slots = [routing.slot(STATE.encode()), routing.slot(b"user:1:activities")]
+        keeper, old = (
+            node
+            for slot in slots
+            for node in nodes.masters()
+            if any(slot in part for part in nodes.slots(node))
+        )
+        assert keeper is not old, "the state must not be what finds it"
+        taker, load = nodes.replica_of(old), module.load
+
+        def lose(*arguments: Any, **options: Any) -> Any:
+            found = load(*arguments, **options)
+            monkeypatch.undo()
+            taker.ask("CLUSTER", "FAILOVER")
+            until(lambda: taker.ask("ROLE")[0] == "master" and old.ask("ROLE")[0] == "slave", "taken")
+            taker.ask("DEL", "user:1:activities")
+            return found
+
+        monkeypatch.setattr(module, "load", lose)
+        result = migrate(source, nodes.urls[0], verify=False, workers=workers)
+        assert result["caught_up"] == {"missing key": 1} and result["rows_loaded_now"] == 51
+        agree(nodes)
+        assert verification.verify(source, taker.url, progress=False)["differences"] == 0
+        migrate(source, redis_url)
+        assert held(nodes) == dump(redis_url)
+
+
+def test_the_lease_of_a_cluster_is_prolonged_by_a_commit(nodes: Cluster) -> None:
+    holding = checkpoint_of(connect(nodes.urls[0]), "")
+    holding.acquire()
+    with nodes.client() as client:
+        for commands in (NOTHING, column_of(resp.encode("SET", "x", 1))):
+            time.sleep(0.3)
+            before = client.pttl(f"{STATE}:lease")
+            holding.commit(commands)
+            assert before + 200 < client.pttl(f"{STATE}:lease") <= LEASE_MS
+        part = partition_checkpoint_of(holding.connection, "", "users", holding.token)
+        before = client.pttl(f"{STATE}:lease")
+        part.take()
+        part.commit()
+        assert client.pttl(f"{STATE}:lease") <= before, "a worker does not keep a coordinator's lease alive"
+        assert client.pttl(f"{STATE}:claim:users") > 12 * 60 * 60 * 1000
+        client.delete(f"{STATE}:claim:users")
+    holding.release()
+    holding.connection.close()
 
 
 def test_a_state_that_was_lost_alone_is_made_up_for(

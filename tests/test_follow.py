@@ -742,8 +742,8 @@ def test_a_stream_that_is_lost_again_and_again_is_given_up(
     ways = ["--source", moved, "--target", redis_url, "--until-idle", "0"]
     assert cli.main(["follow", *ways]) == 2
     assert re.fullmatch(
-        r"helpers follow: postgres at .*: slot \w+: .*; 0 transactions applied by this run.*, the same command "
-        "goes on from there",
+        r"helpers follow: postgres at .*: slot \w+: .*; 0 transactions applied by this run.*, the same "
+        "command goes on from there",
         capsys.readouterr().err.splitlines()[-1],
     )
     assert len(opened) == 4, "once, and after each of three waits"
