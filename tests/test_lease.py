@@ -14,6 +14,7 @@ from migrating import migrate, run_sql
 
 from helpers.migration import following, verification
 from helpers.migration.expected_replies import Expectations
+from helpers.migration.follower import Lag
 from helpers.servers import connections
 from helpers.source import Source
 from helpers.target import Checkpoint, checkpoint, lease, resp
@@ -166,15 +167,17 @@ def test_a_source_that_is_slow_does_not_cost_the_lease(
 def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
     source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = verification.Comparison._ask
+    ask, client, left_ms = verification.Comparison._ask, connections.redis(redis_url), list[Any]()
 
     def slow(self: verification.Comparison, asked: Expectations) -> None:
         time.sleep(0.3)
+        left_ms.append(client.pttl("migration:lease"))
         ask(self, asked)
 
     monkeypatch.setattr(verification, "WINDOW_ROWS", 5)
     monkeypatch.setattr(verification.Comparison, "_ask", slow)
     assert (migrate(source, redis_url)["status"], len(short)) == ("verified", 1)
+    assert len(left_ms) > 10 and min(left_ms) > 0
 
 
 def test_a_follower_without_anything_to_apply_keeps_the_lease(
@@ -182,6 +185,12 @@ def test_a_follower_without_anything_to_apply_keeps_the_lease(
 ) -> None:
     run_sql(source, *FULL)
     migrate(source, redis_url, follow=True, verify=False)
-    following.follow(source, redis_url, until_idle_s=2.5, shown=False)
+    client, left_ms = connections.redis(redis_url), list[Any]()
+
+    def look(_: Lag) -> None:
+        left_ms.append(client.pttl("migration:lease"))
+
+    following.follow(source, redis_url, until_idle_s=4.0, shown=False, report=look)
     following.drop_slot(source, redis_url)
+    assert len(left_ms) > 5 and min(left_ms) > 0
     assert len(short) == 3, "each took it once"
