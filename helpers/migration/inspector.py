@@ -251,7 +251,7 @@ class Inspector:
         kind = found.lastgroup if found else None
         owner = "product_id" if kind == "product_orders" else "user_id"
         heads = {member.split(b":", 1)[0] for member in members}
-        ids = [int(head) for head in heads if head.lstrip(b"-").isdigit() and len(head) < 20]
+        ids = [int(head) for head in heads if head.lstrip(b"-").isdigit() and len(head) <= 20]
         ids = [number for number in ids if -(2**63) <= number < 2**63]
         if kind == "user_activities_by_time":
             query = f"SELECT activity_id, activity_type FROM activities WHERE {KEPT['activities']}"
