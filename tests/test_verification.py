@@ -337,6 +337,27 @@ def test_a_stray_member_that_names_a_row_is_found(
     assert dump(client) == before
 
 
+@pytest.mark.parametrize("low", [-(2**63), -(10**18)])
+def test_what_has_the_lowest_numbers_is_not_taken_for_stray(filled: tuple[str, str, Redis], low: int) -> None:
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("ALTER TABLE orders ALTER order_id TYPE bigint")
+        cursor.execute("ALTER TABLE activities ALTER activity_id TYPE bigint")
+        cursor.execute("INSERT INTO orders VALUES (%s, 1, 1, '2026-01-01', 1)", (low,))
+        cursor.execute("INSERT INTO activities VALUES (%s, 1, 'x', '2026-01-01')", (low,))
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    for key in ("user:1:orders", "product:1:orders", "user:1:activities:by_time"):
+        client.zadd(key, {"999": 1})
+    found = verification.verify(source, url, progress=False)
+    assert {(d["field"], d["problem"]) for d in found["examples"]} == {("999", "extra member")}
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 3}
+    assert dump(client) == before
+
+
 def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, str, Redis]) -> None:
     source, url, client = filled
     calls = client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
