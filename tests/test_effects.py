@@ -128,6 +128,27 @@ def test_any_changes(target: Target, constants: None, states: list[Rows]) -> Non
     assert dump(target.url) == expected(before)
 
 
+NUMBERS: tuple[int, ...] = (-1, -100, 100, -9, -10, -11, -2, -99, -(2**63), 2**63 - 1, 99, -101, 0, -(2**63) + 1)
+
+
+@pytest.mark.parametrize("way", [NUMBERS, NUMBERS[::-1]])
+def test_of_one_moment_the_lowest_number_comes_first(target: Target, way: tuple[int, ...]) -> None:
+    """Whichever is there before, and whichever goes."""
+    rows: Rows = {}
+    for number in way:
+        changes, before = Effects(""), rows
+        rows = {**rows, ("activities", str(number)): activity(number, f"of {number}")}
+        target.bring(before, rows, changes)
+        target.apply(changes)
+        assert dump(target.url) == expected(rows)
+    for number in way[::3]:
+        changes, before = Effects(""), rows
+        rows = {key: row for key, row in rows.items() if key[1] != str(number)}
+        target.bring(before, rows, changes)
+        target.apply(changes)
+        assert dump(target.url) == expected(rows)
+
+
 def activity(number: int, kind: str = "login", second: int = 0, user: int = 1) -> Row:
     return (
         str(number),
