@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
-from migrating import run_sql
+from migrating import run_sql, until
 
 from helpers import migration
 from helpers.migration import following, verification
@@ -35,6 +35,8 @@ CASCADES = [
 ]
 LARGE = 12_000
 """Rows of a large transaction: more than two parts."""
+started: list["subprocess.Popen[str]"] = []
+"""Followers and migrations in processes of their own, which a test that fails may leave running."""
 PATIENCE_S = 300
 """How long a chase may go without a kill that struck, and how long a load may need to come to its end."""
 
@@ -177,13 +179,46 @@ def place(state: dict[str, str]) -> tuple[int, int]:
 
 def start(source: str, target: str, *words: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "helpers", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    started.append(process)
+    return process
+
+
+def leave_nothing(source: str) -> None:
+    """End what was started here and still runs, then drop every slot and publication of its server.
+
+    A test that failed leaves them, and a slot keeps the server's log, holds up the next one, and is seen by
+    other tests.
+    """
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    connection = connections.postgres(source)
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        ours = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'"
+
+        def drop() -> bool:
+            cursor.execute(ours)
+            for name, reader in (left := cursor.fetchall()):
+                with contextlib.suppress(psycopg2.errors.ObjectInUse, psycopg2.errors.UndefinedObject):
+                    if reader is not None:
+                        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (reader,))
+                    cursor.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+            return not left
+
+        until(drop)
+        cursor.execute("SELECT quote_ident(pubname) FROM pg_publication WHERE pubname LIKE 'helpers%'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP PUBLICATION IF EXISTS {name}")
 
 
 def chase(source: str, target: str, *, kills: int, seed: int, per_s: float = 60.0) -> dict[str, Any]:

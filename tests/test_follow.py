@@ -6,12 +6,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from following import CASCADES, FULL, LARGE, chase, prepare, start
+from following import CASCADES, FULL, LARGE, chase, leave_nothing, prepare, start
 from migrating import ROWS, dump, migrate, run_sql, until
 
 from helpers import cli, settings
@@ -46,13 +45,10 @@ def slots(source: str) -> list[slot.Slot]:
 
 
 @pytest.fixture
-def live(source: str) -> Iterator[str]:
-    """A source that may be followed; its slots go with it."""
+def live(source: str) -> str:
+    """A source that may be followed; its slots go with it, as ``postgres_url`` sees to."""
     prepare(source)
-    yield source
-    with Upstream(source) as upstream:
-        for found in slots(source):
-            slot.drop(upstream, found.name)
+    return source
 
 
 @pytest.fixture
@@ -821,6 +817,20 @@ def test_activities_of_one_moment_are_in_the_order_of_their_numbers(moved: str, 
 
 
 # -- slots that are left behind
+
+
+def test_nothing_of_a_failed_test_stays(moved: str, redis_url: str, postgres_server: str) -> None:
+    """A follower that runs, one that sleeps, and a slot that nobody reads."""
+    migrate(moved, redis_url, follow=True, prefix="b:")
+    migrate(moved, redis_url, follow=True, prefix="c:")
+    runs, sleeps = start(moved, redis_url, "follow"), start(moved, redis_url, "follow", "--prefix", "b:")
+    until(lambda: sum(found.active for found in slots(moved)) == 2)
+    sleeps.send_signal(signal.SIGSTOP)
+    assert len(slots(moved)) == 3
+    leave_nothing(postgres_server)
+    assert slots(moved) == [] and None not in (runs.poll(), sleeps.poll())
+    with Upstream(moved) as upstream:
+        assert upstream.ask("SELECT FROM pg_publication WHERE pubname LIKE 'helpers%%'") == []
 
 
 def test_a_slot_left_behind_is_told_and_dropped_by_name(moved: str, redis_url: str, capsys: Any) -> None:
