@@ -820,17 +820,19 @@ def test_activities_of_one_moment_are_in_the_order_of_their_numbers(moved: str, 
 
 
 def test_nothing_of_a_failed_test_stays(moved: str, redis_url: str, postgres_server: str) -> None:
-    """A follower that runs, one that sleeps, and a slot that nobody reads."""
+    """A follower that runs, one that sleeps, one of this process, and a slot that nobody reads."""
     migrate(moved, redis_url, follow=True, prefix="b:")
     migrate(moved, redis_url, follow=True, prefix="c:")
+    name = migrate(moved, redis_url, follow=True, prefix="d:")["slot"]
     runs, sleeps = start(moved, redis_url, "follow"), start(moved, redis_url, "follow", "--prefix", "b:")
-    until(lambda: sum(found.active for found in slots(moved)) == 2)
-    sleeps.send_signal(signal.SIGSTOP)
-    assert len(slots(moved)) == 3
-    leave_nothing(postgres_server)
+    with Stream(moved, name, name.rpartition("_")[0], 0):
+        until(lambda: sum(found.active for found in slots(moved)) == 3)
+        sleeps.send_signal(signal.SIGSTOP)
+        assert len(slots(moved)) == 4
+        leave_nothing(postgres_server)
     assert slots(moved) == [] and None not in (runs.poll(), sleeps.poll())
     with Upstream(moved) as upstream:
-        assert upstream.ask("SELECT FROM pg_publication WHERE pubname LIKE 'helpers%%'") == []
+        assert upstream.ask("SELECT 1 FROM pg_publication WHERE starts_with(pubname, 'helpers')") == []
 
 
 def test_a_slot_left_behind_is_told_and_dropped_by_name(moved: str, redis_url: str, capsys: Any) -> None:
