@@ -25,6 +25,7 @@ from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
 from helpers.servers.redis_nodes import until
 from helpers.target import (
+    checkpoint,
     checkpoint_of,
     cluster,
     cluster_checkpoint,
@@ -34,7 +35,7 @@ from helpers.target import (
     resp,
     routing,
 )
-from helpers.target.lease import LEASE_MS, LeaseLost
+from helpers.target.lease import LEASE_MS, LeaseLost, new_token
 
 STATE = "migration:{state}"
 
@@ -273,6 +274,117 @@ def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
     other.release()
     for connection in (late, other.connection):
         connection.close()
+
+
+def test_who_lost_the_lease_opens_no_connection_any_more(nodes: Cluster) -> None:
+    slow = checkpoint_of(connect(nodes.urls[0]), "")
+    slow.acquire()
+    assert isinstance(slow.connection, cluster.Cluster)
+    for address in list(slow.connection._nodes):
+        slow.connection._nodes.pop(address).close()
+    with nodes.client() as client:
+        client.set(slow.lease.decode(), "theirs")
+    with pytest.raises(LeaseLost):
+        slow.commit(column_of(*(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(9))))
+    assert held(nodes) == {}
+    slow.connection.close()
+
+
+def test_a_lease_that_is_lost_while_others_are_ended_is_noticed(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fence = checkpoint_of(connect(nodes.urls[0]), ""), cluster_checkpoint.ClusterCheckpoint._fence
+
+    def lost(self: cluster_checkpoint.ClusterCheckpoint) -> None:
+        fence(self)
+        with nodes.client() as client:
+            client.set(self.lease.decode(), "theirs")
+
+    monkeypatch.setattr(cluster_checkpoint.ClusterCheckpoint, "_fence", lost)
+    with pytest.raises(LeaseLost):
+        slow.acquire()
+    slow.connection.close()
+
+
+def test_a_dead_ones_lease_that_somebody_else_took_meanwhile_is_left_alone(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = new_token()
+    slow = checkpoint_of(connect(nodes.urls[0]), "")
+    with nodes.client() as client:
+        client.set(slow.lease.decode(), "of a dead one", px=15_000)
+
+        def quicker(token: str) -> bool:
+            client.set(slow.lease.decode(), theirs, px=15_000)
+            return token != "of a dead one"
+
+        monkeypatch.setattr(checkpoint, "still_runs", quicker)
+        with pytest.raises(HelpersError, match="another migration is under way"):
+            slow.acquire()
+        assert client.get(slow.lease.decode()) == theirs
+        slow.release()
+        assert client.get(slow.lease.decode()) == theirs, "nor is it given back"
+    slow.connection.close()
+
+
+def test_a_connection_to_a_master_that_became_a_replica_is_ended_too() -> None:
+    """It may become a master again, and what was sent over the connection then would be written."""
+    with throw_away(3, 1) as nodes:
+
+        def names() -> set[str]:
+            found = {one["name"] for node in nodes.nodes for one in node.ask("CLIENT LIST")}
+            return {name for name in found if name.startswith("migration:")}
+
+        slow, old = checkpoint_of(connect(nodes.urls[0]), ""), nodes.nodes[1]
+        slow.acquire()
+        assert names() == {slow._name}
+        taker = nodes.replica_of(old)
+        taker.ask("CLUSTER", "FAILOVER")
+        until(lambda: taker.ask("ROLE")[0] == "master" and old.ask("ROLE")[0] == "slave", "taken")
+        agree(nodes)
+        with nodes.client() as client:
+            client.delete(slow.lease.decode())  # its time is over
+        other = checkpoint_of(connect(nodes.urls[0]), "")
+        other.acquire()
+        assert names() == {other._name}
+        other.release()
+        for one in (slow, other):
+            one.connection.close()
+
+
+def test_a_list_that_is_shorter_than_it_was_is_left_to_the_comparison(nodes: Cluster) -> None:
+    connection = connect(nodes.urls[0])
+    assert isinstance(connection, cluster.Cluster)
+    name = connection.script(cluster_checkpoint.PUSH)
+
+    def push(before: int, *elements: str) -> list[Any]:
+        length = connection.call("EVALSHA", name, 1, "list", before, *elements)
+        held = [one.decode() for one in connection.call("LRANGE", "list", 0, -1)]
+        assert length == len(held)
+        return held
+
+    assert push(0, "a", "b", "c") == ["a", "b", "c"]
+    assert push(0, "a", "b", "c") == ["a", "b", "c"], "it came twice"
+    assert push(0, "a", "b", "c", "d") == ["a", "b", "c", "d"], "cut elsewhere"
+    assert push(4, "e") == push(4, "e") == ["a", "b", "c", "d", "e"]
+    assert push(6, "g") == ["a", "b", "c", "d", "e"], "what is lost is not to be guessed"
+    connection.close()
+
+
+def test_partitions_that_were_taken_back_cannot_be_written(nodes: Cluster) -> None:
+    lead = checkpoint_of(connect(nodes.urls[0]), "")
+    lead.acquire()
+    lead.commit(state={"claimed": "1"})
+    one = partition_checkpoint_of(connect(nodes.urls[0]), "", "users", lead.token)
+    one.take()
+    lead.end_partition_leases()
+    with pytest.raises((resp.Lost, LeaseLost)):
+        one.commit(column_of(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in range(9))))
+    assert held(nodes) == {}
+    lead.commit(column_of(resp.encode("HSET", "user:1", "email", "x")))
+    lead.release()
+    for left in (lead, one):
+        left.connection.close()
 
 
 def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Cluster) -> None:

@@ -128,7 +128,22 @@ def test_any_changes(target: Target, constants: None, states: list[Rows]) -> Non
     assert dump(target.url) == expected(before)
 
 
-NUMBERS: tuple[int, ...] = (-1, -100, 100, -9, -10, -11, -2, -99, -(2**63), 2**63 - 1, 99, -101, 0, -(2**63) + 1)
+NUMBERS: tuple[int, ...] = (
+    -1,
+    -100,
+    100,
+    -9,
+    -10,
+    -11,
+    -2,
+    -99,
+    -(2**63),
+    2**63 - 1,
+    99,
+    -101,
+    0,
+    -(2**63) + 1,
+)
 
 
 @pytest.mark.parametrize("way", [NUMBERS, NUMBERS[::-1]])

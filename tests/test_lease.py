@@ -12,6 +12,8 @@ import pytest
 from following import FULL
 from migrating import migrate, run_sql
 
+from helpers.columns import column_of
+from helpers.errors import HelpersError
 from helpers.migration import following, verification
 from helpers.migration.expected_replies import Expectations
 from helpers.migration.follower import Lag
@@ -131,6 +133,57 @@ def test_the_lease_of_a_partition_lives_until_it_is_taken(
             time.sleep(0.05)
             one.commit()
             assert left_ms() < before, "a worker does not keep a coordinator's lease alive"
+
+
+def test_a_lease_that_was_replaced_behind_a_batch_is_noticed(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    """The batch was still ours; the next one would be watched over in vain."""
+    holding, _ = held
+    with pytest.raises(lease.LeaseLost):
+        holding.commit(column_of(resp.encode("SET", "x", 1), resp.encode("SET", holding.lease, "theirs")))
+    assert connections.redis(redis_url).get("x") == b"1"
+
+
+def test_nothing_is_written_once_a_lease_was_replaced_since_it_was_taken(redis_url: str) -> None:
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        holding = Checkpoint(connection, "")
+        holding.acquire()
+        client.set("migration:lease", "theirs")
+        with pytest.raises(lease.LeaseLost):
+            holding.commit(column_of(resp.encode("SET", "x", 1)))
+    assert not client.exists("x")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_lease_of_another_is_not_given_back(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str, anew: bool
+) -> None:
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    client.set("migration:lease", "theirs")
+    holding.release(redis_url if anew else None)
+    assert client.get("migration:lease") == b"theirs"
+
+
+def test_a_dead_ones_lease_that_somebody_else_took_meanwhile_is_left_alone(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = connections.redis(redis_url)
+    client.set("migration:lease", "of a dead one", px=15_000)
+    theirs = lease.new_token()
+
+    def quicker(token: str) -> bool:
+        client.set("migration:lease", theirs, px=15_000)
+        return token != "of a dead one"
+
+    monkeypatch.setattr(checkpoint, "still_runs", quicker)
+    connection = resp.Connection(redis_url)
+    with pytest.raises(HelpersError, match="another migration is under way"):
+        Checkpoint(connection, "").acquire()
+    connection.close()
+    assert client.get("migration:lease") == theirs.encode()
 
 
 @pytest.fixture
