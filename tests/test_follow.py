@@ -125,6 +125,33 @@ def test_transactions_that_go_in_parts(
     assert verified(moved, redis_url)
 
 
+@pytest.mark.parametrize(("most", "value"), [("MOST_CHANGES", 5), ("MOST_BYTES", 500)])
+def test_what_waits_to_be_written_is_bounded(
+    moved: str, redis_url: str, most: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In changes and in bytes: of one transaction, and of many that came in the meantime."""
+    monkeypatch.setattr(follower, most, value)
+    commit, written = Checkpoint.commit, list[int]()
+
+    def counted(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
+        written.append(joined(commands).count(b"of 40"))
+        return commit(self, commands, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoint, "commit", counted)
+    change = "INSERT INTO users SELECT n, repeat('of 40', 8) || n FROM generate_series({0}, {0} + 1) n"
+    for number in range(100, 140, 2):
+        run_sql(moved, change.format(number))
+    result = follow(moved, redis_url)
+    assert (result["transactions"], result["parts"], sum(written)) == (20, 0, 320)
+    assert max(written) < 200 and all(number % 16 == 0 for number in written), "whole transactions"
+    written.clear()
+    run_sql(moved, "; ".join(change.format(number) for number in range(200, 240, 2)))
+    result = follow(moved, redis_url)
+    assert result["transactions"] == 1 and result["parts"] > 1 and sum(written) == 320
+    assert max(written) < 200
+    assert verified(moved, redis_url)
+
+
 @pytest.mark.parametrize("written", range(1, 8))
 def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
     moved: str, redis_url: str, written: int, monkeypatch: pytest.MonkeyPatch
