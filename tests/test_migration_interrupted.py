@@ -18,7 +18,7 @@ from proxy import proxy
 from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
-from helpers.migration import job, loading
+from helpers.migration import job, loading, restoration
 from helpers.model.parts import PARTS
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
@@ -165,6 +165,32 @@ def test_a_connection_lost_in_the_middle_of_a_removal_is_opened_again(
     result = migrate(source, redis_url, **{option: True})
     assert lost and (result["status"], result["rows_loaded_now"]) == ("verified", 51)
     assert (result["resumed"], result["caught_up"]) == (False, {})
+
+
+def test_a_target_that_is_mended_half_is_not_complete(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(source, redis_url)
+    run_sql(source, CHANGES["rows of all kinds"])
+    commit = Checkpoint.commit
+
+    def stop(self: Checkpoint, *arguments: Any, **options: Any) -> Any:
+        found = commit(self, *arguments, **options)
+        if options.get("doing") == "catch up":
+            raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            migrate(source, redis_url)
+    assert connections.redis(redis_url).hget("migration:state", "status") == b"reconciling"
+    with pytest.raises(HelpersError, match="not finished"):
+        restoration.restore(redis_url, source, schema="half", progress=False)
+    result = migrate(source, redis_url)
+    assert (result["status"], result["resumed"]) == ("verified", True) and result["caught_up"]
+    held = dump(redis_url)
+    assert held == anew(source, redis_url)
 
 
 @pytest.mark.parametrize("part", [part.name for part in PARTS])
