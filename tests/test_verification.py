@@ -1,6 +1,7 @@
 """The verifier finds damage of every kind, and nothing where there is none."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import ROWS
 
 from helpers import migration
-from helpers.migration import verification
+from helpers.migration import inspector, verification
 from helpers.relational import schema
 from helpers.servers import connections
 
@@ -279,6 +280,68 @@ def test_extra_keys_are_found_where_the_number_of_keys_is_right(
     client.set("user:99:orders", "x")
     (extra,) = verification.verify(source, url, progress=False)["examples"]
     assert (extra["key"], extra["problem"]) == ("user:99:orders", "extra key")
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("user:6", "user:99"),
+        ("product:3", "product:99"),
+        ("order:5", "order:99"),
+        ("user:2:activities", "user:99:activities"),
+        ("user:2:activities:by_time", "user:99:activities:by_time"),
+        ("user:2:orders", "user:99:orders"),
+        ("product:2:orders", "product:99:orders"),
+    ],
+)
+def test_a_key_by_another_name_is_one_missing_and_one_too_many(
+    filled: tuple[str, str, Redis], key: str, other: str
+) -> None:
+    source, url, client = filled
+    before = dump(client)
+    client.rename(key, other)
+    found = {(d["key"], d["problem"]) for d in verification.verify(source, url, progress=False)["examples"]}
+    assert found == {(key, "missing key"), (other, "extra key")}
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"missing key": 1, "extra key": 1}
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize("window_rows", [3, verification.WINDOW_ROWS])
+def test_elements_that_lack_and_others_behind_the_end(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
+) -> None:
+    """Fewer than should be there, as many as are named one by one, and one more."""
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    source, url, client = filled
+    before = dump(client)
+    for more in (1, inspector.NAMED, inspector.NAMED + 1):
+        for place in (4, 6):
+            client.lrem("user:1:activities", 1, client.lindex("user:1:activities", place))
+        client.rpush("user:1:activities", *(f"x{n}" for n in range(more)))
+        named = min(more, inspector.NAMED)
+        found = {"missing element": 2, "extra element": named}
+        found |= {"extra elements beyond those named": 1} if more > named else {}
+        seen = verification.verify(source, url, progress=False)
+        assert (seen["by_problem"], seen["differences"]) == (found, sum(found.values()))
+        assert len(seen["examples"]) == min(sum(found.values()), 20)
+        lines = Path(seen["difference_file"]).read_text().splitlines()
+        assert len(lines) == sum(found.values()) and json.loads(lines[0]) == seen["examples"][0]
+        assert migration.migrate(source, url, progress=False)["status"] == "verified"
+        assert dump(client) == before
+
+
+@pytest.mark.parametrize("window_rows", [1, 3, verification.WINDOW_ROWS])
+def test_a_list_that_is_written_anew_from_a_place_on_is_one_correction(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
+) -> None:
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    source, url, client = filled
+    before = dump(client)
+    for place in (0, 2, 9):
+        client.lset("user:1:activities", place, "x")
+        assert verification.verify(source, url, progress=False)["by_problem"] == {"wrong element": 1}
+        assert migration.migrate(source, url, progress=False)["caught_up"] == {"wrong element": 1}
+        assert dump(client) == before
 
 
 DATELESS = """
