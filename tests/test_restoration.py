@@ -536,6 +536,63 @@ def test_a_migration_under_way_is_refused_and_a_dead_ones_lease_waited_for(
     assert restore(redis_url, source, back)["warnings"] == []
 
 
+def test_a_migration_that_its_lease_outlived_is_not_finished(source: str, redis_url: str, back: str) -> None:
+    """The state is read once more when nobody holds the lease any longer."""
+    migrate(source, redis_url)
+    client = connections.redis(redis_url)
+    client.set("migration:lease", "a b 1 2", px=1_500)
+    begins = threading.Timer(0.5, lambda: client.hset("migration:state", "status", "loading"))
+    begins.start()
+    with pytest.raises(HelpersError, match="not finished"):
+        restore(redis_url, source, back)
+    begins.join()
+    assert not exists(source, back)
+
+
+def test_a_migration_that_ran_meanwhile_is_noticed_without_being_told_of_writes(
+    source: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(source, redis_url)
+    client, copy = connections.redis(redis_url), Tables.copy
+
+    def copy_while_others_migrate(self: Tables, piece: Any) -> int:
+        client.hset("migration:state", "finished", "later")
+        return copy(self, piece)
+
+    monkeypatch.setattr(Tables, "copy", copy_while_others_migrate)
+    client.acl_setuser(
+        "reader", enabled=True, passwords=["+secret-of-reader"], keys=["*"], commands=["+@all"]
+    )
+    client.execute_command("ACL", "SETUSER", "reader", "-client|tracking")
+    try:
+        theirs = re.sub(r"//:[^@]*@", "//reader:secret-of-reader@", redis_url)
+        with pytest.raises(HelpersError, match="a migration ran meanwhile"):
+            restore(theirs, source, back)
+    finally:
+        client.acl_deluser("reader")
+    assert not exists(source, back)
+
+
+@pytest.mark.parametrize("window", [4, 10_000])
+def test_a_list_that_becomes_shorter_while_it_is_read_is_named(
+    source: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Whether it is read at once or in windows; and what Redis tells of writes is not needed for it."""
+    migrate(source, redis_url)
+    client, ask = connections.redis(redis_url), stored_rows.StoredRows.ask
+
+    def shortened(self: stored_rows.StoredRows, type_: str, commands: Any, rows: int = 0) -> list[Any]:
+        if type_ == "list" and rows:
+            client.ltrim("user:1:activities", 0, 1)
+        return ask(self, type_, commands, rows)
+
+    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    monkeypatch.setattr(stored_rows.StoredRows, "ask", shortened)
+    with pytest.raises(HelpersError, match="user:1:activities became shorter while it was read"):
+        restore(redis_url, source, back)
+    assert not exists(source, back)
+
+
 @pytest.mark.parametrize(
     "write",
     [
