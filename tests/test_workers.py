@@ -406,6 +406,26 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
     assert (client.hgetall("migration:state"), dump(redis_url)) == (after, held)
 
 
+def test_a_partition_that_nobody_loaded_is_no_success(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the workers say: the load goes on until each partition is there as a whole."""
+    from helpers.migration.workers import Workers
+
+    fill(postgres_url, activities=2_000, orders=300)
+    work, times = Workers.work, list[int]()
+
+    def forgetful(self: Workers, tasks: Any, idle: Any) -> Any:
+        times.append(len(tasks))
+        return work(self, tasks[len(times) == 1 :], idle)
+
+    monkeypatch.setattr(Workers, "work", forgetful)
+    result = migrate(postgres_url, redis_url, workers=2, batch_rows=100)
+    assert len(times) == 2 and times[1] == 1
+    assert (result["status"], result["rows_loaded_now"], result["caught_up"]) == ("verified", 2_650, {})
+    once(postgres_url, redis_url)
+
+
 # -- What goes wrong arrives
 
 
