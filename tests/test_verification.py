@@ -314,9 +314,10 @@ def test_elements_that_lack_and_others_behind_the_end(
     monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     before = dump(client)
+    elements: Any = client.lrange("user:1:activities", 0, -1)
     for more in (1, inspector.NAMED, inspector.NAMED + 1):
-        for place in (4, 6):
-            client.lrem("user:1:activities", 1, client.lindex("user:1:activities", place))
+        for place in (4, 7):
+            client.lrem("user:1:activities", 1, elements[place])
         client.rpush("user:1:activities", *(f"x{n}" for n in range(more)))
         named = min(more, inspector.NAMED)
         found = {"missing element": 2, "extra element": named}
