@@ -202,6 +202,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return taken
 
 
+@pytest.mark.slow
 def test_a_source_that_is_slow_does_not_cost_the_lease(
     source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_source_that_is_slow_does_not_cost_the_lease(
     assert (result["status"], result["caught_up"], len(short)) == ("verified", {}, 1)
 
 
+@pytest.mark.slow
 def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
     source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +235,7 @@ def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
     assert len(left_ms) > 10 and min(left_ms) > 0
 
 
+@pytest.mark.slow
 def test_a_follower_without_anything_to_apply_keeps_the_lease(
     source: str, redis_url: str, short: list[Any]
 ) -> None:
