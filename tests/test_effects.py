@@ -173,6 +173,41 @@ def activity(number: int, kind: str = "login", second: int = 0, user: int = 1) -
     )
 
 
+@pytest.mark.parametrize("few", [1, 2, 5, 50])
+def test_some_far_from_the_end_and_some_behind_it_at_once(target: Target, constants: None, few: int) -> None:
+    rows: Rows = {("activities", str(n)): activity(n, second=n) for n in range(1_200)}
+    changes = Effects("")
+    target.bring({}, rows, changes)
+    target.apply(changes)
+    more = {("activities", str(9_000 + n)): activity(9_000 + n, "new", 10 + n) for n in range(few)}
+    more |= {("activities", str(9_100 + n)): activity(9_100 + n, "new", 1_200 + n) for n in range(few)}
+    changes = Effects("")
+    target.bring(rows, rows | more, changes)
+    target.apply(changes)
+    assert dump(target.url) == expected(rows | more)
+    changes = Effects("")
+    target.bring(rows | more, rows, changes)
+    target.apply(changes)
+    assert dump(target.url) == expected(rows)
+
+
+def test_a_changed_key_takes_its_references_along(target: Target) -> None:
+    order: Row = ("1", "5", "6", "2026-01-01 00:00:00", "3")
+    renamed: Row = ("2", *order[1:])
+    changes = Effects("")
+    changes.change("orders", None, order)
+    target.apply(changes)
+    changes = Effects("")
+    changes.change("orders", order, renamed)
+    target.apply(changes)
+    assert dump(target.url) == expected({("orders", "2"): renamed})
+    changes = Effects("")
+    changes.change("orders", renamed, order)
+    changes.change("orders", order, renamed)
+    target.apply(changes)
+    assert dump(target.url) == expected({("orders", "2"): renamed})
+
+
 @pytest.mark.parametrize("few", [1, 5, 50])
 @pytest.mark.parametrize("second", [0, 2_000, 3_990, 4_001])
 def test_a_long_list_in_every_way(target: Target, few: int, second: int) -> None:
@@ -248,6 +283,12 @@ def test_a_far_date_that_no_score_holds_is_refused() -> None:
         changes.command(KEY, {})
 
 
+RENAMED = (
+    "redis.call('ZADD', KEYS[1], redis.call('ZSCORE', KEYS[1], '1:login'), '3:login') "
+    "redis.call('ZREM', KEYS[1], '1:login')"
+)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -255,6 +296,7 @@ def test_a_far_date_that_no_score_holds_is_refused() -> None:
         (("RPUSH", "user:1:activities", "x"), "not of the same length"),
         (("LSET", "user:1:activities", 0, "x"), "has not login:2026"),
         (("ZREM", "user:1:activities:by_time", "2:login"), "not of the same length"),
+        (("EVAL", RENAMED, 1, "user:1:activities:by_time"), "has not login:2026"),
     ],
 )
 def test_what_is_not_as_it_was_left_stops_it_with_the_position_unchanged(
