@@ -371,6 +371,27 @@ def test_a_list_that_is_shorter_than_it_was_is_left_to_the_comparison(nodes: Clu
     connection.close()
 
 
+@pytest.mark.parametrize("lost", ["main", "own"])
+def test_a_worker_without_its_coordinator_or_its_partition_moves_no_position(
+    nodes: Cluster, lost: str
+) -> None:
+    """A lease that ran out, which nobody took: all connections are open still."""
+    lead = checkpoint_of(connect(nodes.urls[0]), "")
+    lead.acquire()
+    one = partition_checkpoint_of(connect(nodes.urls[0]), "", "users", lead.token)
+    one.take()
+    one.commit(state={"rows:users": 1})
+    with nodes.client() as client:
+        client.delete((lead if lost == "main" else one).lease.decode())
+    with pytest.raises(LeaseLost):
+        one.commit(state={"rows:users": 2})
+    assert state(nodes)["rows:users"] == "1"
+    with nodes.client() as client:
+        client.delete(lead.lease.decode(), one.lease.decode())
+    for left in (lead, one):
+        left.connection.close()
+
+
 def test_partitions_that_were_taken_back_cannot_be_written(nodes: Cluster) -> None:
     lead = checkpoint_of(connect(nodes.urls[0]), "")
     lead.acquire()
