@@ -215,7 +215,7 @@ def leave_nothing(source: str) -> None:
                     cursor.execute("SELECT pg_drop_replication_slot(%s)", (name,))
             return not left
 
-        until(drop)
+        until(drop, 30)  # less than a server waits for a reader that keeps silent
         cursor.execute("SELECT quote_ident(pubname) FROM pg_publication WHERE pubname LIKE 'helpers%'")
         for (name,) in cursor.fetchall():
             cursor.execute(f"DROP PUBLICATION IF EXISTS {name}")
