@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import compiled  # noqa: F401  # first, for what is imported after it
+import following
 import hypothesis
 import psycopg2
 import pytest
@@ -122,21 +123,16 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     try:
         yield connections.with_schema(postgres_server, schema)
     finally:
-        # A failed test may leave a transaction open, which would hold the schema for ever.
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
-        )
-        cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
-        _drop_slots(cursor)
-        connection.close()
-
-
-def _drop_slots(cursor: Any) -> None:
-    """Drop what a failed test may leave: a slot keeps the server's log, and other tests would see it."""
-    ours = "FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'"
-    cursor.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {ours} AND active_pid IS NOT NULL")
-    cursor.execute(f"SELECT pg_drop_replication_slot(slot_name) {ours} AND NOT active")
+        try:
+            following.leave_nothing(postgres_server)
+        finally:
+            # A failed test may leave a transaction open, which would hold the schema for ever.
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+            )
+            cursor.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+            connection.close()
 
 
 @pytest.fixture

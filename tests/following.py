@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg2
-from migrating import run_sql
+from migrating import run_sql, until
 
 from helpers import migration
 from helpers.migration import following, verification
@@ -36,6 +36,10 @@ CASCADES = [
 ]
 LARGE = 12_000
 """Rows of a large transaction: more than two parts."""
+started: list["subprocess.Popen[str]"] = []
+"""Followers and migrations in processes of their own, which a test that fails may leave running."""
+PATIENCE_S = 300
+"""How long a chase may go without a kill that struck, and how long a load may need to come to its end."""
 
 
 def _sql(statement: str) -> Operation:
@@ -250,7 +254,9 @@ class Chase:
 
     def finish(self) -> dict[str, Any]:
         """Let it through undisturbed, now that nobody writes; what two judges and the slot's end say."""
+        deadline = time.monotonic() + PATIENCE_S
         while self.state().get("status") != "complete":
+            assert time.monotonic() < deadline, self.state()
             migration.migrate(self.source, self.target, follow=True, progress=False)
         result = following.follow(self.source, self.target, until_idle_s=0.3, shown=False)
         seen = verification.verify(self.source, self.target, progress=False)
@@ -266,21 +272,57 @@ def place(state: dict[str, str]) -> tuple[int, int]:
 
 def start(source: str, target: str, *words: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "helpers", *words],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    started.append(process)
+    return process
+
+
+def leave_nothing(source: str) -> None:
+    """End what was started here and still runs, then drop every slot and publication of its server.
+
+    A test that failed leaves them, and a slot keeps the server's log, holds up the next one, and is seen by
+    other tests.
+    """
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    connection = connections.postgres(source)
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        ours = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'"
+
+        def drop() -> bool:
+            cursor.execute(ours)
+            for name, reader in (left := cursor.fetchall()):
+                with contextlib.suppress(psycopg2.errors.ObjectInUse, psycopg2.errors.UndefinedObject):
+                    if reader is not None:
+                        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (reader,))
+                    cursor.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+            return not left
+
+        until(drop, 30)  # less than a server waits for a reader that keeps silent
+        cursor.execute("SELECT quote_ident(pubname) FROM pg_publication WHERE pubname LIKE 'helpers%'")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DROP PUBLICATION IF EXISTS {name}")
 
 
 def chase(source: str, target: str, *, kills: int, seed: int, per_s: float = 60.0) -> dict[str, Any]:
     """Writers at work through snapshot, load and follow; so many kills; then what the judges say."""
     chased = Chase(source, target, seed)
-    restarts = 0
+    restarts, struck, deadline = 0, 0, time.monotonic() + PATIENCE_S
     with traffic(source, operations=ROUGH, per_s=per_s, seed=seed) as writers:
-        while chased.struck.total() - chased.struck["too late"] < kills:
+        while (now := chased.struck.total() - chased.struck["too late"]) < kills:
+            if now > struck:
+                struck, deadline = now, time.monotonic() + PATIENCE_S
+            assert time.monotonic() < deadline, chased.struck
             if chased.chance.random() < 0.15 and chased.state().get("status") == "complete":
                 restarts += 1  # the load is interrupted too, with a slot that is followed already
                 chased.client.hset("migration:state", "status", "reconciling")

@@ -1,11 +1,16 @@
 """A migration in a test: few rows, a call, and what it leaves."""
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 from helpers import migration
+from helpers.columns import NOTHING, Strings
 from helpers.servers import connections
+from helpers.target import Checkpoint
 
 ROWS = """
 INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
@@ -27,6 +32,14 @@ def run_sql(url: str, *statements: str) -> None:
     connection.close()
 
 
+def until(come: Callable[[], object], patience_s: float = 60) -> None:
+    """Wait until something is so, but not for ever."""
+    deadline = time.monotonic() + patience_s
+    while not come():
+        assert time.monotonic() < deadline, f"waited for {patience_s} s"
+        time.sleep(0.002)
+
+
 def without_bars(errors: str) -> str:
     """What a command said on stderr, without the progress bars of one that took more than a few seconds."""
     lines = [line for line in re.split(r"[\r\n]+", errors) if line.strip()]
@@ -35,6 +48,29 @@ def without_bars(errors: str) -> str:
 
 def migrate(source: str, target: str, **options: Any) -> dict[str, Any]:
     return migration.migrate(source, target, progress=False, **options)
+
+
+def interrupted(source: str, target: str, when: Callable[[Mapping[str, Any]], bool], **options: Any) -> None:
+    """A migration that is interrupted behind the first commit whose fields of the state are such."""
+    commit, left = Checkpoint.commit, [True]
+
+    def stop(
+        self: Checkpoint,
+        commands: Strings = NOTHING,
+        state: Mapping[str, Any] | None = None,
+        *arguments: Any,
+        **more: Any,
+    ) -> Any:
+        found = commit(self, commands, state, *arguments, **more)
+        if left and when(state or {}):
+            left.clear()
+            raise KeyboardInterrupt
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "commit", stop)
+        with pytest.raises(KeyboardInterrupt):
+            migrate(source, target, **options)
 
 
 def dump(url: str, but: bytes = b"migration:") -> dict[bytes, Any]:

@@ -17,14 +17,15 @@ import pytest
 from clustered import empty, held
 from migrating import dump, migrate, run_sql
 
-from helpers.columns import Strings, column_of, joined
+from helpers.columns import NOTHING, Strings, column_of, joined
 from helpers.errors import HelpersError
-from helpers.migration import verification
+from helpers.migration import loading, parallel, verification
 from helpers.relational import population
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
 from helpers.servers.redis_nodes import until
 from helpers.target import (
+    checkpoint,
     checkpoint_of,
     cluster,
     cluster_checkpoint,
@@ -34,7 +35,7 @@ from helpers.target import (
     resp,
     routing,
 )
-from helpers.target.lease import LeaseLost
+from helpers.target.lease import LEASE_MS, LeaseLost, new_token
 
 STATE = "migration:{state}"
 
@@ -275,6 +276,138 @@ def test_who_lost_the_lease_cannot_write(source: str, nodes: Cluster) -> None:
         connection.close()
 
 
+def test_who_lost_the_lease_opens_no_connection_any_more(nodes: Cluster) -> None:
+    slow = checkpoint_of(connect(nodes.urls[0]), "")
+    slow.acquire()
+    assert isinstance(slow.connection, cluster.Cluster)
+    for address in list(slow.connection._nodes):
+        slow.connection._nodes.pop(address).close()
+    with nodes.client() as client:
+        client.set(slow.lease.decode(), "theirs")
+    with pytest.raises(LeaseLost):
+        slow.commit(column_of(*(resp.encode("HSET", f"user:{n}", "email", "old") for n in range(9))))
+    assert held(nodes) == {}
+    slow.connection.close()
+
+
+def test_a_lease_that_is_lost_while_others_are_ended_is_noticed(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, fence = checkpoint_of(connect(nodes.urls[0]), ""), cluster_checkpoint.ClusterCheckpoint._fence
+
+    def lost(self: cluster_checkpoint.ClusterCheckpoint) -> None:
+        fence(self)
+        with nodes.client() as client:
+            client.set(self.lease.decode(), "theirs")
+
+    monkeypatch.setattr(cluster_checkpoint.ClusterCheckpoint, "_fence", lost)
+    with pytest.raises(LeaseLost):
+        slow.acquire()
+    slow.connection.close()
+
+
+def test_a_dead_ones_lease_that_somebody_else_took_meanwhile_is_left_alone(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = new_token()
+    slow = checkpoint_of(connect(nodes.urls[0]), "")
+    with nodes.client() as client:
+        client.set(slow.lease.decode(), "of a dead one", px=15_000)
+
+        def quicker(token: str) -> bool:
+            client.set(slow.lease.decode(), theirs, px=15_000)
+            return token != "of a dead one"
+
+        monkeypatch.setattr(checkpoint, "still_runs", quicker)
+        with pytest.raises(HelpersError, match="another migration is under way"):
+            slow.acquire()
+        assert client.get(slow.lease.decode()) == theirs
+        slow.release()
+        assert client.get(slow.lease.decode()) == theirs, "nor is it given back"
+    slow.connection.close()
+
+
+def test_a_connection_to_a_master_that_became_a_replica_is_ended_too() -> None:
+    """It may become a master again, and what was sent over the connection then would be written."""
+    with throw_away(3, 1) as nodes:
+
+        def names() -> set[str]:
+            found = {one["name"] for node in nodes.nodes for one in node.ask("CLIENT LIST")}
+            return {name for name in found if name.startswith("migration:")}
+
+        slow, old = checkpoint_of(connect(nodes.urls[0]), ""), nodes.nodes[1]
+        slow.acquire()
+        assert names() == {slow._name}
+        taker = nodes.replica_of(old)
+        taker.ask("CLUSTER", "FAILOVER")
+        until(lambda: taker.ask("ROLE")[0] == "master" and old.ask("ROLE")[0] == "slave", "taken")
+        agree(nodes)
+        with nodes.client() as client:
+            client.delete(slow.lease.decode())  # its time is over
+        other = checkpoint_of(connect(nodes.urls[0]), "")
+        other.acquire()
+        assert names() == {other._name}
+        other.release()
+        for one in (slow, other):
+            one.connection.close()
+
+
+def test_a_list_that_is_shorter_than_it_was_is_left_to_the_comparison(nodes: Cluster) -> None:
+    connection = connect(nodes.urls[0])
+    assert isinstance(connection, cluster.Cluster)
+    name = connection.script(cluster_checkpoint.PUSH)
+
+    def push(before: int, *elements: str) -> list[Any]:
+        length = connection.call("EVALSHA", name, 1, "list", before, *elements)
+        held = [one.decode() for one in connection.call("LRANGE", "list", 0, -1)]
+        assert length == len(held)
+        return held
+
+    assert push(0, "a", "b", "c") == ["a", "b", "c"]
+    assert push(0, "a", "b", "c") == ["a", "b", "c"], "it came twice"
+    assert push(0, "a", "b", "c", "d") == ["a", "b", "c", "d"], "cut elsewhere"
+    assert push(4, "e") == push(4, "e") == ["a", "b", "c", "d", "e"]
+    assert push(6, "g") == ["a", "b", "c", "d", "e"], "what is lost is not to be guessed"
+    connection.close()
+
+
+@pytest.mark.parametrize("lost", ["main", "own"])
+def test_a_worker_without_its_coordinator_or_its_partition_moves_no_position(
+    nodes: Cluster, lost: str
+) -> None:
+    """A lease that ran out, which nobody took: all connections are open still."""
+    lead = checkpoint_of(connect(nodes.urls[0]), "")
+    lead.acquire()
+    one = partition_checkpoint_of(connect(nodes.urls[0]), "", "users", lead.token)
+    one.take()
+    one.commit(state={"rows:users": 1})
+    with nodes.client() as client:
+        client.delete((lead if lost == "main" else one).lease.decode())
+    with pytest.raises(LeaseLost):
+        one.commit(state={"rows:users": 2})
+    assert state(nodes)["rows:users"] == "1"
+    with nodes.client() as client:
+        client.delete(lead.lease.decode(), one.lease.decode())
+    for left in (lead, one):
+        left.connection.close()
+
+
+def test_partitions_that_were_taken_back_cannot_be_written(nodes: Cluster) -> None:
+    lead = checkpoint_of(connect(nodes.urls[0]), "")
+    lead.acquire()
+    lead.commit(state={"claimed": "1"})
+    one = partition_checkpoint_of(connect(nodes.urls[0]), "", "users", lead.token)
+    one.take()
+    lead.end_partition_leases()
+    with pytest.raises((resp.Lost, LeaseLost)):
+        one.commit(column_of(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in range(9))))
+    assert held(nodes) == {}
+    lead.commit(column_of(resp.encode("HSET", "user:1", "email", "x")))
+    lead.release()
+    for left in (lead, one):
+        left.connection.close()
+
+
 def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Cluster) -> None:
     with mover(many, nodes.urls[0], "--batch-rows", "20") as slow:
         when(lambda: "rows:activities" in state(nodes))
@@ -348,6 +481,60 @@ def test_a_master_that_became_a_replica_is_not_believed(source: str) -> None:
         with pytest.raises(resp.Lost, match="a master no more"):
             connection.exchange(*(resp.encode("HSET", f"user:{n}", "email", "x") for n in range(100)))
         connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_master_that_changes_behind_the_load_makes_it_compare_all(
+    source: str, redis_url: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection breaks, and nothing is sent to it any more: what it lost must be found before the end."""
+    module = loading if workers == 1 else parallel
+    with throw_away(3, 1) as nodes:
+        slots = [routing.slot(STATE.encode()), routing.slot(b"user:1:activities")]
+        keeper, old = (
+            node
+            for slot in slots
+            for node in nodes.masters()
+            if any(slot in part for part in nodes.slots(node))
+        )
+        assert keeper is not old, "the state must not be what finds it"
+        taker, load = nodes.replica_of(old), module.load
+
+        def lose(*arguments: Any, **options: Any) -> Any:
+            found = load(*arguments, **options)
+            monkeypatch.undo()
+            taker.ask("CLUSTER", "FAILOVER")
+            until(lambda: taker.ask("ROLE")[0] == "master" and old.ask("ROLE")[0] == "slave", "taken")
+            taker.ask("DEL", "user:1:activities")
+            return found
+
+        monkeypatch.setattr(module, "load", lose)
+        result = migrate(source, nodes.urls[0], verify=False, workers=workers)
+        assert result["caught_up"] == {"missing key": 1} and result["rows_loaded_now"] == 51
+        agree(nodes)
+        assert verification.verify(source, taker.url, progress=False)["differences"] == 0
+        migrate(source, redis_url)
+        assert held(nodes) == dump(redis_url)
+
+
+def test_the_lease_of_a_cluster_is_prolonged_by_a_commit(nodes: Cluster) -> None:
+    holding = checkpoint_of(connect(nodes.urls[0]), "")
+    holding.acquire()
+    with nodes.client() as client:
+        for commands in (NOTHING, column_of(resp.encode("SET", "x", 1))):
+            time.sleep(0.3)
+            before = client.pttl(f"{STATE}:lease")
+            holding.commit(commands)
+            assert before + 200 < client.pttl(f"{STATE}:lease") <= LEASE_MS
+        part = partition_checkpoint_of(holding.connection, "", "users", holding.token)
+        before = client.pttl(f"{STATE}:lease")
+        part.take()
+        part.commit()
+        assert client.pttl(f"{STATE}:lease") <= before, "a worker does not keep a coordinator's lease alive"
+        assert client.pttl(f"{STATE}:claim:users") > 12 * 60 * 60 * 1000
+        client.delete(f"{STATE}:claim:users")
+    holding.release()
+    holding.connection.close()
 
 
 def test_a_state_that_was_lost_alone_is_made_up_for(

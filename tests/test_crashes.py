@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+from migrating import until
 
 from helpers import cli, results, settings
 from helpers.errors import HelpersError
@@ -236,8 +237,7 @@ def test_giving_up_on_a_server_that_is_back_is_a_fault(
     """A migration under way has to wait; one that has committed nothing may say so and end with 2."""
 
     def until_there_are_rows(running: mover.Mover, *moment: Any) -> None:
-        while running.running and mover.look(trials.client).rows < rows:
-            time.sleep(0.001)
+        until(lambda: not running.running or mover.look(trials.client).rows >= rows)
 
     wait, gave_up = mover.Mover.wait, [mover.Ended(2, None, "gave up")]
     monkeypatch.setattr(trials_of, "wait_for_moment", until_there_are_rows)

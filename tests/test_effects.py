@@ -184,7 +184,9 @@ ACTIVITY = st.tuples(
     st.sampled_from(["login", "a:b", "é", None]),
     st.none() | st.sampled_from([*list(DATES)[:5], "infinity"]),
 )
-IDS = st.sampled_from(["1", "2", "3", "9", "10", "11", "-5", "-40", str(2**63 - 1), str(2**63 - 2)])
+IDS = st.sampled_from(
+    ["1", "2", "3", "9", "10", "11", "-5", "-6", "-40", "-41", str(2**63 - 1), str(2**63 - 2)]
+)
 ORDER = st.tuples(
     st.none() | IDS,
     st.none() | IDS,
@@ -232,8 +234,79 @@ def walk(
     assert dump(target.url) == expected(before)
 
 
+NUMBERS: tuple[int, ...] = (
+    -1,
+    -100,
+    100,
+    -9,
+    -10,
+    -11,
+    -2,
+    -99,
+    -(2**63),
+    2**63 - 1,
+    99,
+    -101,
+    0,
+    -(2**63) + 1,
+)
+
+
+@pytest.mark.parametrize("way", [NUMBERS, NUMBERS[::-1]])
+def test_of_one_moment_the_lowest_number_comes_first(target: Target, way: tuple[int, ...]) -> None:
+    """Whichever is there before, and whichever goes."""
+    rows: Rows = {}
+    for number in way:
+        changes, before = Effects(FORMS), rows
+        rows = {**rows, ("activities", str(number)): activity(number, f"of {number}")}
+        target.bring(before, rows, changes)
+        target.apply(changes)
+        assert dump(target.url) == expected(rows)
+    for number in way[::3]:
+        changes, before = Effects(FORMS), rows
+        rows = {key: row for key, row in rows.items() if key[1] != str(number)}
+        target.bring(before, rows, changes)
+        target.apply(changes)
+        assert dump(target.url) == expected(rows)
+
+
 def activity(number: int, kind: str = "login", second: int = 0, user: int = 1) -> Row:
     return (str(number), str(user), kind, moment(second)[0])
+
+
+@pytest.mark.parametrize("few", [1, 2, 5, 50])
+def test_some_far_from_the_end_and_some_behind_it_at_once(target: Target, constants: None, few: int) -> None:
+    rows: Rows = {("activities", str(n)): activity(n, second=n) for n in range(1_200)}
+    changes = Effects(FORMS)
+    target.bring({}, rows, changes)
+    target.apply(changes)
+    more = {("activities", str(9_000 + n)): activity(9_000 + n, "new", 10 + n) for n in range(few)}
+    more |= {("activities", str(9_100 + n)): activity(9_100 + n, "new", 1_200 + n) for n in range(few)}
+    changes = Effects(FORMS)
+    target.bring(rows, rows | more, changes)
+    target.apply(changes)
+    assert dump(target.url) == expected(rows | more)
+    changes = Effects(FORMS)
+    target.bring(rows | more, rows, changes)
+    target.apply(changes)
+    assert dump(target.url) == expected(rows)
+
+
+def test_a_changed_key_takes_its_references_along(target: Target) -> None:
+    order: Row = ("1", "5", "6", "2026-01-01 00:00:00", "3")
+    renamed: Row = ("2", *order[1:])
+    changes = Effects(FORMS)
+    changes.change("orders", None, order)
+    target.apply(changes)
+    changes = Effects(FORMS)
+    changes.change("orders", order, renamed)
+    target.apply(changes)
+    assert dump(target.url) == expected({("orders", "2"): renamed})
+    changes = Effects(FORMS)
+    changes.change("orders", renamed, order)
+    changes.change("orders", order, renamed)
+    target.apply(changes)
+    assert dump(target.url) == expected({("orders", "2"): renamed})
 
 
 @pytest.mark.parametrize("few", [1, 5, 50])
@@ -311,6 +384,12 @@ def test_a_far_date_that_no_score_holds_is_refused() -> None:
         changes.commands(KEY, {})
 
 
+RENAMED = (
+    "redis.call('ZADD', KEYS[1], redis.call('ZSCORE', KEYS[1], '1:login'), '3:login') "
+    "redis.call('ZREM', KEYS[1], '1:login')"
+)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -318,6 +397,7 @@ def test_a_far_date_that_no_score_holds_is_refused() -> None:
         (("RPUSH", "user:1:activities", "x"), "not of the same length"),
         (("LSET", "user:1:activities", 0, "x"), "has not login:2026"),
         (("ZREM", "user:1:activities:by_time", "2:login"), "not of the same length"),
+        (("EVAL", RENAMED, 1, "user:1:activities:by_time"), "has not login:2026"),
     ],
 )
 def test_what_is_not_as_it_was_left_stops_it_with_the_position_unchanged(

@@ -6,13 +6,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from following import CASCADES, FULL, LARGE, chase, prepare, start
-from migrating import ROWS, dump, migrate, run_sql
+from following import CASCADES, FULL, LARGE, chase, leave_nothing, prepare, start
+from migrating import ROWS, dump, migrate, run_sql, until
 
 from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
@@ -52,13 +51,10 @@ def slots(source: str) -> list[slot.Slot]:
 
 
 @pytest.fixture
-def live(source: str) -> Iterator[str]:
-    """A source that may be followed; its slots go with it."""
+def live(source: str) -> str:
+    """A source that may be followed; its slots go with it, as ``postgres_url`` sees to."""
     prepare(source)
-    yield source
-    with Upstream(source) as upstream:
-        for found in slots(source):
-            slot.drop(upstream, found.name)
+    return source
 
 
 @pytest.fixture
@@ -135,6 +131,33 @@ def test_transactions_that_go_in_parts(
     assert verified(moved, redis_url)
 
 
+@pytest.mark.parametrize(("most", "value"), [("MOST_CHANGES", 5), ("MOST_BYTES", 500)])
+def test_what_waits_to_be_written_is_bounded(
+    moved: str, redis_url: str, most: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In changes and in bytes: of one transaction, and of many that came in the meantime."""
+    monkeypatch.setattr(follower, most, value)
+    commit, written = Checkpoint.commit, list[int]()
+
+    def counted(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
+        written.append(joined(commands).count(b"of 40"))
+        return commit(self, commands, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoint, "commit", counted)
+    change = "INSERT INTO users SELECT n, repeat('of 40', 8) || n FROM generate_series({0}, {0} + 1) n"
+    for number in range(100, 140, 2):
+        run_sql(moved, change.format(number))
+    result = follow(moved, redis_url)
+    assert (result["transactions"], result["parts"], sum(written)) == (20, 0, 320)
+    assert max(written) < 200 and all(number % 16 == 0 for number in written), "whole transactions"
+    written.clear()
+    run_sql(moved, "; ".join(change.format(number) for number in range(200, 240, 2)))
+    result = follow(moved, redis_url)
+    assert result["transactions"] == 1 and result["parts"] > 1 and sum(written) == 320
+    assert max(written) < 200
+    assert verified(moved, redis_url)
+
+
 @pytest.mark.parametrize("written", range(1, 8))
 def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
     moved: str, redis_url: str, written: int, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +186,7 @@ def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
             follow(moved, redis_url)
     part = connections.redis(redis_url, decode_responses=True).hget("migration:state", "follow:part")
     assert part and part.split()[1] != "0"
+    run_sql(moved, CHANGES["prices"])  # of this one nothing is done yet
     held = follow(moved, redis_url)["rows_held"]
     assert held["orders"] == 15 and held["activities"] == 56
     assert verified(moved, redis_url)
@@ -196,12 +220,14 @@ def test_readers_see_only_states_that_the_source_had(moved: str, redis_url: str)
     follow(moved, redis_url)
     reader = threading.Thread(target=read)
     reader.start()
-    for _ in range(30):
-        run_sql(moved, "UPDATE activities SET user_id = 3 - user_id WHERE activity_id = 3")
-        follow(moved, redis_url) if _ % 10 == 0 else None
-    follow(moved, redis_url)
-    over.set()
-    reader.join()
+    try:
+        for _ in range(30):
+            run_sql(moved, "UPDATE activities SET user_id = 3 - user_id WHERE activity_id = 3")
+            follow(moved, redis_url) if _ % 10 == 0 else None
+        follow(moved, redis_url)
+    finally:
+        over.set()
+        reader.join()
     assert seen <= {(1, 1, 0, 0), (0, 0, 1, 1)} and len(seen) == 2
 
 
@@ -398,17 +424,21 @@ def test_a_server_killed_under_it_is_waited_for(lost: str, redis_url: str, postg
         over = threading.Event()
 
         def disturb() -> None:
-            for number in range(40):
-                if number == 20:
-                    server.kill()
-                    server.start()
-                run_sql(source, f"INSERT INTO activities VALUES ({100 + number}, 1, 'a', '2026-01-01')")
-                time.sleep(0.02)
-            over.set()
+            try:
+                for number in range(40):
+                    if number == 20:
+                        server.kill()
+                        server.start()
+                    run_sql(source, f"INSERT INTO activities VALUES ({100 + number}, 1, 'a', '2026-01-01')")
+                    time.sleep(0.02)
+            finally:
+                over.set()
 
         thread = threading.Thread(target=disturb)
         thread.start()
+        deadline = time.monotonic() + 60
         while not over.is_set():
+            assert time.monotonic() < deadline
             follow(source, target, 0.1)
         thread.join()
         follow(source, target)
@@ -421,8 +451,7 @@ def test_an_interrupt_says_how_far_it_is(moved: str, redis_url: str, wanted: sig
     client = connections.redis(redis_url, decode_responses=True)
     process = start(moved, redis_url, "follow")
     run_sql(moved, CHANGES["inserts"])
-    while not client.exists("user:9") and process.poll() is None:
-        time.sleep(0.01)
+    until(lambda: client.exists("user:9") or process.poll() is not None)
     process.send_signal(wanted)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -439,8 +468,7 @@ def test_two_movers_at_once(moved: str, redis_url: str) -> None:
     client = connections.redis(redis_url)
     process = start(moved, redis_url, "follow")
     try:
-        while not client.exists("migration:lease") and process.poll() is None:
-            time.sleep(0.01)
+        until(lambda: client.exists("migration:lease") or process.poll() is not None)
         for call in (
             lambda: follow(moved, redis_url),
             lambda: migrate(moved, redis_url, follow=True),
@@ -458,8 +486,7 @@ def test_two_movers_at_once(moved: str, redis_url: str) -> None:
 
 def test_a_dead_followers_reader_is_ended(moved: str, redis_url: str) -> None:
     process = start(moved, redis_url, "follow")
-    while not slots(moved)[0].active and process.poll() is None:
-        time.sleep(0.01)
+    until(lambda: slots(moved)[0].active or process.poll() is not None)
     process.send_signal(signal.SIGSTOP)  # its connection stays open
     client = connections.redis(redis_url)
     client.delete("migration:lease")  # its time is over
@@ -601,10 +628,9 @@ def test_a_column_that_comes_stops_it_with_nothing_lost(moved: str, redis_url: s
     statements = ["ALTER TABLE users ADD phone text", "UPDATE users SET phone = '1'"]
     if running:
         process = start(moved, redis_url, "follow")
-        while not connections.redis(redis_url).exists("migration:lease") and process.poll() is None:
-            time.sleep(0.01)
-        while not slots(moved)[0].active and process.poll() is None:
-            time.sleep(0.01)
+        client = connections.redis(redis_url)
+        until(lambda: client.exists("migration:lease") or process.poll() is not None)
+        until(lambda: slots(moved)[0].active or process.poll() is not None)
         run_sql(moved, *statements)
         out, said = process.communicate(timeout=60)
         assert process.returncode == 2 and out == ""
@@ -723,7 +749,124 @@ def test_an_answer_that_was_never_read_is_applied_once(
     assert lost and verified(moved, redis_url)
 
 
+def end_readers(source: str) -> None:
+    """End the server's side of every stream, as a network that breaks does."""
+    run_sql(source, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_replication")
+
+
+def test_a_stream_that_is_lost_again_and_again_is_given_up(
+    moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(job, "BACKOFF_S", (0.01, 0.02, 0.03))
+    opened: list[Stream] = []
+
+    def lost(*arguments: Any) -> Stream:
+        assert len(opened) < 20, "endlessly"
+        opened.append(Stream(*arguments))
+        opened[-1]._connection.close()
+        return opened[-1]
+
+    monkeypatch.setattr(following, "Stream", lost)
+    before = dump(redis_url)
+    run_sql(moved, CHANGES["inserts"])
+    ways = ["--source", moved, "--target", redis_url, "--until-idle", "0"]
+    assert cli.main(["follow", *ways]) == 2
+    assert re.fullmatch(
+        r"helpers follow: postgres at .*: slot \w+: .*; 0 transactions applied by this run.*, the same "
+        "command goes on from there",
+        capsys.readouterr().err.splitlines()[-1],
+    )
+    assert len(opened) == 4, "once, and after each of three waits"
+    assert dump(redis_url) == before and not connections.redis(redis_url).exists("migration:lease")
+    monkeypatch.undo()
+    assert follow(moved, redis_url)["transactions"] == 1
+    assert verified(moved, redis_url)
+
+
+def test_a_stream_that_is_lost_after_each_change_is_not_given_up(
+    moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries are counted anew whenever something was applied."""
+    monkeypatch.setattr(job, "BACKOFF_S", (0.01, 0.02))
+    commit, times = Checkpoint.commit, 0
+
+    def cut(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
+        nonlocal times
+        found = commit(self, commands, *arguments, **options)
+        if b"EVAL" in joined(commands) and times < 5:
+            times += 1
+            end_readers(moved)
+            run_sql(moved, f"INSERT INTO activities VALUES (200 + {times}, 1, 'x', '2026-01-01')")
+        return found
+
+    monkeypatch.setattr(Checkpoint, "commit", cut)
+    run_sql(moved, "INSERT INTO activities VALUES (200, 1, 'x', '2026-01-01')")
+    result = follow(moved, redis_url)
+    assert times == 5 and result["changes"]["activities"] == 6
+    assert verified(moved, redis_url)
+
+
+def test_another_schema_of_the_same_database_is_another_source(
+    moved: str, redis_url: str, postgres_server: str
+) -> None:
+    """Also where its tables look the same, and it is followed to somewhere else."""
+    name = moved.rpartition("%3D")[2]
+    other = connections.with_schema(postgres_server, f"{name}_other")
+    run_sql(moved, f"CREATE SCHEMA {name}_other")
+    try:
+        run_sql(other, *schema.DDL.values(), ROWS, *FULL)
+        migrate(other, redis_url, follow=True, prefix="other:")
+        run_sql(other, CHANGES["inserts"])
+        before, position = dump(redis_url), connections.redis(redis_url).hgetall("migration:state")
+        with pytest.raises(HelpersError, match=r"holds a migration of another source .*; check --source"):
+            follow(other, redis_url)
+        with pytest.raises(HelpersError, match=r"follows another source .*; check --source"):
+            following.drop_slot(other, redis_url)
+        assert dump(redis_url) == before
+        assert connections.redis(redis_url).hgetall("migration:state") == position
+        assert len(slots(moved)) == len(slots(other)) == 1
+        assert follow(moved, redis_url)["transactions"] == 0
+        assert follow(other, redis_url, prefix="other:")["transactions"] == 1
+        following.drop_slot(other, redis_url, prefix="other:")
+    finally:
+        run_sql(moved, f"DROP SCHEMA {name}_other CASCADE")
+
+
+IDS = (-1, -100, 100, -9, -10, -11, -2, -99, -(2**31), 2**31 - 1, 99, -101, 0)
+
+
+def test_activities_of_one_moment_are_in_the_order_of_their_numbers(moved: str, redis_url: str) -> None:
+    """Also of negative ones, and whichever comes first."""
+    for number in IDS:
+        run_sql(moved, f"INSERT INTO activities VALUES ({number}, 1, 'of {number}', '2026-01-01')")
+        follow(moved, redis_url)
+    client: Any = connections.redis(redis_url, decode_responses=True)
+    kinds = [element.partition(":")[0] for element in client.lrange("user:1:activities", 0, len(IDS) - 1)]
+    assert kinds == [f"of {number}" for number in sorted(IDS)]
+    assert verified(moved, redis_url)
+    run_sql(moved, "UPDATE activities SET activity_type = 'new' WHERE activity_id IN (-10, -100, 99)")
+    run_sql(moved, "DELETE FROM activities WHERE activity_id IN (-9, -11, 0)")
+    follow(moved, redis_url)
+    assert verified(moved, redis_url)
+
+
 # -- slots that are left behind
+
+
+def test_nothing_of_a_failed_test_stays(moved: str, redis_url: str, postgres_server: str) -> None:
+    """A follower that runs, one that sleeps, one of this process, and a slot that nobody reads."""
+    migrate(moved, redis_url, follow=True, prefix="b:")
+    migrate(moved, redis_url, follow=True, prefix="c:")
+    name = migrate(moved, redis_url, follow=True, prefix="d:")["slot"]
+    runs, sleeps = start(moved, redis_url, "follow"), start(moved, redis_url, "follow", "--prefix", "b:")
+    with Stream(moved, name, name.rpartition("_")[0], 0):
+        until(lambda: sum(found.active for found in slots(moved)) == 3)
+        sleeps.send_signal(signal.SIGSTOP)
+        assert len(slots(moved)) == 4
+        leave_nothing(postgres_server)
+    assert slots(moved) == [] and None not in (runs.poll(), sleeps.poll())
+    with Upstream(moved) as upstream:
+        assert upstream.ask("SELECT 1 FROM pg_publication WHERE starts_with(pubname, 'helpers')") == []
 
 
 def test_a_slot_left_behind_is_told_and_dropped_by_name(moved: str, redis_url: str, capsys: Any) -> None:

@@ -1,13 +1,26 @@
 """Who holds a lease is known again, and known to be dead."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from following import FULL
+from migrating import migrate, run_sql
 
-from helpers.target import lease
+from helpers.columns import column_of
+from helpers.errors import HelpersError
+from helpers.migration import following, verification
+from helpers.migration.expected_replies import Expectations
+from helpers.migration.follower import Lag
+from helpers.servers import connections
+from helpers.source import Source
+from helpers.target import Checkpoint, checkpoint, lease, resp
+from helpers.target.checkpoint import PartitionCheckpoint
 
 
 def test_this_process_is_alive_and_has_one_token_a_call() -> None:
@@ -56,3 +69,184 @@ def test_the_time_of_day_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     token = lease.new_token()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert lease.still_runs(token) is True and lease.new_token().split()[1:] == token.split()[1:]
+
+
+@pytest.fixture
+def held(redis_url: str) -> Iterator[tuple[Checkpoint, Callable[[], int]]]:
+    """A lease that is held, and how many milliseconds are left of it."""
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        found = Checkpoint(connection, "")
+        found.acquire()
+        yield found, lambda: client.pttl("migration:lease")
+
+
+@pytest.mark.parametrize("state", [None, {"x": 1}])
+def test_a_commit_prolongs_the_lease_to_its_full_life(
+    held: tuple[Checkpoint, Callable[[], int]], state: dict[str, Any] | None
+) -> None:
+    holding, left_ms = held
+    time.sleep(1.5)
+    assert left_ms() <= lease.LEASE_MS - 1500
+    holding.commit(state=state)
+    assert lease.LEASE_MS - 1000 < left_ms() <= lease.LEASE_MS
+
+
+def test_a_renewal_is_made_when_it_is_due_and_not_before(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, left_ms = held
+    third = lease.LEASE_MS / 3000
+
+    def renews() -> bool:
+        time.sleep(0.05)
+        before = left_ms()
+        holding.renew_when_due()
+        return left_ms() > before
+
+    assert not renews()
+    holding.renewed = time.monotonic() - third + 2
+    assert not renews()
+    holding.renewed = time.monotonic() - third - 0.1
+    assert renews() and left_ms() > lease.LEASE_MS - 1000
+    assert not renews(), "it is counted from there"
+    holding.renewed = time.monotonic() - third - 0.1
+    holding.commit(state={"x": 1})
+    assert not renews(), "a commit is a renewal, too"
+    holding.renewed = time.monotonic() - third - 0.1
+    connections.redis(redis_url).delete("migration:lease")
+    with pytest.raises(lease.LeaseLost):
+        holding.renew_when_due()
+
+
+def test_the_lease_of_a_partition_lives_until_it_is_taken(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, left_ms = held
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        one = PartitionCheckpoint(connection, "", "users", holding.token)
+        one.take()
+        client: Any = connections.redis(redis_url)
+        for _ in range(2):
+            assert client.pttl("migration:claim:users") > 12 * 60 * 60 * 1000
+            before = left_ms()
+            time.sleep(0.05)
+            one.commit()
+            assert left_ms() < before, "a worker does not keep a coordinator's lease alive"
+
+
+def test_a_lease_that_was_replaced_behind_a_batch_is_noticed(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    """The batch was still ours; the next one would be watched over in vain."""
+    holding, _ = held
+    with pytest.raises(lease.LeaseLost):
+        holding.commit(column_of(resp.encode("SET", "x", 1), resp.encode("SET", holding.lease, "theirs")))
+    assert connections.redis(redis_url).get("x") == b"1"
+
+
+def test_nothing_is_written_once_a_lease_was_replaced_since_it_was_taken(redis_url: str) -> None:
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        holding = Checkpoint(connection, "")
+        holding.acquire()
+        client.set("migration:lease", "theirs")
+        with pytest.raises(lease.LeaseLost):
+            holding.commit(column_of(resp.encode("SET", "x", 1)))
+    assert not client.exists("x")
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_lease_of_another_is_not_given_back(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str, anew: bool
+) -> None:
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    client.set("migration:lease", "theirs")
+    holding.release(redis_url if anew else None)
+    assert client.get("migration:lease") == b"theirs"
+
+
+def test_a_dead_ones_lease_that_somebody_else_took_meanwhile_is_left_alone(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = connections.redis(redis_url)
+    client.set("migration:lease", "of a dead one", px=15_000)
+    theirs = lease.new_token()
+
+    def quicker(token: str) -> bool:
+        client.set("migration:lease", theirs, px=15_000)
+        return token != "of a dead one"
+
+    monkeypatch.setattr(checkpoint, "still_runs", quicker)
+    connection = resp.Connection(redis_url)
+    with pytest.raises(HelpersError, match="another migration is under way"):
+        Checkpoint(connection, "").acquire()
+    connection.close()
+    assert client.get("migration:lease") == theirs.encode()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Leases last a second and a half; who took one."""
+    taken: list[Any] = []
+    acquire = Checkpoint.acquire
+
+    def noted(self: Checkpoint, *arguments: Any) -> None:
+        taken.append(self)
+        acquire(self, *arguments)
+
+    monkeypatch.setattr(checkpoint, "LEASE_MS", 1_500)
+    monkeypatch.setattr(Checkpoint, "life_ms", 1_500)
+    monkeypatch.setattr(Checkpoint, "acquire", noted)
+    return taken
+
+
+@pytest.mark.slow
+def test_a_source_that_is_slow_does_not_cost_the_lease(
+    source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it sorts what is to be loaded, and what is to be compared."""
+    chunks = Source.chunks
+
+    def slow(self: Source, query: str, *arguments: Any, **options: Any) -> None:
+        time.sleep(2.5 if "activity_date" in query else 0)
+        chunks(self, query, *arguments, **options)
+
+    monkeypatch.setattr(Source, "chunks", slow)
+    result = migrate(source, redis_url)
+    assert (result["status"], result["caught_up"], len(short)) == ("verified", {}, 1)
+
+
+@pytest.mark.slow
+def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
+    source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, client, left_ms = verification.Comparison._ask, connections.redis(redis_url), list[Any]()
+
+    def slow(self: verification.Comparison, asked: Expectations) -> None:
+        time.sleep(0.3)
+        left_ms.append(client.pttl("migration:lease"))
+        ask(self, asked)
+
+    monkeypatch.setattr(verification, "WINDOW_ROWS", 5)
+    monkeypatch.setattr(verification.Comparison, "_ask", slow)
+    assert (migrate(source, redis_url)["status"], len(short)) == ("verified", 1)
+    assert len(left_ms) > 10 and min(left_ms) > 0
+
+
+@pytest.mark.slow
+def test_a_follower_without_anything_to_apply_keeps_the_lease(
+    source: str, redis_url: str, short: list[Any]
+) -> None:
+    run_sql(source, *FULL)
+    migrate(source, redis_url, follow=True, verify=False)
+    client, left_ms = connections.redis(redis_url), list[Any]()
+
+    def look(_: Lag) -> None:
+        left_ms.append(client.pttl("migration:lease"))
+
+    following.follow(source, redis_url, until_idle_s=4.0, shown=False, report=look)
+    following.drop_slot(source, redis_url)
+    assert len(left_ms) > 5 and min(left_ms) > 0
+    assert len(short) == 3, "each took it once"

@@ -22,6 +22,7 @@ from helpers.errors import HelpersError
 from helpers.migration import loading, verification
 from helpers.relational import population, redis_model, schema
 from helpers.servers import connections
+from helpers.source import Source
 
 
 def test_what_the_seed_asks_for(source: str, redis_url: str) -> None:
@@ -127,6 +128,40 @@ def test_rows_committed_during_the_load_are_not_half_there(
         "missing key": 3,
     }
     assert migrate(source, redis_url)["rows_read"]["users"] == 7
+
+
+def test_rows_committed_behind_the_snapshot_are_not_counted(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as read, nor as rejected, nor where a key is asked about."""
+    client = connections.redis(redis_url)
+    begin, opened = Source.__init__, 0
+
+    def write_behind(self: Source, *arguments: Any, **options: Any) -> None:
+        nonlocal opened
+        begin(self, *arguments, **options)
+        opened += 1
+        run_sql(
+            source,
+            f"INSERT INTO users VALUES (70 + {opened}, 'late {opened}', NULL, NULL)",
+            f"INSERT INTO activities VALUES (700 + {opened}, 1, NULL, '2026-01-01')",
+            f"INSERT INTO orders VALUES (70 + {opened}, 1, 1, '2026-01-01', 1)",
+        )
+
+    monkeypatch.setattr(Source, "__init__", write_behind)
+    rows = {"users": 6, "products": 3, "activities": 30, "orders": 12}
+    result = migrate(source, redis_url)
+    assert (result["status"], result["caught_up"], result["rows_loaded_now"]) == ("verified", {}, 51)
+    assert result["rows_read"] == result["rows_checked"] == rows
+    assert result["rejects_by_reason"] == {}
+    state = client.hgetall("migration:state")
+    assert json.loads(state[b"rows_held"]) == rows
+    client.hset("user:72", "username", "late 2")  # as the snapshot's successor will have it
+    client.zadd("user:1:orders", {"72": 1})
+    found = verification.verify(source, redis_url, progress=False)
+    assert found["rows_checked"] == {**rows, "users": 7, "orders": 13}
+    extra = {d["field"] or d["key"] for d in found["examples"] if d["problem"].startswith("extra")}
+    assert extra == {"user:72", "72"}
 
 
 REPLY = re.compile(rb"(?<=\n)[+:][^\r]*|^[+:][^\r]*")

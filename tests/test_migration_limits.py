@@ -11,7 +11,7 @@ from typing import Any
 
 import plans
 import pytest
-from migrating import dump, migrate, run_sql
+from migrating import dump, migrate, run_sql, until
 
 from helpers import migration
 from helpers.errors import HelpersError
@@ -144,8 +144,7 @@ def test_what_the_target_would_refuse_is_known_before_the_first_write(
         if "dbfilename broken" in configuration:
             (Path(server.folder) / "data" / "broken").mkdir()
             client.bgsave()
-            while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
-                time.sleep(0.02)
+            until(lambda: client.info("persistence")["rdb_last_bgsave_status"] != "ok")
         for options in ({}, {"dry_run": True}):
             with pytest.raises(HelpersError, match=said) as caught:
                 migrate(source, server.url, **options)

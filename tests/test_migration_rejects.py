@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from migrating import dump, migrate, run_sql
+from migrating import dump, interrupted, migrate, run_sql
 
+from helpers.migration import verification
 from helpers.migration.findings import Rejects
 from helpers.model import rows
 from helpers.relational import redis_model, schema
@@ -156,6 +157,57 @@ def test_rejected_rows_are_named_once(source: str, redis_url: str) -> None:
     held = dump(redis_url)
     assert held[b"order:61"] == {b"product_id": b"1", b"quantity": b"2"}
     assert b"user:50" not in held
+
+
+PAIRS = {
+    "in the year 9998": ("9998-01-01 00:00:00.000001", "9998-01-01 00:00:00.000002"),
+    "at the end of 2255": ("2255-12-31 23:59:59.999996", "2255-12-31 23:59:59.999997"),
+    "where scores stop being exact": ("2255-06-05 23:47:34.740992", "2255-06-05 23:47:34.740993"),
+    "where scores begin to be exact": ("1684-07-28 00:12:25.259007", "1684-07-28 00:12:25.259008"),
+    "in the year 1": ("0001-01-01 00:00:00.000000", "0001-01-01 00:00:00.000001"),
+}
+"""Dates a microsecond apart that have the same score."""
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request: pytest.FixtureRequest, source: str) -> str:
+    """A source in which only two activities are not in order; what the list holds of them."""
+    earlier, later = PAIRS[request.param]
+    run_sql(
+        source,
+        f"INSERT INTO activities VALUES (202, 5, 'x', '{earlier}'), (201, 5, 'x', '{later}'), "
+        "(203, 6, 'behind', '2026-01-01')",
+    )
+    return f"x:{earlier.replace(' ', 'T')}"
+
+
+def one_is_left_out(source: str, redis_url: str, pair: str, result: dict[str, Any]) -> None:
+    assert (result["status"], result["caught_up"]) == ("verified", {})
+    assert result["rejects_by_reason"] == {"score_order": 1} and result["rows_read"]["activities"] == 33
+    assert result["rows_rejected"] == {"users": 0, "products": 0, "activities": 1, "orders": 0}
+    (line,) = Path(result["reject_file"]).read_text().splitlines()
+    assert json.loads(line)["key"] == "201"
+    client: Any = connections.redis(redis_url, decode_responses=True)
+    assert client.lrange("user:5:activities", 0, -1) == [pair]
+    assert json.loads(client.hget("migration:state", "rows_held"))["activities"] == 32
+    assert verification.verify(source, redis_url, progress=False)["differences"] == 0
+
+
+@pytest.mark.parametrize("rows", [1, verification.WINDOW_ROWS])
+def test_a_pair_out_of_order_is_the_only_reject(
+    source: str, redis_url: str, pair: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "WINDOW_ROWS", rows)
+    one_is_left_out(source, redis_url, pair, migrate(source, redis_url, batch_rows=rows))
+
+
+def test_a_load_that_was_stopped_within_a_pair_out_of_order_goes_on(
+    source: str, redis_url: str, pair: str
+) -> None:
+    interrupted(source, redis_url, lambda state: state.get("rows:activities") == 31, batch_rows=1)
+    result = migrate(source, redis_url, batch_rows=1)
+    assert result["resumed"]
+    one_is_left_out(source, redis_url, pair, result)
 
 
 def test_the_model_and_the_question_agree_on_rejects(source: str) -> None:

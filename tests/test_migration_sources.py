@@ -13,7 +13,7 @@ from threading import Event, Timer
 from typing import Any
 
 import pytest
-from migrating import ROWS, dump, migrate, run_sql
+from migrating import ROWS, dump, migrate, run_sql, until
 from psycopg2 import errors
 
 from helpers.errors import HelpersError
@@ -159,10 +159,12 @@ def test_a_locked_table_is_waited_for_and_an_interrupt_is_heard(source: str, red
         mover = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         cursor = connections.postgres(source).cursor()
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'products'::regclass"
-        cursor.execute(waits)
-        while not cursor.fetchone()[0]:
-            time.sleep(0.02)
-            cursor.execute(waits)
+
+        def waiting() -> int:
+            cursor.execute(waits)  # noqa: B023
+            return int(cursor.fetchone()[0])  # noqa: B023
+
+        until(waiting)
         started = time.monotonic()
         mover.send_signal(wanted)
         assert mover.communicate()[1] == (

@@ -1,6 +1,7 @@
 """The verifier finds damage of every kind, and nothing where there is none."""
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import ROWS
 
 from helpers import migration
-from helpers.migration import verification
+from helpers.migration import inspector, verification
 from helpers.relational import schema
 from helpers.servers import connections
 
@@ -279,6 +280,146 @@ def test_extra_keys_are_found_where_the_number_of_keys_is_right(
     client.set("user:99:orders", "x")
     (extra,) = verification.verify(source, url, progress=False)["examples"]
     assert (extra["key"], extra["problem"]) == ("user:99:orders", "extra key")
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("user:6", "user:99"),
+        ("product:3", "product:99"),
+        ("order:5", "order:99"),
+        ("user:2:activities", "user:99:activities"),
+        ("user:2:activities:by_time", "user:99:activities:by_time"),
+        ("user:2:orders", "user:99:orders"),
+        ("product:2:orders", "product:99:orders"),
+    ],
+)
+def test_a_key_by_another_name_is_one_missing_and_one_too_many(
+    filled: tuple[str, str, Redis], key: str, other: str
+) -> None:
+    source, url, client = filled
+    before = dump(client)
+    client.rename(key, other)
+    found = {(d["key"], d["problem"]) for d in verification.verify(source, url, progress=False)["examples"]}
+    assert found == {(key, "missing key"), (other, "extra key")}
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"missing key": 1, "extra key": 1}
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize("window_rows", [3, verification.WINDOW_ROWS])
+def test_elements_that_lack_and_others_behind_the_end(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
+) -> None:
+    """Fewer than should be there, as many as are named one by one, and one more."""
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    source, url, client = filled
+    before = dump(client)
+    elements: Any = client.lrange("user:1:activities", 0, -1)
+    for more in (1, inspector.NAMED, inspector.NAMED + 1):
+        for place in (4, 7):
+            client.lrem("user:1:activities", 1, elements[place])
+        client.rpush("user:1:activities", *(f"x{n}" for n in range(more)))
+        named = min(more, inspector.NAMED)
+        found = {"missing element": 2, "extra element": named}
+        found |= {"extra elements beyond those named": 1} if more > named else {}
+        seen = verification.verify(source, url, progress=False)
+        assert (seen["by_problem"], seen["differences"]) == (found, sum(found.values()))
+        assert len(seen["examples"]) == min(sum(found.values()), 20)
+        lines = Path(seen["difference_file"]).read_text().splitlines()
+        assert len(lines) == sum(found.values()) and json.loads(lines[0]) == seen["examples"][0]
+        assert migration.migrate(source, url, progress=False)["status"] == "verified"
+        assert dump(client) == before
+
+
+@pytest.mark.parametrize("window_rows", [1, 3, verification.WINDOW_ROWS])
+def test_a_list_that_is_written_anew_from_a_place_on_is_one_correction(
+    filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
+) -> None:
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    source, url, client = filled
+    before = dump(client)
+    for place in (0, 2, 9):
+        client.lset("user:1:activities", place, "x")
+        assert verification.verify(source, url, progress=False)["by_problem"] == {"wrong element": 1}
+        assert migration.migrate(source, url, progress=False)["caught_up"] == {"wrong element": 1}
+        assert dump(client) == before
+
+
+DATELESS = """
+UPDATE orders SET order_date = NULL WHERE product_id = 3;
+INSERT INTO orders VALUES (90, 5, 2, NULL, 1), (91, NULL, 60, NULL, 1);
+"""
+"""Orders that are in no list: all of product 3, of product 60, and of user 5."""
+
+
+@pytest.mark.parametrize(
+    "key", [f"product:{n}:orders" for n in (3, 4, 60, 99)] + [f"user:{n}:orders" for n in (3, 5, 60, 99)]
+)
+def test_a_stray_list_of_orders_is_found(filled: tuple[str, str, Redis], key: str) -> None:
+    """Of what is not there, of what has the number of another's, of what has only orders without a date."""
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("INSERT INTO products VALUES (60, 'sixty', 60)")
+        cursor.execute(DATELESS + "DELETE FROM orders WHERE user_id = 3")
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    client.zadd(key, {"1": 1})
+    (extra,) = verification.verify(source, url, progress=False)["examples"]
+    assert (extra["key"], extra["problem"]) == (key, "extra key")
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra key": 1}
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "member"),
+    [
+        *(("user:2:orders", member) for member in ("2", "90", "01", "1:x", "9223372036854775808", "-")),
+        *(("product:2:orders", member) for member in ("2", "90", "91")),
+        *(("user:1:activities:by_time", member) for member in ("1:a:b", "3:login", "3", "95:x", "96:x")),
+    ],
+)
+def test_a_stray_member_that_names_a_row_is_found(
+    filled: tuple[str, str, Redis], key: str, member: str
+) -> None:
+    """Of another owner, without a date, rejected, of another type."""
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("INSERT INTO orders VALUES (90, 2, 2, NULL, 1), (91, 2, 2, 'infinity', 1)")
+        cursor.execute("INSERT INTO activities VALUES (95, 1, 'x', 'infinity'), (96, 1, 'x', NULL)")
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    client.zadd(key, {member: 1})
+    (extra,) = verification.verify(source, url, progress=False)["examples"]
+    assert (extra["key"], extra["field"], extra["problem"]) == (key, member, "extra member")
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 1}
+    assert dump(client) == before
+
+
+@pytest.mark.parametrize("low", [-(2**63), -(10**18)])
+def test_what_has_the_lowest_numbers_is_not_taken_for_stray(filled: tuple[str, str, Redis], low: int) -> None:
+    source, url, client = filled
+    connection = connections.postgres(source)
+    with connection:
+        cursor = connection.cursor()
+        cursor.execute("ALTER TABLE orders ALTER order_id TYPE bigint")
+        cursor.execute("ALTER TABLE activities ALTER activity_id TYPE bigint")
+        cursor.execute("INSERT INTO orders VALUES (%s, 1, 1, '2026-01-01', 1)", (low,))
+        cursor.execute("INSERT INTO activities VALUES (%s, 1, 'x', '2026-01-01')", (low,))
+    connection.close()
+    assert migration.migrate(source, url, progress=False)["status"] == "verified"
+    before = dump(client)
+    for key in ("user:1:orders", "product:1:orders", "user:1:activities:by_time"):
+        client.zadd(key, {"999": 1})
+    found = verification.verify(source, url, progress=False)
+    assert {(d["field"], d["problem"]) for d in found["examples"]} == {("999", "extra member")}
+    assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 3}
+    assert dump(client) == before
 
 
 def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, str, Redis]) -> None:

@@ -46,6 +46,8 @@ CONFIG = {
     "distributed.nanny.pre-spawn-environ": SPARING,
 }
 """Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died."""
+LOGGERS = ("asyncio", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
+"""Those of Dask, and what it stands on, that have a level of their own."""
 RESTART = "start it, and workers, again"
 FEWER = (
     "look whether memory ran out, or try fewer `--workers`; a script of your own must start it below "
@@ -280,7 +282,7 @@ def _minor(name: str, version: str | None) -> str | None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What Dask says is not for the user: what matters comes as an error of a task, or of its own."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
