@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+import plans
 import pytest
 from migrating import dump, interrupted, migrate, run_sql, until, without_bars
 from proxy import proxy
@@ -19,7 +20,6 @@ from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
 from helpers.migration import job, loading, restoration
-from helpers.model.parts import PARTS
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.source.snapshot import Source
@@ -193,7 +193,7 @@ def test_a_target_that_is_mended_half_is_not_complete(
     assert held == anew(source, redis_url)
 
 
-@pytest.mark.parametrize("part", [part.name for part in PARTS])
+@pytest.mark.parametrize("part", [stream.name for stream in plans.course().streams])
 def test_a_load_goes_on_with_the_row_behind_the_last_one(source: str, redis_url: str, part: str) -> None:
     """Comparing would put right what is there twice or not at all: so there must be nothing to put right."""
     run_sql(source, "INSERT INTO products SELECT n, 'more', n FROM generate_series(11, 15) n")
