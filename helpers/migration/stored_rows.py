@@ -69,28 +69,24 @@ class Holding:
         prefix: the prefix of the migration.
 
     Attributes:
-        numbered: its name holds nothing but one whole number, which names its keys.
+        begin: where in a key the whole number begins that is all that its name holds.
+        end: how many bytes stand behind it; None where the name holds anything else.
     """
 
     def __init__(self, kind: KeyKind, prefix: bytes) -> None:
         self.kind, self._prefix = kind, prefix
-        self.numbered = [one.name for one in kind.key.formats] == ["integer"]
         self._head, self._tail = prefix + kind.key.literals[0], kind.key.literals[-1]
         self._texts = Texts(kind.key)
-
-    def name_of(self, key: bytes) -> int | bytes:
-        """What names a key of the kind: the number in it, or itself."""
-        if self.numbered:
-            return int(key[len(self._head) : len(key) - len(self._tail)])
-        return key
+        numbered = [one.name for one in kind.key.formats] == ["integer"]
+        self.begin, self.end = len(self._head), len(self._tail) if numbered else None
 
     def keys(self, names: Sequence[int | bytes]) -> tuple[list[bytes], list[Sequence[bytes]]]:
         """(keys, values of each column in their name).
 
         Args:
-            names: that ``name_of`` gave.
+            names: the numbers in them, or themselves.
         """
-        if self.numbered:
+        if self.end is not None:
             numbers = [b"%d" % name for name in names if isinstance(name, int)]
             return [b"%b%b%b" % (self._head, number, self._tail) for number in numbers], [numbers]
         keys = [name for name in names if isinstance(name, bytes)]
@@ -119,12 +115,15 @@ class StoredRows:
         self.left_out: Counter[str] = Counter()
         self.example: dict[str, str] = {}
         prefix = plan.prefix.encode()
-        self.kinds = {
-            kind.name: Holding(kind, prefix) for holder in plan.holders.values() for kind in holder.kinds
-        }
-        self._numbers = {name: number for number, name in enumerate(self.kinds)}
+        self._kinds = {kind.name: kind for holder in plan.holders.values() for kind in holder.kinds}
+        self.kinds = {name: Holding(kind, prefix) for name, kind in self._kinds.items()}
         self._names = list(self.kinds)
         self._partners = {pair.scored.name: pair.list for pair in plan.pairs.values()}
+        # Of each kind: the number of what its keys are kept as, and where the number in them stands.
+        self._ways = {
+            name: (self._names.index(partner.name if (partner := self._partners.get(name)) else name), one.begin, one.end)
+            for name, one in self.kinds.items()
+        }
 
     def named(self, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, int | bytes]]:
         """(number of the kind, name) of the keys that hold rows; of a list and a sorted set, the list's.
@@ -136,19 +135,24 @@ class StoredRows:
             HelpersError: a number has more than 64 bits.
         """
         for kind, key in keys:
-            if kind not in self.kinds:
+            if kind not in self._ways:
                 continue
-            name = self.kinds[kind].name_of(key)
-            if isinstance(name, int) and name not in INT8:
-                raise self.damaged(key, "is no key that a row can have")
-            if kind in self._partners:
-                partner = self._partners[kind]
-                if isinstance(name, bytes):
-                    values = self.plan.split(self.kinds[kind].kind, key)
-                    assert values is not None
-                    name = self.plan.key_of(partner, values)
-                kind = partner.name
-            yield self._numbers[kind], name
+            number, begin, end = self._ways[kind]
+            if end is not None:
+                name = int(key[begin : len(key) - end])
+                if len(key) > 18 and name not in INT8:
+                    raise self.damaged(key, "is no key that a row can have")
+                yield number, name
+            else:
+                yield number, self._name(kind, key)
+
+    def _name(self, kind: str, key: bytes) -> bytes:
+        """What names a key where no number does."""
+        if kind not in self._partners:
+            return key
+        values = self.plan.split(self._kinds[kind], key)
+        assert values is not None
+        return self.plan.key_of(self._partners[kind], values)
 
     def kind(self, number: int) -> Holding:
         """The kind that ``named`` gave a number."""

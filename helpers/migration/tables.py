@@ -38,6 +38,8 @@ CREATE TEMPORARY TABLE restored_numbers (kind int2, number int8) ON COMMIT DROP;
 CREATE TEMPORARY TABLE restored_names (kind int2, name bytea) ON COMMIT DROP;
 CREATE TEMPORARY TABLE restored_members (score float8, tie int8, member bytea) ON COMMIT DROP
 """
+FEW = 8
+"""So many kinds of keys are quicker asked for one by one than sorted together."""
 NULL = rb"\N"
 ESCAPES = ((b"\\", rb"\\"), (b"\t", rb"\t"), (b"\n", rb"\n"), (b"\r", rb"\r"))
 Name = int | bytes
@@ -62,6 +64,7 @@ class Tables:
     def __init__(self, url: str, name: str, definitions: Definitions) -> None:
         self.name = name
         self._blueprint = Blueprint(definitions, name)
+        self._noted: dict[str, set[int]] = {"number": set(), "name": set()}
         self.warnings = [*self._blueprint.renamed, *definitions.left_out]
         self._sql = {
             one.table: self._blueprint.sql(place)
@@ -141,12 +144,13 @@ class Tables:
         for kind, name in keys:
             if isinstance(name, int):
                 numbers.append(f"{kind}\t{name}\n")
+                self._noted["number"].add(kind)
             else:
                 names.append(f"{kind}\t\\\\x{name.hex()}\n")
-        if numbers:
-            self._copy("restored_numbers", "".join(numbers).encode())
-        if names:
-            self._copy("restored_names", "".join(names).encode())
+                self._noted["name"].add(kind)
+        for column, lines in (("number", numbers), ("name", names)):
+            if lines:
+                self._copy(f"restored_{column}s", "".join(lines).encode())
 
     def names(self, rows: Callable[[], int]) -> Iterator[tuple[int, list[Name]]]:
         """(kind, names) of all keys that ``note`` kept, once each; names of a kind ascend, in several lists.
@@ -154,13 +158,15 @@ class Tables:
         Args:
             rows: asked before each list for how many names it may have.
         """
-        for table, column in (("restored_numbers", "number"), ("restored_names", "name")):
-            query = f"SELECT DISTINCT kind, {column} FROM {table} ORDER BY kind, {column}"
-            for found in self._stream("names", query, [], rows):
-                kinds: dict[int, list[Name]] = {}
-                for kind, name in found:
-                    kinds.setdefault(kind, []).append(name if isinstance(name, int) else bytes(name))
-                yield from kinds.items()
+        for column, noted in self._noted.items():
+            wheres = [f"WHERE kind = {kind}" for kind in sorted(noted)] if len(noted) <= FEW else [""]
+            for where in wheres:
+                query = f"SELECT DISTINCT kind, {column} FROM restored_{column}s {where} ORDER BY kind, {column}"
+                for found in self._stream("names", query, [], rows):
+                    kinds: dict[int, list[Name]] = {}
+                    for kind, name in found:
+                        kinds.setdefault(kind, []).append(name if type(name) is int else bytes(name))
+                    yield from kinds.items()
 
     def sort(self, members: Iterable[list[Member]], rows: Callable[[], int]) -> Iterator[list[Member]]:
         """Put any number of members in the order of (score, tie), in PostgreSQL.

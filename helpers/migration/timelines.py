@@ -107,7 +107,7 @@ class Timelines:
 
     def _keys_beside(self, names: Sequence[int | bytes], keys: Sequence[bytes]) -> list[bytes]:
         assert self._beside is not None
-        if self._beside.numbered:
+        if self._beside.end is not None:
             return self._beside.keys(names)[0]
         found = (self.stored.plan.split(self._kind, key) for key in keys)
         return [self.stored.plan.key_of(self._beside.kind, values) for values in found if values is not None]
@@ -246,12 +246,13 @@ class Timelines:
 
     def _members(self, key: "_Key", scored: Sequence[Any]) -> list[Split]:
         """Members as ZRANGE gives them beside their scores."""
-        match, tie, found = self._scored.match, self._tie + 1, []
+        match, tie, found = self._scored.match, self._tie, []
         for member, score in zip(scored[::2], scored[1::2], strict=True):
             text = match(member)
-            if text is None or int(text[tie]) not in INT8:
+            if text is None or (len(member) > 18 and int(text[tie + 1]) not in INT8):
                 raise self.stored.damaged(key.beside, f"is no {self._scored.pattern.template}", member, "member")
-            found.append((float(score), int(text[tie]), text.groups()))
+            holes = text.groups()
+            found.append((float(score), int(holes[tie]), holes))
         return found
 
     def _put_together(
