@@ -42,14 +42,10 @@ class Blueprint:
             self._names[of, name] = new
 
     @property
-    def renamed(self) -> list[str]:
-        """Tables that are called otherwise than in the source, one line each."""
-        return [
-            f"{one.table} is called {self._schema}.{quoted(self.name(one.schema, one.name))}, as another schema "
-            "has a table of its name"
-            for one in self.definitions.relations
-            if one.table is not None and self.name(one.schema, one.name) != one.name
-        ]
+    def renamed(self) -> dict[str, str]:
+        """What tables are called that are called otherwise than in the source, by what the model calls them."""
+        found = ((one.table, one.name, self.name(one.schema, one.name)) for one in self.definitions.relations)
+        return {table: new for table, name, new in found if table is not None and new != name}
 
     def name(self, schema: str, name: str) -> str:
         """What a relation, sequence, index, or constraint with an index is called.

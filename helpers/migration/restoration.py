@@ -53,9 +53,10 @@ def restore(
         progress: show progress bars.
 
     Returns:
-        ``schema``, ``rows`` per table, ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when
-        the migration that wrote them ended, ISO 8601), and ``warnings``: what keeps the tables from being
-        the source's with every row, one line each; empty when nothing does.
+        ``schema``, ``rows`` per table, ``renamed`` (what tables of one name in two schemas are called there),
+        ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when the migration that wrote them ended,
+        ISO 8601), and ``warnings``: what keeps the tables from being the source's with every row, one line
+        each; empty when nothing does.
 
     Raises:
         HelpersError: a server cannot be reached or refuses; no finished migration is there, or one of another
@@ -101,6 +102,7 @@ def restore(
     return {
         "schema": schema,
         "rows": rows,
+        "renamed": tables.renamed,
         "seconds": seconds,
         "rows_per_second": sum(rows.values()) / seconds,
         "peak_rss_mb": machine.peak_rss_mb(),
@@ -114,6 +116,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     rows = text.rows_of(result["rows"])
     return [
         *(f"warning: {warning}" for warning in result["warnings"]),
+        *(f"{table} is called {name} there" for table, name in result["renamed"].items()),
         f"restored into schema {result['schema']}: {rows} in {text.duration_s(result['seconds'])} "
         f"({text.count(result['rows_per_second'])} rows/s), as migrated until {result['migrated']}",
     ]
@@ -191,7 +194,7 @@ def _fill(
             rows[some.table.name] += number
             shown.update(number)
         watch.look()
-    return rows
+    return rows | {table: tables.count(table) for table in tables.parts}
 
 
 def _rows(tables: Tables, stored: StoredRows) -> Iterator[TableRows]:
@@ -199,6 +202,8 @@ def _rows(tables: Tables, stored: StoredRows) -> Iterator[TableRows]:
     many: dict[int, Timelines] = {}
     for number, names in tables.names(lambda: stored.window.rows):
         holding = stored.kind(number)
+        if holding.kind.table.name in tables.parts:
+            continue
         if holding.kind.single:
             yield stored.rows_of(holding, names)
             continue

@@ -59,18 +59,22 @@ class Tables:
     Attributes:
         where: its address and schema, for messages.
         warnings: in what the tables differ from the source's, one line each.
+        parts: tables whose rows come with those of the one that they are partitions of.
+        renamed: what a table is called in the schema where two of the source have one name, by the model's name.
     """
 
     def __init__(self, url: str, name: str, definitions: Definitions) -> None:
         self.name = name
         self._blueprint = Blueprint(definitions, name)
         self._noted: dict[str, set[int]] = {"number": set(), "name": set()}
-        self.warnings = [*self._blueprint.renamed, *definitions.left_out]
+        self.warnings = list(definitions.left_out)
+        self.renamed = self._blueprint.renamed
         self._sql = {
             one.table: self._blueprint.sql(place)
             for place, one in enumerate(definitions.relations)
             if one.table is not None
         }
+        self.parts = {one.table for one in definitions.relations if one.table is not None and one.bound is not None}
         self._connection = connections.postgres(
             url, application_name="helpers restore", client_encoding="UTF8"
         )
@@ -198,6 +202,10 @@ class Tables:
         for some in lines:
             self._copy("restored_members", some.encode())
         return self._stream("members", query, [], rows)
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(self._do(f"SELECT count(*) FROM {self._sql[table]}")[0][0])
 
     def copy(self, rows: TableRows) -> int:
         """Add rows; how many that were.
