@@ -352,6 +352,8 @@ def _model(options: argparse.Namespace) -> int:
             _show(options, data, model.describe(found))
             return DONE
         made = model.proposal(live, options.table)
+    if made.hint:
+        print(f"helpers model: {made.hint}", file=sys.stderr)
     _show(
         options, {"model": made.text, "tables": made.tables, "left_out": made.left_out}, [made.text.rstrip()]
     )

@@ -4,7 +4,6 @@
 where there is an engine; elsewhere their files and names are checked.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -20,8 +19,10 @@ from pathlib import Path
 import pytest
 import readme
 import yaml
+from migrating import run_sql
 
 from helpers import settings
+from helpers.model import declaration as model
 from helpers.servers import connections, process, urls
 
 ROOT = settings.project_root()
@@ -37,6 +38,7 @@ TRIED = {
     ".venv/bin/python -m helpers down",
     ".venv/bin/jupyter nbconvert --to html notebooks/06_report.ipynb",
     *readme.block("export POSTGRES_URL").splitlines(),
+    *readme.block("--check").splitlines(),
     *readme.block("--follow").splitlines(),
     *readme.block("docker").splitlines(),
     readme.line("not slow"),
@@ -112,52 +114,90 @@ def test_the_report_becomes_html(tmp_path: Path) -> None:
     assert made.returncode == 0 and (tmp_path / "06_report.html").stat().st_size > 100_000, made.stderr
 
 
-def test_a_table_of_your_own(source: str, redis_url: str, tmp_path: Path) -> None:
-    first, second, *lines = readme.block("export POSTGRES_URL").splitlines()
+@pytest.fixture
+def shop(postgres_url: str, tmp_path: Path) -> Path:
+    """A folder with the model of the shop, whose tables are there with a few rows."""
+    (tables,) = readme.blocks("sql")
+    (model,) = readme.blocks("toml")
+    run_sql(
+        postgres_url,
+        tables,
+        "INSERT INTO customers (name) SELECT 'c' || n FROM generate_series(1, 5) n",
+        "INSERT INTO orders (customer_id, placed_at, total, note) SELECT 1 + n % 5, "
+        "'2026-01-01'::timestamptz + n * interval '1 hour', n / 7.0, CASE n % 2 WHEN 0 THEN 'note' END "
+        "FROM generate_series(1, 40) n",
+    )
+    (tmp_path / "shop.toml").write_text(model, encoding="utf-8")
+    return tmp_path
+
+
+def in_shop(line: str, shop: Path, source: str, target: str) -> "subprocess.CompletedProcess[str]":
+    own = {"POSTGRES_URL": source, "REDIS_URL": target, "PYTHONPATH": str(ROOT)}
+    return readme.run(line, variables=own, cwd=shop)
+
+
+def count(url: str, *tables: str) -> list[int]:
+    with connections.postgres(url) as connection, connection.cursor() as cursor:
+        found = []
+        for table in tables:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            found += [number for (number,) in cursor.fetchall()]
+    return found
+
+
+def test_tables_of_your_own(shop: Path, postgres_url: str, redis_url: str) -> None:
+    first, second, propose = readme.block("export POSTGRES_URL").splitlines()
     assert re.fullmatch(r"export POSTGRES_URL='postgresql://[^']+'", first)
     assert re.fullmatch(r"export REDIS_URL='rediss://[^']+'", second)
-    own = {"POSTGRES_URL": source, "REDIS_URL": redis_url}
+    shown = (shop / "shop.toml").read_text(encoding="utf-8")
+    assert (done := in_shop(propose, shop, postgres_url, redis_url)).returncode == 0, done.stderr
+    made = (shop / "shop.toml").read_text(encoding="utf-8")
+    assert made.partition("\n\n")[2] == shown, "what the page shows is what is proposed"
+    check, dry, *lines = readme.block("--check").splitlines()
+    done = in_shop(check, shop, postgres_url, redis_url)
+    assert (done.returncode, done.stdout.count("can be restored")) == (0, 2), done.stderr
+    assert in_shop(dry, shop, postgres_url, redis_url).returncode == 0
+    assert connections.redis(redis_url).dbsize() == 0
     for line in lines:
-        done = readme.run(line, variables=own)
+        done = in_shop(line, shop, postgres_url, redis_url)
         assert done.returncode == 0, done.stderr
     fresh = lines[-1].split()[-1]
-    connection = connections.postgres(source)
     try:
-        with connection, connection.cursor() as cursor:
-            for table in ("users", "products", "activities", "orders"):
-                cursor.execute(f"SELECT count(*) FROM {table} UNION SELECT count(*) FROM {fresh}.{table}")
-                assert len(cursor.fetchall()) == 1, table
-            cursor.execute(f"DROP SCHEMA {fresh} CASCADE")
+        assert count(postgres_url, f"{fresh}.customers", f"{fresh}.orders") == [5, 40]
     finally:
-        connection.close()
+        run_sql(postgres_url, f"DROP SCHEMA {fresh} CASCADE")
 
 
-def test_a_source_that_goes_on_changing(source: str, redis_url: str) -> None:
-    own = {"POSTGRES_URL": source, "REDIS_URL": redis_url}
-    connection = connections.postgres(source)
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        for table in ("users", "products", "activities", "orders"):
-            cursor.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
-        load, *rest = readme.block("--follow").splitlines()
-        assert (done := readme.run(load, variables=own)).returncode == 0, done.stderr
-        cursor.execute("UPDATE products SET product_name = product_name || ' again'")
-        for line in rest:
-            assert (done := readme.run(line, variables=own)).returncode == 0, done.stderr
-        cursor.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'helpers%'")
-        assert cursor.fetchone() == (0,)
+def test_a_source_that_goes_on_changing(shop: Path, postgres_url: str, redis_url: str) -> None:
+    for table in ("customers", "orders"):
+        run_sql(postgres_url, f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    load, *rest = readme.block("--follow").splitlines()
+    assert (done := in_shop(load, shop, postgres_url, redis_url)).returncode == 0, done.stderr
+    run_sql(postgres_url, "UPDATE orders SET note = note || ' again', customer_id = 1 WHERE order_id > 30")
+    for line in rest:
+        assert (done := in_shop(line, shop, postgres_url, redis_url)).returncode == 0, done.stderr
+    slots = count(postgres_url, "pg_replication_slots WHERE slot_name LIKE 'helpers%'")
+    assert slots == [0]
 
 
-def test_the_same_from_python(source: str, redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_from_python(
+    shop: Path, postgres_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = readme.blocks("python")
-    assert code.count("postgresql://...") == code.count("redis://...") == 3
-    exec(code.replace("postgresql://...", source).replace("redis://...", redis_url), {})
-    assert capsys.readouterr().out.splitlines()[-1] == "0"
-    connection = connections.postgres(source)
+    assert code.count("postgresql://...") == 4 and code.count("redis://...") == 3
+    exec(code.replace("postgresql://...", postgres_url).replace("redis://...", redis_url), {})
+    restorable, differences = capsys.readouterr().out.splitlines()
+    assert (restorable, differences) == ("True", "0")
     (fresh,) = re.findall(r'schema="(\w+)"', code)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA {fresh} CASCADE")
-    connection.close()
+    try:
+        assert count(postgres_url, f"{fresh}.customers", f"{fresh}.orders") == [5, 40]
+    finally:
+        run_sql(postgres_url, f"DROP SCHEMA {fresh} CASCADE")
+
+
+def test_the_page_tells_every_option_of_a_model() -> None:
+    told = {name.strip("`") for name, _ in readme.rows("Tables of your own", "in a model")}
+    assert told == {"name", "type", "table"}.union(*model.TYPES.values())
 
 
 def test_the_commands_for_compose(tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ def refused_value(error: psycopg2.Error, rows: TableRows) -> tuple[int, int | No
         error: that ``Tables.copy`` raised.
         rows: that it was given.
     """
-    context = error.diag.context or ""  # COPY users, line 3, column email: "x"
+    context = error.diag.context or ""  # COPY its name, line 3, column its name: "x"
     found = re.search(r"\D (\d+)(?:, \w+ (.*))?", context.partition(rows.table.relation)[2] or context, re.S)
     row = min(int(found[1]), len(rows.keys)) - 1 if found else 0
     said = (found[2] or "") if found else ""

@@ -94,11 +94,13 @@ class Proposal:
         text: a model as TOML, with comments.
         tables: names of the tables that it has.
         left_out: why each other table is not in it, by name.
+        hint: where more tables are, that were not asked for; empty where there are none.
     """
 
     text: str
     tables: list[str]
     left_out: dict[str, str]
+    hint: str = ""
 
 
 def propose(source: Catalogue, tables: Sequence[str] | None = None) -> str:
@@ -129,13 +131,15 @@ def proposal(source: Catalogue, tables: Sequence[str] | None = None) -> Proposal
     """The same as ``propose``, with the names of the tables and the reasons of those that are left out."""
     relations = source.relations(tables)
     hidden = source.hidden() if tables is None else []
-    elsewhere = (
-        f"schemas {', '.join(hidden)} have tables, too: add them to search_path, or give --table schema.table"
+    hint = (
+        f"schemas {_some(hidden)} have tables, too: add them to search_path, or give --table"
+        if hidden
+        else ""
     )
     if not relations:
         raise HelpersError(
             f"{source.where}: no table where this user looks ({', '.join(source.schemas) or 'no schema'}); "
-            + (elsewhere if hidden else "check the database in the URL, and search_path")
+            + (f"{hint}, or check the database in the URL" if hint else "check the database in the URL")
         )
     left_out = {one.table.name: one.refused for one in relations if one.refused is not None}
     _leave_out_parents(relations, left_out)
@@ -147,15 +151,13 @@ def proposal(source: Catalogue, tables: Sequence[str] | None = None) -> Proposal
         )
     named = _Names(relations)
     blocks = [_HEAD]
-    if hidden:
-        blocks.append("# " + one_line(elsewhere) + "\n")
     for one in held:
         keys = list(_keys(one, named))
         blocks += [f"# {one_line(one.table.name)}\n" + Model(keys).toml()]
     if left_out:
         lines = (f"# {one_line(name)}: {one_line(reason)}\n" for name, reason in left_out.items())
         blocks.append("# Left out:\n" + "".join(lines))
-    return Proposal("\n".join(blocks), [one.table.name for one in held], left_out)
+    return Proposal("\n".join(blocks), [one.table.name for one in held], left_out, hint)
 
 
 def _leave_out_parents(relations: Sequence[Relation], left_out: dict[str, str]) -> None:
@@ -258,6 +260,11 @@ def _score(table: Table, foreign: ForeignKey) -> Column | None:
 
 def _template(columns: Sequence[str]) -> str:
     return str(Template(("", *[":"] * (len(columns) - 1), ""), tuple(columns)))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return one_line(", ".join([*names[:5], *(["..."] if len(names) > 5 else [])]))
 
 
 def _word(name: str) -> str:

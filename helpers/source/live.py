@@ -6,10 +6,10 @@ from typing import Any
 
 import psycopg2
 
-from helpers import settings
+from helpers import servers, settings
 from helpers.errors import HelpersError, first_line
 from helpers.model import ForeignKey, Model, Plan, Relation, Table, parse_name, quoted, write_name
-from helpers.servers import connections, urls
+from helpers.servers import connections
 from helpers.source import tables as bound
 from helpers.text import one_line
 
@@ -57,7 +57,7 @@ class LiveTables:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        url = urls.url("postgres") if url is None else url
+        url = servers.url("postgres") if url is None else url
         self.where = f"postgres at {settings.address(url)}"
         self._connection = connections.postgres(url)
         self._connection.set_session(readonly=True, autocommit=True)
