@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from helpers.comparison import phases
-from helpers.scaling import beyond_memory, growth
+from helpers.scaling import beyond_memory, growth, redis_cluster, redis_replica
 from helpers.servers import cassandra_nodes
 from helpers.trials import crashes, ladder, scaleout
 
@@ -16,6 +16,8 @@ phases.DESIGNS["quick"] = replace(
 phases.ASKED_USERS = phases.ASKED_ORDERS = growth.ASKED_USERS = growth.ASKED_ORDERS = 10
 growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 2, 40, 20, 10)
 beyond_memory.ROOM_BYTES["quick"] = 2**18
+redis_replica.DESIGNS["quick"] = redis_replica.ReplicaDesign(0.1, 0.2, kills=1, passes=1)
+redis_cluster.DESIGNS["quick"] = redis_cluster.ClusterDesign(500, 200, 1, 0.1, (redis_cluster.WHOLE,))
 cassandra_nodes.NEEDED_MB = 10**9  # as on a machine that has not the memory for a ring: it is not measured
 crashes.DESIGNS["course"] = crashes.DESIGNS["course"] | {
     "quick": crashes.CrashDesign(
