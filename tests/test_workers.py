@@ -235,6 +235,7 @@ def test_nobody_else_reaches_the_workers() -> None:
 
 
 DASK_SPEAKS = """
+import logging
 from helpers.migration.workers import _quiet
 names = ["asyncio", "distributed.nanny", *logging.Logger.manager.loggerDict]
 names = [name for name in names if name.startswith(("asyncio", "distributed", "tornado"))]
