@@ -17,7 +17,7 @@ from .formats import (
     Format as Format,
     format_of as format_of,
 )
-from .guides import (
+from .guiding import (
     BY_NUMBER as BY_NUMBER,
     TIES as TIES,
     Guide as Guide,
