@@ -395,7 +395,7 @@ RENAMED = (
     [
         (("SET", "user:1:activities", "x"), "WRONGTYPE"),
         (("RPUSH", "user:1:activities", "x"), "not of the same length"),
-        (("LSET", "user:1:activities", 0, "x"), "has not 1:login"),
+        (("LSET", "user:1:activities", 0, "x"), "has not login:2026"),
         (("ZREM", "user:1:activities:by_time", "2:login"), "not of the same length"),
         (("EVAL", RENAMED, 1, "user:1:activities:by_time"), "has not 1:login"),
     ],
