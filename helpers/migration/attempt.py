@@ -251,8 +251,9 @@ class Attempt:
         if self.job.flushdb and self.job.anew:
             checkpoint.empty()
         elif state:
+            plan = recorded_plan(self.job, self.source, state)
             checkpoint.commit(state={"status": "removing"})
-            keyspace.remove(self.connection, recorded_plan(self.job, self.source, state), checkpoint.commit)
+            keyspace.remove(self.connection, plan, checkpoint.commit)
             checkpoint.commit(column_of(resp.encode("DEL", checkpoint.key)))
         self.job.cleared = True
         return {}

@@ -69,7 +69,9 @@ def refuse_state(job: Job, source: Source, connection: resp.Connection, state: M
             f"{where}: a load by several processes was begun there by the version before; finish it with that one, "
             "or use another --prefix"
         )
-    if not job.anew:
+    if job.anew:
+        recorded_plan(job, source, state)  # what is removed must be known
+    else:
         refuse_model(source.plan, state, where)
     if state.get(slot.SLOT) and not job.follow and state.get("source") == source.identity:
         raise HelpersError(
