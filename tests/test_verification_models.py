@@ -1,9 +1,10 @@
 """The verifier on models of any shape: literals for each type, damage of every kind for each type of key."""
+# ruff: noqa: E501  # tables of literals
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -15,7 +16,7 @@ from helpers import migration, model as models
 from helpers.errors import HelpersError
 from helpers.migration import verification
 from helpers.servers import connections
-from helpers.source import Source
+from helpers.source import Source, SourceLost
 from helpers.target import connect
 
 Redis = redis.Redis
@@ -129,8 +130,7 @@ def found_in(result: dict[str, Any]) -> list[dict[str, Any]]:
     """All differences, as they stand in the file."""
     if result["difference_file"] is None:
         return []
-    with open(result["difference_file"], encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return [json.loads(line) for line in Path(result["difference_file"]).read_text().splitlines()]
 
 
 def free(type_: str) -> bool:
@@ -164,7 +164,7 @@ def literals(postgres_url: str, redis_url: str) -> tuple[str, str, models.Model,
         "INSERT INTO t (id) VALUES (2)",
     )
     client = connections.redis(redis_url)
-    fields = {"id": b"1", **{c: text for c, (*_, text) in zip(columns, LITERALS, strict=True)}}
+    fields: dict[Any, Any] = {"id": b"1", **{c: text for c, (*_, text) in zip(columns, LITERALS, strict=True)}}
     client.hset("h:1", mapping=fields)
     client.hset("h:2", "id", "2")
     plain = {"id": "1"}
@@ -216,9 +216,10 @@ def test_keys_of_every_type_are_known_to_be_right_or_too_many(
         "n28:23:59:59.12030", "n32:\\x00ff", "n35:10.0.0.1", "n35:no address", "n46:so%3Aso ", "n46:so%3ano",
         "n48:(1,\"x,y\",)",
     }  # fmt: skip
-    odd = [b"n16:\xff", b"n16:\x00", "n16:ü".encode()]
-    for key in [*others, *odd]:
+    for key in others:
         client.set(key, "x")
+    for odd in (b"n16:\xff", b"n16:\x00", "n16:ü".encode()):
+        client.set(odd, "x")
     found = found_in(compared(source, target, model))
     extra = {one["key"] for one in found if one["problem"] == "extra key"}
     assert extra == others - {"n19:%", "n46:so%3ano"} | {"n16:\\xff", "n16:\x00", "n16:ü"}
@@ -233,7 +234,7 @@ def test_dates_without_a_form_in_iso_8601(postgres_url: str, redis_url: str) -> 
         "INSERT INTO t VALUES (1, " + ", ".join(f"'{text}'" for _, text in FAR) + ")",
     )
     client = connections.redis(redis_url)
-    fields = {"id": "1", **{f"c{i}": text for i, (_, text) in enumerate(FAR)}}
+    fields: dict[Any, Any] = {"id": "1", **{f"c{i}": text for i, (_, text) in enumerate(FAR)}}
     client.hset("h:1", mapping=fields)
     client.set("j:1", json.dumps(fields, separators=(",", ":")))
     model = models.Model([models.Key("h:{id}", "hash", "t"), models.Key("j:{id}", "string", "t")])
@@ -242,3 +243,319 @@ def test_dates_without_a_form_in_iso_8601(postgres_url: str, redis_url: str) -> 
         client.hset("h:1", name, "?")
     found = found_in(compared(postgres_url, redis_url, model))
     assert {one["field"]: one["expected"] for one in found} == {n: t for n, t in fields.items() if n != "id"}
+
+
+SHOP = """
+CREATE TABLE customer (code text PRIMARY KEY, city text, vip boolean NOT NULL, born date);
+CREATE TABLE item (
+  customer text NOT NULL, number integer NOT NULL, ref uuid NOT NULL UNIQUE, price numeric(8,2) NOT NULL,
+  weight double precision NOT NULL, at timestamptz NOT NULL, note text, PRIMARY KEY (customer, number)
+);
+INSERT INTO customer SELECT 'c:' || n, CASE WHEN n % 3 = 0 THEN NULL WHEN n = 4 THEN repeat('long ', 30)
+  ELSE 'city ' || n END, n % 2 = 0, date '1990-01-01' + n FROM generate_series(1, 6) n;
+INSERT INTO item SELECT 'c:' || 1 + n % 4, n, md5(n::text)::uuid, n % 5 + 0.5, n / 7.0,
+  timestamptz '2026-05-01 00:00+00' + n * interval '1 min', CASE WHEN n % 10 = 0 THEN NULL ELSE 'n:' || n % 3 END
+  FROM generate_series(1, 40) n
+"""
+SHOP_MODEL = """
+[[key]]
+name = "customer:{code}"
+type = "hash"
+table = "customer"
+
+[[key]]
+name = "json:{code}"
+type = "string"
+table = "customer"
+fields = { name = "code", city = "city" }
+
+[[key]]
+name = "line:{code}"
+type = "string"
+table = "customer"
+value = "{code} {vip}"
+
+[[key]]
+name = "vips:{vip}"
+type = "set"
+table = "customer"
+value = "{code}"
+
+[[key]]
+name = "everyone"
+type = "set"
+table = "customer"
+value = "{code}"
+
+[[key]]
+name = "born"
+type = "list"
+table = "customer"
+value = "{born}"
+order = ["born"]
+
+[[key]]
+name = "items:{customer}"
+type = "list"
+table = "item"
+value = "{ref}:{at}"
+order = ["at"]
+
+[[key]]
+name = "price:{customer}"
+type = "sorted_set"
+table = "item"
+value = "{number}:{note}"
+score = "price"
+
+[[key]]
+name = "weight:{customer}"
+type = "sorted_set"
+table = "item"
+value = "{number}"
+score = "weight"
+"""
+ONE, TWO = "c%3A1", "c%3A2"
+"""Customers, as they stand in names."""
+DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str | None, str]] = {
+    "hash missing": (lambda r: r.delete(f"customer:{ONE}"), f"customer:{ONE}", None, "missing key"),
+    "field altered": (
+        lambda r: r.hset(f"customer:{ONE}", "vip", "true"), f"customer:{ONE}", "vip", "altered field"
+    ),
+    "field missing": (lambda r: r.hdel(f"customer:{ONE}", "city"), f"customer:{ONE}", "city", "missing field"),
+    "field too many": (lambda r: r.hset("customer:c%3A3", "city", ""), "customer:c%3A3", "city", "extra field"),
+    "long hash missing": (lambda r: r.delete("customer:c%3A4"), "customer:c%3A4", None, "missing key"),
+    "field altered beside a long one": (
+        lambda r: r.hset("customer:c%3A4", "vip", "t"), "customer:c%3A4", "vip", "altered field"
+    ),
+    "field missing beside a long one": (
+        lambda r: r.hdel("customer:c%3A4", "born"), "customer:c%3A4", "born", "missing field"
+    ),
+    "field too many beside a long one": (
+        lambda r: r.hset("customer:c%3A4", "x", ""), "customer:c%3A4", "x", "extra field"
+    ),
+    "long hash of another type": (lambda r: r.set("customer:c%3A4", "x"), "customer:c%3A4", None, "wrong type"),
+    "JSON missing": (lambda r: r.delete(f"json:{ONE}"), f"json:{ONE}", None, "missing key"),
+    "JSON with a space": (
+        lambda r: r.set(f"json:{ONE}", '{"name": "c:1","city":"city 1"}'), f"json:{ONE}", None, "altered value"
+    ),
+    "JSON with null": (
+        lambda r: r.set("json:c%3A3", '{"name":"c:3","city":null}'), "json:c%3A3", None, "altered value"
+    ),
+    "JSON of another type": (
+        lambda r: (r.delete(f"json:{ONE}"), r.rpush(f"json:{ONE}", "x")), f"json:{ONE}", None, "wrong type"
+    ),
+    "string missing": (lambda r: r.delete(f"line:{TWO}"), f"line:{TWO}", None, "missing key"),
+    "string altered": (lambda r: r.append(f"line:{TWO}", " "), f"line:{TWO}", None, "altered value"),
+    "set missing": (lambda r: r.delete("vips:true"), "vips:true", None, "missing key"),
+    "set of another type": (lambda r: r.set("vips:true", "x"), "vips:true", None, "wrong type"),
+    "member missing": (lambda r: r.srem("vips:true", "c:2"), "vips:true", "c:2", "missing member"),
+    "member too many": (lambda r: r.sadd("vips:true", "c:1"), "vips:true", "c:1", "extra member"),
+    "member renamed": (
+        lambda r: (r.srem("vips:true", "c:2"), r.sadd("vips:true", "c%3A2")), "vips:true", "c%3A2", "extra member"
+    ),
+    "member of the one set": (lambda r: r.sadd("everyone", b"\xff"), "everyone", "\\xff", "extra member"),
+    "the one set missing": (lambda r: r.delete("everyone"), "everyone", None, "missing key"),
+    "the one list cut": (lambda r: r.rpop("born"), "born", "5", "missing element"),
+    "list missing": (lambda r: r.delete(f"items:{ONE}"), f"items:{ONE}", None, "missing key"),
+    "element altered": (lambda r: r.lset(f"items:{ONE}", 3, "x"), f"items:{ONE}", "3", "wrong element"),
+    "elements swapped": (lambda r: _swap(r, f"items:{ONE}"), f"items:{ONE}", "0", "wrong element"),
+    "element too many": (lambda r: r.rpush(f"items:{ONE}", "x"), f"items:{ONE}", "10", "extra element"),
+    "element missing": (
+        lambda r: r.lrem(f"items:{ONE}", 1, r.lindex(f"items:{ONE}", 4)), f"items:{ONE}", "4", "missing element"
+    ),
+    "sorted set missing": (lambda r: r.delete(f"price:{ONE}"), f"price:{ONE}", None, "missing key"),
+    "sorted set of another type": (lambda r: r.set(f"price:{ONE}", "x"), f"price:{ONE}", None, "wrong type"),
+    "score wrong among equal ones": (
+        lambda r: r.zincrby(f"price:{TWO}", 0.25, "1:n:1"), f"price:{TWO}", "1:n:1", "wrong score"
+    ),
+    "scored member missing": (lambda r: r.zrem(f"price:{TWO}", "1:n:1"), f"price:{TWO}", "1:n:1", "missing member"),
+    "scored member too many": (
+        lambda r: r.zadd(f"price:{TWO}", {"1:n:2": 1}), f"price:{TWO}", "1:n:2", "extra member"
+    ),
+    "weight off by one bit": (
+        lambda r: r.zadd(f"weight:{TWO}", {"1": 1 / 7 + 2**-55}), f"weight:{TWO}", "1", "wrong score"
+    ),
+    "weighed member renamed": (
+        lambda r: (r.zrem(f"weight:{TWO}", "1"), r.zadd(f"weight:{TWO}", {"01": 1 / 7})),
+        f"weight:{TWO}", "01", "extra member",
+    ),
+    "hash too many": (lambda r: r.hset("customer:c%3A9", "x", "y"), "customer:c%3A9", None, "extra key"),
+    "sorted set too many": (lambda r: r.sadd("price:c%3A6", "x"), "price:c%3A6", None, "extra key"),
+    "what is of no key beside one too many": (
+        lambda r: (r.set("customer:c:9", "x"), r.set("vips:maybe", "x"), r.set("vips:false2", "x"),
+                   r.set("line:", "x")),
+        "line:", None, "extra key",
+    ),
+}  # fmt: skip
+
+
+def _swap(client: Any, key: str) -> None:
+    first, second = client.lrange(key, 0, 1)
+    client.lset(key, 0, second)
+    client.lset(key, 1, first)
+
+
+@pytest.fixture
+def shop(postgres_url: str, redis_url: str) -> tuple[str, str, Redis]:
+    run_sql(postgres_url, SHOP)
+    result = migration.migrate(postgres_url, redis_url, model=SHOP_MODEL, progress=False)
+    assert result["status"] == "verified", result["by_problem"]
+    return postgres_url, redis_url, connections.redis(redis_url)
+
+
+@pytest.mark.parametrize("window_rows", [3, verification.WINDOW_ROWS])
+def test_damage_of_every_kind_is_named_and_mended(
+    shop: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
+) -> None:
+    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    source, target, client = shop
+    for name, (damage, key, field, problem) in DAMAGE.items():
+        damage(client)
+        result = verification.verify(source, target, progress=False)
+        found = found_in(result)
+        assert (key, field, problem) in {(d["key"], d["field"], d["problem"]) for d in found}, name
+        assert {one["key"] for one in found} == {key}, name
+        again = migration.migrate(source, target, model=SHOP_MODEL, progress=False)
+        assert again["status"] == "verified", name
+        assert again["caught_up"] == result["by_problem"], name
+        client.delete("customer:c:9", "vips:maybe", "vips:false2")
+
+
+def test_what_is_checked_is_counted(shop: tuple[str, str, Redis]) -> None:
+    source, target, _ = shop
+    result = verification.verify(source, target, progress=False)
+    assert result["rows_checked"] == {"customer": 6, "item": 40}
+    assert result["keys_checked"] == {
+        "customer": 6, "json": 6, "line": 6, "vips": 2, "everyone": 1, "born": 1,
+        "items": 4, "price": 4, "weight": 4,
+    }  # fmt: skip
+
+
+def test_the_model_is_the_recorded_one_and_another_is_refused(shop: tuple[str, str, Redis]) -> None:
+    source, target, _ = shop
+    same = verification.verify(source, target, model=SHOP_MODEL, progress=False)
+    assert same["differences"] == 0
+    with pytest.raises(HelpersError, match="another model"):
+        verification.verify(source, target, model=SHOP_MODEL.replace("born", "birth", 1), progress=False)
+    with pytest.raises(HelpersError, match="another model"):
+        other = models.Model([models.Key("customer:{code}", "hash", "customer")])
+        verification.verify(source, target, model=other, progress=False)
+    found = verification.verify(source, target, model=other, prefix="else:", progress=False)
+    assert found["by_problem"] == {"missing key": 6}
+
+
+def test_equal_scores_over_many_windows(
+    shop: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL puts them in the order of the key, Redis in that of their bytes."""
+    source, target, client = shop
+    monkeypatch.setattr(verification, "WINDOW_ROWS", 50)
+    run_sql(
+        source,
+        "INSERT INTO item SELECT 'c:1', n, md5(n::text)::uuid, n % 2, (n % 3)::float8 / 3, "
+        "'2027-01-01+00', 'x' FROM generate_series(95, 1105) n",
+    )
+    assert migration.migrate(source, target, model=SHOP_MODEL, progress=False)["status"] == "verified"
+    client.zadd(f"weight:{ONE}", {"1000": 0.5})
+    client.zrem(f"price:{ONE}", "1001:x")
+    found = found_in(verification.verify(source, target, progress=False))
+    assert {(d["key"], d["field"], d["problem"]) for d in found} == {
+        (f"weight:{ONE}", "1000", "wrong score"),
+        (f"price:{ONE}", "1001:x", "missing member"),
+    }
+
+
+SCORES = (
+    "1e-7",
+    "1e-5",
+    "0.0001",
+    "123456789.125",
+    "1e15",
+    "1e20",
+    "1e22",
+    "5e-324",
+    "1.7976931348623157e308",
+    "-0",
+)
+
+
+def test_scores_that_redis_writes_in_another_way(postgres_url: str, redis_url: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id integer PRIMARY KEY, f double precision, r real, b bigint, n numeric)",
+        *(
+            f"INSERT INTO t VALUES ({i}, '{text}', 0.1, {2**62 + i}, 1e30 + {i})"
+            for i, text in enumerate(SCORES)
+        ),
+    )
+    model = models.Model(
+        [models.Key(f"{c}s", "sorted_set", "t", value="{id}", score=c) for c in ("f", "r", "b", "n")]
+    )
+    client = connections.redis(redis_url)
+    for i, text in enumerate(SCORES):
+        for kind, score in (("fs", text), ("rs", "0.1"), ("bs", str(2**62 + i)), ("ns", f"{10**30 + i}")):
+            client.execute_command("ZADD", kind, score, str(i))
+    assert found_in(compared(postgres_url, redis_url, model)) == []
+    client.zadd("rs", {"3": 0.10000000149011612})
+    client.zadd("bs", {"4": 2**62 + 2**10})
+    client.zadd("fs", {"5": 1e20 + 2**15})
+    found = found_in(compared(postgres_url, redis_url, model))
+    assert {(one["key"], one["field"], one["problem"]) for one in found} == {
+        (key, field, "wrong score") for key, field in (("rs", "3"), ("bs", "4"), ("fs", "5"))
+    }
+
+
+@pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "PRIMARY KEY (name, id)", "PRIMARY KEY (at, id)"])
+def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, key: str) -> None:
+    """Every session that reads is ended again and again; the one that keeps the snapshot is not."""
+    run_sql(
+        postgres_url,
+        f"CREATE TABLE t (id bigint, name text, at timestamptz, more text, {key})",
+        "INSERT INTO t SELECT n, E'n\\\\''' || n % 1000, '2026-01-01+00'::timestamptz + n * interval '1 s', "
+        "repeat('x', 100) FROM generate_series(1, 60000) n",
+    )
+    model = models.Model(
+        [
+            models.Key("t:{id}:{name}:{at}", "hash", "t"),
+            models.Key("by:{name}", "list", "t", value="{id}:{more}", order=("at",)),
+        ]
+    )
+    loaded = migration.migrate(postgres_url, redis_url, model=model, verify=False, progress=False)
+    assert loaded["rows_read"] == {"t": 60_000}
+    asked, ended = 0, 0
+    schema = psycopg2.extensions.parse_dsn(postgres_url)["options"].partition("=")[2]
+    admin = psycopg2.connect(postgres_url)
+    admin.autocommit = True
+
+    def end_readers() -> None:
+        """Called with every window."""
+        nonlocal asked, ended
+        asked += 1
+        if asked % 4 == 0:
+            with admin.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active' "
+                    f"AND query LIKE 'COPY%' AND query LIKE '%{schema}%'"
+                )
+                ended += cursor.rowcount
+
+    with opened(postgres_url, redis_url, model) as (snapshot, connection):
+        result = verification.compare(snapshot, connection, progress=False, idle=end_readers)
+    admin.close()
+    assert found_in(result) == []
+    assert result["rows_checked"] == {"t": 60_000}
+    assert result["keys_checked"] == {"t": 60_000, "by": 1000}
+    assert ended > 1
+
+
+def test_where_the_keeper_is_lost_it_begins_anew(shop: tuple[str, str, Redis]) -> None:
+    source, target, _ = shop
+    with opened(source, target, SHOP_MODEL) as (snapshot, connection):
+        admin = connections.postgres(source)
+        pid = snapshot.ask("SELECT pg_backend_pid()")[0][0]
+        with admin, admin.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        admin.close()
+        with pytest.raises(SourceLost):
+            verification.compare(snapshot, connection, progress=False)

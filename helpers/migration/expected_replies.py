@@ -539,13 +539,14 @@ class _Collections(Question):
         if not tied.any():
             return [groups.range(key, b"ZRANGE", items, 2)]
         # Members of one score stand in the order of their bytes: these are asked for one by one.
-        found = []
-        plain, rows = groups.some(~tied)
-        if rows.size:
-            found.append(plain.range(key[~tied], b"ZRANGE", _some(items, rows), 2))
-        others, rows = groups.some(tied)
-        value = _some(value, rows)
-        return [*found, others.each(key[tied], b"ZMSCORE", value, bulk_string(scores[rows]), b"ZCARD")]
+        some, rows = groups.some(tied)
+        one_by_one = some.each(key[tied], b"ZMSCORE", _some(value, rows), bulk_string(scores[rows]), b"ZCARD")
+        if tied.all():
+            return [one_by_one]
+        others, rows = groups.some(~tied)
+        found = _together([one_by_one, others.range(key[~tied], b"ZRANGE", _some(items, rows), 2)], 0)
+        place = np.argsort(np.concatenate((np.flatnonzero(tied), np.flatnonzero(~tied))))
+        return [Expectations(weave(found.commands[place]), weave(found.replies[place]))]
 
     def _tied(self, kind: KeyKind, scores: Strings, same: Mask, groups: "_Groups") -> Mask:
         """Of each group, whether two members have the same score, that of the window before among them.
