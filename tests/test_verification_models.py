@@ -130,7 +130,7 @@ def found_in(result: dict[str, Any]) -> list[dict[str, Any]]:
     """All differences, as they stand in the file."""
     if result["difference_file"] is None:
         return []
-    return [json.loads(line) for line in Path(result["difference_file"]).read_text().splitlines()]
+    return [json.loads(line) for line in Path(result["difference_file"]).read_text("utf-8").split("\n")[:-1]]
 
 
 def free(type_: str) -> bool:
