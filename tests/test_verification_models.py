@@ -506,6 +506,24 @@ def test_scores_that_redis_writes_in_another_way(postgres_url: str, redis_url: s
     }
 
 
+def test_lists_are_in_the_order_of_values_not_of_their_texts(postgres_url: str, redis_url: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id integer PRIMARY KEY, n numeric, f double precision, v0 text, i interval)",
+        "INSERT INTO t VALUES (1, 9, 9, 'b', '2 days'), (2, 10, 10, 'c', '10 days'), (3, -1, -1, 'a', '1 hour'), "
+        "(4, 9, 9, 'b', '2 days')",
+    )
+    model = models.Model(
+        [models.Key(f"by_{c}", "list", "t", value=f"{{{c}}}|{{id}}", order=[c]) for c in ("n", "f", "v0", "i")]
+    )
+    client = connections.redis(redis_url)
+    client.rpush("by_n", "-1|3", "9|1", "9|4", "10|2")
+    client.rpush("by_f", "-1|3", "9|1", "9|4", "10|2")
+    client.rpush("by_v0", "a|3", "b|1", "b|4", "c|2")
+    client.rpush("by_i", "PT1H|3", "P2D|1", "P2D|4", "P10D|2")
+    assert found_in(compared(postgres_url, redis_url, model)) == []
+
+
 @pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "PRIMARY KEY (name, id)", "PRIMARY KEY (at, id)"])
 def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, key: str) -> None:
     """Every session that reads is ended again and again; the one that keeps the snapshot is not."""
