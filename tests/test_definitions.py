@@ -2,7 +2,7 @@
 # ruff: noqa: E501  # lines of SQL
 
 import dataclasses
-import re
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -141,8 +141,11 @@ def lines(found: Definitions, schema: str) -> list[str]:
         *found.indexes,
         *found.left_out,
     ]
-    mine = re.compile("|".join(map(re.escape, (repr(schema), repr(schema + ".")[1:-1]))))
-    return sorted(mine.sub("it", str(one)) for one in every)
+    texts = [json.dumps(one if isinstance(one, str) else dataclasses.asdict(one)) for one in every]
+    of_sequence = [f"nextval('{json.dumps(said)[1:-1]}." for said in (schema, quoted(schema))]
+    for found_there in (json.dumps(schema), *of_sequence):
+        texts = [one.replace(found_there, "it") for one in texts]
+    return sorted(texts)
 
 
 def test_what_is_read_is_made_again(session: Session, here: str, back: str) -> None:
