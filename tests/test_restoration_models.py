@@ -43,12 +43,32 @@ ROWS: list[dict[str, Any]] = [
         **{"Id": "1", "i2": "-5", "n": "1.50", "n2": "19.90", "f4": "0.1", "f8": "1e+300", "b": "true"},
         **{"u": "11111111-2222-3333-4444-555555555555", "ts": "2026-11-22T10:00:00.000000"},
         **{"tz": "2026-11-22T04:29:45.500000Z", "d": "2026-11-22", "t": "24:00:00", "by": b"\0\xffA\n"},
-        **{"tx": 'a:b%{c}"\\\n\t\\N\r', "m": "ok: fine", "arr": "{1,NULL}", "js": '{"a": 1}', "iv": "P1YT3.5S"},
+        **{
+            "tx": 'a:b%{c}"\\\n\t\\N\r',
+            "m": "ok: fine",
+            "arr": "{1,NULL}",
+            "js": '{"a": 1}',
+            "iv": "P1YT3.5S",
+        },
         **{"ch": "c  "},
     },
     {
-        **{"Id": "9223372036854775807", "i2": "32767", "n": "NaN", "n2": "-0.01", "f4": "-0", "f8": "-Infinity"},
-        **{"b": "false", "ts": "infinity", "tz": "-infinity", "d": "infinity", "t": "00:00:00.000001", "by": b""},
+        **{
+            "Id": "9223372036854775807",
+            "i2": "32767",
+            "n": "NaN",
+            "n2": "-0.01",
+            "f4": "-0",
+            "f8": "-Infinity",
+        },
+        **{
+            "b": "false",
+            "ts": "infinity",
+            "tz": "-infinity",
+            "d": "infinity",
+            "t": "00:00:00.000001",
+            "by": b"",
+        },
         **{"tx": "", "m": "sad", "arr": "{}", "iv": "P-1M", "ch": "   "},
     },
     {
@@ -76,8 +96,12 @@ VALUE = "{id}:{day}:{at}:{clock}:{amount}:{size}:{ok}:{raw}:{note}"
 
 def model(type_: str, **options: str) -> str:
     """A model of ``flat``, a key of many rows for each ``who``."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in {"type": type_, "table": "flat", **options}.items()]
-    return "\n".join(["[[key]]", 'name = "flat:{who}:x"', *lines, *(["order = ['id']"] if type_ == "list" else []), ""])
+    lines = [
+        f"{name} = {json.dumps(value)}" for name, value in {"type": type_, "table": "flat", **options}.items()
+    ]
+    return "\n".join(
+        ["[[key]]", 'name = "flat:{who}:x"', *lines, *(["order = ['id']"] if type_ == "list" else []), ""]
+    )
 
 
 @pytest.fixture
@@ -96,9 +120,9 @@ def ask(url: str, query: str, values: Any = None) -> list[tuple[Any, ...]]:
     return found
 
 
-def record(source: str, target: str, model: str | Model) -> redis.Redis:
-    """Record a migration of which no key was written yet; a client for writing them."""
-    client = connections.redis(target)
+def record(source: str, target: str, model: str | Model) -> Any:
+    """Record a migration of which no key was written yet; a client of redis-py for writing them."""
+    client: Any = connections.redis(target)
     with Source(source, model) as snapshot:
         state = {"format": FORMAT, "status": "complete", "finished": "then", **snapshot.plan.record()}
         state["definitions"] = definitions.read(snapshot.ask, snapshot.plan.tables.values()).record()
@@ -154,11 +178,26 @@ def test_every_format_as_fields(postgres_url: str, redis_url: str, back: str, ty
 def flat(url: str) -> list[dict[str, str]]:
     """The rows of ``flat`` as canonical texts, made in Python."""
     found = []
-    for row in ask(url, "SELECT who, id, day::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
-                        "clock::text, amount::text, size::text, ok, encode(raw, 'hex'), note FROM flat ORDER BY id"):
+    for row in ask(
+        url,
+        "SELECT who, id, day::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
+        "clock::text, amount::text, size::text, ok, encode(raw, 'hex'), note FROM flat ORDER BY id",
+    ):
         who, id_, day, at, clock, amount, size, ok, raw, note = row
-        found.append({"who": who, "id": str(id_), "day": day, "at": at, "clock": clock, "amount": amount, "size": size,
-                      "ok": "true" if ok else "false", "raw": "\\x" + raw, "note": note})
+        found.append(
+            {
+                "who": who,
+                "id": str(id_),
+                "day": day,
+                "at": at,
+                "clock": clock,
+                "amount": amount,
+                "size": size,
+                "ok": "true" if ok else "false",
+                "raw": "\\x" + raw,
+                "note": note,
+            }
+        )
     return found
 
 
@@ -174,7 +213,9 @@ SCORES: dict[str, Callable[[dict[str, str]], float]] = {
     "id": lambda row: int(row["id"]),
     "day": lambda row: (date.fromisoformat(row["day"]) - date(1970, 1, 1)).days,
     "at": lambda row: round(datetime.fromisoformat(row["at"]).timestamp() * 1e6),
-    "clock": lambda row: sum(float(part) * by for part, by in zip(row["clock"].split(":"), (3.6e9, 6e7, 1e6), strict=True)),
+    "clock": lambda row: sum(
+        float(part) * by for part, by in zip(row["clock"].split(":"), (3.6e9, 6e7, 1e6), strict=True)
+    ),
     "amount": lambda row: float(row["amount"]),
     "size": lambda row: float(row["size"]),
 }
@@ -194,7 +235,13 @@ def put(client: redis.Redis, type_: str, row: dict[str, str], score: str = "id")
     ("type_", "options"), [("list", {}), ("set", {}), *(("sorted_set", {"score": name}) for name in SCORES)]
 )
 def test_elements_and_members(
-    postgres_url: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch, type_: str, options: dict[str, str], window: int
+    postgres_url: str,
+    redis_url: str,
+    back: str,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    options: dict[str, str],
+    window: int,
 ) -> None:
     run_sql(postgres_url, FLAT)
     declared = model(type_, value=VALUE, **options)
@@ -210,20 +257,28 @@ def test_elements_and_members(
 def test_a_large_set_of_which_sscan_gives_some_twice(
     postgres_url: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_sql(postgres_url, "CREATE TABLE tags (tag text PRIMARY KEY); INSERT INTO tags SELECT 'tag ' || n FROM generate_series(1, 3000) n")
+    run_sql(
+        postgres_url,
+        "CREATE TABLE tags (tag text PRIMARY KEY); INSERT INTO tags SELECT 'tag ' || n FROM generate_series(1, 3000) n",
+    )
     declared = "[[key]]\nname = 'tags'\ntype = 'set'\ntable = 'tags'\nvalue = '{tag}'\n"
     client = record(postgres_url, redis_url, declared)
     client.sadd("tags", *(f"tag {n}" for n in range(1, 3001)))
     monkeypatch.setattr(stored_rows, "MOST_ROWS", 100)
     scan = Timelines._scan
-    monkeypatch.setattr(Timelines, "_scan", lambda *given: (found for found in scan(*given) for _ in range(2)))
+    monkeypatch.setattr(
+        Timelines, "_scan", lambda *given: (found for found in scan(*given) for _ in range(2))
+    )
     result = restore(postgres_url, redis_url, back)
     assert result["rows"] == {"tags": 3000} and result["warnings"] == []
     assert differences(postgres_url, bound(postgres_url, declared), result) == []
 
 
 def test_one_value_alone_is_as_it_is(postgres_url: str, redis_url: str, back: str) -> None:
-    run_sql(postgres_url, r"CREATE TABLE blobs (name text PRIMARY KEY, raw bytea NOT NULL); INSERT INTO blobs VALUES ('a:b', '\x00ff'), ('', '')")
+    run_sql(
+        postgres_url,
+        r"CREATE TABLE blobs (name text PRIMARY KEY, raw bytea NOT NULL); INSERT INTO blobs VALUES ('a:b', '\x00ff'), ('', '')",
+    )
     declared = "[[key]]\nname = 'blob:{name}'\ntype = 'string'\ntable = 'blobs'\nvalue = '{raw}'\n"
     client = record(postgres_url, redis_url, declared)
     client.set("blob:a%3Ab", b"\0\xff")
@@ -258,10 +313,14 @@ def test_a_list_and_a_sorted_set_together(
     run_sql(
         postgres_url,
         f"CREATE TABLE log (id int PRIMARY KEY, who {owner} NOT NULL, at date NOT NULL, what int NOT NULL, more text NOT NULL);"
-        "INSERT INTO log SELECT n - 20, (n % 3)::text::" + owner + ", '2026-01-01'::date + n % 2, n % 5, 'm|' || n FROM generate_series(1, 60) n",
+        "INSERT INTO log SELECT n - 20, (n % 3)::text::"
+        + owner
+        + ", '2026-01-01'::date + n % 2, n % 5, 'm|' || n FROM generate_series(1, 60) n",
     )
     client = record(postgres_url, redis_url, PAIR)
-    for id_, who, at, what, more in ask(postgres_url, "SELECT id, who::text, at, what, more FROM log ORDER BY at, id"):
+    for id_, who, at, what, more in ask(
+        postgres_url, "SELECT id, who::text, at, what, more FROM log ORDER BY at, id"
+    ):
         client.rpush(f"log:{who}", f"{at}|{what}|{more}")
         client.zadd(f"by:{who}:at", {f"{what}|{id_}": (at - date(1970, 1, 1)).days})
     monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
@@ -269,7 +328,7 @@ def test_a_list_and_a_sorted_set_together(
     assert result["warnings"] == [] and result["rows"] == {"log": 60}
     assert differences(postgres_url, bound(postgres_url, PAIR), result) == []
     ask(postgres_url, "SELECT 1")
-    client.lset("log:1", 2, b"2026-01-01|9|m")
+    client.lset("log:1", 2, "2026-01-01|9|m")
     run_sql(postgres_url, f"DROP SCHEMA {quoted(back)} CASCADE")
     with pytest.raises(HelpersError, match=r"log:1 element 2 '2026-01-01\|9\|m' does not fit '\d\|-?\d+'"):
         restore(postgres_url, redis_url, back)
@@ -320,7 +379,9 @@ def test_a_field_that_was_not_written_so_is_named(
     postgres_url: str, redis_url: str, back: str, field: str, value: Any, message: str
 ) -> None:
     run_sql(postgres_url, EVERY)
-    client = record(postgres_url, redis_url, "[[key]]\nname = 'every:{Id}'\ntype = 'hash'\ntable = '\"Every %\"'\n")
+    client = record(
+        postgres_url, redis_url, "[[key]]\nname = 'every:{Id}'\ntype = 'hash'\ntable = '\"Every %\"'\n"
+    )
     client.hset("every:1", mapping=ROWS[0] | {field: value})
     with pytest.raises(HelpersError, match=rf"every:1 {field} .*{message}") as caught:
         restore(postgres_url, redis_url, back)
@@ -344,14 +405,19 @@ def test_a_field_that_was_not_written_so_is_named(
         (lambda text: text.replace("true", "t"), "b 't' is not true or false"),
         (lambda text: text.replace('"Id":"1"', '"Id":"2"'), "Id '2' is not the Id '1'"),
         (lambda text: text.replace('"-5"', '"-\\u0035"'), "no JSON object"),
-        (lambda text: text.replace("sad", "\\ud800") if "sad" in text else text.replace("fine", "\\ud800"), "no JSON object"),
+        (
+            lambda text: text.replace("sad", "\\ud800") if "sad" in text else text.replace("fine", "\\ud800"),
+            "no JSON object",
+        ),
     ],
 )
 def test_a_json_object_that_was_not_written_so_is_named(
     postgres_url: str, redis_url: str, back: str, made: Callable[[str], Any], message: str
 ) -> None:
     run_sql(postgres_url, EVERY)
-    client = record(postgres_url, redis_url, "[[key]]\nname = 'every:{Id}'\ntype = 'string'\ntable = '\"Every %\"'\n")
+    client = record(
+        postgres_url, redis_url, "[[key]]\nname = 'every:{Id}'\ntype = 'string'\ntable = '\"Every %\"'\n"
+    )
     client.set("every:1", made(json_text(ROWS[0])))
     with pytest.raises(HelpersError, match=f"every:1 .*{message}") as caught:
         restore(postgres_url, redis_url, back)
@@ -372,11 +438,21 @@ def test_a_json_object_that_was_not_written_so_is_named(
     ],
 )
 def test_an_element_that_was_not_written_so_is_named(
-    postgres_url: str, redis_url: str, back: str, monkeypatch: pytest.MonkeyPatch, type_: str, window: int,
-    made: Callable[[str], Any], message: str,
+    postgres_url: str,
+    redis_url: str,
+    back: str,
+    monkeypatch: pytest.MonkeyPatch,
+    type_: str,
+    window: int,
+    made: Callable[[str], Any],
+    message: str,
 ) -> None:
     run_sql(postgres_url, FLAT)
-    client = record(postgres_url, redis_url, model(type_, value=VALUE, **({"score": "id"} if type_ == "sorted_set" else {})))
+    client = record(
+        postgres_url,
+        redis_url,
+        model(type_, value=VALUE, **({"score": "id"} if type_ == "sorted_set" else {})),
+    )
     rows = flat(postgres_url)
     for row in rows:
         if row["id"] != "6":
@@ -391,7 +467,10 @@ def test_an_element_that_was_not_written_so_is_named(
     monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
     where = {"list": r"element 19|note", "set": "member|note", "sorted_set": "member|note"}[type_]
     where = f"(?:{where}|id)"
-    with pytest.raises(HelpersError, match=re.escape(key(row)) + rf" {where} .*(?:{re.escape(message) if '{' in message else message})") as caught:
+    with pytest.raises(
+        HelpersError,
+        match=re.escape(key(row)) + rf" {where} .*(?:{re.escape(message) if '{' in message else message})",
+    ) as caught:
         restore(postgres_url, redis_url, back)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -403,14 +482,20 @@ def test_a_score_of_another_value_is_named(postgres_url: str, redis_url: str, ba
     for row in rows:
         put(client, "sorted_set", row, "at")
     client.zincrby(key(rows[5]), 1, element(rows[5]))
-    with pytest.raises(HelpersError, match=f"{re.escape(key(rows[5]))} member '6:.* does not fit its score 17672"):
+    with pytest.raises(
+        HelpersError, match=f"{re.escape(key(rows[5]))} member '6:.* does not fit its score 17672"
+    ):
         restore(postgres_url, redis_url, back)
 
 
 def test_a_key_of_another_type_is_named(postgres_url: str, redis_url: str, back: str) -> None:
     run_sql(postgres_url, FLAT)
     for type_, words in (("list", "list"), ("set", "set"), ("sorted_set", "sorted set")):
-        client = record(postgres_url, redis_url, model(type_, value=VALUE, **({"score": "id"} if type_ == "sorted_set" else {})))
+        client = record(
+            postgres_url,
+            redis_url,
+            model(type_, value=VALUE, **({"score": "id"} if type_ == "sorted_set" else {})),
+        )
         client.set("flat:a:x", "x")
         with pytest.raises(HelpersError, match=f"flat:a:x is a string, not a {words}"):
             restore(postgres_url, redis_url, back)
@@ -428,7 +513,10 @@ def test_a_column_that_is_not_null_is_missed(postgres_url: str, redis_url: str, 
 
 
 def test_what_is_held_nowhere_is_named(postgres_url: str, redis_url: str, back: str) -> None:
-    run_sql(postgres_url, "CREATE TABLE t (id int PRIMARY KEY, v text, w text, x text); CREATE TABLE u (id int PRIMARY KEY)")
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w text, x text); CREATE TABLE u (id int PRIMARY KEY)",
+    )
     record(
         postgres_url,
         redis_url,
@@ -440,7 +528,9 @@ def test_what_is_held_nowhere_is_named(postgres_url: str, redis_url: str, back: 
     assert "u (" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
-def test_a_state_without_a_model_is_refused_with_the_remedy(postgres_url: str, redis_url: str, back: str) -> None:
+def test_a_state_without_a_model_is_refused_with_the_remedy(
+    postgres_url: str, redis_url: str, back: str
+) -> None:
     run_sql(postgres_url, "CREATE TABLE t (id int PRIMARY KEY)")
     declared = "[[key]]\nname = 't:{id}'\ntype = 'hash'\ntable = 't'\n"
     client = record(postgres_url, redis_url, declared)
@@ -455,9 +545,16 @@ def test_a_state_without_a_model_is_refused_with_the_remedy(postgres_url: str, r
         restore(postgres_url, redis_url, back)
 
 
-def test_a_partition_that_the_model_names_beside_its_table_comes_once(postgres_url: str, redis_url: str, back: str) -> None:
-    run_sql(postgres_url, "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE leaf PARTITION OF p DEFAULT; INSERT INTO p VALUES (1), (2)")
-    declared = "".join(f"[[key]]\nname = '{name}:{{id}}'\ntype = 'hash'\ntable = '{name}'\n" for name in ("p", "leaf"))
+def test_a_partition_that_the_model_names_beside_its_table_comes_once(
+    postgres_url: str, redis_url: str, back: str
+) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE leaf PARTITION OF p DEFAULT; INSERT INTO p VALUES (1), (2)",
+    )
+    declared = "".join(
+        f"[[key]]\nname = '{name}:{{id}}'\ntype = 'hash'\ntable = '{name}'\n" for name in ("p", "leaf")
+    )
     client = record(postgres_url, redis_url, declared)
     for n in (1, 2):
         client.hset(f"p:{n}", "id", n)
@@ -488,7 +585,9 @@ def test_hostile_schemas_come_back(postgres_server: str, redis_url: str, workers
 
 @pytest.mark.skipif(not CHINOOK.exists(), reason="no shared data here")
 @pytest.mark.parametrize("types", [("hash", "string"), ("string", "hash")])
-def test_chinook_comes_back_from_a_cluster(postgres_url: str, nodes: Any, back: str, types: tuple[str, str]) -> None:
+def test_chinook_comes_back_from_a_cluster(
+    postgres_url: str, nodes: Any, back: str, types: tuple[str, str]
+) -> None:
     run_sql(postgres_url, CHINOOK.read_text())
     declared = propose(LiveTables(postgres_url)).replace(f'type = "{types[0]}"', f'type = "{types[1]}"')
     migration.migrate(postgres_url, nodes.urls[0], model=declared, progress=False)
