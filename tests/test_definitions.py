@@ -2,7 +2,7 @@
 # ruff: noqa: E501  # lines of SQL
 
 import dataclasses
-import re
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -95,7 +95,9 @@ class Session:
             "AND NOT relispartition ORDER BY 1",
             [quoted(schema)],
         )
-        keys = [Key(f"k{n}:{{x}}", "hash", f"{quoted(schema)}.{quoted(name)}") for n, (name,) in enumerate(names)]
+        keys = [
+            Key(f"k{n}:{{x}}", "hash", f"{quoted(schema)}.{quoted(name)}") for n, (name,) in enumerate(names)
+        ]
         return list(source_tables.bind(self.ask, "here", Model(keys)).values())
 
     def read(self, tables: list[Table]) -> Definitions:
@@ -141,8 +143,11 @@ def lines(found: Definitions, schema: str) -> list[str]:
         *found.indexes,
         *found.left_out,
     ]
-    mine = re.compile("|".join(map(re.escape, (repr(schema), repr(schema + ".")[1:-1]))))
-    return sorted(mine.sub("it", str(one)) for one in every)
+    texts = [json.dumps(one if isinstance(one, str) else dataclasses.asdict(one)) for one in every]  # type: ignore[call-overload]
+    of_sequence = [f"nextval('{json.dumps(said)[1:-1]}." for said in (schema, quoted(schema))]
+    for found_there in (json.dumps(schema), *of_sequence):
+        texts = [one.replace(found_there, "it") for one in texts]
+    return sorted(texts)
 
 
 def test_what_is_read_is_made_again(session: Session, here: str, back: str) -> None:
@@ -159,14 +164,21 @@ def test_what_is_made_works(session: Session, here: str, back: str) -> None:
     session.ask(SQL)
     make(session, session.read(session.tables(here)), back)
     session.ask(f"SET search_path = {quoted(back)}")
-    assert session.ask("""INSERT INTO "Select" (pos) VALUES (4) RETURNING "Group By", doubled, "quo""te", moods""") == [
-        (10, 8, "it's %s {x}code", "{sad,ok}")
-    ]
+    assert session.ask(
+        """INSERT INTO "Select" (pos) VALUES (4) RETURNING "Group By", doubled, "quo""te", moods"""
+    ) == [(10, 8, "it's %s {x}code", "{sad,ok}")]
     assert session.ask("INSERT INTO shares DEFAULT VALUES RETURNING id, t") == [(-9, "S-11")]
-    session.ask("INSERT INTO measures (day, what, n) VALUES ('2025-01-01', 'b''c', 1), ('2026-01-01', 'q', 2), ('2030-01-01', 'q', 3)")
-    assert session.ask("SELECT tableoid::regclass::text FROM measures ORDER BY n")[:2] == [("measures_old_a",), ("measures_new",)]
+    session.ask(
+        "INSERT INTO measures (day, what, n) VALUES ('2025-01-01', 'b''c', 1), ('2026-01-01', 'q', 2), ('2030-01-01', 'q', 3)"
+    )
+    assert session.ask("SELECT tableoid::regclass::text FROM measures ORDER BY n")[:2] == [
+        ("measures_old_a",),
+        ("measures_new",),
+    ]
     with pytest.raises(psycopg2.errors.ExclusionViolation):
-        session.ask("INSERT INTO composite (a, during) VALUES ('x', '[2026-01-01,2026-01-03)'), ('y', '[2026-01-02,2026-01-05)')")
+        session.ask(
+            "INSERT INTO composite (a, during) VALUES ('x', '[2026-01-01,2026-01-03)'), ('y', '[2026-01-02,2026-01-05)')"
+        )
     with pytest.raises(psycopg2.errors.GeneratedAlways):
         session.ask('INSERT INTO "Select" ("Group By") VALUES (1)')
     session.ask("INSERT INTO dogs (id) VALUES (1)")
@@ -218,8 +230,15 @@ def test_tables_of_one_name_in_two_schemas(session: Session, here: str, back: st
             made.commit()
         assert made.warnings == []
         assert sorted(made.renamed.values()) == [f"{here}.t", f"{other}.t"]
-        names = {name for (name,) in session.ask("SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [quoted(back)])}
-        assert names >= {f"{one}.{what}" for one in (here, other) for what in ("t", "t_pkey", "t_id_seq", "t_v")}
+        names = {
+            name
+            for (name,) in session.ask(
+                "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace", [quoted(back)]
+            )
+        }
+        assert names >= {
+            f"{one}.{what}" for one in (here, other) for what in ("t", "t_pkey", "t_id_seq", "t_v")
+        }
         assert {"u", "u_pkey", "t_w_key"} <= names
         session.ask(f"SET search_path = {quoted(back)}")
         first, second = (quoted(f"{one}.t") for one in (here, other))
@@ -234,17 +253,24 @@ def test_tables_of_one_name_in_two_schemas(session: Session, here: str, back: st
 
 def test_a_name_that_would_be_too_long_is_cut(session: Session, here: str, back: str) -> None:
     long = "é" * 31
-    session.ask(f'CREATE SCHEMA "{long}"; CREATE TABLE "{long}" (id int PRIMARY KEY); CREATE TABLE "{long}"."{long}" (id int PRIMARY KEY)')
+    session.ask(
+        f'CREATE SCHEMA "{long}"; CREATE TABLE "{long}" (id int PRIMARY KEY); CREATE TABLE "{long}"."{long}" (id int PRIMARY KEY)'
+    )
     try:
         found = session.read([*session.tables(here), *session.tables(long)])
         assert make(session, found, back) == []
-        names = session.ask("SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'", [quoted(back)])
+        names = session.ask(
+            "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'r'",
+            [quoted(back)],
+        )
         assert len(names) == 2
     finally:
         session.ask(f'DROP SCHEMA "{long}" CASCADE')
 
 
-def test_what_is_not_there_is_named_before_anything_is_made(session: Session, here: str, postgres_server: str) -> None:
+def test_what_is_not_there_is_named_before_anything_is_made(
+    session: Session, here: str, postgres_server: str
+) -> None:
     session.ask(SQL)
     found = session.read(session.tables(here))
     session.ask(f"CREATE DATABASE {quoted(here)}")
@@ -255,7 +281,7 @@ def test_what_is_not_there_is_named_before_anything_is_made(session: Session, he
         assert len(str(caught.value).splitlines()) == 1
         for one in ('"Mood"', "positive", "couple", "next_code()", "twice(", "folded"):
             assert f"{here}.{one}" in str(caught.value)
-        assert '(for ' in str(caught.value) and "nothing was written" in str(caught.value)
+        assert "(for " in str(caught.value) and "nothing was written" in str(caught.value)
         there = Session(url)
         assert there.ask("SELECT FROM pg_namespace WHERE nspname = 'back'") == []
         types = SQL[: SQL.index("CREATE TABLE")]
@@ -277,7 +303,9 @@ def test_what_the_model_has_not_is_named(session: Session, here: str, back: str)
     said = make(session, found, back)
     assert len(said) == 3 and all(len(one.splitlines()) == 1 for one in said)
     assert any("foreign key b_id_fkey of b refers to" in one and "left off" in one for one in said)
-    assert any("leaf is a partition of" in one for one in said) and any("down inherits from" in one for one in said)
+    assert any("leaf is a partition of" in one for one in said) and any(
+        "down inherits from" in one for one in said
+    )
     session.ask(f"INSERT INTO {quoted(back)}.leaf VALUES (1); INSERT INTO {quoted(back)}.down VALUES (1, 2)")
 
 
@@ -300,7 +328,9 @@ def test_what_the_model_has_not_is_named(session: Session, here: str, back: str)
 def test_sequences_go_on(
     session: Session, here: str, back: str, options: str, before: str, values: tuple[int, ...], following: int
 ) -> None:
-    session.ask(f"CREATE SEQUENCE s {options}; CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('s')); {before}")
+    session.ask(
+        f"CREATE SEQUENCE s {options}; CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('s')); {before}"
+    )
     found = session.read(session.tables(here))
     with Tables(session.url, back, found) as made:
         made.make()
@@ -311,10 +341,18 @@ def test_sequences_go_on(
     assert session.ask(f"SELECT nextval('{quoted(back)}.s')") == [(following,)]
 
 
-def test_a_sequence_that_may_not_be_read_goes_on_behind_the_rows(session: Session, here: str, back: str) -> None:
-    session.ask("CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t DEFAULT VALUES; INSERT INTO t DEFAULT VALUES")
+def test_a_sequence_that_may_not_be_read_goes_on_behind_the_rows(
+    session: Session, here: str, back: str
+) -> None:
+    session.ask(
+        "CREATE TABLE t (id serial PRIMARY KEY); INSERT INTO t DEFAULT VALUES; INSERT INTO t DEFAULT VALUES"
+    )
     tables = session.tables(here)
-    session.ask(f"CREATE ROLE {here} ; GRANT USAGE ON SCHEMA {here} TO {here}; GRANT SELECT ON t TO {here}".replace(" t ", f" {here}.t "))
+    session.ask(
+        f"CREATE ROLE {here} ; GRANT USAGE ON SCHEMA {here} TO {here}; GRANT SELECT ON t TO {here}".replace(
+            " t ", f" {here}.t "
+        )
+    )
     try:
         session.ask(f"SET ROLE {here}")
         found = session.read(tables)

@@ -28,7 +28,9 @@ class Blueprint:
         named = [(one.schema, one.name) for one in relations]
         named += [(one.schema, one.name) for one in definitions.sequences]
         named += [(relations[one.relation].schema, one.name) for one in definitions.indexes]
-        named += [(relations[one.relation].schema, one.name) for one in definitions.constraints if one.kind in "pux"]
+        named += [
+            (relations[one.relation].schema, one.name) for one in definitions.constraints if one.kind in "pux"
+        ]
         schemas: dict[str, set[str]] = defaultdict(set)
         for of, name in named:
             schemas[name].add(of)
@@ -43,7 +45,7 @@ class Blueprint:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """What tables are called that are called otherwise than in the source, by what the model calls them."""
+        """What tables are called whose name is another than in the source, by what the model calls them."""
         found = ((one.table, one.name, self.name(one.schema, one.name)) for one in self.definitions.relations)
         return {table: new for table, name, new in found if table is not None and new != name}
 
@@ -104,7 +106,9 @@ class Blueprint:
                 alter = f"ALTER TABLE ONLY {name} ALTER COLUMN {quoted(column.name)}"
                 parent = merged[column.name]
                 if column.default != parent.default:
-                    yield f"{alter} " + (f"SET DEFAULT {self._default(column)}" if column.default else "DROP DEFAULT")
+                    yield f"{alter} " + (
+                        f"SET DEFAULT {self._default(column)}" if column.default else "DROP DEFAULT"
+                    )
                 if column.not_null is not None and (parent.not_null is None or parent.no_inherit):
                     yield f"{alter} SET NOT NULL"
             if column.comment is not None:
@@ -133,10 +137,16 @@ class Blueprint:
             named = f"CONSTRAINT {quoted(column.not_null)} " if column.not_null else ""
             found.append(f"{named}NOT NULL{' NO INHERIT' if column.no_inherit else ''}")
         if column.generated is not None:
-            found.append(f"GENERATED ALWAYS AS ({column.generated}) {'STORED' if column.stored else 'VIRTUAL'}")
+            found.append(
+                f"GENERATED ALWAYS AS ({column.generated}) {'STORED' if column.stored else 'VIRTUAL'}"
+            )
         elif column.identity and self.definitions.relations[place].bound is None:
             always = "ALWAYS" if column.identity == "a" else "BY DEFAULT"
-            of = [s for s in self.definitions.sequences if s.identity and (s.relation, s.column) == (place, column.name)]
+            of = [
+                s
+                for s in self.definitions.sequences
+                if s.identity and (s.relation, s.column) == (place, column.name)
+            ]
             options = f" (SEQUENCE NAME {self.sequence_sql(of[0])} {_options(of[0])})" if of else ""
             found.append(f"GENERATED {always} AS IDENTITY{options}")
         elif column.default is not None:

@@ -70,13 +70,11 @@ class Constraints:
             reason = error.diag.message_detail or first_line(error)
             if kind == "p":
                 raise HelpersError(
-                    f"two rows of {relation.table or relation.name} have one key in Redis: {reason} Mend that by "
-                    "hand, or by `migrate` from its source; nothing was written to postgres"
+                    f"two rows of {relation.table or relation.name} have one key in Redis: {reason} Mend "
+                    "that by hand, or by `migrate` from its source; nothing was written to postgres"
                 ) from error
             if kind not in "fc" or self._try(f"{add} NOT VALID") is not None:
-                yield (
-                    f"{plain} is left off, because it does not hold: {reason} Change the rows, then {add}"
-                )
+                yield (f"{plain} is left off, because it does not hold: {reason} Change the rows, then {add}")
                 return
             why = "rows refer to none" if kind == "f" else "rows do not fit"
             yield (
@@ -91,7 +89,9 @@ class Constraints:
         relation = self._blueprint.definitions.relations[index.relation]
         name = self._blueprint.name(relation.schema, index.name)
         unique = "UNIQUE " if index.unique else ""
-        make = f"CREATE {unique}INDEX {quoted(name)} ON {self._blueprint.sql(index.relation)} {index.definition}"
+        make = (
+            f"CREATE {unique}INDEX {quoted(name)} ON {self._blueprint.sql(index.relation)} {index.definition}"
+        )
         error = self._try(make)
         if error is not None:
             reason = error.diag.message_detail or first_line(error)

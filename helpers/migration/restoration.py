@@ -39,10 +39,11 @@ def restore(
 
     Redis is only read, and PostgreSQL's other schemas are not written to. Memory does not grow with the
     number of rows. The tables become what they were in the source as the migration ended, with keys,
-    constraints, defaults, identities, sequences, computed columns, partitions and indexes; types and functions
-    of the user's own must be there. A constraint that does not hold (a row that refers to a rejected one) stops
-    nothing: it is named. Of each table one kind of key is read, or a list and a sorted set that hold it
-    together; ``verify`` compares the others. Tables of one name in two schemas are called ``schema.table``.
+    constraints, defaults, identities, sequences, computed columns, partitions, indexes and comments; types
+    and functions of the user's own must be there. A constraint that does not hold (a row that refers to a
+    rejected one) stops nothing: it is named. Of each table one kind of key is read, or a list and a sorted
+    set that hold it together; ``verify`` compares the others. Tables of one name in two schemas become
+    ``schema.table``.
 
     Args:
         source: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
@@ -54,14 +55,14 @@ def restore(
 
     Returns:
         ``schema``, ``rows`` per table, ``renamed`` (what tables of one name in two schemas are called there),
-        ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when the migration that wrote them ended,
-        ISO 8601), and ``warnings``: what keeps the tables from being the source's with every row, one line
-        each; empty when nothing does.
+        ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when the migration that wrote them
+        ended, ISO 8601), and ``warnings``: what keeps the tables from being the source's with every row, one
+        line each; empty when nothing does.
 
     Raises:
         HelpersError: a server cannot be reached or refuses; no finished migration is there, or one of another
-            model; the model does not hold all columns; something wrote to Redis meanwhile; a key does not hold
-            what the migration wrote; the schema holds something; or what the tables need is not there.
+            model; the model does not hold all columns; something wrote to Redis meanwhile; a key does not
+            hold what the migration wrote; the schema holds something; or what the tables need is not there.
     """
     started = time.perf_counter()
     source, target = _urls(source, target)
@@ -82,8 +83,8 @@ def restore(
                 rows = _fill(tables, stored, watch, state, progress)
                 if record.finished(connection, prefix) != state:
                     raise HelpersError(
-                        f"{where}: a migration ran meanwhile; run the same command again; nothing was written "
-                        "to postgres"
+                        f"{where}: a migration ran meanwhile; run the same command again; nothing was "
+                        "written to postgres"
                     )
                 tables.finish()
                 tables.commit()
@@ -146,9 +147,9 @@ def _recorded(state: Mapping[str, str], prefix: str, where: str) -> tuple[Plan, 
     plan = Plan.recorded(state, prefix)
     if plan is None or "definitions" not in state:
         raise HelpersError(
-            f"{where}: the migration there did not record its model and the definitions of its tables, as the version "
-            "before did not; run the same `migrate` command again, which compares all rows and records them, then "
-            "restore; nothing was written to postgres"
+            f"{where}: the migration there did not record its model and the definitions of its tables, as "
+            "the version before did not; run the same `migrate` command again, which compares all rows and "
+            "records them, then restore; nothing was written to postgres"
         )
     return plan, Definitions.recorded(state["definitions"])
 
@@ -157,18 +158,20 @@ def _refuse(plan: Plan, model: Model | str | Path | None, where: str) -> None:
     """Stop when the migration is of another model than is meant, or of one that holds too little."""
     if model is not None and (meant := load(model)) != plan.model:
         raise HelpersError(
-            f"{where}: holds a migration of another model than {meant.where}; leave --model out, which restores what "
-            "was migrated; nothing was written to postgres"
+            f"{where}: holds a migration of another model than {meant.where}; leave --model out, which "
+            "restores what was migrated; nothing was written to postgres"
         )
     found = []
     for table, holder in plan.holders.items():
         if not holder.restorable:
             lost = text.join(list(holder.lost))
-            found.append(f"{table} ({lost} held nowhere)" if lost else f"{table} (no one key holds its rows whole)")
+            found.append(
+                f"{table} ({lost} held nowhere)" if lost else f"{table} (no one key holds its rows whole)"
+            )
     if found:
         raise HelpersError(
-            f"{where}: the model holds less than the tables: {', '.join(found)}; hold these columns in a key that has "
-            "the others, `migrate --replace`, then restore; nothing was written to postgres"
+            f"{where}: the model holds less than the tables: {', '.join(found)}; hold these columns in a key "
+            "that has the others, `migrate --replace`, then restore; nothing was written to postgres"
         )
 
 

@@ -22,7 +22,11 @@ FORMS: Mapping[str, tuple["re.Pattern[bytes]", str]] = {
     for name, form, words in (
         ("integer", rb"0|-?[1-9][0-9]{0,18}", "a whole number of 64 bits"),
         ("numeric", rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|NaN|-?Infinity", "a number such as 19.90"),
-        ("float", rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[-+][0-9]{2,3})?|NaN|-?Infinity", "a number such as 0.1"),
+        (
+            "float",
+            rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[-+][0-9]{2,3})?|NaN|-?Infinity",
+            "a number such as 0.1",
+        ),
         ("boolean", rb"true|false", "true or false"),
         ("uuid", rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID"),
         ("moment", _MOMENT, "a date such as 2026-11-22T10:00:00.000000"),
@@ -64,7 +68,7 @@ def first_fault(
 
 
 def too_long(column: Column, values: Sequence[bytes | None]) -> tuple[int, str] | None:
-    """The first value that has the form of a whole number and more than 64 bits, as ``first_fault`` gives it."""
+    """The first value that is a whole number of more than 64 bits, as ``first_fault`` gives it."""
     if column.format.name == "integer":
         for i, value in enumerate(values):
             if value is not None and len(value) > 18 and int(value) not in INT8:

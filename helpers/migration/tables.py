@@ -60,7 +60,7 @@ class Tables:
         where: its address and schema, for messages.
         warnings: in what the tables differ from the source's, one line each.
         parts: tables whose rows come with those of the one that they are partitions of.
-        renamed: what a table is called in the schema where two of the source have one name, by the model's name.
+        renamed: what tables are called whose name two schemas of the source have, by the model's name.
     """
 
     def __init__(self, url: str, name: str, definitions: Definitions) -> None:
@@ -74,7 +74,9 @@ class Tables:
             for place, one in enumerate(definitions.relations)
             if one.table is not None
         }
-        self.parts = {one.table for one in definitions.relations if one.table is not None and one.bound is not None}
+        self.parts = {
+            one.table for one in definitions.relations if one.table is not None and one.bound is not None
+        }
         self._connection = connections.postgres(
             url, application_name="helpers restore", client_encoding="UTF8"
         )
@@ -126,12 +128,14 @@ class Tables:
         missing = [one for one in needs if not self._are_there([one])]
         listed = ", ".join(f"{one.kind} {one.said} (for {one.table})" for one in missing)
         raise HelpersError(
-            f"{self.where}: the tables need what is not there: {listed}; make it, or the extension that has it, "
-            "in this database, then the same command; nothing was written to postgres"
+            f"{self.where}: the tables need what is not there: {listed}; make it, or the extension that has "
+            "it, in this database, then the same command; nothing was written to postgres"
         )
 
     def _are_there(self, needs: Sequence[Need]) -> bool:
-        kinds, names, arguments = zip(*((n.kind, list(n.names), list(n.arguments)) for n in needs), strict=True)
+        kinds, names, arguments = zip(
+            *((n.kind, list(n.names), list(n.arguments)) for n in needs), strict=True
+        )
         addresses = ", ".join(["pg_get_object_address(%s, %s::text[], %s::text[])"] * len(needs))
         values = [value for one in zip(kinds, names, arguments, strict=True) for value in one]
         self._do("SAVEPOINT looking")
@@ -165,7 +169,9 @@ class Tables:
         for column, noted in self._noted.items():
             wheres = [f"WHERE kind = {kind}" for kind in sorted(noted)] if len(noted) <= FEW else [""]
             for where in wheres:
-                query = f"SELECT DISTINCT kind, {column} FROM restored_{column}s {where} ORDER BY kind, {column}"
+                query = (
+                    f"SELECT DISTINCT kind, {column} FROM restored_{column}s {where} ORDER BY kind, {column}"
+                )
                 for found in self._stream("names", query, [], rows):
                     kinds: dict[int, list[Name]] = {}
                     for kind, name in found:
@@ -180,7 +186,8 @@ class Tables:
             rows: asked before each list that is given back for how many members it may have.
         """
         lines = (
-            "".join([f"{score!r}\t{tie}\t\\\\x{member.hex()}\n" for score, tie, member in some]) for some in members
+            "".join([f"{score!r}\t{tie}\t\\\\x{member.hex()}\n" for score, tie, member in some])
+            for some in members
         )
         query = "SELECT score, tie, member FROM restored_members ORDER BY score, tie"
         for found in self._staged(lines, query, rows):
@@ -197,7 +204,9 @@ class Tables:
         for found in self._staged(lines, "SELECT DISTINCT member FROM restored_members", rows):
             yield [bytes(member) for (member,) in found]
 
-    def _staged(self, lines: Iterable[str], query: str, rows: Callable[[], int]) -> Iterator[list[tuple[Any, ...]]]:
+    def _staged(
+        self, lines: Iterable[str], query: str, rows: Callable[[], int]
+    ) -> Iterator[list[tuple[Any, ...]]]:
         self._do("TRUNCATE restored_members")
         for some in lines:
             self._copy("restored_members", some.encode())
@@ -295,7 +304,7 @@ def _escape(value: bytes) -> bytes:
 
 
 def refused_value(error: psycopg2.Error, rows: TableRows) -> tuple[int, int | None]:
-    """(row, place of the column) of the value that PostgreSQL refused; None for a column that it did not tell.
+    """(row, place of the column) of the value that PostgreSQL refused; None where it told no column.
 
     Args:
         error: that ``Tables.copy`` raised.
@@ -312,12 +321,18 @@ def refused_value(error: psycopg2.Error, rows: TableRows) -> tuple[int, int | No
     ]
     if fitting:
         return row, max(fitting)[1]
-    return row, next((i for i, values in enumerate(rows.values) if not _is_text(rows.columns[i], values[row])), None)
+    return row, next(
+        (i for i, values in enumerate(rows.values) if not _is_text(rows.columns[i], values[row])), None
+    )
 
 
 def _is_text(column: model.Column, value: bytes | None) -> bool:
     """Whether PostgreSQL can take a value as text in UTF-8."""
     try:
-        return value is None or column.format.name == "bytes" or (b"\0" not in value and value.decode() is not None)
+        return (
+            value is None
+            or column.format.name == "bytes"
+            or (b"\0" not in value and value.decode() is not None)
+        )
     except UnicodeDecodeError:
         return False

@@ -1,9 +1,9 @@
 """Rows from keys that hold many: lists, sets, sorted sets, and a list and a sorted set together.
 
-The two hold the same rows of an owner, so that each place of one belongs to that place of the other once both
-are in the order of (score, tie); ``model.ScoreOrder`` sees to it that this is the order of the list. Redis
-orders equal scores by the text of the member, so that members are sorted here; those of an owner whose rows do
-not fit into one window are sorted elsewhere, as many may share a score.
+The two hold the same rows of an owner, so that each place of one belongs to that place of the other once
+both are in the order of (score, tie); ``model.ScoreOrder`` sees to it that this is the order of the list.
+Redis orders equal scores by the text of the member, so that members are sorted here; those of an owner whose
+rows do not fit into one window are sorted elsewhere, as many may share a score.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,11 +118,11 @@ class Timelines:
     def _short(self, group: Sequence["_Key"]) -> TableRows:
         """All rows of a few owners."""
         rows = sum(key.size for key in group)
-        found = self.stored.ask(
-            WORDS[self._kind.type], {key.name: self._all(key) for key in group}, rows
-        )
+        found = self.stored.ask(WORDS[self._kind.type], {key.name: self._all(key) for key in group}, rows)
         if self._pair is None:
-            return self._rows([(key, 0, *self._elements(reply)) for key, reply in zip(group, found, strict=True)])
+            return self._rows(
+                [(key, 0, *self._elements(reply)) for key, reply in zip(group, found, strict=True)]
+            )
         scored = self.stored.ask(
             "sorted set", {key.beside: _scores(key.beside, 0, key.size) for key in group}, rows
         )
@@ -137,7 +137,9 @@ class Timelines:
     def _all(self, key: "_Key") -> bytes:
         if self._kind.type == "set":
             return encode("SMEMBERS", key.name)
-        return _elements(key.name, 0, key.size) if self._kind.type == "list" else _scores(key.name, 0, key.size)
+        return (
+            _elements(key.name, 0, key.size) if self._kind.type == "list" else _scores(key.name, 0, key.size)
+        )
 
     def _elements(self, reply: list[bytes]) -> tuple[list[bytes], list[float] | None]:
         """(elements, their scores) of a reply; no scores where there are none."""
@@ -151,7 +153,9 @@ class Timelines:
         if self._pair is not None:
             start = 0
             for some in self._stage.sort(self._all_members(key), lambda: window.rows):
-                (listed,) = self.stored.ask("list", {key.name: _elements(key.name, start, len(some))}, len(some))
+                (listed,) = self.stored.ask(
+                    "list", {key.name: _elements(key.name, start, len(some))}, len(some)
+                )
                 pairs = [word for score, _, member in some for word in (member, score)]
                 yield self._put_together(self._pair, [(key, start, listed, self._members(key, pairs))])
                 start += len(some)
@@ -212,7 +216,9 @@ class Timelines:
             row = self._other_score(score, values[self._names.index(score.name)], said, stretches)
             if row is not None:
                 key, _, member = _at(stretches, row)
-                raise self.stored.damaged(key.name, f"does not fit its score {said[row]:.17g}", member, "member")
+                raise self.stored.damaged(
+                    key.name, f"does not fit its score {said[row]:.17g}", member, "member"
+                )
         return rows
 
     def _place(self, place: int) -> str:
@@ -250,7 +256,9 @@ class Timelines:
         for member, score in zip(scored[::2], scored[1::2], strict=True):
             text = match(member)
             if text is None or (len(member) > 18 and int(text[tie + 1]) not in INT8):
-                raise self.stored.damaged(key.beside, f"is no {self._scored.pattern.template}", member, "member")
+                raise self.stored.damaged(
+                    key.beside, f"is no {self._scored.pattern.template}", member, "member"
+                )
             holes = text.groups()
             found.append((float(score), int(holes[tie]), holes))
         return found
@@ -278,7 +286,9 @@ class Timelines:
         for place, name in enumerate(names):
             first = names.index(name)
             if first != place and columns[first] != columns[place]:
-                row = next(i for i, (a, b) in enumerate(zip(columns[first], columns[place], strict=True)) if a != b)
+                row = next(
+                    i for i, (a, b) in enumerate(zip(columns[first], columns[place], strict=True)) if a != b
+                )
                 raise self._apart(stretches, row)
         moments = columns[names.index(pair.moment.name)]
         if (apart := self._other_score(pair.moment, moments, said, stretches)) is not None:
@@ -293,9 +303,8 @@ class Timelines:
         score, _, holes = [member for _, _, _, members in stretches for member in members][row]
         literals = self._scored.pattern.literals
         member = literals[0] + b"".join(h + text for h, text in zip(holes, literals[1:], strict=True))
-        what = (
-            f"does not fit {show(member)!r} with the score {score:.0f}, the member in its place in the sorted set"
-        )
+        scored = f"{show(member)!r} with the score {score:.0f}"
+        what = f"does not fit {scored}, the member in its place in the sorted set"
         return self.stored.damaged(key.name, what, element, f"element {place}")
 
 
@@ -318,7 +327,9 @@ class _Key:
 
 def _at(stretches: Sequence[Any], row: int) -> tuple[_Key, int, bytes]:
     """(key, place there, element) of a row of some stretches."""
-    return [(key, start + i, element) for key, start, found, _ in stretches for i, element in enumerate(found)][row]
+    return [
+        (key, start + i, element) for key, start, found, _ in stretches for i, element in enumerate(found)
+    ][row]
 
 
 def _is_day(column: Column, value: bytes) -> bool:

@@ -378,10 +378,25 @@ class Plan:
         whole = "|".join(f"(?P<k{i}>{kind.key.regex()})" for i, kind in enumerate(self.kinds))
         return re.compile(f"{re.escape(self.prefix)}(?:{whole})".encode(), re.S)
 
+    @cached_property
+    def _by_head(self) -> "list[tuple[int, dict[bytes, tuple[re.Pattern[bytes], list[KeyKind]]]]]":
+        """Of each length: the beginnings of keys that have it, each with the kinds that begin so."""
+        heads: dict[bytes, list[KeyKind]] = {}
+        for kind in self.kinds:
+            heads.setdefault(self.prefix.encode() + kind.key.literals[0], []).append(kind)
+        found: dict[int, dict[bytes, tuple[re.Pattern[bytes], list[KeyKind]]]] = {}
+        for head, kinds in heads.items():
+            whole = "|".join(f"({kind.key.regex()})" for kind in kinds)
+            regex = re.compile(f"{re.escape(self.prefix)}(?:{whole})".encode(), re.S)
+            found.setdefault(len(head), {})[head] = regex, kinds
+        return sorted(found.items())
+
     def kind_of(self, key: bytes) -> KeyKind | None:
         """The kind of a key, with the prefix; None when it is none of the model's."""
-        found = self.regex.fullmatch(key)
-        return self.kinds[int((found.lastgroup or "k0")[1:])] if found else None
+        for length, heads in self._by_head:  # one regular expression of hundreds of kinds would be slow
+            if (some := heads.get(key[:length])) and (found := some[0].fullmatch(key)):
+                return some[1][(found.lastindex or 1) - 1]
+        return None
 
     def key_of(self, kind: KeyKind, values: Sequence[bytes]) -> bytes:
         """The key of a kind, with the prefix.

@@ -1,4 +1,4 @@
-"""Definitions of tables: everything that PostgreSQL needs to be told to make them again, and no row of theirs.
+"""Definitions of tables: all that PostgreSQL needs to be told to make them again, and no row of theirs.
 
 They are read from the catalogue with few questions, whatever the number of tables, and JSON can hold them.
 Expressions stand in them as PostgreSQL writes them under a search path of ``pg_catalog`` alone: every name of
@@ -35,12 +35,14 @@ FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = relnamespac
 GROUP BY c.oid, nspname ORDER BY c.oid"""
 _COLUMNS = """
 SELECT attrelid::int8, attname::text, format_type(atttypid, atttypmod),
-       (SELECT format('%%I.%%I', nspname, collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = collnamespace
+       (SELECT format('%%I.%%I', nspname, collname) FROM pg_collation l
+        JOIN pg_namespace n ON n.oid = collnamespace
         WHERE l.oid = attcollation AND attcollation <> typcollation),
        attnotnull, CASE WHEN attgenerated = '' THEN pg_get_expr(adbin, adrelid) END,
        CASE WHEN attgenerated <> '' THEN pg_get_expr(adbin, adrelid) END,
        attgenerated = 's', attidentity::text, attislocal, col_description(attrelid, attnum)
-FROM pg_attribute JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE attrelid = ANY(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attrelid, attnum"""
 _CONSTRAINTS = """
 SELECT conrelid::int8, contype::text, conname::text, pg_get_constraintdef(k.oid), convalidated,
@@ -50,13 +52,13 @@ SELECT conrelid::int8, contype::text, conname::text, pg_get_constraintdef(k.oid)
        CASE WHEN contype = 'n' THEN (SELECT attname::text FROM pg_attribute
                                      WHERE attrelid = conrelid AND attnum = conkey[1]) END,
        obj_description(k.oid, 'pg_constraint')
-FROM pg_constraint k WHERE conrelid = ANY(%s) AND (contype IN ('p', 'u', 'x', 'n') OR contype = 'c' AND conislocal
-                                                   OR contype = 'f' AND conparentid = 0)
+FROM pg_constraint k WHERE conrelid = ANY(%s)
+  AND (contype IN ('p', 'u', 'x', 'n') OR contype = 'c' AND conislocal OR contype = 'f' AND conparentid = 0)
 ORDER BY conrelid, conname"""
 _INDEXES = """
 SELECT indrelid::int8, i.relname::text, indisunique, pg_get_indexdef(indexrelid),
-       format('CREATE %%sINDEX %%I ON %%s%%I.%%I ', CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END, i.relname,
-              CASE WHEN c.relkind = 'p' THEN 'ONLY ' ELSE '' END, nspname, c.relname),
+       format('CREATE %%sINDEX %%I ON %%s%%I.%%I ', CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END,
+              i.relname, CASE WHEN c.relkind = 'p' THEN 'ONLY ' ELSE '' END, nspname, c.relname),
        obj_description(indexrelid, 'pg_class'), indisvalid
 FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -83,14 +85,16 @@ _NEEDS = """
 WITH parts (classid, objid, relation) AS (
     SELECT 'pg_class'::regclass, oid, oid FROM pg_class WHERE oid = ANY(%(oids)s)
     UNION ALL SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef WHERE adrelid = ANY(%(oids)s)
-    UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint WHERE conrelid = ANY(%(oids)s)
-    UNION ALL SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index WHERE indrelid = ANY(%(oids)s))
+    UNION ALL
+    SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint WHERE conrelid = ANY(%(oids)s)
+    UNION ALL
+    SELECT 'pg_class'::regclass, indexrelid, indrelid FROM pg_index WHERE indrelid = ANY(%(oids)s))
 SELECT DISTINCT ON (type, object_names, object_args) type, object_names, object_args,
        (pg_identify_object(refclassid, refobjid, 0)).identity, relation::int8
 FROM parts JOIN pg_depend USING (classid, objid)
 CROSS JOIN LATERAL pg_identify_object_as_address(refclassid, refobjid, 0) address
-WHERE refclassid IN ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass, 'pg_collation'::regclass,
-                     'pg_opclass'::regclass)
+WHERE refclassid IN ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass,
+                     'pg_collation'::regclass, 'pg_opclass'::regclass)
 ORDER BY type, object_names, object_args, relation"""
 
 
@@ -130,8 +134,8 @@ class Relation:
     """A table, a partitioned one, or a partition.
 
     Attributes:
-        schema: its schema, without quotes, as is
-        name: its name there.
+        schema: its schema, without quotes.
+        name: its name there, without quotes.
         table: what the model calls it; None where it is but a partition of such a one.
         columns: in their order.
         unlogged: whether it is.
@@ -159,11 +163,12 @@ class SequenceDefinition:
     """A sequence that a column owns or takes its default from.
 
     Attributes:
-        schema: its schema, without quotes, as is
-        name: its name there.
+        schema: its schema, without quotes.
+        name: its name there, without quotes.
         said: how a default speaks of it: ``'app.t_id_seq'::regclass``.
         type: ``integer``, ``bigint`` or ``smallint``.
-        start: of its first value; as are ``increment``, ``least``, ``most``, ``cache`` and ``cycle`` of CREATE SEQUENCE.
+        start: its first value; ``increment``, ``least``, ``most``, ``cache`` and ``cycle`` are as CREATE
+            SEQUENCE takes them.
         last: its last value; None where this user may not read it.
         called: whether that value was given out.
         relation: place of the table whose column owns it; None where none does.
@@ -312,7 +317,9 @@ def read(ask: Ask, tables: Iterable[Table]) -> Definitions:
         for parent, parents_name in zip(parents, said, strict=True):
             if parent not in places:
                 what = "is a partition of" if bound else "inherits from"
-                left_out.append(f"{here} {what} {parents_name}, which the model has not: it is a table of its own")
+                left_out.append(
+                    f"{here} {what} {parents_name}, which the model has not: it is a table of its own"
+                )
         if kind == "f":
             left_out.append(f"{here} is a foreign table: it is a table of its own")
         relations.append(
@@ -395,8 +402,8 @@ def _constraints(
             begin, there, end = definition.partition(f" REFERENCES {said}(")
             if refers not in places or not there:
                 left_out.append(
-                    f"foreign key {name} of {_called(relations[places[oid]])} refers to {said}, which the model "
-                    "has not: it is left off"
+                    f"foreign key {name} of {_called(relations[places[oid]])} refers to {said}, which the "
+                    "model has not: it is left off"
                 )
                 continue
             end = "(" + end
@@ -418,10 +425,28 @@ def _sequences(ask: Ask, oids: list[int], places: dict[int, int]) -> Iterable[Se
     readable = [(place, row[2]) for place, row in enumerate(found) if row[11]]
     values: dict[int, tuple[int, bool]] = {}
     if readable:
-        query = " UNION ALL ".join(f"SELECT {place}, last_value, is_called FROM {name}" for place, name in readable)
+        query = " UNION ALL ".join(
+            f"SELECT {place}, last_value, is_called FROM {name}" for place, name in readable
+        )
         values = {place: (last, called) for place, last, called in ask(query, None)}
     for place, row in enumerate(found):
-        schema, name, _, said, type_, start, increment, least, most, cache, cycle, _, relation, column, kind = row
+        (
+            schema,
+            name,
+            _,
+            said,
+            type_,
+            start,
+            increment,
+            least,
+            most,
+            cache,
+            cycle,
+            _,
+            relation,
+            column,
+            kind,
+        ) = row
         last, called = values.get(place, (None, False))
         yield SequenceDefinition(
             schema,

@@ -37,8 +37,9 @@ def finished(connection: resp.Connection, prefix: str) -> dict[str, str]:
         )
     if state.get("format") == BEFORE:
         raise HelpersError(
-            f"{where}: {show(checkpoint.key)} was written by the version before, which recorded neither model nor "
-            "definitions of tables; run the same `migrate` command again, which compares all rows and records them"
+            f"{where}: {show(checkpoint.key)} was written by the version before, which recorded neither "
+            "model nor definitions of tables; run the same `migrate` command again, which compares all rows "
+            "and records them"
         )
     if state.get("format") != FORMAT:
         raise HelpersError(
