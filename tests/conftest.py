@@ -24,7 +24,8 @@ from helpers.servers import cassandra, connections
 from helpers.servers.redis_cluster import Cluster, cluster
 
 SLOW = (
-    *("browser", "course", "workers", "follow", "exercises", "nodes_cassandra", "cluster_interrupted"),
+    *("browser", "course", "workers", "follow", "follow_tables", "exercises", "nodes_cassandra"),
+    "cluster_interrupted",
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis"),

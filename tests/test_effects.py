@@ -456,6 +456,7 @@ THINGS = table(
         "ratio": "double precision",
         "uid": "uuid",
         "raw": "bytea",
+        "since": "timestamp with time zone",
         "other": "text",
     },
     "id",
@@ -466,7 +467,7 @@ GENERAL = """
 name = "thing:{id}"
 type = "hash"
 table = "things"
-fields = { n = "name", flag = "flag", at = "at", seen = "seen", day = "day", clock = "clock", raw = "raw" }
+fields = [{ n = "name" }, "flag", "at", "seen", "day", "clock", "raw", "since"]
 
 [[key]]
 name = "code:{code}"
@@ -564,7 +565,7 @@ def general(rows: Rows) -> dict[bytes, Any]:
     """What Redis should hold of the general model, said once more, key by key."""
     held: dict[bytes, Any] = {}
     for row in rows.values():
-        id_, code, owner, name, flag, at, seen, day, clock, price, ratio, _, raw, _ = row
+        id_, code, owner, name, flag, at, seen, day, clock, price, ratio, _, raw, since, _ = row
         assert id_ is not None and code is not None
         if seen is not None and SEEN[seen][1] is None:
             continue  # it stands in a template, and is a score
@@ -577,6 +578,7 @@ def general(rows: Rows) -> dict[bytes, Any]:
             "seen": SEEN[seen][0] if seen else None,
             "day": day,
             "clock": clock,
+            "since": SEEN[since][0] if since else None,
         }
         fields = {key.encode(): value.encode() for key, value in canonical.items() if value is not None}
         if raw is not None:
@@ -632,6 +634,7 @@ def things(chance: random.Random, most: int = 6) -> Rows:
             one(*RATIO),
             one(*UIDS),
             one(*BYTES),
+            one(*SEEN),
             one("1", "2"),
         )
         for id_, code in zip(ids, codes, strict=True)
@@ -653,7 +656,7 @@ def test_any_changes_of_any_keys(target: Target, constants: None, seed: int, pre
 
 def test_what_no_key_holds_changes_nothing() -> None:
     changes = Effects(Forms(plan_of(GENERAL, [THINGS])))
-    row: Row = ("1", "a", "o", "name", "t", None, None, None, "24:00:00", "1.0", "0.1", None, "\\x00")
+    row: Row = ("1", "a", "o", "name", "t", None, None, None, "24:00:00", "1.0", "0.1", None, "\\x00", None)
     changes.change("things", (*row, "1"), (*row, "2"))
     (command,) = changes.commands(KEY, {"n": "1"})
     assert resp.parse(command)[0][3:] == [KEY, b"2", b"n", b"1"]

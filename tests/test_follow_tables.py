@@ -335,6 +335,37 @@ def test_a_unique_key_that_goes_stops_it(shaped: str, redis_url: str) -> None:
     follow(shaped, redis_url)
 
 
+def test_a_value_of_an_enum_that_is_renamed_stops_it(postgres_url: str, redis_url: str) -> None:
+    """Also deep in a type; one that comes is no matter."""
+    name = postgres_url.rpartition("%3D")[2]
+    run_sql(
+        postgres_url,
+        "CREATE TYPE mood AS ENUM ('sad', 'glad')",
+        "CREATE TYPE other AS ENUM ('x')",
+        "CREATE DOMAIN feeling AS mood",
+        "CREATE TYPE two AS (a feeling[], b int)",
+        "CREATE TABLE t (id int PRIMARY KEY, v two[])",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t VALUES (1, ARRAY[ROW(ARRAY['sad'::feeling], 1)::two])",
+    )
+    text = '[[key]]\nname = "t:{id}"\ntype = "hash"\ntable = "t"\n'
+    migrate(postgres_url, redis_url, model=text, follow=True)
+    run_sql(
+        postgres_url,
+        "ALTER TYPE mood ADD VALUE 'new' BEFORE 'sad'",
+        "ALTER TYPE other RENAME VALUE 'x' TO 'y'",
+    )
+    run_sql(postgres_url, "UPDATE t SET v[1].a[1] = 'new'")
+    follow(postgres_url, redis_url)
+    assert verified(postgres_url, redis_url)
+    run_sql(postgres_url, f"ALTER TYPE {name}.mood RENAME VALUE 'sad' TO 'sadder'")
+    with pytest.raises(
+        HelpersError, match=r"value 'sad' of an enum in t was renamed since the migration, .* run `migrate"
+    ):
+        follow(postgres_url, redis_url)
+    following.drop_slot(postgres_url, redis_url)
+
+
 def test_another_model_is_refused(shaped: str, redis_url: str) -> None:
     migrate(shaped, redis_url, model=MODEL, follow=True)
     with pytest.raises(HelpersError, match=r"another model than the course's model; leave --model out"):

@@ -85,8 +85,8 @@ def _check_generated(ask: Ask, plan: Plan, where: str) -> None:
             if version >= publication.GENERATED_SINCE and how != STORED:
                 raise HelpersError(
                     f"{where}: column {column} of {name} is generated and not stored, and PostgreSQL refuses "
-                    "changes of a published table with such a column and REPLICA IDENTITY FULL; make it STORED, "
-                    "or migrate without --follow"
+                    "changes of a published table with such a column and REPLICA IDENTITY FULL; make it "
+                    "STORED, or migrate without --follow"
                 )
             if version < publication.GENERATED_SINCE and column in used:
                 raise HelpersError(

@@ -47,6 +47,18 @@ FROM pg_index WHERE indrelid = ANY(%s::oid[]) AND indisunique AND indisvalid
   AND indpred IS NULL AND indexprs IS NULL
 ORDER BY indrelid, indexrelid"""
 
+_LABELS = """
+WITH RECURSIVE used AS (
+  SELECT attrelid AS root, atttypid AS type FROM pg_attribute
+  WHERE attrelid = ANY(%s::oid[]) AND attnum > 0 AND NOT attisdropped
+  UNION SELECT root, part FROM used JOIN pg_type t ON t.oid = type CROSS JOIN LATERAL (
+    SELECT typelem UNION ALL SELECT typbasetype
+    UNION ALL SELECT rngsubtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)
+    UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0) parts (part)
+  WHERE part <> 0)
+SELECT root::int8, e.oid::int8, enumlabel::text FROM used JOIN pg_enum e ON enumtypid = type ORDER BY 1, 2"""
+_LABELS_13 = _LABELS.replace("t.oid IN (rngtypid, rngmultitypid)", "t.oid = rngtypid")  # without multiranges
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -211,8 +223,8 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
     Returns:
         Of each table ``oid``; ``columns`` as lists of name, number of the type, its modifier; ``generated``,
         the same of columns that are computed; ``keys``, unique indexes as lists of columns, with whether each
-        holds at every moment; ``leaves`` where it is partitioned, of each ``oid``, ``name``, ``made``,
-        ``holds``, ``columns`` and ``generated``.
+        holds at every moment; ``labels``, what values of enums are called, by their number; ``leaves`` where it
+        is partitioned, of each ``oid``, ``name``, ``made``, ``holds``, ``columns`` and ``generated``.
     """
     below, of = leaves(ask, plan), oids(ask, plan)
     roots = [oid for oid in of.values() if oid is not None]
@@ -223,11 +235,14 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
     keys: dict[int, list[list[Any]]] = {oid: [] for oid in roots}
     for oid, immediate, key in ask(_KEYS, (roots,)):
         keys[oid].append([key, immediate])
+    labels: dict[int, dict[str, str]] = {oid: {} for oid in roots}
+    for oid, number, label in ask(_LABELS if version(ask) >= 14_00_00 else _LABELS_13, (roots,)):
+        labels[oid][str(number)] = label
     found: dict[str, dict[str, Any]] = {}
     for name, oid in of.items():
         if oid is None:
             continue
-        found[name] = {"oid": oid, **columns[oid], "keys": keys[oid]}
+        found[name] = {"oid": oid, **columns[oid], "keys": keys[oid], "labels": labels[oid]}
         if name in below:
             found[name]["leaves"] = [
                 {
@@ -268,6 +283,12 @@ def check(upstream: Upstream, plan: Plan, before: Mapping[str, Any]) -> None:
         same = ("oid", "columns", *(("generated",) if "generated" in then else ()))
         if any(then[what] != now[name][what] for what in same):
             raise HelpersError(f"{where}: {alteration(table, then, now[name])}")
+        for number, label in then.get("labels", {}).items():
+            if now[name]["labels"].get(number) != label:
+                raise HelpersError(
+                    f"{where}: value {label!r} of an enum in {name} was renamed since the migration, and rows "
+                    f"that have it are not told; {AGAIN}"
+                )
         lost = [key for key, _ in then.get("keys", ()) if key not in [one for one, _ in now[name]["keys"]]]
         if lost and not all(_unique(kind, now[name]["keys"]) for kind in plan.kinds_of(name)):
             raise HelpersError(
