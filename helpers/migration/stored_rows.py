@@ -121,7 +121,11 @@ class StoredRows:
         self._partners = {pair.scored.name: pair.list for pair in plan.pairs.values()}
         # Of each kind: the number of what its keys are kept as, and where the number in them stands.
         self._ways = {
-            name: (self._names.index(partner.name if (partner := self._partners.get(name)) else name), one.begin, one.end)
+            name: (
+                self._names.index(partner.name if (partner := self._partners.get(name)) else name),
+                one.begin,
+                one.end,
+            )
             for name, one in self.kinds.items()
         }
 
@@ -178,7 +182,9 @@ class StoredRows:
         replies = self.ask("hash", {key: encode("HGETALL", key) for key in keys}, len(keys))
         rows, held = [], []
         table = kind.table.name
-        for key, owner, reply in zip(keys, zip(*owners, strict=True) if owners else [()] * len(keys), replies, strict=True):
+        for key, owner, reply in zip(
+            keys, zip(*owners, strict=True) if owners else [()] * len(keys), replies, strict=True
+        ):
             if not reply:
                 continue
             found = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -217,7 +223,11 @@ class StoredRows:
             again = json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
         except (ValueError, RecursionError):
             found, again = None, b""
-        if not isinstance(found, dict) or again != text or not all(isinstance(v, str) for v in found.values()):
+        if (
+            not isinstance(found, dict)
+            or again != text
+            or not all(isinstance(v, str) for v in found.values())
+        ):
             raise self.damaged(key, "is no JSON object of texts, as `migrate` writes them", text)
         known = [name for name, _ in kind.fields if name in found]
         if known != list(found):
@@ -234,11 +244,15 @@ class StoredRows:
             values.append(value)
         return values
 
-    def _checked(self, kind: KeyKind, rows: Sequence[tuple[bytes | None, ...]], held: Sequence[bytes]) -> TableRows:
+    def _checked(
+        self, kind: KeyKind, rows: Sequence[tuple[bytes | None, ...]], held: Sequence[bytes]
+    ) -> TableRows:
         """Rows whose values come from the columns in a key's name, then from its fields or value."""
         values = list(zip(*rows, strict=True)) or [()] * (len(kind.key.columns) + len(kind.fields))
         named = kind.key.columns
-        inside = [column.name for _, column in kind.fields] if kind.value is None else list(kind.value.columns)
+        inside = (
+            [column.name for _, column in kind.fields] if kind.value is None else list(kind.value.columns)
+        )
         fields = {column.name: name for name, column in kind.fields}
         if not rows:
             values = [()] * (len(named) + len(inside))
@@ -275,11 +289,14 @@ class StoredRows:
                 first[name] = found
                 if fault := too_long(column, found) if fields is None else None:
                     raise self.damaged(keys[fault[0]], fault[1], found[fault[0]], name)
-            elif first[name] != found:
-                row = next(i for i, (a, b) in enumerate(zip(first[name], found, strict=True)) if a != b)
+            elif any(unequal := [a != b for a, b in zip(first[name], found, strict=True)]):
+                row = unequal.index(True)
                 value, other = first[name][row], found[row]
                 raise self.damaged(
-                    keys[row], f"is not the {name} {show(value)!r} that stands there too", other, (fields or {}).get(name, name)
+                    keys[row],
+                    f"is not the {name} {show(value)!r} that stands there too",
+                    other,
+                    (fields or {}).get(name, name),
                 )
         columns = [one for one in kind.table.columns if not one.generated]
         return TableRows(kind.table, columns, [first[one.name] for one in columns], keys, fields or {})
