@@ -14,7 +14,14 @@ LETTERS = "aAzZ_0 :%{}\"'*?[]\\-.é🙂\n"
 TYPES: dict[str, list[str]] = {
     "smallint": ["0", "-7", "32767"],
     "integer": ["0", "-1", "2147483647", "12", "-2147483648"],
-    "bigint": ["0", "9223372036854775807", "-9223372036854775808", "9007199254740993", "9007199254740992", "5"],
+    "bigint": [
+        "0",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9007199254740993",
+        "9007199254740992",
+        "5",
+    ],
     "numeric": ["0", "0.00", "19.90", "1e40", "-1e-30", "NaN", "Infinity", "-Infinity", "1.0", "1.00"],
     "numeric(9,2)": ["0", "-12.345", "9999999.99", "NaN"],
     "real": ["0", "-0", "0.1", "1e30", "-1e-30", "NaN", "Infinity", "16777216"],
@@ -26,7 +33,13 @@ TYPES: dict[str, list[str]] = {
     "bytea": ["", "\\x00", "\\x3a25ff", "\\x7b7d", "\\xe9"],
     "timestamp": [
         *("2026-01-01", "2026-01-01 10:00:00.5", "1969-12-31 23:59:59.999999", "infinity", "-infinity"),
-        *("0044-03-15 BC", "0001-01-01", "9999-12-31 23:59:59.999999", "10000-01-01", "2255-06-05 23:47:34.740993"),
+        *(
+            "0044-03-15 BC",
+            "0001-01-01",
+            "9999-12-31 23:59:59.999999",
+            "10000-01-01",
+            "2255-06-05 23:47:34.740993",
+        ),
         *("2300-01-01 00:00:00.000001", "2300-01-01 00:00:00.000002", "1500-01-01 00:00:00.000001"),
     ],
     "timestamp(0)": ["2026-01-01 00:00:00", "2026-01-01 00:00:01"],
@@ -34,7 +47,15 @@ TYPES: dict[str, list[str]] = {
         *("2026-01-01 00:00+00", "2026-07-01 10:00:00.123456+05:30", "infinity", "0001-01-01 00:00:00+14"),
         *("9999-12-31 23:59:59+00", "1800-01-01 00:00:00-07:52:58", "2400-01-01 00:00:00.000001+00"),
     ],
-    "date": ["2026-01-01", "1970-01-01", "0001-01-01 BC", "9999-12-31", "infinity", "1582-10-10", "20000-01-01"],
+    "date": [
+        "2026-01-01",
+        "1970-01-01",
+        "0001-01-01 BC",
+        "9999-12-31",
+        "infinity",
+        "1582-10-10",
+        "20000-01-01",
+    ],
     "time": ["00:00", "24:00", "10:00:00.5", "23:59:59.999999"],
     "timetz": ["00:00+00", "24:00-01", "10:00:00.5+05:30:15"],
     "interval": ["0", "1 mon", "30 days", "-1 year 2 days 03:04:05.6", "24:00:00", "1 day"],
@@ -99,7 +120,8 @@ class Schema:
             return str(self._chance.randrange(-50, 50))
         if type_ in ("timestamp", "timestamptz", "date") and self._chance.random() < 0.6:
             day = f"20{self._chance.randrange(10, 60)}-{self._chance.randrange(1, 13):02}-10"
-            return day if type_ == "date" else f"{day} 10:00:0{self._chance.randrange(10)}.{self._chance.randrange(3)}"
+            second = f"{self._chance.randrange(10)}.{self._chance.randrange(3)}"
+            return day if type_ == "date" else f"{day} 10:00:0{second}"
         if type_ == "uuid" and self._chance.random() < 0.8:
             return f"{self._chance.randrange(2**128):032x}"
         return self._chance.choice(TYPES[type_])
@@ -107,13 +129,16 @@ class Schema:
     def _make(self, cursor: Any, number: int) -> None:
         chance = self._chance
         name = f"{self._text(5)}t{number}{self._text(5)}"
-        columns = {f"{self._text(4)}c{n}{self._text(4)}": chance.choice(list(TYPES)) for n in range(chance.randrange(1, 8))}
+        many = chance.randrange(1, 8)
+        columns = {f"{self._text(4)}c{n}{self._text(4)}": chance.choice(list(TYPES)) for n in range(many)}
         key = [one for one, type_ in columns.items() if type_ not in UNSORTED and chance.random() < 0.4][:3]
         if not key:
             columns = {"id": chance.choice(["integer", "bigint", "uuid", "text"]), **columns}
             key = ["id"]
         needed = {one for one in columns if one in key or chance.random() < 0.3}
-        parts = [f"{quoted(one)} {type_}{' NOT NULL' if one in needed else ''}" for one, type_ in columns.items()]
+        parts = [
+            f"{quoted(one)} {type_}{' NOT NULL' if one in needed else ''}" for one, type_ in columns.items()
+        ]
         unique = chance.choice(["PRIMARY KEY", "UNIQUE"])
         constraint = f"{unique} ({', '.join(map(quoted, key))})"
         cursor.execute(f"CREATE TABLE {quoted(name)} ({', '.join(parts)}, {constraint})")
@@ -122,15 +147,13 @@ class Schema:
                 None if one not in needed and chance.random() < 0.2 else self._value(type_)
                 for one, type_ in columns.items()
             ]
-            cursor.execute(
-                f"INSERT INTO {quoted(name).replace('%', '%%')} VALUES ({', '.join(f'%s::text::{t}' for t in columns.values())}) "
-                "ON CONFLICT DO NOTHING",
-                row,
-            )
+            values = ", ".join(f"%s::text::{type_}" for type_ in columns.values())
+            into = quoted(name).replace("%", "%%")
+            cursor.execute(f"INSERT INTO {into} VALUES ({values}) ON CONFLICT DO NOTHING", row)
         self.tables[name] = columns
 
-    def model(self, bound: dict[str, Table]) -> Model:
-        """Keys of any type of these tables, as many as fit.
+    def model(self, bound: dict[str, Table]) -> Model | None:
+        """Keys of any type of these tables, as many as fit; None where none does.
 
         Args:
             bound: the tables by their names.
@@ -138,12 +161,14 @@ class Schema:
         keys: list[Key] = []
         for table in bound.values():
             if self._chance.random() < 0.7:
-                whole = Key(self._name(table, table.key), "hash" if self._chance.random() < 0.6 else "string", table.name)
-                keys += [whole] if self._fits([*keys, whole], bound) else []
-            for key in self._some_keys(table):
-                if self._fits([*keys, key], bound):
-                    keys.append(key)
-        return Model(keys, self._chance.choice(["text", "text", "iso"]))
+                type_ = "hash" if self._chance.random() < 0.6 else "string"
+                keys.append(Key(self._name(table, table.key), type_, table.name))
+            keys += self._some_keys(table)
+        fit: list[Key] = []
+        for key in keys:
+            fit += [key] if self._fits([*fit, key], bound) else []
+        keys = fit
+        return Model(keys, self._chance.choice(["text", "text", "iso"])) if keys else None
 
     def _fits(self, keys: list[Key], bound: dict[str, Table]) -> bool:
         try:
@@ -169,16 +194,16 @@ class Schema:
             name = self._name(table, some if type_ not in ("hash", "string") else table.key) or "x"
             if type_ == "hash":
                 fields = chance.sample(names, chance.randrange(1, len(names) + 1))
-                yield Key(name, type_, table.name, {f"{self._text()}{n}": one for n, one in enumerate(fields)})
-            elif type_ == "string":
-                yield Key(name, type_, table.name, value=self._template(value))
-            elif type_ == "set":
+                yield Key(
+                    name, type_, table.name, {f"{self._text()}{n}": one for n, one in enumerate(fields)}
+                )
+            elif type_ in ("string", "set"):
                 yield Key(name, type_, table.name, value=self._template(value))
             elif type_ == "sorted_set":
                 yield Key(name, type_, table.name, value=self._template(value), score=chance.choice(names))
             else:
                 order = tuple(chance.sample(names, chance.randrange(min(3, len(names)) + 1)))
-                order = tuple(one for one in order if table.column(one) and self.tables[table.relation][one] not in UNSORTED)
+                order = tuple(one for one in order if self.tables[table.relation][one] not in UNSORTED)
                 yield Key(name, type_, table.name, value=self._template(value[:3]), order=order)
 
 
