@@ -141,7 +141,10 @@ def test_a_rejected_row_is_exit_1(postgres_url: str, redis_url: str) -> None:
     [
         ("", "it has no key"),
         ("[[key]", "no TOML"),
-        ('[[key]]\nname = "u:{user_id}"\ntype = "hash"\ntable = "users"\ncolumns = 1', "unknown option 'columns'"),
+        (
+            '[[key]]\nname = "u:{user_id}"\ntype = "hash"\ntable = "users"\ncolumns = 1',
+            "unknown option 'columns'",
+        ),
         ('[[key]]\nname = "u:{id}"\ntype = "hash"\ntable = "users"', "table users has no column 'id'"),
         ('[[key]]\nname = "u:{username}"\ntype = "hash"\ntable = "users"', "name does not hold a unique key"),
         ('[[key]]\nname = "u"\ntype = "list"\ntable = "people"\nvalue = "x"', "no table people"),
