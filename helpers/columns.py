@@ -187,10 +187,13 @@ def bulk_string(*pieces: bytes | Strings) -> list[bytes | Strings]:
     """Pieces that make, row by row, a bulk string in RESP of some pieces one after the other.
 
     Args:
-        pieces: as ``weave`` takes them; at least one is a column.
+        pieces: as ``weave`` takes them; where none is a column, each row's is the same.
     """
     known = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
-    lengths: Numbers = reduce(np.add, [one.lengths for one in pieces if isinstance(one, Strings)]) + known
+    columns = [one.lengths for one in pieces if isinstance(one, Strings)]
+    if not columns:
+        return [b"$%d\r\n" % known, *pieces, b"\r\n"]
+    lengths: Numbers = reduce(np.add, columns) + known
     return [b"$", decimal_piece(lengths), b"\r\n", *pieces, b"\r\n"]
 
 

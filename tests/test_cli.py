@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from helpers import cli, settings
-from helpers.servers import process
+from helpers.servers import connections, process
 
 COMMANDS = (
     "up",
@@ -16,6 +17,7 @@ COMMANDS = (
     "down",
     "run",
     "populate",
+    "model",
     "migrate",
     "follow",
     "verify",
@@ -58,6 +60,10 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ("populate", "--users", "-1"),
         ("populate", "--activities", "0"),
         ("populate", "--source", "nonsense"),
+        ("model", "--source", "nonsense"),
+        ("model", "--check", "no/such/file"),
+        *((command, "--model", "no/such/file") for command in ("migrate", "verify", "follow")),
+        ("restore", "--schema", "x", "--model", "no/such/file"),
         ("restore",),
         ("run", "--publish"),
         ("report", "--results", "no/such/folder"),
@@ -106,8 +112,6 @@ def test_populate_migrate_verify(postgres_url: str, redis_url: str) -> None:
 
 
 def test_a_difference_is_exit_1(postgres_url: str, redis_url: str) -> None:
-    from helpers.servers import connections
-
     ways = ("--source", postgres_url, "--target", redis_url)
     assert call("populate", "--source", postgres_url).returncode == 0
     assert call("migrate", *ways).returncode == 0
@@ -119,8 +123,6 @@ def test_a_difference_is_exit_1(postgres_url: str, redis_url: str) -> None:
 
 
 def test_a_rejected_row_is_exit_1(postgres_url: str, redis_url: str) -> None:
-    from helpers.servers import connections
-
     assert call("populate", "--source", postgres_url).returncode == 0
     connection = connections.postgres(postgres_url)
     with connection, connection.cursor() as cursor:
@@ -132,3 +134,56 @@ def test_a_rejected_row_is_exit_1(postgres_url: str, redis_url: str) -> None:
     assert moved.returncode == 1, moved.stderr
     result = json.loads(moved.stdout)
     assert result["rows_rejected"]["activities"] == 1 and sum(result["rejects_by_reason"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it has no key"),
+        ("[[key]", "no TOML"),
+        (
+            '[[key]]\nname = "u:{user_id}"\ntype = "hash"\ntable = "users"\ncolumns = 1',
+            "unknown option 'columns'",
+        ),
+        ('[[key]]\nname = "u:{id}"\ntype = "hash"\ntable = "users"', "table users has no column 'id'"),
+        ('[[key]]\nname = "u:{username}"\ntype = "hash"\ntable = "users"', "name does not hold a unique key"),
+        ('[[key]]\nname = "u"\ntype = "list"\ntable = "people"\nvalue = "x"', "no table people"),
+    ],
+)
+def test_a_bad_model_is_one_line_and_nothing_is_written(
+    source: str, redis_url: str, tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    ways = ("--source", source, "--target", redis_url)
+    for words in (("migrate", *ways), ("migrate", *ways, "--dry-run"), ("model", "--source", source)):
+        model = "--check" if words[0] == "model" else "--model"
+        done = call(*words, model, str(path))
+        assert done.returncode == 2 and not done.stdout and len(done.stderr.splitlines()) == 1, done.stderr
+        assert why in done.stderr and str(path) in done.stderr
+    client = connections.redis(redis_url)
+    assert client.dbsize() == 0
+    client.close()
+
+
+def test_the_model_is_that_of_the_migration(source: str, redis_url: str, tmp_path: Path) -> None:
+    """Another one is refused by name; none need be given."""
+    own, other = tmp_path / "own.toml", tmp_path / "other.toml"
+    text = '[[key]]\nname = "u:{user_id}"\ntype = "hash"\ntable = "users"\n'
+    own.write_text(text, encoding="utf-8")
+    other.write_text(text.replace("u:", "v:"), encoding="utf-8")
+    ways = ("--source", source, "--target", redis_url)
+    moved = call("migrate", *ways, "--model", str(own), "--json")
+    assert moved.returncode == 0 and json.loads(moved.stdout)["rows_read"] == {"users": 6}
+    back = ("--source", redis_url, "--target", source, "--schema", "cli_again")
+    for words in (("verify", *ways), ("migrate", *ways), ("restore", *back)):
+        done = call(*words, "--model", str(other))
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert "model" in done.stderr
+    assert call("verify", *ways).returncode == 0
+    assert call("verify", *ways, "--model", str(own)).returncode == 0
+    assert call("restore", *back).returncode == 0
+    with connections.postgres(source) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM cli_again.users; ")
+        assert cursor.fetchall() == [(6,)]
+        cursor.execute("DROP SCHEMA cli_again CASCADE")

@@ -54,12 +54,12 @@ def plan(*keys: Key, tables: Sequence[Table] = tuple(COURSE.values()), **options
 _IN_RANGE = """isfinite("{0}") AND "{0}" >= '0001-01-01' AND "{0}" < '10000-01-01'"""
 HELD = {
     "users": f'("created_at" IS NULL OR {_IN_RANGE.format("created_at")}) AND '
-    '("username" IS NOT NULL OR "email" IS NOT NULL OR "created_at" IS NOT NULL)',
-    "products": '("product_name" IS NOT NULL OR "price" IS NOT NULL)',
+    '("username" IS DISTINCT FROM NULL OR "email" IS DISTINCT FROM NULL OR "created_at" IS NOT NULL)',
+    "products": '("product_name" IS DISTINCT FROM NULL OR "price" IS NOT NULL)',
     "orders": f'("order_date" IS NULL OR {_IN_RANGE.format("order_date")}) AND ("user_id" IS NOT NULL OR '
     '"product_id" IS NOT NULL OR "order_date" IS NOT NULL OR "quantity" IS NOT NULL)',
     "activities": f'{_IN_RANGE.format("activity_date")} AND "user_id" IS NOT NULL '
-    'AND "activity_type" IS NOT NULL',
+    'AND "activity_type" IS DISTINCT FROM NULL',
 }
 STREAMS = [
     ("users", ["user"], ["user_id", "username", "email", "created_at"], ["user_id"], 0, HELD["users"]),
@@ -317,13 +317,13 @@ def test_what_a_stream_reads_and_is_ordered_by() -> None:
         tables=[one],
     )
     rows, by_who, by_number = made.streams
-    assert (rows.columns, rows.order_sql, rows.owner) == (("id", "rest"), ('"id"',), 0)
+    assert (rows.columns, rows.order_sql, rows.owner) == (("id", "rest"), ('"t"."id"',), 0)
     assert by_who.columns == ("who", "at", "id") and by_who.owner == 1
-    assert by_who.order_sql == ('"who" COLLATE "C"', '"at"', '"id"')
+    assert by_who.order_sql == ('"t"."who" COLLATE "C"', '"t"."at"', '"t"."id"')
     assert by_number.columns == ("n", "at", "id", "rest")
-    assert by_number.order_sql == ('format(\'%s\', "n") COLLATE "C"', '"at"', '"id"')
+    assert by_number.order_sql == ('format(\'%s\', "t"."n") COLLATE "C"', '"t"."at"', '"t"."id"')
     assert by_number.kinds[0].order == ("at", "id")
-    assert '"rest" IS NOT NULL' in by_number.where and '"rest"' not in by_who.where
+    assert '"rest" IS DISTINCT FROM NULL' in by_number.where and '"rest"' not in by_who.where
 
 
 def test_partitions_cut_a_stream_by_its_first_column() -> None:
@@ -333,9 +333,9 @@ def test_partitions_cut_a_stream_by_its_first_column() -> None:
     cut = made.partitions({"partitions": '{"orders": [5, "it\'s"]}'})
     assert [one.name for one in cut[2:5]] == ["orders.0", "orders.1", "orders.2"] and len(cut) == 8
     assert [one.where.removeprefix(f"({HELD['orders']})") for one in cut[2:5]] == [
-        " AND \"order_id\" < '5'",
-        " AND \"order_id\" >= '5' AND \"order_id\" < 'it''s'",
-        " AND \"order_id\" >= 'it''s'",
+        ' AND "orders"."order_id" < \'5\'',
+        ' AND "orders"."order_id" >= \'5\' AND "orders"."order_id" < \'it\'\'s\'',
+        " AND \"orders\".\"order_id\" >= 'it''s'",
     ]
 
 

@@ -203,12 +203,14 @@ def _text_sql(column: Column) -> str:
     return f"CASE WHEN {column.sql} IS DISTINCT FROM NULL THEN {text} END"
 
 
-def _near(numbers: Numbers) -> Numbers:
+def _near(numbers: Numbers) -> Strings:
     """The doubles nearest to some whole numbers, as whole numbers."""
     if max(-int(numbers.min()), int(numbers.max())) <= EXACT_SCORE:
-        return numbers
+        return decimals(numbers)
     near = numbers.astype(np.float64)
-    return np.where(np.abs(near) < 2.0**63, near, 2.0**62).astype(np.int64)
+    if near.max() < 2.0**63:
+        return decimals(near.astype(np.int64))
+    return column_of(*(b"%d" % int(number) for number in near.tolist()))  # one is no number of 64 bits
 
 
 def _repeats(column: Strings) -> Mask:
@@ -537,8 +539,8 @@ class _Collections(Question):
             return [groups.each(key, b"SMISMEMBER", value, [b":1\r\n"], b"SCARD")]
         assert score is not None
         if isinstance(score, _Number):
-            numbers = _near(texts.numbers(score))
-            scores, same = decimals(numbers), np.concatenate(([False], numbers[1:] == numbers[:-1]))
+            numbers = texts.numbers(score)
+            scores, same = _near(numbers), np.diff(numbers.astype(np.float64), prepend=np.nan) == 0
         else:
             scores = texts.of(score)
             same = repeats(scores)

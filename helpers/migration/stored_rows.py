@@ -289,8 +289,8 @@ class StoredRows:
                 first[name] = found
                 if fault := too_long(column, found) if fields is None else None:
                     raise self.damaged(keys[fault[0]], fault[1], found[fault[0]], name)
-            elif first[name] != found:
-                row = next(i for i, (a, b) in enumerate(zip(first[name], found, strict=True)) if a != b)
+            elif any(unequal := [a != b for a, b in zip(first[name], found, strict=True)]):
+                row = unequal.index(True)
                 value, other = first[name][row], found[row]
                 raise self.damaged(
                     keys[row],

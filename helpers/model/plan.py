@@ -19,7 +19,7 @@ from helpers.errors import HelpersError
 from helpers.model import rows
 from helpers.model.declaration import Key, Model, parse
 from helpers.model.formats import FORMATS
-from helpers.model.tables import Column, Table
+from helpers.model.tables import Column, Table, quoted
 from helpers.model.templates import Pattern, Template, overlap
 from helpers.text import one_line
 
@@ -148,9 +148,13 @@ class Stream:
 
     @cached_property
     def order_sql(self) -> tuple[str, ...]:
-        """What it is ordered by: rows of one owner follow each other, whatever equal means to their type."""
+        """What it is ordered by: rows of one owner follow each other, whatever equal means to their type.
+
+        Columns are those of the table: ORDER BY takes a name alone for that of what is selected, say of a text.
+        """
+        of = quoted(self.table.relation)
         return tuple(
-            rows.grouping_sql(self._column(name)) if place < self.owner else self._column(name).sql
+            rows.grouping_sql(self._column(name), of) if place < self.owner else f"{of}.{quoted(name)}"
             for place, name in enumerate(self.order)
         )
 

@@ -63,15 +63,19 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def grouping_sql(column: Column) -> str:
-    """What puts rows together whose canonical text of a column is the same, as SQL to order by."""
-    if column.format.name not in ("text", "numeric", "float", "bytes"):
-        return column.sql
-    if column.type.startswith(("text", "character varying")):
-        return f'{column.sql} COLLATE "C"'
-    if column.format.name == "bytes":
-        return column.sql
-    return f"format('%s', {column.sql}) COLLATE \"C\""
+def grouping_sql(column: Column, table: str) -> str:
+    """What puts rows together whose canonical text of a column is the same, as SQL to order by.
+
+    Args:
+        column: a column.
+        table: the name by which it is a column's in the query.
+    """
+    name = f"{table}.{column.sql}"
+    if column.format.name not in ("text", "numeric", "float"):
+        return name
+    if re.fullmatch(r"(?:text|character varying)(?:\(\d+\))?", column.type):
+        return f'{name} COLLATE "C"'
+    return f"format('%s', {name}) COLLATE \"C\""
 
 
 def iso_sql(column: Column) -> str:

@@ -1,0 +1,77 @@
+"""Schemas and models made at random: migrated, verified, migrated again, restored, and nothing is different."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+import random_schemas
+from migrating import migrate
+
+from helpers import migration, model, source
+from helpers.errors import HelpersError
+from helpers.model import SETTINGS, Key, Model, Plan
+from helpers.servers import connections
+
+SEEDS = range(6)
+
+
+def models(url: str, seed: int) -> Iterator[tuple[str, str]]:
+    """What is proposed of a schema, and keys at random, where any fit and can be sorted."""
+    schema = random_schemas.Schema(url, seed)
+    with source.LiveTables(url) as live:
+        yield "proposed", model.propose(live)
+        names = random_schemas.names_of(schema)
+        made = schema.model(live.bind(Model([Key("x", "set", name, value="x") for name in names])))
+        if made is not None:
+            try:
+                model.check(made, live)
+            except HelpersError as error:
+                assert "cannot be sorted" in str(error)
+            else:
+                yield "random", made.toml()
+
+
+def different(url: str, plan: Plan, schema: str) -> dict[str, list[Any]]:
+    """Rows that are held and not the same in another schema, by table; none where there are none."""
+    found = {}
+    with connections.postgres(url) as connection, connection.cursor() as cursor:
+        for setting, value in SETTINGS.items():
+            cursor.execute("SELECT set_config(%s, %s, true)", (setting, value))
+        for name, table in plan.tables.items():
+            columns = ", ".join(
+                f'{column.sql}::text COLLATE "C" AS c{n}' for n, column in enumerate(table.columns)
+            )
+            one = f"SELECT {columns} FROM {table.sql} WHERE {plan.held_sql(name)}"
+            other = f"SELECT {columns} FROM {model.quoted(schema)}.{model.quoted(table.relation)}"
+            cursor.execute(f"({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one})")
+            if rows := cursor.fetchall():
+                found[name] = rows
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_different(postgres_url: str, redis_url: str, seed: int) -> None:
+    for kind, text in models(postgres_url, seed):
+        options = {"model": text, "prefix": f"{kind}:"}
+        moved = migrate(postgres_url, redis_url, batch_rows=7, **options)
+        assert (moved["status"], moved["differences"]) == ("verified", 0), moved["examples"]
+        again = migrate(postgres_url, redis_url, **options)
+        assert (again["differences"], again["caught_up"]) == (0, {})
+        with source.LiveTables(postgres_url) as live:
+            declared = model.load(text)
+            plan = Plan(declared, live.bind(declared))
+        held = {name: moved["rows_read"][name] - moved["rows_rejected"][name] for name in plan.tables}
+        if kind == "proposed":
+            assert all(holder.restorable for holder in plan.holders.values())
+        if all(holder.restorable for holder in plan.holders.values()):
+            back = f"random_{seed}_{kind}"
+            restored = migration.restore(
+                redis_url, postgres_url, schema=back, prefix=f"{kind}:", progress=False
+            )
+            try:
+                assert restored["rows"] == held
+                assert different(postgres_url, plan, back) == {}
+            finally:
+                with psycopg2.connect(postgres_url) as connection, connection.cursor() as cursor:
+                    cursor.execute(f"DROP SCHEMA {back} CASCADE")
