@@ -30,8 +30,8 @@ STANDS_ON: Mapping[str, set[str]] = {
     "target": {"model", "servers"},
     "migration": {"model", "source", "target", "servers"},
     "relational": {"model", "source", "servers", "report"},
-    "comparison": {"model", "relational", "servers", "report"},
-    "scaling": {"model", "relational", "comparison", "servers", "report"},
+    "comparison": {"relational", "servers", "report"},
+    "scaling": {"relational", "comparison", "servers", "report"},
     "trials": {"model", "source", "target", "migration", "relational", "servers", "report"},
 }
 """Which rooms each room may use."""

@@ -259,11 +259,12 @@ def built(path: Path) -> Iterator[tuple[int, str]]:
 
 
 OURS = {
-    "table", "key", "query", "parent", "', '.join(schema.TABLES)", "', '.join(model.TABLES)",
+    "table", "key", "query", "parent", "', '.join(schema.TABLES)",
+    "SOMEBODY", "by", "self.sql", "', '.join(redis_model.COLUMNS[table])",
     "', '.join(TABLES)", "', '.join(columns)", "', '.join(reversed(TABLES))",
-    "', '.join(model.COLUMNS[table])", "order", "LOCK_TIMEOUT_S", "USER", "KEYSPACE", "alter", "sequence",
-    "column", "needed", "constraint", "definition", "schema", "form", "into", "KEPT[table]", "FAR_DATES",
-    "KEPT['activities']", "more", "', '.join(model.COLUMNS['activities'])", "encoding", "name", "published",
+    "order", "LOCK_TIMEOUT_S", "USER", "KEYSPACE", "alter", "sequence",
+    "column", "needed", "constraint", "definition", "schema", "form", "into",
+    "more", "encoding", "name", "published",
     "columns", "add", "index", "owner", "len(self.nodes)", "self._design.nodes",
 }  # fmt: skip
 """Names of constants, of the model's tables and columns, and of what PostgreSQL has quoted itself."""

@@ -83,9 +83,10 @@ def change(url: str, chance: random.Random) -> str:
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM readings WHERE (sensor, taken) = (SELECT sensor, taken FROM readings "
-            f"ORDER BY sensor, taken OFFSET {chance.randint(0, 19)} LIMIT 1) "
-            "RETURNING format('reading:%s:%s', sensor, "
-            "to_char(taken AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
+            "ORDER BY sensor, taken OFFSET %s LIMIT 1) "
+            "RETURNING format('reading:%%s:%%s', sensor, "
+            "to_char(taken AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))",
+            (chance.randint(0, 19),),
         )
         [(key,)] = cursor.fetchall()
         _reading(cursor, chance, chance.randrange(10**6, 10**9))
