@@ -1,12 +1,15 @@
 """COPY's binary format is cut into rows wherever the pieces end, whatever the values look like."""
 
+import datetime
 import struct
+import uuid
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from helpers.columns import Strings
 from helpers.source import copybinary
 
 # Numbers that, with the length behind them, look like the beginning of a row.
@@ -50,3 +53,62 @@ def test_moments_and_their_text() -> None:
 def test_integers(number: int) -> None:
     (column,) = copybinary.Reader(1).columns(copied([(number,)]))
     assert copybinary.integers(column).tolist() == [number]
+
+
+def test_rows_of_more_columns_than_a_byte_counts() -> None:
+    rows = [
+        (number, *[None if place % 7 == 0 else b"x" * (place % 5) for place in range(700)])
+        for number in range(9)
+    ]
+    columns = copybinary.Reader(701).columns(copied(rows))
+    assert copybinary.integers(columns[0]).tolist() == list(range(9))
+    assert [tuple(column.at(row) for column in columns[1:]) for row in range(9)] == [row[1:] for row in rows]
+
+
+@given(st.lists(st.none() | st.text(st.sampled_from("a%:{}é"))))
+def test_escapes(texts: list[str | None]) -> None:
+    found = copybinary.escaped(column([None if text is None else text.encode() for text in texts]))
+    for row, text in enumerate(texts):
+        wanted = (
+            None if text is None else "".join(f"%{ord(c):02X}" if c in "%:{}" else c for c in text).encode()
+        )
+        assert found.at(row) == wanted
+
+
+def column(values: list[bytes | None]) -> Strings:
+    """A column of some values."""
+    rows = [(number, value) for number, value in enumerate(values)]
+    return copybinary.Reader(2).columns(copied(rows))[1]
+
+
+@given(st.lists(st.none() | st.uuids()))
+def test_uuids(values: list[uuid.UUID | None]) -> None:
+    found = copybinary.uuid_texts(column([None if value is None else value.bytes for value in values]))
+    assert [found.at(row) for row in range(len(values))] == [
+        value and str(value).encode() for value in values
+    ]
+
+
+@given(st.lists(st.none() | st.binary()))
+def test_bytes(values: list[bytes | None]) -> None:
+    found = copybinary.hex_texts(column(values))
+    wanted = [None if value is None else b"\\x" + value.hex().encode() for value in values]
+    assert [found.at(row) for row in range(len(values))] == wanted
+
+
+@given(st.lists(st.none() | st.times()))
+def test_times(values: list[datetime.time | None]) -> None:
+    def counted(value: datetime.time) -> bytes:
+        seconds = (value.hour * 60 + value.minute) * 60 + value.second
+        return struct.pack(">q", seconds * 1_000_000 + value.microsecond)
+
+    found = copybinary.time_texts(column([None if value is None else counted(value) for value in values]))
+    wanted = [
+        None
+        if value is None
+        else (
+            f"{value:%H:%M:%S}" + (f".{value.microsecond:06}".rstrip("0") if value.microsecond else "")
+        ).encode()
+        for value in values
+    ]
+    assert [found.at(row) for row in range(len(values))] == wanted

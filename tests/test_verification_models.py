@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -522,6 +523,71 @@ def test_lists_are_in_the_order_of_values_not_of_their_texts(postgres_url: str, 
     client.rpush("by_v0", "a|3", "b|1", "b|4", "c|2")
     client.rpush("by_i", "PT1H|3", "P2D|1", "P2D|4", "P10D|2")
     assert found_in(compared(postgres_url, redis_url, model)) == []
+
+
+def test_a_member_of_a_row_that_is_left_out_is_too_many(source: str, redis_url: str) -> None:
+    """Beyond 2255 two moments may have one score; then the row with the lower number, and the later one, goes."""
+    run_sql(
+        source,
+        "INSERT INTO activities VALUES (202, 5, 'x', '9998-01-01 00:00:00.000001'), "
+        "(201, 5, 'x', '9998-01-01 00:00:00.000002')",
+    )
+    result = migration.migrate(source, redis_url, progress=False)
+    assert (result["status"], result["rejects_by_reason"]) == ("verified", {"score_order": 1})
+    client = connections.redis(redis_url)
+    key = "user:5:activities:by_time"
+    client.zadd(key, {"201:x": client.zscore(key, "202:x") or 0})
+    (found,) = found_in(verification.verify(source, redis_url, progress=False))
+    assert (found["key"], found["field"], found["problem"]) == (key, "201:x", "extra member")
+    assert migration.migrate(source, redis_url, progress=False)["status"] == "verified"
+    assert client.zrange(key, 0, -1) == [b"202:x"]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_databases_of_other_encodings(postgres_server: str, redis_url: str, encoding: str) -> None:
+    name = f"test_{encoding.lower()}"
+    admin = connections.postgres(postgres_server)
+    admin.autocommit = True
+    cursor = admin.cursor()
+    cursor.execute(f"DROP DATABASE IF EXISTS {name}")
+    cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    parts = urlsplit(postgres_server)
+    url = parts._replace(path=f"/{name}").geturl()
+    letter = {"LATIN1": "é", "SQL_ASCII": "€", "EUC_JP": "日"}[encoding]
+    try:
+        connection = connections.postgres(url)
+        with connection, connection.cursor() as rows:
+            connection.set_client_encoding("SQL_ASCII" if encoding == "SQL_ASCII" else "UTF8")
+            rows.execute("CREATE TABLE t (name text PRIMARY KEY, tags text[])")
+            rows.execute(f"INSERT INTO t VALUES ('{letter}', ARRAY['{letter}', 'x']), ('b:', NULL)".encode())
+        connection.close()
+        client = connections.redis(redis_url)
+        client.hset(f"h:{letter}", mapping={"name": letter, "tags": f"{{{letter},x}}"})
+        client.hset("h:b%3A", "name", "b:")
+        client.set(f"j:{letter}", f'{{"name":"{letter}","tags":"{{{letter},x}}"}}')
+        client.set("j:b%3A", '{"name":"b:"}')
+        client.sadd("all", letter, "b:")
+        model = models.Model(
+            [
+                models.Key("h:{name}", "hash", "t"),
+                models.Key("j:{name}", "string", "t"),
+                models.Key("all", "set", "t", value="{name}"),
+            ]
+        )
+        assert found_in(compared(url, redis_url, model)) == []
+        client.sadd("all", "中", b"\xff")
+        client.delete("h:b%3A")
+        client.set("h:中", "x")
+        found = {(one["key"], one["field"], one["problem"]) for one in found_in(compared(url, redis_url, model))}
+        assert found == {
+            ("all", "中", "extra member"),
+            ("all", "\\xff", "extra member"),
+            ("h:b%3A", None, "missing key"),
+            ("h:中", None, "extra key"),
+        }
+    finally:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.close()
 
 
 @pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "PRIMARY KEY (name, id)", "PRIMARY KEY (at, id)"])

@@ -229,7 +229,7 @@ def _repeats(column: Strings) -> Mask:
 def questions(plan: Plan) -> "list[Question]":
     """What to ask about each stream of a plan, in their order."""
     return [
-        (_Rows if stream.single else _Collections)(stream, plan.prefix.encode()) for stream in plan.streams
+        (_Rows if stream.single else Collections)(stream, plan.prefix.encode()) for stream in plan.streams
     ]
 
 
@@ -450,7 +450,7 @@ def _together(found: list[Expectations], rows: int) -> Expectations:
     )
 
 
-class _Collections(Question):
+class Collections(Question):
     """A stream whose rows are elements and members of their owner's keys, asked for in windows."""
 
     _open: list[bytes] | None = None
@@ -472,6 +472,7 @@ class _Collections(Question):
             self._tie = query.number(stream.pair.tie)
 
     def window(self, columns: Sequence[Strings]) -> Expectations:
+        """``Question.window``: a range or a question about each member, and the length at an owner's end."""
         counted = len(columns[0]) if self.stream.counts else 0
         first, texts = self._first(columns), _Texts(columns)
         kept = self._kept(columns, first, texts)
@@ -574,7 +575,24 @@ class _Collections(Question):
         self._last_score[kind.name] = scores.at(len(scores) - 1)
         return tied
 
+    def left_out(self, columns: Sequence[Strings]) -> set[bytes]:
+        """The members, of the first kind, of those rows that list and sorted set cannot give back.
+
+        Args:
+            columns: what ``query`` gives, as ``copybinary.Reader`` cuts it.
+        """
+        if not len(columns[0]):
+            return set()
+        texts = _Texts(columns)
+        kept = self._kept(columns, self._first(columns), texts)
+        if kept is None:
+            return set()
+        value = texts.pieces(self._values[0])
+        members = weave(*_rows_of(value, len(columns[0])))
+        return {members.at(row) or b"" for row in set(range(len(members))).difference(kept.tolist())}
+
     def end(self) -> Expectations:
+        """``Question.end``: how long the collections of the last owner are, unless that was asked already."""
         if self._open is None:
             return Expectations()
         asked, lengths = [], column_of(*[b":%d\r\n" % self._length] * len(self._open))

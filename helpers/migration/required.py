@@ -7,13 +7,14 @@ their canonical text where the type has several texts for values that are equal.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
 
-from helpers.model import Column, KeyKind, Plan
-from helpers.source import Source
+from helpers.migration.expected_replies import Collections
+from helpers.model import Column, KeyKind, Plan, far_sql, literal
+from helpers.source import Source, copybinary
 
 INT8 = range(-(2**63), 2**63)
 OID = range(2**32)
@@ -116,7 +117,36 @@ def required_members(
     rows = [(member, kind.value.split(member)) for member in members]
     known = [(member, (*owner, *row)) for member, row in rows if owner is not None and row is not None]
     found = required(source, kind, (*kind.key.columns, *kind.value.columns), [row for _, row in known])
-    return {known[place][0] for place in found}
+    right = {known[place][0] for place in found}
+    return right - _left_out(source, plan, kind, owner) if right and owner is not None else right
+
+
+def _left_out(source: Source, plan: Plan, kind: KeyKind, owner: Sequence[bytes]) -> set[bytes]:
+    """Members of rows that are left out because list and sorted set could not give them back.
+
+    Args:
+        source: the snapshot.
+        plan: of the migration.
+        kind: of the sorted set.
+        owner: what is in the name of the key.
+    """
+    streams = [one for one in plan.streams if one.pair and any(k.name == kind.name for k in one.kinds)]
+    if not streams or not streams[0].pair or (far := far_sql(streams[0].pair)) == "false":
+        return set()
+    conditions = [f"({streams[0].where})", f"({far})"]
+    for name, text in zip(kind.key.columns, owner, strict=True):
+        one, column = _comparison(source, _column(kind, name)), _column(kind, name)
+        value = f"{literal(one.sent(text) or '')}::{one.type}"
+        conditions.append(one.sql.replace("{value}", value).replace("{column}", column.sql))
+    where = " AND ".join(conditions)
+    question = Collections(replace(streams[0], where=where, kinds=(kind,)), plan.prefix.encode())
+    reader, found = copybinary.Reader(question.width), set()
+
+    def take(chunk: bytes) -> None:
+        found.update(question.left_out(reader.columns(chunk)))
+
+    source.chunks(question.query(), take, binary=True)
+    return found
 
 
 def _column(kind: KeyKind, name: str) -> Column:
@@ -179,7 +209,7 @@ def _numeric_comparison(source: Source) -> _Comparison:
 
 def _as_written(type_: str) -> str:
     """A number that is written in that way, as several texts may say the same."""
-    return f"({{column}} = {{value}}::{type_} AND {{column}}::text = {{value}} COLLATE \"C\")"
+    return f'({{column}} = {{value}}::{type_} AND {{column}}::text = {{value}} COLLATE "C")'
 
 
 def _float(text: bytes, *, single: bool) -> str | None:
