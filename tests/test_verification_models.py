@@ -17,6 +17,7 @@ from helpers import migration, model as models
 from helpers.errors import HelpersError
 from helpers.migration import verification
 from helpers.servers import connections
+from helpers.servers.redis_cluster import Cluster
 from helpers.source import Source, SourceLost
 from helpers.target import connect
 
@@ -421,6 +422,24 @@ def test_damage_of_every_kind_is_named_and_mended(
         assert again["status"] == "verified", name
         assert again["caught_up"] == result["by_problem"], name
         client.delete("customer:c:9", "vips:maybe", "vips:false2")
+
+
+def test_damage_in_a_cluster(postgres_url: str, nodes: Cluster) -> None:
+    run_sql(postgres_url, SHOP)
+    target = nodes.urls[0]
+    loaded = migration.migrate(postgres_url, target, model=SHOP_MODEL, progress=False)
+    assert (loaded["status"], loaded["differences"]) == ("verified", 0)
+    client = nodes.client()
+    wanted: dict[tuple[str, str | None, str], int] = {}
+    for name in ("field altered beside a long one", "JSON missing", "member renamed", "the one list cut",
+                 "elements swapped", "scored member missing", "weight off by one bit", "sorted set too many"):  # fmt: skip
+        damage, key, field, problem = DAMAGE[name]
+        damage(client)
+        wanted[key, field, problem] = 1
+    found = found_in(verification.verify(postgres_url, target, progress=False))
+    assert wanted.keys() <= {(d["key"], d["field"], d["problem"]) for d in found}
+    assert {d["key"] for d in found} == {key for key, *_ in wanted}
+    assert migration.migrate(postgres_url, target, model=SHOP_MODEL, progress=False)["status"] == "verified"
 
 
 def test_what_is_checked_is_counted(shop: tuple[str, str, Redis]) -> None:
