@@ -106,10 +106,6 @@ class _Query:
             free += "_"
         return ", ".join(f"{sql} AS {free}{place}" for place, sql in enumerate(self.sql))
 
-    def column(self, name: str) -> Column:
-        """A column of the table."""
-        return self._columns[name]
-
     def text(self, name: str, *, raw: bool = True, escaped: bool = False) -> _Value:
         """Canonical text of a column.
 
