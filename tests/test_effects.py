@@ -815,41 +815,56 @@ def test_a_list_whose_places_nothing_tells(order: str, beside: str, said: str) -
         Forms(plan_of(f"{head}order = {order}\n{more}", [LINES]))
 
 
+@pytest.mark.parametrize("column", ["raw", "what"])
 @pytest.mark.parametrize("place", range(1, 9))
-def test_bytes_that_are_as_a_mark(target: Target, constants: None, place: int) -> None:
-    """A row in the middle leaves and comes back, while elements around it are the bytes that no text has."""
-    text = """
+def test_elements_that_are_as_a_mark(target: Target, constants: None, place: int, column: str) -> None:
+    """A row in the middle leaves and comes back, while elements around it are what might be a mark."""
+    text = f"""
 [[key]]
-name = "raw:{doc}"
+name = "of:{{doc}}"
 type = "list"
 table = "lines"
-value = "{raw}"
+value = "{{{column}}}"
 order = ["line"]
 
 [[key]]
-name = "raw:{doc}:by"
+name = "of:{{doc}}:by"
 type = "sorted_set"
 table = "lines"
-value = "{part}{line}"
+value = "{{part}}{{line}}"
 score = "line"
 """
     table = Table(LINES.name, "public", LINES.name, LINES.columns, (("doc", "line"), *LINES.keys))
     forms = Forms(plan_of(text, [table]))
-    raw = ["\\xff", "\\x41", "\\xff", "\\x42", "\\x43", "\\xffff", "\\x44", "\\xff", "\\x45", "\\x46"]
+    what = ["-", "a", "-", "b", "c", "--", "d", "-", "e", "f"]
     rows = [
-        ("1", UIDS[0], str(n), "2026-01-01", "", "0.5", "10:00:00", "t", one) for n, one in enumerate(raw)
+        (
+            "1",
+            UIDS[0],
+            str(n),
+            "2026-01-01",
+            one,
+            "0.5",
+            "10:00:00",
+            "t",
+            "\\xff" if one == "-" else f"\\x{n:02x}",
+        )
+        for n, one in enumerate(what)
     ]
     changes = Effects(forms)
     for row in rows:
         changes.change("lines", None, row)
     target.apply(changes)
     before, client = dump(target.url), connections.redis(target.url)
-    wanted = [bytes.fromhex(one[2:]) for one in raw]
-    assert before[b"raw:1"] == wanted
+    wanted = [
+        one.encode() if column == "what" else bytes.fromhex(row[-1][2:])
+        for one, row in zip(what, rows, strict=True)
+    ]
+    assert before[b"of:1"] == wanted
     changes = Effects(forms)
     changes.change("lines", rows[place], None)
     target.apply(changes)
-    assert client.lrange("raw:1", 0, -1) == wanted[:place] + wanted[place + 1 :]
+    assert client.lrange("of:1", 0, -1) == wanted[:place] + wanted[place + 1 :]
     changes = Effects(forms)
     changes.change("lines", None, rows[place])
     target.apply(changes)
