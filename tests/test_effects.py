@@ -745,7 +745,7 @@ def lines(chance: random.Random) -> Rows:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("way", WAYS)
 def test_lists_in_any_order(target: Target, constants: None, way: str, seed: int) -> None:
-    """Two lists beside one sorted set, one of bytes; equal scores, equal elements, elements as marks."""
+    """One or two lists beside a sorted set, one of bytes; equal scores, equal elements, elements as marks."""
     score, order, member = WAYS[way]
     text = f"""
 [[key]]
@@ -769,6 +769,8 @@ table = "lines"
 value = "{member}"
 score = "{score}"
 """
+    if seed % 2:  # what marks an element is another one where there may be any bytes
+        text = "".join(f"[[key]]{one}" for one in text.split("[[key]]")[1:] if "raw" not in one)
     columns = json.loads(order)
 
     def told(row: Row) -> dict[str, str]:
@@ -781,7 +783,8 @@ score = "{score}"
         found: dict[bytes, Any] = {}
         for one in sorted((told(row) for row in rows.values()), key=by):
             found.setdefault(f"of:{one['doc']}".encode(), []).append(one["what"].encode())
-            found.setdefault(f"raw:{one['doc']}".encode(), []).append(bytes.fromhex(one["raw"][2:]))
+            if not seed % 2:
+                found.setdefault(f"raw:{one['doc']}".encode(), []).append(bytes.fromhex(one["raw"][2:]))
             text = member.format(**(one | {"flag": FLAGS[one["flag"]]}))
             if way == "day, number, uuid":
                 text = f"{one['line']}:{one['what']}:{one['part']}"
@@ -810,3 +813,60 @@ def test_a_list_whose_places_nothing_tells(order: str, beside: str, said: str) -
     head = '[[key]]\nname = "of:{doc}"\ntype = "list"\ntable = "lines"\nvalue = "{what}"\n'
     with pytest.raises(HelpersError, match=said):
         Forms(plan_of(f"{head}order = {order}\n{more}", [LINES]))
+
+
+@pytest.mark.parametrize("column", ["raw", "what"])
+@pytest.mark.parametrize("place", range(1, 9))
+def test_elements_that_are_as_a_mark(target: Target, constants: None, place: int, column: str) -> None:
+    """A row in the middle leaves and comes back, while elements around it are what might be a mark."""
+    text = f"""
+[[key]]
+name = "of:{{doc}}"
+type = "list"
+table = "lines"
+value = "{{{column}}}"
+order = ["line"]
+
+[[key]]
+name = "of:{{doc}}:by"
+type = "sorted_set"
+table = "lines"
+value = "{{part}}{{line}}"
+score = "line"
+"""
+    table = Table(LINES.name, "public", LINES.name, LINES.columns, (("doc", "line"), *LINES.keys))
+    forms = Forms(plan_of(text, [table]))
+    what = ["-", "a", "-", "b", "c", "--", "d", "-", "e", "f"]
+    rows = [
+        (
+            "1",
+            UIDS[0],
+            str(n),
+            "2026-01-01",
+            one,
+            "0.5",
+            "10:00:00",
+            "t",
+            "\\xff" if one == "-" else f"\\x{n:02x}",
+        )
+        for n, one in enumerate(what)
+    ]
+    changes = Effects(forms)
+    for row in rows:
+        changes.change("lines", None, row)
+    target.apply(changes)
+    before, client = dump(target.url), connections.redis(target.url)
+    wanted = [
+        one.encode() if column == "what" else bytes.fromhex(row[-1][2:])
+        for one, row in zip(what, rows, strict=True)
+    ]
+    assert before[b"of:1"] == wanted
+    changes = Effects(forms)
+    changes.change("lines", rows[place], None)
+    target.apply(changes)
+    assert client.lrange("of:1", 0, -1) == wanted[:place] + wanted[place + 1 :]
+    changes = Effects(forms)
+    changes.change("lines", None, rows[place])
+    target.apply(changes)
+    assert dump(target.url) == before
+    client.close()

@@ -424,13 +424,12 @@ class Effects:
 
 
 def _taken(gone: Mapping[Piece, Content], come: Mapping[Piece, Content]) -> Iterator[list[Word]]:
-    """Operations that take away what nothing comes in the place of, and what is not simply set anew."""
+    """Operations that take away what is there, but strings that are simply set anew."""
     keys: list[bytes] = []
     members: dict[tuple[str, bytes], list[bytes]] = defaultdict(list)
     for type_, key, member in gone:
         if type_ in ("set", "zset"):
-            if (type_, key, member) not in come:
-                members[type_, key].append(member)
+            members[type_, key].append(member)
         elif type_ != "string" or (type_, key, member) not in come:
             keys.append(key)
     for some in _cut(keys):

@@ -223,8 +223,8 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
     Returns:
         Of each table ``oid``; ``columns`` as lists of name, number of the type, its modifier; ``generated``,
         the same of columns that are computed; ``keys``, unique indexes as lists of columns, with whether each
-        holds at every moment; ``labels``, what values of enums are called, by their number; ``leaves`` where it
-        is partitioned, of each ``oid``, ``name``, ``made``, ``holds``, ``columns`` and ``generated``.
+        holds at every moment; ``labels``, what values of enums are called, by their number; ``leaves`` where
+        it is partitioned, of each ``oid``, ``name``, ``made``, ``holds``, ``columns`` and ``generated``.
     """
     below, of = leaves(ask, plan), oids(ask, plan)
     roots = [oid for oid in of.values() if oid is not None]
@@ -286,8 +286,8 @@ def check(upstream: Upstream, plan: Plan, before: Mapping[str, Any]) -> None:
         for number, label in then.get("labels", {}).items():
             if now[name]["labels"].get(number) != label:
                 raise HelpersError(
-                    f"{where}: value {label!r} of an enum in {name} was renamed since the migration, and rows "
-                    f"that have it are not told; {AGAIN}"
+                    f"{where}: value {label!r} of an enum in {name} was renamed since the migration, and "
+                    f"rows that have it are not told; {AGAIN}"
                 )
         lost = [key for key, _ in then.get("keys", ()) if key not in [one for one, _ in now[name]["keys"]]]
         if lost and not all(_unique(kind, now[name]["keys"]) for kind in plan.kinds_of(name)):
