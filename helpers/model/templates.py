@@ -13,9 +13,10 @@ from helpers.model.formats import DIGITS, Format
 
 ESCAPES: Mapping[str, str] = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
 """What stands in a template for the characters that would be taken for the template's own."""
-_ESCAPED = "(?:[^%:{}]|%25|%3A|%7B|%7D)*"
-_RESERVED = re.compile(rb"[%:{}]")
-_MARK = re.compile(rb"%(25|3A|7B|7D)")
+_WRITTEN = {one.encode(): mark.encode() for one, mark in ESCAPES.items()}
+_READ = {mark: one for one, mark in _WRITTEN.items()}
+_RESERVED, _MARK = re.compile(b"[%b]" % b"".join(_WRITTEN)), re.compile(b"|".join(_READ))
+_ESCAPED = f"(?:[^{''.join(ESCAPES)}]|{'|'.join(ESCAPES.values())})*"
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,12 @@ class Pattern:
 
 def escape(value: bytes) -> bytes:
     """A text with ``ESCAPES``."""
-    return _RESERVED.sub(lambda found: b"%%%02X" % found[0][0], value)
+    return _RESERVED.sub(lambda found: _WRITTEN[found[0]], value)
 
 
 def unescape(value: bytes) -> bytes:
     """The text that ``escape`` was given."""
-    return _MARK.sub(lambda found: bytes.fromhex(found[1].decode()), value)
+    return _MARK.sub(lambda found: _READ[found[0]], value)
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
