@@ -130,7 +130,7 @@ def test_a_model_is_written_as_it_is_read(made: list[Key], dates: str) -> None:
         {"a.b": "x"},
         {"a-b": "x", "a_b": "y", "1": "z"},
         {"": "x", " ": "y"},
-        {"it's": "x", 'say "so"': "y", 'it\'s "so"': "z"},
+        {'"\n': "x", "it's": "x", 'say "so"': "y", 'it\'s "so"': "z"},
         {"\\": "\\", "\t\x00\x7f": "\n"},
         {f"column_{n}": f"column_{n}" for n in range(40)},
         {f"column_{n}": f"column_{n}" for n in range(9)},
