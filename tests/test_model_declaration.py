@@ -124,6 +124,34 @@ def test_a_model_is_written_as_it_is_read(made: list[Key], dates: str) -> None:
     assert model.load(one.toml()) == one and again.toml() == one.toml()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"a.b": "x"},
+        {"a-b": "x", "a_b": "y", "1": "z"},
+        {"": "x", " ": "y"},
+        {'"\n': "x", "it's": "x", 'say "so"': "y", 'it\'s "so"': "z"},
+        {"\\": "\\", "\t\x00\x7f": "\n"},
+        {f"column_{n}": f"column_{n}" for n in range(40)},
+        {f"column_{n}": f"column_{n}" for n in range(9)},
+        {"x" * 200: "x" * 200, "y": "y"},
+        {"b": "b", "a": "a"},
+    ],
+)
+def test_fields_of_odd_names_come_back(fields: dict[str, str]) -> None:
+    name = 'it\'s "{user_id}"'
+    one = Model(
+        [
+            Key(name, "hash", '"it\'s"', fields),
+            Key("x", "list", '"a"', value="v", order=tuple(fields.values())),
+        ]
+    )
+    again = model.parse(one.toml(), "again")
+    assert again == one
+    assert list((again.keys[0].fields or {}).items()) == list(fields.items())
+    assert max(map(len, one.toml().splitlines())) < 250
+
+
 @settings(max_examples=300)
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join))
 def test_any_text_is_a_model_or_is_refused(text: str) -> None:

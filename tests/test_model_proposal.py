@@ -166,6 +166,24 @@ def test_a_part_of_the_tables(url: str) -> None:
     assert "[[key]]" in propose(url, "reading_old"), "a partition is a table when it is asked for"
 
 
+def test_partitions_of_what_cannot_be_held_are_tables(postgres_url: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE a (id int, at date) PARTITION BY RANGE (at)",
+        "CREATE TABLE a_1 PARTITION OF a FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+        "CREATE TABLE a_2 PARTITION OF a FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') "
+        "PARTITION BY HASH (id)",
+        "CREATE TABLE a_2_0 PARTITION OF a_2 FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+        "CREATE TABLE a_3 PARTITION OF a DEFAULT",
+        "ALTER TABLE a_1 ADD PRIMARY KEY (id, at); ALTER TABLE a_2 ADD PRIMARY KEY (id)",
+    )
+    with source.LiveTables(postgres_url) as live:
+        found = model.proposal(live)
+        assert found.tables == ["a_1", "a_2"] == list(model.check(found.text, live))
+    assert found.left_out["a_2_0"] == "a partition of a_2, which has its rows"
+    assert [found.left_out[name][:14] for name in ("a", "a_3")] == ["no unique key;"] * 2
+
+
 def test_a_remedy_helps(postgres_url: str) -> None:
     run_sql(postgres_url, "CREATE TABLE t (a int, b text, UNIQUE (a, b))")
     with pytest.raises(HelpersError) as caught:
@@ -260,6 +278,7 @@ def test_the_command_prints_what_it_takes(url: str, tmp_path: Path, proposed: mo
     assert {key.table for key in model.load(some["model"]).keys} == {"likes", "person"}
 
 
+MAIL = {"column": "email", "type": "text"}
 PART = """
 [[key]]
 name = "person:{id}"
@@ -300,7 +319,7 @@ def test_a_check_says_what_becomes_of_each_table(url: str, tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "person: cannot be restored: held nowhere: boss",
-        "  hash person:{id}: mail",
+        "  hash person:{id}: mail = email",
         "letter: cannot be restored: held nowhere: id, receiver, copy, kind",
         "  list sent:{sender} = {at} by at, id",
         "order: can be restored",
@@ -312,11 +331,12 @@ def test_a_check_says_what_becomes_of_each_table(url: str, tmp_path: Path) -> No
     found = json.loads(call("--check", str(path), "--source", url, "--json").stdout)
     assert found["model"] == str(path)
     assert found["tables"]["person"] == {
-        "keys": [{"kind": "person", "type": "hash", "name": "person:{id}", "fields": {"mail": "text"}}],
+        "keys": [{"kind": "person", "type": "hash", "name": "person:{id}", "fields": {"mail": MAIL}}],
         "restorable": False,
         "held_nowhere": ["boss"],
     }
-    assert found["tables"]["order"]["keys"][0]["fields"]["from"] == "timestamp with time zone"
+    (order,) = found["tables"]["order"]["keys"]
+    assert order["fields"]["from"] == {"column": "from", "type": "timestamp with time zone"}
 
 
 def test_rows_in_pieces_cannot_be_restored(postgres_url: str) -> None:

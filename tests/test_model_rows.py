@@ -164,7 +164,11 @@ def test_each_value_alone(connection: Connection, every: list[tuple[str, Plan]])
     good.update(f="2026-01-01", g="2026-01-01", h="2026-01-01", o="1.5")
     for name, some in VALUES.items():
         for value in some:
-            for row in ({**dict.fromkeys(TYPES), name: value}, {**good, name: value}):
+            both: list[dict[str, str | None]] = [
+                {**dict.fromkeys(TYPES), name: value},
+                {**good, name: value},
+            ]
+            for row in both:
                 reasons = agree(connection, every, fill(connection, row))
                 found[name, value] = reasons - {f"null_{other}" for other in TYPES} - {"no_field", "no_key"}
     for name in _dated:

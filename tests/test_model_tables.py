@@ -126,7 +126,7 @@ def test_columns_have_formats(connection: Connection) -> None:
     assert [c.name for c in one.columns if not c.nullable] == ["id", "a"]
     assert [c.name for c in one.columns if c.generated] == ["aa"]
     assert [c.name for c in one.columns if not c.bounded] == ["l", "m", "r", "s", "y", "z", "bb"]
-    assert one.column("c").type == "numeric(9,2)"  # type: ignore[union-attr]
+    assert one.column("c").type == "numeric(9,2)"
     assert [c.name for c in bind(connection, "dropped")["dropped"].columns] == ["id", "v"]
 
 

@@ -70,7 +70,7 @@ def _kind(kind: KeyKind) -> dict[str, Any]:
     type_ = "sorted_set" if kind.type == "zset" else kind.type
     found: dict[str, Any] = {"kind": kind.name, "type": type_, "name": str(kind.key.template)}
     if kind.fields:
-        found["fields"] = {name: column.type for name, column in kind.fields}
+        found["fields"] = {name: {"column": column.name, "type": column.type} for name, column in kind.fields}
     if kind.value is not None:
         found["value"] = str(kind.value.template)
     if kind.score is not None:
@@ -98,6 +98,10 @@ def _why(one: Becomes) -> str:
 
 
 def _holds(key: Mapping[str, Any]) -> str:
-    what = f" = {key['value']}" if "value" in key else f": {', '.join(key['fields'])}"
+    fields = (
+        name if name == of["column"] else f"{name} = {of['column']}"
+        for name, of in key.get("fields", {}).items()
+    )
+    what = f" = {key['value']}" if "value" in key else f": {', '.join(fields)}"
     score = f" by {key['score']}" if "score" in key else ""
     return what + score + (f" by {', '.join(key['order'])}" if "order" in key else "")

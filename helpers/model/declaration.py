@@ -49,7 +49,8 @@ class Key:
         name: template of its name.
         type: one of ``TYPES``.
         table: whose rows it holds, as PostgreSQL quotes: ``users``, ``sales.orders``, ``"Odd name"``.
-        fields: of a hash, or of a string that is a JSON object: the column in each field; None for every column.
+        fields: of a hash, or of a string that is a JSON object: the column in each field; None for every
+            column.
         value: template of an element, a member or a string.
         score: of a sorted set: the column.
         order: of a list: the columns by which its elements stand.

@@ -150,7 +150,8 @@ class Stream:
     def order_sql(self) -> tuple[str, ...]:
         """What it is ordered by: rows of one owner follow each other, whatever equal means to their type.
 
-        Columns are those of the table: ORDER BY takes a name alone for that of what is selected, say of a text.
+        Columns are those of the table: ORDER BY takes a name alone for that of what is selected, which may
+        be a text.
         """
         of = quoted(self.table.relation)
         return tuple(
@@ -215,8 +216,8 @@ class Plan:
         encoding: of the database, as PostgreSQL names it.
 
     Raises:
-        HelpersError: the model does not fit the tables, or its keys do not fit together; it names the file, the
-            key and the remedy.
+        HelpersError: the model does not fit the tables, or its keys do not fit together; it names the file,
+            the key and the remedy.
     """
 
     model: Model
@@ -254,7 +255,8 @@ class Plan:
                 raise _refused(
                     self.model,
                     other,
-                    f"it and key {one.name!r} could have the same name; let another word stand in one of them",
+                    f"it and key {one.name!r} could have the same name; let another word stand in one of "
+                    "them",
                 )
         yield from sorted(found, key=lambda kind: not kind.single)
 
@@ -328,7 +330,7 @@ class Plan:
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
-        """What a load reads: keys of one row first, then collections that lead back, then those that hold rows."""
+        """What a load reads: keys of one row first, then collections that lead back, then those with rows."""
         holding = {kind.name for one in self.holders.values() for kind in one.kinds}
         ranked = sorted(self.kinds, key=lambda k: 0 if k.single else 2 if k.name in holding else 1)
         groups: dict[Any, list[KeyKind]] = {}
@@ -378,7 +380,10 @@ class Plan:
 
     @cached_property
     def regex(self) -> "re.Pattern[bytes]":
-        """Its ``fullmatch`` of a key, with the prefix, has the kind's place among ``kinds`` in ``lastgroup``: k0, k1."""
+        """Its ``fullmatch`` of a key, with the prefix, has the kind's place among ``kinds`` in ``lastgroup``.
+
+        It is written k0, k1.
+        """
         whole = "|".join(f"(?P<k{i}>{kind.key.regex()})" for i, kind in enumerate(self.kinds))
         return re.compile(f"{re.escape(self.prefix)}(?:{whole})".encode(), re.S)
 

@@ -172,7 +172,10 @@ def _leave_out_parents(relations: Sequence[Relation], left_out: dict[str, str]) 
             if heir in left_out or heir not in names
         }
         for name, heir in found.items():
-            left_out[name] = f"{heir} inherits from it and is not held, so that a key might come twice"
+            left_out[name] = (
+                f"{heir} inherits from it and is not held, so that a key might come twice; give that a "
+                "primary key, and take both"
+            )
         if not found:
             return
 

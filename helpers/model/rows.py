@@ -24,12 +24,12 @@ REASONS: Mapping[str, str] = {
     "not_utf8": "text that is no UTF-8 (a database of the encoding SQL_ASCII holds any bytes)",
     "no_field": "every column but the key is NULL, and Redis holds no empty hash",
     "no_key": "no key of the model holds the row",
-    "score_order": "its score equals that of a row with an earlier date and a higher number (beyond 2255), so "
-    "that list and sorted set could not be put together again",
+    "score_order": "its score equals that of a row with an earlier date and a higher number (beyond 2255), "
+    "so that list and sorted set could not be put together again",
 }
 """Why a row cannot be held, by reason name; ``null_`` is followed by the column."""
 COMPRESSED_BYTES = 1 << 20
-"""What takes less space than this in a table, compressed, is shorter than ``LONGEST_BYTES`` when it is not."""
+"""What takes less space than this in a table, compressed, is shorter than ``LONGEST_BYTES`` as it is."""
 _UTF8 = (
     r"^(?:[\u0001-\u007F]|[\u00C2-\u00DF][\u0080-\u00BF]|\u00E0[\u00A0-\u00BF][\u0080-\u00BF]"
     r"|[\u00E1-\u00EC\u00EE\u00EF][\u0080-\u00BF]{2}|\u00ED[\u0080-\u009F][\u0080-\u00BF]"

@@ -135,8 +135,8 @@ def parse_name(text: str) -> tuple[str | None, str]:
         at = found.end()
     if at < len(text) or not 1 <= len(parts) <= 2 or text.endswith("."):
         raise ValueError(
-            f"{text!r} is no name of a table; write table, schema.table, or in quotes what is not plain lower "
-            'case: "My table"'
+            f"{text!r} is no name of a table; write table, schema.table, or in quotes what is not plain "
+            'lower case: "My table"'
         )
     return (parts[0] if len(parts) == 2 else None), parts[-1]
 

@@ -1,7 +1,7 @@
 """Templates: names of keys, elements and members, made of a row's columns and split into them again.
 
-``{column}`` stands for the canonical text of a column, ``{{`` and ``}}`` for braces themselves; a column whose
-name has braces in it is quoted as PostgreSQL quotes: ``{"odd}name"}``.
+``{column}`` stands for the canonical text of a column, ``{{`` and ``}}`` for braces themselves; a column
+whose name has braces in it is quoted as PostgreSQL quotes: ``{"odd}name"}``.
 """
 
 import re
@@ -13,9 +13,10 @@ from helpers.model.formats import DIGITS, Format
 
 ESCAPES: Mapping[str, str] = {"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"}
 """What stands in a template for the characters that would be taken for the template's own."""
-_ESCAPED = "(?:[^%:{}]|%25|%3A|%7B|%7D)*"
-_RESERVED = re.compile(rb"[%:{}]")
-_MARK = re.compile(rb"%(25|3A|7B|7D)")
+_WRITTEN = {one.encode(): mark.encode() for one, mark in ESCAPES.items()}
+_READ = {mark: one for one, mark in _WRITTEN.items()}
+_RESERVED, _MARK = re.compile(b"[%b]" % b"".join(_WRITTEN)), re.compile(b"|".join(_READ))
+_ESCAPED = f"(?:[^{''.join(ESCAPES)}]|{'|'.join(ESCAPES.values())})*"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,11 @@ class Pattern:
         return re.compile(self.regex(groups=True).encode(), re.S)
 
     def regex(self, *, groups: bool = False) -> str:
-        """A regular expression that texts of the template match as a whole; with groups, one for each hole."""
+        """A regular expression that texts of the template match as a whole.
+
+        Args:
+            groups: with a group for each hole.
+        """
         mark = "(" if groups else "(?:"
         holes = (f"{mark}{regex})" for regex in self.regexes)
         literals = [re.escape(text) for text in self.template.literals]
@@ -167,8 +172,8 @@ class Pattern:
         if not between:
             return f"nothing stands between {{{hole(first)}}} and {{{hole(second)}}}; put a colon there"
         return (
-            f"{between!r} may be part of {{{hole(first)}}} or {{{hole(second)}}}, so that the text could not be "
-            "split again; put a colon there"
+            f"{between!r} may be part of {{{hole(first)}}} or {{{hole(second)}}}, so that the text could not "
+            "be split again; put a colon there"
         )
 
     def _ends(self, place: int, beside: str) -> bool:
@@ -191,12 +196,12 @@ class Pattern:
 
 def escape(value: bytes) -> bytes:
     """A text with ``ESCAPES``."""
-    return _RESERVED.sub(lambda found: b"%%%02X" % found[0][0], value)
+    return _RESERVED.sub(lambda found: _WRITTEN[found[0]], value)
 
 
 def unescape(value: bytes) -> bytes:
     """The text that ``escape`` was given."""
-    return _MARK.sub(lambda found: bytes.fromhex(found[1].decode()), value)
+    return _MARK.sub(lambda found: _READ[found[0]], value)
 
 
 def overlap(one: Pattern, other: Pattern) -> bool:
@@ -263,8 +268,4 @@ def _elements(pattern: Pattern) -> list[_Element]:
 def _meet(one: _Element, other: _Element) -> bool:
     if isinstance(one, str):
         return one == other if isinstance(other, str) else other.has(one)
-    if isinstance(other, str):
-        return one.has(other)
-    if one.letters is None or other.letters is None:
-        return True
-    return bool(one.letters & other.letters)
+    return isinstance(other, str) and one.has(other)  # of two of any number, none is enough

@@ -16,7 +16,7 @@ from helpers.text import one_line
 _RELATIONS = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, pg_table_is_visible(c.oid),
        has_table_privilege(c.oid, 'SELECT'),
-       CASE WHEN c.relispartition THEN pg_partition_root(c.oid)::regclass::text END,
+       ARRAY(SELECT relid::int8 FROM pg_partition_ancestors(c.oid) WHERE relid <> c.oid),
        (SELECT extname::text FROM pg_depend JOIN pg_extension e ON e.oid = refobjid
         WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e' LIMIT 1),
        ARRAY(SELECT inhrelid::int8 FROM pg_inherits WHERE inhparent = c.oid AND c.relkind = 'r')
@@ -139,8 +139,8 @@ class LiveTables:
         for oid, other, schema, name, columns, of in self.ask(_REFERENCES, (oids,)):
             to = called.get(other) or write_name(schema, name)
             foreign[oid].append(ForeignKey(tuple(columns), to, name, tuple(of)))
-        relations = []
-        for oid, schema, name, kind, _, readable, root, extension, children in found:
+        made, held = dict[int, Relation](), set[int]()
+        for oid, schema, name, kind, _, readable, above, extension, children in sorted(found, key=_depth):
             columns, keys = described[oid]
             table = Table(called[oid], schema, name, columns, keys, only=bool(children))
             reason = None
@@ -149,8 +149,8 @@ class LiveTables:
                 reason = f"{what}, which promises no unique key; copy it into a table with a primary key"
             elif extension is not None:
                 reason = f"belongs to the extension {extension}, which makes it"
-            elif root is not None and names is None:
-                reason = f"a partition of {root}, which has its rows"
+            elif whole := [one for one in above if one in held]:
+                reason = f"a partition of {called[whole[0]]}, which has its rows"
             elif not readable:
                 reason = f"this user may not read it; GRANT SELECT ON {called[oid]} TO the user"
             elif not keys and oid in nullable:
@@ -159,8 +159,9 @@ class LiveTables:
             elif not keys:
                 reason = f"no unique key; ALTER TABLE {called[oid]} ADD PRIMARY KEY (...)"
             heirs = tuple(called.get(child) or self._name(child) for child in children)
-            relations.append(Relation(table, tuple(foreign[oid]), heirs, reason))
-        return relations
+            made[oid] = Relation(table, tuple(foreign[oid]), heirs, reason)
+            held |= {oid} if reason is None else set()
+        return [made[row[0]] for row in found]
 
     def _oids(self, names: Sequence[str]) -> list[int]:
         try:
@@ -178,3 +179,8 @@ class LiveTables:
 
     def _name(self, oid: int) -> str:
         return str(self.ask("SELECT %s::int8::oid::regclass::text", (oid,))[0][0])
+
+
+def _depth(row: Sequence[Any]) -> int:
+    """How many tables a relation is a partition of."""
+    return len(row[6])
