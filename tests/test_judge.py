@@ -91,6 +91,7 @@ INSERT INTO "T} 1" VALUES
    '::1/64', 'x', '{"a":  1}', 7),
   ('', 'NaN', '{c}', 'f', 'f', '', '0044-03-15 BC', '12026-01-01', 'infinity', '24:00', '-1 day', '-0',
    'Infinity', '{}', '10.0.0.1', '', 'null', -7),
+  ('tie', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0),
   ('only', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0)
 """
 MODEL = """
@@ -113,6 +114,12 @@ name  = "l"
 type  = "list"
 table = '"T} 1"'
 value = "{b}:{A:b}:{m}"
+order = ["No"]
+[[key]]
+name  = "names"
+type  = "list"
+table = '"T} 1"'
+value = "{A:b}"
 order = ["No"]
 [[key]]
 name  = "s:{y}"
@@ -156,6 +163,7 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
             b"h:7:x%3A%25%7B%7D\n": FIRST,
             b"h:-7:": SECOND,
             b"h:0:only": {b"A:b": b"only", b"No": b"0"},
+            b"h:0:tie": {b"A:b": b"tie", b"No": b"0"},
         },
     ),
     (
@@ -164,10 +172,12 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
             b"j:{7}:x%3A%25%7B%7D\n": rb'{"who":"x:%{}\n","raw":"\\x00ff","b":"true","what":"a:b"}',
             b"j:{-7}:": rb'{"who":"","raw":"\\x","b":"false","what":"{c}"}',
             b"j:{0}:only": b'{"who":"only"}',
+            b"j:{0}:tie": b'{"who":"tie"}',
         },
     ),
     ("string", {b"raw:7:x%3A%25%7B%7D\n": b"\x00\xff", b"raw:-7:": b""}),
     ("list", {b"l": [b"false::%7Bc%7D", b"true:x%3A%25%7B%7D\n:a%3Ab"]}),
+    ("list", {b"names": [b"", b"only", b"tie", b"x:%{}\n"]}),
     ("set", {b"s:t": {b"7:x:%{}\n"}, b"s:f": {b"-7:"}}),
     ("zset", {b"z:10:00:00.25": {b"7:\\x00ff:x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7:\\x:": 864e8}}),
     ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
