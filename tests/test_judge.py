@@ -80,11 +80,14 @@ def test_it_shares_no_code_with_what_it_judges() -> None:
 
 TABLE = r"""
 CREATE TYPE "Mood" AS ENUM ('a:b', '{c}');
-CREATE DOMAIN yes AS boolean;
 CREATE TABLE "T} 1" (
-    "A:b" text, n numeric, m "Mood", y yes, b boolean, raw bytea, d date, t timestamp, z timestamptz,
+    "A:b" text, n numeric, m "Mood", y boolean, b boolean, raw bytea, d date, t timestamp, z timestamptz,
     clock time, span interval, f float8, r real, list text[], i inet, c char(4), j json,
     "No" integer NOT NULL, PRIMARY KEY ("No", "A:b"));
+DO $$ BEGIN  -- a type of one's own may be called as one of PostgreSQL's
+    EXECUTE format('CREATE DOMAIN %I.bool AS boolean', current_schema());
+    EXECUTE format('ALTER TABLE "T} 1" ALTER y TYPE %I.bool', current_schema());
+END $$;
 INSERT INTO "T} 1" VALUES
   (E'x:%{}\n', 1.50, 'a:b', 't', 't', '\x00ff', '2026-01-02', '2026-01-02 03:04:05.6',
    '2026-01-02 03:04:05.6+02', '10:00:00.25', '1 mon 2 days 00:00:03', 0.1, 1e20, ARRAY['a,b', NULL],
@@ -144,6 +147,11 @@ type  = "sorted_set"
 table = "days"
 value = "{d}"
 score = "z"
+[[key]]
+name  = "more"
+type  = "set"
+table = "more_days"
+value = "{d}"
 """
 FIRST = {
     b"A:b": b"x:%{}\n", b"n": b"1.50", b"m": b"a:b", b"y": b"t", b"b": b"true", b"raw": b"\x00\xff",
@@ -182,6 +190,7 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
     ("zset", {b"z:10:00:00.25": {b"7:\\x00ff:x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7:\\x:": 864e8}}),
     ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
     ("zset", {b"moments": {b"1970-01-02": 86_400_000_001.0, b"0001-01-01": -62_135_596_800e6}}),
+    ("set", {b"more": {b"1970-01-03"}}),
 ]
 
 
@@ -192,7 +201,9 @@ def odd(postgres_url: str) -> str:
         CREATE TABLE days (d date PRIMARY KEY, z timestamptz);
         INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'),
             ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'),
-            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
+            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01');
+        CREATE TABLE more_days (PRIMARY KEY (d)) INHERITS (days);
+        INSERT INTO more_days VALUES ('1970-01-03', '1970-01-03Z')
     """
     run_sql(postgres_url, TABLE, days)
     return postgres_url
