@@ -103,6 +103,11 @@ name  = 'h:{No}:{"A:b"}'
 type  = "hash"
 table = '"T} 1"'
 [[key]]
+name   = "some:{No}:{A:b}"
+type   = "hash"
+table  = '"T} 1"'
+fields = ["b", "m"]
+[[key]]
 name   = "j:{{{No}}}:{A:b}"
 type   = "string"
 table  = '"T} 1"'
@@ -172,6 +177,13 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
             b"h:-7:": SECOND,
             b"h:0:only": {b"A:b": b"only", b"No": b"0"},
             b"h:0:tie": {b"A:b": b"tie", b"No": b"0"},
+        },
+    ),
+    (
+        "hash",
+        {
+            b"some:7:x%3A%25%7B%7D\n": {b"b": b"true", b"m": b"a:b"},
+            b"some:-7:": {b"b": b"false", b"m": b"{c}"},
         },
     ),
     (
