@@ -294,6 +294,13 @@ def test_phases(before: Standing, state: dict[str, str], lease: str | None, phas
     assert Standing(state, lease).phase(before, 20) == phase
 
 
+def test_rows_are_those_of_the_tables_of_the_model() -> None:
+    tables = json.dumps({"a": {"name": "a"}, '"B".c': {"name": '"B".c'}})
+    rows = {"rows:a": "1", "rows:a.0": "2", 'rows:"B".c.11': "4", "rows:a_names": "8", "rows:users": "16"}
+    assert Standing({"tables": tables, **rows}, None).rows == 1 + 2 + 4
+    assert Standing(rows, None).rows == 16, "the course's, where the state names none"
+
+
 def test_moments_are_spread_over_the_time_in_which_a_run_works() -> None:
     times = {"begun_s": 1.0, "loaded_s": 3.0, "verified_s": 4.0}
     chance = random.Random(0)

@@ -80,17 +80,21 @@ def test_it_shares_no_code_with_what_it_judges() -> None:
 
 TABLE = r"""
 CREATE TYPE "Mood" AS ENUM ('a:b', '{c}');
-CREATE DOMAIN yes AS boolean;
 CREATE TABLE "T} 1" (
-    "A:b" text, n numeric, m "Mood", y yes, b boolean, raw bytea, d date, t timestamp, z timestamptz,
+    "A:b" text, n numeric, m "Mood", y boolean, b boolean, raw bytea, d date, t timestamp, z timestamptz,
     clock time, span interval, f float8, r real, list text[], i inet, c char(4), j json,
     "No" integer NOT NULL, PRIMARY KEY ("No", "A:b"));
+DO $$ BEGIN  -- a type of one's own may be called as one of PostgreSQL's
+    EXECUTE format('CREATE DOMAIN %I.bool AS boolean', current_schema());
+    EXECUTE format('ALTER TABLE "T} 1" ALTER y TYPE %I.bool', current_schema());
+END $$;
 INSERT INTO "T} 1" VALUES
   (E'x:%{}\n', 1.50, 'a:b', 't', 't', '\x00ff', '2026-01-02', '2026-01-02 03:04:05.6',
    '2026-01-02 03:04:05.6+02', '10:00:00.25', '1 mon 2 days 00:00:03', 0.1, 1e20, ARRAY['a,b', NULL],
    '::1/64', 'x', '{"a":  1}', 7),
   ('', 'NaN', '{c}', 'f', 'f', '', '0044-03-15 BC', '12026-01-01', 'infinity', '24:00', '-1 day', '-0',
    'Infinity', '{}', '10.0.0.1', '', 'null', -7),
+  ('tie', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0),
   ('only', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0)
 """
 MODEL = """
@@ -98,6 +102,11 @@ MODEL = """
 name  = 'h:{No}:{"A:b"}'
 type  = "hash"
 table = '"T} 1"'
+[[key]]
+name   = "some:{No}:{A:b}"
+type   = "hash"
+table  = '"T} 1"'
+fields = ["b", "m"]
 [[key]]
 name   = "j:{{{No}}}:{A:b}"
 type   = "string"
@@ -113,6 +122,12 @@ name  = "l"
 type  = "list"
 table = '"T} 1"'
 value = "{b}:{A:b}:{m}"
+order = ["No"]
+[[key]]
+name  = "names"
+type  = "list"
+table = '"T} 1"'
+value = "{A:b}"
 order = ["No"]
 [[key]]
 name  = "s:{y}"
@@ -137,6 +152,11 @@ type  = "sorted_set"
 table = "days"
 value = "{d}"
 score = "z"
+[[key]]
+name  = "more"
+type  = "set"
+table = "more_days"
+value = "{d}"
 """
 FIRST = {
     b"A:b": b"x:%{}\n", b"n": b"1.50", b"m": b"a:b", b"y": b"t", b"b": b"true", b"raw": b"\x00\xff",
@@ -156,6 +176,14 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
             b"h:7:x%3A%25%7B%7D\n": FIRST,
             b"h:-7:": SECOND,
             b"h:0:only": {b"A:b": b"only", b"No": b"0"},
+            b"h:0:tie": {b"A:b": b"tie", b"No": b"0"},
+        },
+    ),
+    (
+        "hash",
+        {
+            b"some:7:x%3A%25%7B%7D\n": {b"b": b"true", b"m": b"a:b"},
+            b"some:-7:": {b"b": b"false", b"m": b"{c}"},
         },
     ),
     (
@@ -164,14 +192,17 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
             b"j:{7}:x%3A%25%7B%7D\n": rb'{"who":"x:%{}\n","raw":"\\x00ff","b":"true","what":"a:b"}',
             b"j:{-7}:": rb'{"who":"","raw":"\\x","b":"false","what":"{c}"}',
             b"j:{0}:only": b'{"who":"only"}',
+            b"j:{0}:tie": b'{"who":"tie"}',
         },
     ),
     ("string", {b"raw:7:x%3A%25%7B%7D\n": b"\x00\xff", b"raw:-7:": b""}),
     ("list", {b"l": [b"false::%7Bc%7D", b"true:x%3A%25%7B%7D\n:a%3Ab"]}),
+    ("list", {b"names": [b"", b"only", b"tie", b"x:%{}\n"]}),
     ("set", {b"s:t": {b"7:x:%{}\n"}, b"s:f": {b"-7:"}}),
     ("zset", {b"z:10:00:00.25": {b"7:\\x00ff:x:%{}\n": 36e9 + 25e4}, b"z:24:00:00": {b"-7:\\x:": 864e8}}),
     ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
     ("zset", {b"moments": {b"1970-01-02": 86_400_000_001.0, b"0001-01-01": -62_135_596_800e6}}),
+    ("set", {b"more": {b"1970-01-03"}}),
 ]
 
 
@@ -182,7 +213,9 @@ def odd(postgres_url: str) -> str:
         CREATE TABLE days (d date PRIMARY KEY, z timestamptz);
         INSERT INTO days VALUES ('1970-01-02', '1970-01-02 02:00:00.000001+02'),
             ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'),
-            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01')
+            ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01');
+        CREATE TABLE more_days (PRIMARY KEY (d)) INHERITS (days);
+        INSERT INTO more_days VALUES ('1970-01-03', '1970-01-03Z')
     """
     run_sql(postgres_url, TABLE, days)
     return postgres_url

@@ -1,5 +1,5 @@
-"""The course's four tables: counts and a seed go in; a schema, its rows, what it refuses, and diagrams come
-out.
+"""The course's four tables: counts and a seed go in; a schema, its rows, their keys and values in Redis, what
+it refuses, and diagrams come out.
 """
 
 import lazy_loader
