@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 import redis
+from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import run_sql
 
 from helpers import migration, model as models
 from helpers.errors import HelpersError
 from helpers.migration import verification
+from helpers.migration.inspector import Inspector
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
 from helpers.source import Source, SourceLost
@@ -146,6 +148,7 @@ def free(type_: str) -> bool:
 def everywhere(columns: list[str]) -> models.Model:
     """A model in which each column stands in a hash, in JSON, alone, in a name and in a member."""
     keys = [models.Key("h:{id}", "hash", "t"), models.Key("j:{id}", "string", "t")]
+    keys.append(models.Key("o:{id}", "string", "t", fields={'a "b"': "c0", "é": "c1"}))
     for i, column in enumerate(columns):
         keys.append(models.Key(f"v{i}:{{id}}", "string", "t", value=f"{{{column}}}"))
         keys.append(models.Key(f"n{i}:{{{column}}}", "set", "t", value=f"{{id}}|{{{column}}}"))
@@ -177,6 +180,8 @@ def literals(postgres_url: str, redis_url: str) -> tuple[str, str, models.Model,
         client.sadd(b"n%d:%b" % (i, escaped(inside) if free(type_) else inside), b"1|" + inside)
     client.set("j:1", json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
     client.set("j:2", '{"id":"2"}')
+    client.set("o:1", '{"a \\"b\\"":"-7","é":"-32768"}')
+    client.set("o:2", "{}")
     return postgres_url, redis_url, everywhere(columns), client
 
 
@@ -185,7 +190,7 @@ def test_literals_of_every_type(literals: tuple[str, str, models.Model, Redis]) 
     result = compared(source, target, model)
     assert found_in(result) == []
     assert result["rows_checked"] == {"t": 2}
-    assert sum(result["keys_checked"].values()) == 4 + 2 * len(LITERALS)
+    assert sum(result["keys_checked"].values()) == 6 + 2 * len(LITERALS)
 
 
 def test_every_type_is_looked_at(literals: tuple[str, str, models.Model, Redis]) -> None:
@@ -424,6 +429,70 @@ def test_damage_of_every_kind_is_named_and_mended(
         client.delete("customer:c:9", "vips:maybe", "vips:false2")
 
 
+DAMAGES = st.sampled_from(
+    [
+        lambda r, key, other, n: r.delete(key),
+        lambda r, key, other, n: r.rename(key, other),
+        lambda r, key, other, n: r.copy(key, other, replace=True),
+        lambda r, key, other, n: r.set(key, "x"),
+        lambda r, key, other, n: r.append(key, "" if n % 2 else "x"),
+        lambda r, key, other, n: r.setrange(key, 0, "{"),
+        lambda r, key, other, n: r.sadd(key, f"c:{n % 9}"),
+        lambda r, key, other, n: r.srem(key, f"c:{n % 9}"),
+        lambda r, key, other, n: (r.srem(key, "c:1"), r.sadd(key, f"c:{n}")),
+        lambda r, key, other, n: r.hset(key, "city", f"city {n % 9}"),
+        lambda r, key, other, n: r.hdel(key, *r.hkeys(key)[:1]),
+        lambda r, key, other, n: r.hset(key, f"{n}", ""),
+        lambda r, key, other, n: r.lset(key, n % r.llen(key), r.lindex(key, 0)),
+        lambda r, key, other, n: r.lmove(key, key, "LEFT", "RIGHT"),
+        lambda r, key, other, n: r.lrem(key, 1, r.lindex(key, n % r.llen(key))),
+        lambda r, key, other, n: r.rpush(key, r.lindex(key, 0)),
+        lambda r, key, other, n: r.zincrby(key, n % 2, r.zrange(key, n % 3, n % 3)[0]),
+        lambda r, key, other, n: (r.zpopmax(key), r.zadd(key, {f"{n}": n % 5})),
+        lambda r, key, other, n: r.zadd(key, {r.zrange(key, 0, 0)[0]: r.zscore(key, r.zrange(key, -1, -1)[0])}),
+        lambda r, key, other, n: r.zadd(key, {b"\xff": 1}),
+    ]
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(DAMAGES, st.integers(0, 99), st.integers(0, 99), st.integers(0, 30)), min_size=1, max_size=4
+    ),
+    st.sampled_from([1, 3, 20_000]),
+)
+def test_any_damage_is_found_and_none_is_imagined(
+    shop: tuple[str, str, Redis], damages: list[tuple[Callable[..., Any], int, int, int]], window_rows: int
+) -> None:
+    source, target, client = shop
+    before = held(client)
+    strays = ["customer:c%3A9", "json:x", "line:", "vips:true", "everyone", "born", "items:c%3A6", "price:c%3A5"]
+    for damage, which, where, number in damages:
+        keys = sorted(before)
+        with contextlib.suppress(redis.RedisError, ZeroDivisionError, IndexError, TypeError):
+            damage(client, keys[which % len(keys)], [*strays, *keys][where % (len(keys) + len(strays))], number)
+    after = held(client)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "WINDOW_ROWS", window_rows)
+        assert (verification.verify(source, target, progress=False)["differences"] == 0) == (before == after)
+        again = migration.migrate(source, target, model=SHOP_MODEL, progress=False)
+    assert again["status"] == "verified"
+    assert held(client) == before
+
+
+def held(client: Any) -> dict[bytes, Any]:
+    """What every key of the model holds."""
+    reads: dict[bytes, Callable[[bytes], Any]] = {
+        b"hash": client.hgetall,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        b"string": client.get,
+    }
+    return {key: reads[client.type(key)](key) for key in client.scan_iter() if not key.startswith(b"migration:")}
+
+
 def test_damage_in_a_cluster(postgres_url: str, nodes: Cluster) -> None:
     run_sql(postgres_url, SHOP)
     target = nodes.urls[0]
@@ -524,6 +593,29 @@ def test_scores_that_redis_writes_in_another_way(postgres_url: str, redis_url: s
     assert {(one["key"], one["field"], one["problem"]) for one in found} == {
         (key, field, "wrong score") for key, field in (("rs", "3"), ("bs", "4"), ("fs", "5"))
     }
+
+
+def test_what_is_as_it_should_be_is_not_looked_at_twice(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values too long for Redis to keep fields in order, scores beyond 2 to the 53rd, and many equal ones."""
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text, at timestamptz NOT NULL, more text)",
+        "INSERT INTO t SELECT (1::int8 << 60) + n * 1000, CASE WHEN n % 3 > 0 THEN repeat('x', n) END, "
+        "'9000-01-01+00'::timestamptz + n / 3 * interval '1 us', repeat('y', n) FROM generate_series(1, 200) n",
+    )
+    model = models.Model(
+        [
+            models.Key("t:{id}", "hash", "t"),
+            models.Key("j:{id}", "string", "t"),
+            models.Key("ids", "sorted_set", "t", value="{id}", score="id"),
+            models.Key("times", "sorted_set", "t", value="{id}", score="at"),
+        ]
+    )
+    migration.migrate(postgres_url, redis_url, model=model, verify=False, progress=False)
+    monkeypatch.setattr(Inspector, "inspect", lambda *_: pytest.fail("replies differ"))
+    assert compared(postgres_url, redis_url, model)["rows_checked"] == {"t": 200}
 
 
 def test_lists_are_in_the_order_of_values_not_of_their_texts(postgres_url: str, redis_url: str) -> None:
