@@ -368,6 +368,12 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str | None, str]] = {
     "element altered": (lambda r: r.lset(f"items:{ONE}", 3, "x"), f"items:{ONE}", "3", "wrong element"),
     "elements swapped": (lambda r: _swap(r, f"items:{ONE}"), f"items:{ONE}", "0", "wrong element"),
     "element too many": (lambda r: r.rpush(f"items:{ONE}", "x"), f"items:{ONE}", "10", "extra element"),
+    "element too many in the last list but one": (
+        lambda r: r.rpush("items:c%3A3", "x"), "items:c%3A3", "10", "extra element"
+    ),
+    "element too many in the last list": (
+        lambda r: r.rpush("items:c%3A4", "x"), "items:c%3A4", "10", "extra element"
+    ),
     "element missing": (
         lambda r: r.lrem(f"items:{ONE}", 1, r.lindex(f"items:{ONE}", 4)), f"items:{ONE}", "4", "missing element"
     ),

@@ -98,14 +98,6 @@ class _Query:
             self.sql.append(sql)
         return self.sql.index(sql)
 
-    @property
-    def selected(self) -> str:
-        """What is selected, under names that no column has: ORDER BY would take them for the columns."""
-        free = "v"
-        while any(name.startswith(free) for name in self._columns):
-            free += "_"
-        return ", ".join(f"{sql} AS {free}{place}" for place, sql in enumerate(self.sql))
-
     def text(self, name: str, *, raw: bool = True, escaped: bool = False) -> _Value:
         """Canonical text of a column.
 
@@ -261,7 +253,7 @@ class Question:
         where = stream.where
         if after is not None:
             where = f"({where}) AND ({order}) > ({', '.join(map(literal, after))})"
-        return f"SELECT {self._query.selected} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
+        return f"SELECT {', '.join(self._query.sql)} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
 
     def position(self, columns: Sequence[Strings]) -> list[str]:
         """Where the last of some rows stands.

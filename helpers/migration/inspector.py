@@ -1,7 +1,7 @@
 """The closer look at replies that are not what they should be: what differs, and what puts it right."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hiredis
@@ -29,6 +29,7 @@ class _Collection:
         shift: how many more elements it holds than it should, so far.
         absent: it is not there, or was cut: what follows is only to be written.
         searched: members that should not be there were looked for.
+        extra: those that were found.
     """
 
     kind: KeyKind
@@ -36,6 +37,7 @@ class _Collection:
     shift: int = 0
     absent: bool = False
     searched: bool = False
+    extra: set[bytes] = field(default_factory=set)
 
 
 class Inspector:
@@ -302,6 +304,8 @@ class Inspector:
         state = self._collection(words[1])
         if isinstance(reply, int) and reply > wanted and not state.absent:
             self._extra_members(state)
+            if not state.extra:  # whatever it is, it is no success
+                self.note(state.key, None, str(wanted), str(reply), "more members than rows")
 
     def _extra_members(self, state: _Collection) -> None:
         """Find the members that the source has not, by SSCAN or ZSCAN and questions to the snapshot."""
@@ -312,7 +316,8 @@ class Inspector:
         for members in self._scan(state):
             right = required_members(self._source, self._plan, state.kind, state.key, list(members))
             for member, held in members.items():
-                if member not in right:
+                if member not in right and member not in state.extra:  # a scan may give one twice
+                    state.extra.add(member)
                     self.note(
                         state.key, member, None, held, "extra member", encode(remove, state.key, member)
                     )
