@@ -427,7 +427,9 @@ def test_damage_of_every_kind_is_named_and_mended(
         damage(client)
         result = verification.verify(source, target, progress=False)
         found = found_in(result)
-        assert (key, field, problem) in {(d["key"], d["field"], d["problem"]) for d in found}, name
+        named = {(d["key"], d["field"], d["problem"]) for d in found}
+        assert (key, field, problem) in named, name
+        assert len(named) == len(found), name
         assert {one["key"] for one in found} == {key}, name
         again = migration.migrate(source, target, model=SHOP_MODEL, progress=False)
         assert again["status"] == "verified", name
