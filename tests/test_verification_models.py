@@ -361,6 +361,12 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str | None, str]] = {
     "member renamed": (
         lambda r: (r.srem("vips:true", "c:2"), r.sadd("vips:true", "c%3A2")), "vips:true", "c%3A2", "extra member"
     ),
+    "all members others": (
+        lambda r: (r.delete("vips:true"), r.sadd("vips:true", "x")), "vips:true", "c:2", "missing member"
+    ),
+    "all scored members others": (
+        lambda r: (r.delete(f"price:{TWO}"), r.zadd(f"price:{TWO}", {"x": 1})), f"price:{TWO}", "1:n:1", "missing member"
+    ),
     "member of the one set": (lambda r: r.sadd("everyone", b"\xff"), "everyone", "\\xff", "extra member"),
     "the one set missing": (lambda r: r.delete("everyone"), "everyone", None, "missing key"),
     "the one list cut": (lambda r: r.rpop("born"), "born", "5", "missing element"),
