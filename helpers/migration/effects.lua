@@ -79,9 +79,11 @@ local function remove(set, lists, removed, mark)
   local first = nil
   for _, one in ipairs(removed) do
     one.index = place(set, one)
-    local there = redis.call('ZSCORE', set.key, one.member)
+    if not redis.call('ZSCORE', set.key, one.member) then
+      error(set.key .. ' has not ' .. one.member, 0)
+    end
     for i, list in ipairs(lists) do
-      if not there or redis.call('LINDEX', list, one.index) ~= one.elements[i] then
+      if redis.call('LINDEX', list, one.index) ~= one.elements[i] then
         error(list .. ' has not ' .. one.elements[i] .. ' where it should be', 0)
       end
     end

@@ -15,10 +15,11 @@ import re
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from importlib.resources import files
-from typing import TypeVar
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 from helpers import model
 from helpers.errors import HelpersError
@@ -94,6 +95,7 @@ def _time(value: str) -> int:
     return (int(hours) * 3600 + int(minutes) * 60 + int(whole)) * 1_000_000 + int(fraction.ljust(6, "0"))
 
 
+@lru_cache(maxsize=4096)
 def _date(value: str) -> int:
     return date.fromisoformat(value).toordinal() - FIRST_DAY
 
@@ -118,8 +120,7 @@ _SCORES: Mapping[str, Callable[[str], int | float]] = {
 # -- rows
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What a row comes to in a sorted set and the lists beside it; sorted, it is in the order of the lists.
 
     Attributes:
@@ -136,9 +137,9 @@ class Entry:
     member: bytes
     elements: tuple[bytes, ...]
 
-    def words(self) -> list[Word]:
+    def words(self) -> tuple[Word, ...]:
         """As the script reads it."""
-        return [_score(self.score), *self.ties, self.member, *self.elements]
+        return (_score(self.score), *self.ties, self.member, *self.elements)
 
 
 Owner = tuple[bytes, tuple[bytes, ...]]
@@ -149,19 +150,30 @@ Content = bytes | int | float | tuple[bytes, ...]
 """A string, an element, a score, or fields with their values; nothing of a member of a set."""
 
 
-class _Filled:
-    """A pattern that is filled from rows of a table."""
+def _filled(pattern: Pattern, table: Table, prefix: bytes = b"") -> Callable[[Row], bytes]:
+    """What fills a pattern from rows of a table, none of whose columns in it is NULL."""
+    first, *literals = pattern.literals
+    first = prefix + first
+    holes: list[tuple[int, Text, bytes]] = []
+    for name, escaped, literal in zip(pattern.columns, pattern.escaped, literals, strict=True):
+        column = table.columns[table.places[name]]
+        text = field_of(column) if pattern.raw else text_of(column)
+        holes.append((table.places[name], _escaped(text) if escaped else text, literal))
+    if len(holes) == 1:
+        ((at, text, last),) = holes
+        return lambda row: first + text(row[at] or "") + last
 
-    def __init__(self, pattern: Pattern, table: Table, prefix: bytes = b"") -> None:
-        columns = [table.columns[table.places[name]] for name in pattern.columns]
-        self._pattern, self._prefix = pattern, prefix
-        self._holes = [
-            (table.places[one.name], field_of(one) if pattern.raw else text_of(one)) for one in columns
-        ]
+    def fill(row: Row) -> bytes:
+        found = first
+        for at, text, literal in holes:
+            found += text(row[at] or "") + literal
+        return found
 
-    def __call__(self, row: Row) -> bytes:
-        values = [text(row[at] or "") for at, text in self._holes]
-        return self._prefix + self._pattern.text(values)
+    return fill
+
+
+def _escaped(text: Text) -> Text:
+    return lambda value: model.escape(text(value))
 
 
 class _Kind:
@@ -170,12 +182,16 @@ class _Kind:
     Attributes:
         kind: the kind.
         key: gives the key of a row that it holds.
+        needs: where columns stand without which a row that is held is not in it.
+        used: gives what of a row it depends on.
     """
 
     def __init__(self, kind: KeyKind, prefix: bytes) -> None:
         table = kind.table
-        self.kind, self.key = kind, _Filled(kind.key, table, prefix)
-        self._value = _Filled(kind.value, table) if kind.value else None
+        self.kind, self.key = kind, _filled(kind.key, table, prefix)
+        self.needs = [table.places[name] for name in kind.needs if table.columns[table.places[name]].nullable]
+        self.used = itemgetter(*sorted({table.places[name] for name in (*kind.needs, *kind.holds)}))
+        self._value = _filled(kind.value, table) if kind.value else None
         own = field_of if kind.type == "hash" else text_of
         self._fields = [(name.encode(), table.places[one.name], own(one)) for name, one in kind.fields]
         self._score = (table.places[kind.score.name], score_of(kind.score)) if kind.score else None
@@ -205,11 +221,18 @@ class _Kind:
         at, number = self._score
         return number(row[at] or "")
 
-    def piece(self, row: Row) -> tuple[Piece, Content]:
-        """Where the row is, and what is there."""
+    def holds(self, row: Row) -> bool:
+        """Whether a row that can be held has the columns that it needs."""
+        return not self.needs or all(row[at] is not None for at in self.needs)
+
+    def piece(self, row: Row) -> tuple[Piece, Content] | None:
+        """Where the row is, and what is there; None where it is not."""
+        if not self.holds(row):
+            return None
         type_, key = self.kind.type, self.key(row)
         if type_ == "hash":
-            return (type_, key, b""), self.fields(row)
+            fields = self.fields(row)
+            return ((type_, key, b""), fields) if fields else None
         if type_ == "zset":
             return (type_, key, self.value(row)), self.score(row)
         if type_ == "set":
@@ -224,6 +247,8 @@ class _Timeline:
         self.guide, table = guide, guide.scored.table
         self.scored = kinds[guide.scored.name]
         self.lists = [kinds[one.name] for one in guide.lists]
+        used = {name for one in (guide.scored, *guide.lists) for name in one.needs}
+        self.used = itemgetter(*sorted(table.places[name] for name in used))
         self._ties = [
             (table.places[one.name], text_of(one), model.TIES[one.format.name]) for one in guide.ties
         ]
@@ -325,10 +350,6 @@ class Forms:
             for table in plan.tables
         }
 
-    def held_by(self, kind: KeyKind, row: Row) -> bool:
-        """Whether a row that can be held has a key or element of a kind."""
-        return self.plan.limits[kind.table.name].present(kind, row)
-
 
 class Effects:
     """Changes that are not in Redis yet.
@@ -402,15 +423,19 @@ class Effects:
         gone: dict[Piece, Content] = {}
         come: dict[Piece, Content] = {}
         lines: dict[tuple[str, int, Owner], tuple[list[Entry], list[Entry]]] = defaultdict(lambda: ([], []))
+        rows: dict[str, list[tuple[Row, int]]] = defaultdict(list)
         for (table, row), count in self._rows.items():
+            rows[table].append((row, count))
+        for table, some in rows.items():
             for kind in self._forms.kinds[table]:
-                if self._forms.held_by(kind.kind, row):
-                    piece, content = kind.piece(row)
-                    (come if count > 0 else gone)[piece] = content
+                for row, count in _differing(some, kind.used):
+                    if (found := kind.piece(row)) is not None:
+                        (come if count > 0 else gone)[found[0]] = found[1]
             for i, line in enumerate(self._forms.timelines[table]):
-                if self._forms.held_by(line.guide.scored, row):
-                    owner, entry = line.entry(row)
-                    lines[table, i, owner][count > 0].append(entry)
+                for row, count in _differing(some, line.used):
+                    if line.scored.holds(row):
+                        owner, entry = line.entry(row)
+                        lines[table, i, owner][count > 0].append(entry)
         same = [piece for piece, content in gone.items() if come.get(piece) == content]
         for piece in same:
             del gone[piece], come[piece]
@@ -421,6 +446,19 @@ class Effects:
             left, added = ([one for one in some if one not in both] for some in (old, new))
             if left or added:
                 yield self._forms.timelines[table][i].words(owner, left, added)
+
+
+def _differing(rows: Sequence[tuple[Row, int]], used: Callable[[Row], Any]) -> Iterator[tuple[Row, int]]:
+    """Of rows that come (a count above 0) or go, those between which what is used of them differs."""
+    found: dict[Any, tuple[Row, int]] = {}
+    for row, count in rows:
+        told = used(row)
+        before = found.pop(told, None)
+        if before is not None:
+            count += before[1]
+        if count:
+            found[told] = (row, count)
+    return iter(found.values())
 
 
 def _taken(gone: Mapping[Piece, Content], come: Mapping[Piece, Content]) -> Iterator[list[Word]]:

@@ -228,6 +228,12 @@ class Limits:
 
     # -- of one row
 
+    @cached_property
+    def _free(self) -> list[int]:
+        """Where columns that are used stand whose text may have any letters."""
+        columns = self._table.columns
+        return [i for i, c in enumerate(columns) if c.name in self._used and c.format.letters is None]
+
     def reason(self, row: Sequence[str | None]) -> str | None:
         """Why a row cannot be held; None when it can.
 
@@ -252,9 +258,9 @@ class Limits:
             value = row[at[column.name]]
             if value is not None and (reason := _score_reason(column, value)):
                 return reason
-        for column in self._table.columns:
-            value = row[at[column.name]]
-            if value is not None and column.name in self._used and not _is_utf8(value):
+        for place in self._free:
+            value = row[place]
+            if value is not None and not _is_utf8(value):
                 return "not_utf8"
         for weights in self._weights:
             if (
