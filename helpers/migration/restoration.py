@@ -182,7 +182,7 @@ def _fill(
     rows = dict.fromkeys(stored.plan.tables, 0)
     with bar(None, "find keys", unit="keys", enabled=progress) as shown:
         for found in keyspace.scan(stored.connection, stored.plan):
-            tables.note(stored.named(found))
+            tables.note(*stored.named(found))
             shown.update(len(found))
             watch.look()
     with bar(sum(record.recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:
