@@ -76,7 +76,8 @@ WITH used (oid, relation, attnum, kind) AS (
     WHERE adrelid = ANY(%(oids)s))
 SELECT DISTINCT ON (c.oid) nspname::text, relname::text, format('%%I.%%I', nspname, relname),
        quote_literal(format('%%I.%%I', nspname, relname)) || '::regclass', seqtypid::regtype::text, seqstart,
-       seqincrement, seqmin, seqmax, seqcache, seqcycle, has_sequence_privilege(c.oid, 'SELECT'),
+       seqincrement, seqmin, seqmax, seqcache, seqcycle,
+       has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
        relation::int8, (SELECT attname::text FROM pg_attribute a
                         WHERE attrelid = relation AND a.attnum = used.attnum), kind::text
 FROM used JOIN pg_class c ON c.oid = used.oid AND relkind = 'S' JOIN pg_namespace n ON n.oid = relnamespace
@@ -428,7 +429,7 @@ def _indexes(
     found: list[tuple[Any, ...]], places: dict[int, int], relations: Sequence[Relation], left_out: list[str]
 ) -> Iterable[Index]:
     for oid, name, unique, definition, begin, comment, valid in found:
-        if valid and definition.startswith(begin):
+        if valid and (definition or "").startswith(begin):
             yield Index(places[oid], name, unique, definition[len(begin) :], comment)
         else:
             left_out.append(f"index {name} of {_called(relations[places[oid]])} is not valid: it is left off")
