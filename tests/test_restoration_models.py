@@ -563,6 +563,23 @@ def test_a_partition_that_the_model_names_beside_its_table_comes_once(
     assert result["rows"] == {"p": 2, "leaf": 2} and result["warnings"] == []
 
 
+def test_what_restore_does_not_make_is_named(postgres_url: str, redis_url: str, back: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON t;"
+        "CREATE RULE nothing AS ON DELETE TO t DO INSTEAD NOTHING;"
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        "CREATE TRIGGER tell BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    record(postgres_url, redis_url, "[[key]]\nname = 't:{id}'\ntype = 'hash'\ntable = 't'\n")
+    result = restore(postgres_url, redis_url, back)
+    assert result["not_made"] == ["policy mine of t", "rule nothing of t", "trigger tell of t"]
+    assert result["warnings"] == []
+    assert "not made again: policy mine of t, rule" in "\n".join(
+        restoration.describe({**result, "seconds": 1.0})
+    )
+
+
 # -- as migrated
 
 

@@ -43,7 +43,7 @@ def restore(
     and functions of the user's own must be there. A constraint that does not hold (a row that refers to a
     rejected one) stops nothing: it is named. Of each table one kind of key is read, or a list and a sorted
     set that hold it together; ``verify`` compares the others. Tables of one name in two schemas become
-    ``schema.table``.
+    ``schema.table``. Triggers, rules, policies and rights are not made; the first three are named.
 
     Args:
         source: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
@@ -55,6 +55,7 @@ def restore(
 
     Returns:
         ``schema``, ``rows`` per table, ``renamed`` (what tables of one name in two schemas are called there),
+        ``not_made`` (names of triggers, rules and policies that the source has besides),
         ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when the migration that wrote them
         ended, ISO 8601), and ``warnings``: what keeps the tables from being the source's with every row, one
         line each; empty when nothing does.
@@ -104,6 +105,7 @@ def restore(
         "schema": schema,
         "rows": rows,
         "renamed": tables.renamed,
+        "not_made": list(definitions.apart),
         "seconds": seconds,
         "rows_per_second": sum(rows.values()) / seconds,
         "peak_rss_mb": machine.peak_rss_mb(),
@@ -118,6 +120,7 @@ def describe(result: dict[str, Any]) -> list[str]:
     return [
         *(f"warning: {warning}" for warning in result["warnings"]),
         *(f"{table} is called {name} there" for table, name in result["renamed"].items()),
+        *([f"not made again: {text.join(result['not_made'])}"] if result["not_made"] else []),
         f"restored into schema {result['schema']}: {rows} in {text.duration_s(result['seconds'])} "
         f"({text.count(result['rows_per_second'])} rows/s), as migrated until {result['migrated']}",
     ]
@@ -182,7 +185,7 @@ def _fill(
     rows = dict.fromkeys(stored.plan.tables, 0)
     with bar(None, "find keys", unit="keys", enabled=progress) as shown:
         for found in keyspace.scan(stored.connection, stored.plan):
-            tables.note(stored.named(found))
+            tables.note(*stored.named(found))
             shown.update(len(found))
             watch.look()
     with bar(sum(record.recorded(state, "rows_held").values()) or None, "restore", enabled=progress) as shown:

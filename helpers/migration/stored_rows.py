@@ -6,7 +6,7 @@ no migration would have written is named (``helpers.migration.stored_values``).
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,26 +129,34 @@ class StoredRows:
             for name, one in self.kinds.items()
         }
 
-    def named(self, keys: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, int | bytes]]:
+    def named(
+        self, keys: Iterable[tuple[str, bytes]]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, bytes]]]:
         """(number of the kind, name) of the keys that hold rows; of a list and a sorted set, the list's.
 
         Args:
             keys: (kind, key), as ``keyspace.scan`` gives them.
 
+        Returns:
+            Those that a number names, and those that the key itself names.
+
         Raises:
             HelpersError: a number has more than 64 bits.
         """
+        numbers: list[tuple[int, int]] = []
+        names: list[tuple[int, bytes]] = []
         for kind, key in keys:
             if kind not in self._ways:
                 continue
-            number, begin, end = self._ways[kind]
-            if end is not None:
-                name = int(key[begin : len(key) - end])
-                if len(key) > 18 and name not in INT8:
-                    raise self.damaged(key, "is no key that a row can have")
-                yield number, name
-            else:
-                yield number, self._name(kind, key)
+            place, begin, end = self._ways[kind]
+            if end is None:
+                names.append((place, self._name(kind, key)))
+                continue
+            number = int(key[begin : len(key) - end])
+            if len(key) > 18 and number not in INT8:
+                raise self.damaged(key, "is no key that a row can have")
+            numbers.append((place, number))
+        return numbers, names
 
     def _name(self, kind: str, key: bytes) -> bytes:
         """What names a key where no number does."""

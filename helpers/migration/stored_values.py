@@ -61,6 +61,9 @@ def first_fault(
         return None
     form, words = FORMS[name]
     match, far = form.fullmatch, None if iso else _FAR_FORMS.get(name)
+    present = [value for value in values if value is not None] if None in values else values
+    if all(map(match, present)):  # type: ignore[arg-type]
+        return too_long(column, values)
     for i, value in enumerate(values):
         if value is not None and not match(value) and not (far and far.fullmatch(value)):
             return i, f"is not {words}"
@@ -69,7 +72,7 @@ def first_fault(
 
 def too_long(column: Column, values: Sequence[bytes | None]) -> tuple[int, str] | None:
     """The first value that is a whole number of more than 64 bits, as ``first_fault`` gives it."""
-    if column.format.name == "integer":
+    if column.format.name == "integer" and max(map(len, filter(None, values)), default=0) > 18:
         for i, value in enumerate(values):
             if value is not None and len(value) > 18 and int(value) not in INT8:
                 return i, f"is not {FORMS['integer'][1]}"

@@ -13,7 +13,7 @@ from helpers import model, settings
 from helpers.errors import HelpersError, first_line
 from helpers.migration.blueprint import Blueprint
 from helpers.migration.constraints import Constraints
-from helpers.migration.stored_rows import TableRows
+from helpers.migration.stored_rows import TableRows, Values
 from helpers.migration.timelines import Member
 from helpers.servers import connections
 from helpers.source import Definitions, Need, SequenceDefinition, catalogue
@@ -146,19 +146,21 @@ class Tables:
             return False
         return True
 
-    def note(self, keys: Iterable[tuple[int, Name]]) -> None:
-        """Keep (kind, name) of some keys, in PostgreSQL; the same may come twice."""
-        numbers, names = [], []
-        for kind, name in keys:
-            if isinstance(name, int):
-                numbers.append(f"{kind}\t{name}\n")
-                self._noted["number"].add(kind)
-            else:
-                names.append(f"{kind}\t\\\\x{name.hex()}\n")
-                self._noted["name"].add(kind)
-        for column, lines in (("number", numbers), ("name", names)):
-            if lines:
-                self._copy(f"restored_{column}s", "".join(lines).encode())
+    def note(self, numbers: Sequence[tuple[int, int]], names: Sequence[tuple[int, bytes]]) -> None:
+        """Keep (kind, name) of some keys, in PostgreSQL; the same may come twice.
+
+        Args:
+            numbers: of those that a number names.
+            names: of those that the key itself names.
+        """
+        self._noted["number"] |= {kind for kind, _ in numbers}
+        self._noted["name"] |= {kind for kind, _ in names}
+        if numbers:
+            lines = [f"{kind}\t{number}\n" for kind, number in numbers]
+            self._copy("restored_numbers", "".join(lines).encode())
+        if names:
+            lines = [f"{kind}\t\\\\x{name.hex()}\n" for kind, name in names]
+            self._copy("restored_names", "".join(lines).encode())
 
     def names(self, rows: Callable[[], int]) -> Iterator[tuple[int, list[Name]]]:
         """(kind, names) of all keys that ``note`` kept, once each; names of a kind ascend, in several lists.
@@ -167,16 +169,19 @@ class Tables:
             rows: asked before each list for how many names it may have.
         """
         for column, noted in self._noted.items():
-            wheres = [f"WHERE kind = {kind}" for kind in sorted(noted)] if len(noted) <= FEW else [""]
-            for where in wheres:
-                query = (
-                    f"SELECT DISTINCT kind, {column} FROM restored_{column}s {where} ORDER BY kind, {column}"
-                )
-                for found in self._stream("names", query, [], rows):
-                    kinds: dict[int, list[Name]] = {}
-                    for kind, name in found:
-                        kinds.setdefault(kind, []).append(name if type(name) is int else bytes(name))
-                    yield from kinds.items()
+            if len(noted) <= FEW:
+                for kind in sorted(noted):
+                    of_kind = f"restored_{column}s WHERE kind = {kind}"
+                    query = f"SELECT DISTINCT {column} FROM {of_kind} ORDER BY {column}"
+                    for found in self._stream("names", query, [], rows):
+                        yield kind, [_name(name) for (name,) in found]
+                continue
+            query = f"SELECT DISTINCT kind, {column} FROM restored_{column}s ORDER BY kind, {column}"
+            for found in self._stream("names", query, [], rows):
+                kinds: dict[int, list[Name]] = {}
+                for kind, name in found:
+                    kinds.setdefault(kind, []).append(_name(name))
+                yield from kinds.items()
 
     def sort(self, members: Iterable[list[Member]], rows: Callable[[], int]) -> Iterator[list[Member]]:
         """Put any number of members in the order of (score, tie), in PostgreSQL.
@@ -285,15 +290,20 @@ class Tables:
 
 def copy_lines(rows: TableRows) -> bytes:
     """The rows as COPY takes them, a line each."""
-    columns: list[Sequence[bytes]] = []
+    columns: list[Values] = []
     for column, values in zip(rows.columns, rows.values, strict=True):
         if column.format.name == "bytes":
-            columns.append([NULL if v is None else b"\\\\x" + v.hex().encode() for v in values])
-        elif column.format.name == "text":
-            columns.append([NULL if v is None else _escape(v) for v in values])
-        else:  # nothing in them needs an escape
-            columns.append([NULL if v is None else v for v in values])
+            values = [None if v is None else b"\\\\x" + v.hex().encode() for v in values]
+        elif column.format.name == "text":  # in others nothing needs an escape
+            whole = b"".join(filter(None, values))
+            if any(raw in whole for raw, _ in ESCAPES):
+                values = [None if v is None else _escape(v) for v in values]
+        columns.append([NULL if v is None else v for v in values] if None in values else values)
     return b"".join([b"\t".join(row) + b"\n" for row in zip(*columns, strict=True)])
+
+
+def _name(found: int | memoryview) -> Name:
+    return found if isinstance(found, int) else bytes(found)
 
 
 def _escape(value: bytes) -> bytes:

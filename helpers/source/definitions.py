@@ -5,7 +5,7 @@ Expressions stand in them as PostgreSQL writes them under a search path of ``pg_
 the user's own has its schema. So nothing in them can mean another object than it did, and where a table, an
 index or a sequence is spoken of, its name can be put in another schema's.
 
-Triggers, rules, policies, rights, owners and tablespaces are not among them.
+Triggers, rules and policies are not among them, but named; nor are rights, owners and tablespaces.
 """
 
 import json
@@ -76,7 +76,8 @@ WITH used (oid, relation, attnum, kind) AS (
     WHERE adrelid = ANY(%(oids)s))
 SELECT DISTINCT ON (c.oid) nspname::text, relname::text, format('%%I.%%I', nspname, relname),
        quote_literal(format('%%I.%%I', nspname, relname)) || '::regclass', seqtypid::regtype::text, seqstart,
-       seqincrement, seqmin, seqmax, seqcache, seqcycle, has_sequence_privilege(c.oid, 'SELECT'),
+       seqincrement, seqmin, seqmax, seqcache, seqcycle,
+       has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
        relation::int8, (SELECT attname::text FROM pg_attribute a
                         WHERE attrelid = relation AND a.attnum = used.attnum), kind::text
 FROM used JOIN pg_class c ON c.oid = used.oid AND relkind = 'S' JOIN pg_namespace n ON n.oid = relnamespace
@@ -96,6 +97,13 @@ CROSS JOIN LATERAL pg_identify_object_as_address(refclassid, refobjid, 0) addres
 WHERE refclassid IN ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass,
                      'pg_collation'::regclass, 'pg_opclass'::regclass)
 ORDER BY type, object_names, object_args, relation"""
+
+_APART = """
+SELECT tgrelid::int8, 'trigger', tgname::text FROM pg_trigger
+WHERE tgrelid = ANY(%(oids)s) AND NOT tgisinternal AND tgparentid = 0
+UNION ALL SELECT ev_class::int8, 'rule', rulename::text FROM pg_rewrite WHERE ev_class = ANY(%(oids)s)
+UNION ALL SELECT polrelid::int8, 'policy', polname::text FROM pg_policy WHERE polrelid = ANY(%(oids)s)
+ORDER BY 1, 2, 3"""
 
 
 @dataclass(frozen=True)
@@ -265,6 +273,7 @@ class Definitions:
         indexes: without those of constraints.
         needs: what must be there before.
         left_out: what cannot be made again, one line each.
+        apart: triggers, rules and policies, which are not made again, by name.
     """
 
     relations: tuple[Relation, ...]
@@ -273,6 +282,7 @@ class Definitions:
     indexes: tuple[Index, ...] = ()
     needs: tuple[Need, ...] = ()
     left_out: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def record(self) -> str:
         """The same as JSON."""
@@ -292,6 +302,7 @@ class Definitions:
             tuple(Index(**one) for one in found["indexes"]),
             tuple(Need(**_tuples(one)) for one in found["needs"]),
             tuple(found["left_out"]),
+            tuple(found["apart"]),
         )
 
 
@@ -346,6 +357,10 @@ def read(ask: Ask, tables: Iterable[Table]) -> Definitions:
             for kind, names, arguments, said, relation in ask(_NEEDS, {"oids": oids})
         ),
         tuple(left_out),
+        tuple(
+            f"{what} {name} of {_called(relations[places[oid]])}"
+            for oid, what, name in ask(_APART, {"oids": oids})
+        ),
     )
 
 
@@ -414,7 +429,7 @@ def _indexes(
     found: list[tuple[Any, ...]], places: dict[int, int], relations: Sequence[Relation], left_out: list[str]
 ) -> Iterable[Index]:
     for oid, name, unique, definition, begin, comment, valid in found:
-        if valid and definition.startswith(begin):
+        if valid and (definition or "").startswith(begin):
             yield Index(places[oid], name, unique, definition[len(begin) :], comment)
         else:
             left_out.append(f"index {name} of {_called(relations[places[oid]])} is not valid: it is left off")
