@@ -41,6 +41,8 @@ CREATE TABLE by_many (a int, b text, c numeric(10, 2), d timestamptz, e boolean,
 CREATE TABLE by_bytes (raw bytea PRIMARY KEY, v text);
 CREATE TABLE by_unique (code char(4) NOT NULL UNIQUE, v text);
 CREATE TABLE by_two (a int, b text NOT NULL, c text NOT NULL, UNIQUE (a, b), UNIQUE (b, c));
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE by_pair (p pair PRIMARY KEY, v text);
 CREATE TABLE by_array (tags text[] PRIMARY KEY, span int4range, doc jsonb, v xml);
 CREATE TABLE only_key (a int, b text, PRIMARY KEY (a, b));
 CREATE TABLE one_key (name text PRIMARY KEY);
@@ -106,6 +108,7 @@ INSERT INTO by_bytes VALUES ('', 'none'), ('\x00', 'zero'), ('\x3aff', 'more');
 INSERT INTO by_unique VALUES ('a', 'x'), ('', 'y'), ('abcd', NULL);
 INSERT INTO by_two VALUES (1, 'a', 'b'), (NULL, 'a', 'c'), (NULL, 'b', 'c');
 INSERT INTO by_array VALUES ('{}', 'empty', '{"a": [1, null]}', NULL), ('{"a b",NULL,"x,y"}', '[1,5)', NULL, NULL);
+INSERT INTO by_pair SELECT ROW(n % 5, 'b:' || n)::pair, 'v' FROM generate_series(1, 90) n;
 INSERT INTO only_key SELECT n % 4, ':' || n FROM generate_series(1, 30) n;
 INSERT INTO one_key SELECT 'k' || n FROM generate_series(1, 30) n; INSERT INTO one_key VALUES (''), ('a:b%');
 INSERT INTO made SELECT n, n FROM generate_series(1, 10) n;
