@@ -48,6 +48,7 @@ CREATE TABLE only_key (a int, b text, PRIMARY KEY (a, b));
 CREATE TABLE one_key (name text PRIMARY KEY);
 CREATE TABLE empty_table (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
 CREATE TABLE made (id int PRIMARY KEY, a int NOT NULL, twice int GENERATED ALWAYS AS (a * 2) STORED);
+CREATE TABLE key_and_made (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED);
 CREATE TABLE every_type (id int PRIMARY KEY, a smallint, b bigint, c numeric, d real, e double precision, f boolean,
   g char(5), h varchar(9), i bytea, j timestamp, k timestamptz, l date, m time, n timetz, o interval, p uuid, q json,
   r jsonb, s inet, t cidr, u macaddr, v int[], w int4range, x point, y mood, z label, aa bit(3), bb tsvector, cc money,
@@ -112,6 +113,7 @@ INSERT INTO by_pair SELECT ROW(n % 5, 'b:' || n)::pair, 'v' FROM generate_series
 INSERT INTO only_key SELECT n % 4, ':' || n FROM generate_series(1, 30) n;
 INSERT INTO one_key SELECT 'k' || n FROM generate_series(1, 30) n; INSERT INTO one_key VALUES (''), ('a:b%');
 INSERT INTO made SELECT n, n FROM generate_series(1, 10) n;
+INSERT INTO key_and_made SELECT generate_series(1, 10);
 INSERT INTO every_type (id) VALUES (1);
 INSERT INTO every_type VALUES (2, -1, 2, 3.10, 0.1, 'NaN', true, 'ab', 'c', '\x00ff', 'infinity', '0044-03-15 BC', '12026-01-01',
   '24:00', '10:00:00+02:30:15', '1 mon -2 days 03:04:05.6', '00000000-0000-0000-0000-000000000001', '{"a" : 1}',

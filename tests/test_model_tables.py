@@ -28,8 +28,8 @@ CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TYPE text_like AS ENUM ('a', 'b'); C
 CREATE DOMAIN timestamp_like AS timestamp;
 CREATE TABLE typed (id oid PRIMARY KEY, a smallint NOT NULL, b bigint, c numeric(9,2), d real, e float8,
   f boolean, g uuid, h timestamp(3), i timestamptz, j date, k time, l bytea, m text, n varchar(9), o char(3),
-  p mood, q whole, r int[], s jsonb, t inet, u timestamp_like, v text_like, w timetz, x interval, y varchar(4000),
-  z varchar, aa int GENERATED ALWAYS AS (a + 1) STORED, bb text COLLATE "C");
+  p mood, q whole, r int[], s jsonb, t inet, u timestamp_like, v text_like, w timetz, x interval,
+  y varchar(4000), z varchar, aa int GENERATED ALWAYS AS (a + 1) STORED, bb text COLLATE "C");
 CREATE TABLE dropped (id int PRIMARY KEY, gone int, v text); ALTER TABLE dropped DROP gone;
 CREATE TABLE p (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 CREATE TABLE p_1 PARTITION OF p DEFAULT;
