@@ -41,11 +41,14 @@ CREATE TABLE by_many (a int, b text, c numeric(10, 2), d timestamptz, e boolean,
 CREATE TABLE by_bytes (raw bytea PRIMARY KEY, v text);
 CREATE TABLE by_unique (code char(4) NOT NULL UNIQUE, v text);
 CREATE TABLE by_two (a int, b text NOT NULL, c text NOT NULL, UNIQUE (a, b), UNIQUE (b, c));
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE by_pair (p pair PRIMARY KEY, v text);
 CREATE TABLE by_array (tags text[] PRIMARY KEY, span int4range, doc jsonb, v xml);
 CREATE TABLE only_key (a int, b text, PRIMARY KEY (a, b));
 CREATE TABLE one_key (name text PRIMARY KEY);
 CREATE TABLE empty_table (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
 CREATE TABLE made (id int PRIMARY KEY, a int NOT NULL, twice int GENERATED ALWAYS AS (a * 2) STORED);
+CREATE TABLE key_and_made (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED);
 CREATE TABLE every_type (id int PRIMARY KEY, a smallint, b bigint, c numeric, d real, e double precision, f boolean,
   g char(5), h varchar(9), i bytea, j timestamp, k timestamptz, l date, m time, n timetz, o interval, p uuid, q json,
   r jsonb, s inet, t cidr, u macaddr, v int[], w int4range, x point, y mood, z label, aa bit(3), bb tsvector, cc money,
@@ -106,9 +109,11 @@ INSERT INTO by_bytes VALUES ('', 'none'), ('\x00', 'zero'), ('\x3aff', 'more');
 INSERT INTO by_unique VALUES ('a', 'x'), ('', 'y'), ('abcd', NULL);
 INSERT INTO by_two VALUES (1, 'a', 'b'), (NULL, 'a', 'c'), (NULL, 'b', 'c');
 INSERT INTO by_array VALUES ('{}', 'empty', '{"a": [1, null]}', NULL), ('{"a b",NULL,"x,y"}', '[1,5)', NULL, NULL);
+INSERT INTO by_pair SELECT ROW(n % 5, 'b:' || n)::pair, 'v' FROM generate_series(1, 90) n;
 INSERT INTO only_key SELECT n % 4, ':' || n FROM generate_series(1, 30) n;
 INSERT INTO one_key SELECT 'k' || n FROM generate_series(1, 30) n; INSERT INTO one_key VALUES (''), ('a:b%');
 INSERT INTO made SELECT n, n FROM generate_series(1, 10) n;
+INSERT INTO key_and_made SELECT generate_series(1, 10);
 INSERT INTO every_type (id) VALUES (1);
 INSERT INTO every_type VALUES (2, -1, 2, 3.10, 0.1, 'NaN', true, 'ab', 'c', '\x00ff', 'infinity', '0044-03-15 BC', '12026-01-01',
   '24:00', '10:00:00+02:30:15', '1 mon -2 days 03:04:05.6', '00000000-0000-0000-0000-000000000001', '{"a" : 1}',

@@ -339,6 +339,23 @@ def test_partitions_cut_a_stream_by_its_first_column() -> None:
     ]
 
 
+def test_a_position_is_of_the_types_of_its_columns() -> None:
+    own = Column("p", "sales.pair", FORMATS["text"], nullable=False)
+    one = Table("t", "s", "t", (own, Column("n", "integer", FORMATS["integer"])), (("p",),))
+    single, by_number, by_pair = plan(
+        Key("t:{p}", "hash", "t"),
+        Key("n:{n}", "set", "t", value="{p}"),
+        Key("p:{p}", "list", "t", value="{n}"),
+        tables=[one],
+    ).streams
+    assert single.after_sql(["(1,a)"]) == '("t"."p") > (\'(1,a)\'::sales.pair)'
+    assert by_number.after_sql(["1", "it's"]) == '("t"."n", "t"."p") > (\'1\', \'it\'\'s\'::sales.pair)'
+    assert by_pair.after_sql(["(,)"]) == '(format(\'%s\', "t"."p") COLLATE "C") > (\'(,)\')'
+    assert Partition(single, 1, "(,)", "(1,)").where.endswith(
+        ' AND "t"."p" >= \'(,)\'::sales.pair AND "t"."p" < \'(1,)\'::sales.pair'
+    )
+
+
 def test_a_glob_and_heads_take_every_key() -> None:
     one = table("t", ["id"], "id:text", "n:text?")
     for names, glob, heads in (

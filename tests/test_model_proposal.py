@@ -82,6 +82,7 @@ def test_every_table_is_there_or_left_out(url: str, proposed: model.Proposal) ->
         ("by_day", [("by_day:{day}", "set", "{at}:{kind}", None)]),
         ("only_key", [("only_key:{a}", "set", "{b}", None)]),
         ("one_key", [("one_key", "set", "{name}", None)]),
+        ("key_and_made", [("key_and_made", "set", "{id}", None)]),
         ("admin", [("admin", "set", "{person}", None)]),
         ("reading", [("reading:{sensor}:{at}", "hash", None, None)]),
         ("order", [("order:{user}", "hash", None, None)]),

@@ -28,8 +28,8 @@ CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TYPE text_like AS ENUM ('a', 'b'); C
 CREATE DOMAIN timestamp_like AS timestamp;
 CREATE TABLE typed (id oid PRIMARY KEY, a smallint NOT NULL, b bigint, c numeric(9,2), d real, e float8,
   f boolean, g uuid, h timestamp(3), i timestamptz, j date, k time, l bytea, m text, n varchar(9), o char(3),
-  p mood, q whole, r int[], s jsonb, t inet, u timestamp_like, v text_like, w timetz, x interval, y varchar(4000), z varchar,
-  aa int GENERATED ALWAYS AS (a + 1) STORED, bb text COLLATE "C");
+  p mood, q whole, r int[], s jsonb, t inet, u timestamp_like, v text_like, w timetz, x interval,
+  y varchar(4000), z varchar, aa int GENERATED ALWAYS AS (a + 1) STORED, bb text COLLATE "C");
 CREATE TABLE dropped (id int PRIMARY KEY, gone int, v text); ALTER TABLE dropped DROP gone;
 CREATE TABLE p (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 CREATE TABLE p_1 PARTITION OF p DEFAULT;
@@ -119,14 +119,16 @@ def test_unique_keys_are_those_that_are_never_null(connection: Connection) -> No
 def test_columns_have_formats(connection: Connection) -> None:
     one = bind(connection, "typed")["typed"]
     assert {column.name: column.format.name for column in one.columns} == {
-        **dict.fromkeys(("id", "a", "b"), "integer"), "c": "numeric", "d": "float", "e": "float", "f": "boolean",
-        "g": "uuid", "h": "moment", "i": "zoned", "j": "date", "k": "time", "l": "bytes",
+        **dict.fromkeys(("id", "a", "b"), "integer"), "c": "numeric", "d": "float", "e": "float",
+        "f": "boolean", "g": "uuid", "h": "moment", "i": "zoned", "j": "date", "k": "time", "l": "bytes",
         **dict.fromkeys("mnopqrstuvwxyz", "text"), "aa": "integer", "bb": "text",
     }  # fmt: skip
     assert [c.name for c in one.columns if not c.nullable] == ["id", "a"]
     assert [c.name for c in one.columns if c.generated] == ["aa"]
     assert [c.name for c in one.columns if not c.bounded] == ["l", "m", "r", "s", "y", "z", "bb"]
     assert one.column("c").type == "numeric(9,2)"
+    assert one.column("p").type.endswith(".mood") and one.column("p").cast == f"::{one.column('p').type}"
+    assert one.column("m").type == "text" and one.column("m").cast == ""
     assert [c.name for c in bind(connection, "dropped")["dropped"].columns] == ["id", "v"]
 
 
@@ -144,7 +146,7 @@ def test_partitioned_tables_are_whole_and_parents_alone(connection: Connection) 
         with pytest.raises(HelpersError) as caught:
             bind(connection, *names)
         assert (
-            f"other tables inherit from {names[-1] if child == 'grandchild' else 'parent'}, so a key may come "
+            f"other tables inherit from {'child' if child == 'grandchild' else 'parent'}, so a key may come "
             in (str(caught.value))
         )
         assert f"({child} is not in it)" in str(caught.value)

@@ -26,7 +26,7 @@ from helpers.columns import (
     stacked,
     weave,
 )
-from helpers.model import EXACT_SCORE, Column, KeyKind, Pattern, Plan, ScoreOrder, Stream, literal
+from helpers.model import EXACT_SCORE, Column, KeyKind, Pattern, Plan, ScoreOrder, Stream
 from helpers.source import copybinary
 from helpers.target import resp
 
@@ -252,7 +252,7 @@ class Question:
         stream, order = self.stream, ", ".join(self.stream.order_sql)
         where = stream.where
         if after is not None:
-            where = f"({where}) AND ({order}) > ({', '.join(map(literal, after))})"
+            where = f"({where}) AND {stream.after_sql(after)}"
         return f"SELECT {', '.join(self._query.sql)} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
 
     def position(self, columns: Sequence[Strings]) -> list[str]:

@@ -159,6 +159,25 @@ class Stream:
             for place, name in enumerate(self.order)
         )
 
+    def literals(self, values: Sequence[str]) -> list[str]:
+        """Values of the first columns of the order, as what these are compared with.
+
+        Args:
+            values: as PostgreSQL writes them.
+        """
+        casts = [
+            "" if place < self.owner else self._column(name).cast for place, name in enumerate(self.order)
+        ]
+        return [rows.literal(value) + cast for value, cast in zip(values, casts, strict=False)]
+
+    def after_sql(self, position: Sequence[str]) -> str:
+        """The rows behind a position, as SQL.
+
+        Args:
+            position: values of the columns of the order, as PostgreSQL writes them.
+        """
+        return f"({', '.join(self.order_sql)}) > ({', '.join(self.literals(position))})"
+
     @property
     def columns_sql(self) -> str:
         """What it selects; bytes as hex, which COPY writes without escapes."""
@@ -200,8 +219,8 @@ class Partition:
     def where(self) -> str:
         """Which rows are in it, as SQL."""
         first = self.stream.order_sql[0]
-        low = [] if self.low is None else [f"{first} >= {rows.literal(self.low)}"]
-        high = [] if self.high is None else [f"{first} < {rows.literal(self.high)}"]
+        low = [] if self.low is None else [f"{first} >= {self.stream.literals([self.low])[0]}"]
+        high = [] if self.high is None else [f"{first} < {self.stream.literals([self.high])[0]}"]
         return " AND ".join([f"({self.stream.where})", *low, *high])
 
 

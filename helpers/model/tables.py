@@ -20,7 +20,7 @@ class Column:
 
     Attributes:
         name: as in the catalogue, without quotes.
-        type: as ``format_type`` gives it.
+        type: as ``format_type`` gives it, with its schema where that is not ``pg_catalog``.
         format: how its values are written.
         nullable: whether it may be NULL.
         generated: whether PostgreSQL computes it from others.
@@ -38,6 +38,11 @@ class Column:
     def sql(self) -> str:
         """Its name in a query."""
         return quoted(self.name)
+
+    @property
+    def cast(self) -> str:
+        """What stands behind a literal that is compared with it: rows of composite types need it."""
+        return f"::{self.type}" if "." in self.type else ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Postgres
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import SETTINGS, Model, Partition, Plan, Table, literal, load
+from helpers.model import SETTINGS, Model, Partition, Plan, Table, load
 from helpers.servers import connections
 from helpers.source import copytext, tables
 
@@ -229,7 +229,7 @@ class Source:
         def attempt() -> None:
             where = partition.where
             if position is not None:
-                where += f" AND ({order}) > ({', '.join(map(literal, position))})"
+                where += f" AND {stream.after_sql(position)}"
             query = f"SELECT {stream.columns_sql} FROM {stream.table.sql} WHERE {where} ORDER BY {order}"
             self.chunks(query, copytext.whole_rows(keep))
 

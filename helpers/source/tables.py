@@ -129,12 +129,15 @@ def describe(
         ask: runs a query.
         oids: of the tables.
     """
+    ((looks,),) = ask("SELECT current_setting('search_path')", None)
+    ask("SELECT set_config('search_path', 'pg_catalog', false)", None)  # so that types have their schema
     columns: dict[int, list[Column]] = defaultdict(list)
     for oid, name, type_, typname, builtin, nullable, generated, size in ask(_COLUMNS, (list(oids),)):
         bounded = size is not None and size <= SHORT
         columns[oid].append(
             Column(name, type_, format_of(typname, builtin=builtin), nullable, generated, bounded)
         )
+    ask("SELECT set_config('search_path', %s, false)", (looks,))
     keys: dict[int, list[tuple[str, ...]]] = defaultdict(list)
     for oid, key in ask(_KEYS, (list(oids),)):
         if tuple(key) not in keys[oid]:
