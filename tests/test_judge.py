@@ -292,3 +292,28 @@ def test_what_was_moved_by_the_general_model(postgres_url: str, redis_url: str) 
     result = migration.migrate(postgres_url, redis_url, model=general.MODEL, progress=False)
     assert result["status"] == "verified" and not result["rejects_by_reason"]
     assert judge.compare(postgres_url, redis_url, model=general.MODEL) == CLEAN
+    told = general.MODEL.read_text(encoding="utf-8")
+    for said, instead in OTHERWISE.items():
+        assert told.count(said) == 1, said
+        told_otherwise = told.replace(said, instead)
+        assert judge.compare(postgres_url, redis_url, model=told_otherwise) != CLEAN, said
+
+
+OTHERWISE = {
+    '"person:{handle}"\ntype   = "hash"': '"persons:{handle}"\ntype   = "hash"',
+    '"card:{handle}"\ntype   = "string"': '"card:{handle}"\ntype   = "hash"',
+    '{ name = "full_name", born': '{ named = "full_name", born',
+    'born = "born", seen = "seen"': 'seen = "seen", born = "born"',
+    'face = "face" }': 'face = "feels" }',
+    '["sensor", "taken", "value", "exact", "note"]': '["sensor", "taken", "value", "exact"]',
+    '"{note}"': '"{exact}"',
+    'score  = "value"': 'score  = "taken"',
+    '"{tag}:{weight}"': '"{weight}:{tag}"',
+    '"{kind}:{at}"': '"{kind}-{at}"',
+    'order  = ["at", "step_id"]': 'order  = ["step_id"]',
+    'score  = "at"': 'score  = "step_id"',
+    '"words:{day}"\ntype   = "list"': '"words:{day}"\ntype   = "set"',
+    'order  = ["place"]': 'order  = ["word"]',
+    "# Tables that": 'dates = "iso"\n# Tables that',
+}
+"""What the general model says, and what it might have said: each is looked at."""
