@@ -1,4 +1,4 @@
-"""Schemas and models made at random: migrated, verified, migrated again, restored, and nothing is different."""
+"""Schemas and models made at random: migrated, verified, migrated again, restored: nothing differs."""
 
 from collections.abc import Iterator
 from typing import Any

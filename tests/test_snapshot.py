@@ -64,7 +64,8 @@ def test_what_the_role_is_set_to_changes_no_text(rows: str) -> None:
     }
     run_sql(
         rows,
-        "CREATE TABLE odd (id int PRIMARY KEY, a timestamptz, b interval, c bytea, d float8, e date, f regclass)",
+        "CREATE TABLE odd (id int PRIMARY KEY, a timestamptz, b interval, c bytea, d float8, e date, "
+        "f regclass)",
         r"INSERT INTO odd VALUES (1, '2026-01-02 03:04:05+00', '1 day', '\x00', 0.1, '2026-01-02', 't')",
     )
     model = '[[key]]\nname = "odd:{id}"\ntype = "hash"\ntable = "odd"\n'

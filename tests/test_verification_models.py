@@ -169,7 +169,10 @@ def literals(postgres_url: str, redis_url: str) -> tuple[str, str, models.Model,
         "INSERT INTO t (id) VALUES (2)",
     )
     client = connections.redis(redis_url)
-    fields: dict[Any, Any] = {"id": b"1", **{c: text for c, (*_, text) in zip(columns, LITERALS, strict=True)}}
+    fields: dict[Any, Any] = {
+        "id": b"1",
+        **{c: text for c, (*_, text) in zip(columns, LITERALS, strict=True)},
+    }
     client.hset("h:1", mapping=fields)
     client.hset("h:2", "id", "2")
     plain = {"id": "1"}
@@ -463,7 +466,9 @@ DAMAGES = st.sampled_from(
         lambda r, key, other, n: r.rpush(key, r.lindex(key, 0)),
         lambda r, key, other, n: r.zincrby(key, n % 2, r.zrange(key, n % 3, n % 3)[0]),
         lambda r, key, other, n: (r.zpopmax(key), r.zadd(key, {f"{n}": n % 5})),
-        lambda r, key, other, n: r.zadd(key, {r.zrange(key, 0, 0)[0]: r.zscore(key, r.zrange(key, -1, -1)[0])}),
+        lambda r, key, other, n: r.zadd(
+            key, {r.zrange(key, 0, 0)[0]: r.zscore(key, r.zrange(key, -1, -1)[0])}
+        ),
         lambda r, key, other, n: r.zadd(key, {b"\xff": 1}),
     ]
 )
@@ -481,11 +486,22 @@ def test_any_damage_is_found_and_none_is_imagined(
 ) -> None:
     source, target, client = shop
     before = held(client)
-    strays = ["customer:c%3A9", "json:x", "line:", "vips:true", "everyone", "born", "items:c%3A6", "price:c%3A5"]
+    strays = [
+        "customer:c%3A9",
+        "json:x",
+        "line:",
+        "vips:true",
+        "everyone",
+        "born",
+        "items:c%3A6",
+        "price:c%3A5",
+    ]
     for damage, which, where, number in damages:
         keys = sorted(before)
         with contextlib.suppress(redis.RedisError, ZeroDivisionError, IndexError, TypeError):
-            damage(client, keys[which % len(keys)], [*strays, *keys][where % (len(keys) + len(strays))], number)
+            damage(
+                client, keys[which % len(keys)], [*strays, *keys][where % (len(keys) + len(strays))], number
+            )
     after = held(client)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verification, "WINDOW_ROWS", window_rows)
@@ -504,7 +520,9 @@ def held(client: Any) -> dict[bytes, Any]:
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
         b"string": client.get,
     }
-    return {key: reads[client.type(key)](key) for key in client.scan_iter() if not key.startswith(b"migration:")}
+    return {
+        key: reads[client.type(key)](key) for key in client.scan_iter() if not key.startswith(b"migration:")
+    }
 
 
 def test_damage_in_a_cluster(postgres_url: str, nodes: Cluster) -> None:
@@ -640,7 +658,10 @@ def test_lists_are_in_the_order_of_values_not_of_their_texts(postgres_url: str, 
         "(4, 9, 9, 'b', '2 days')",
     )
     model = models.Model(
-        [models.Key(f"by_{c}", "list", "t", value=f"{{{c}}}|{{id}}", order=[c]) for c in ("n", "f", "v0", "i")]
+        [
+            models.Key(f"by_{c}", "list", "t", value=f"{{{c}}}|{{id}}", order=[c])
+            for c in ("n", "f", "v0", "i")
+        ]
     )
     client = connections.redis(redis_url)
     client.rpush("by_n", "-1|3", "9|1", "9|4", "10|2")
@@ -703,7 +724,9 @@ def test_databases_of_other_encodings(postgres_server: str, redis_url: str, enco
         client.sadd("all", "中", b"\xff")
         client.delete("h:b%3A")
         client.set("h:中", "x")
-        found = {(one["key"], one["field"], one["problem"]) for one in found_in(compared(url, redis_url, model))}
+        found = {
+            (one["key"], one["field"], one["problem"]) for one in found_in(compared(url, redis_url, model))
+        }
         assert found == {
             ("all", "中", "extra member"),
             ("all", "\\xff", "extra member"),

@@ -21,12 +21,14 @@ CREATE TABLE "All" (
     ch char(3), m mood, j json, jb jsonb, arr int[], rng int4range, ip inet, bit bit(3));
 INSERT INTO "All" VALUES
 (1, true, -5, 1.50, 19.90, 0.1, 1e300, '11111111-2222-3333-4444-555555555555', '2026-11-22 10:00:00',
- '2026-11-22 10:00:00+05:30:15', '2026-11-22', '24:00', '10:00:00+02:30:15', '1 year 2 days 3.5 s', '\x00ff41',
- E'a:b%{c}"\\\n\tx', 'v', 'c', 'ok: fine', '{"a": 1}', '{"b":[1,2]}', '{1,NULL,3}', '[1,5)', '::1/64', '101'),
+ '2026-11-22 10:00:00+05:30:15', '2026-11-22', '24:00', '10:00:00+02:30:15', '1 year 2 days 3.5 s',
+ '\x00ff41', E'a:b%{c}"\\\n\tx', 'v', 'c', 'ok: fine', '{"a": 1}', '{"b":[1,2]}', '{1,NULL,3}', '[1,5)', '::1/64', '101'),
 (2, false, NULL, 'NaN', 'NaN', '-0', '-Infinity', NULL, 'infinity', '-infinity', 'infinity',
- '00:00:00.000001', '00:00+00', '-1 mon', '', '', NULL, '', 'sad', NULL, NULL, '{}', 'empty', '10.0.0.1', '000');
+ '00:00:00.000001', '00:00+00', '-1 mon', '', '', NULL, '', 'sad', NULL, NULL, '{}', 'empty', '10.0.0.1',
+ '000');
 INSERT INTO "All" (id, b, i2, n, n2, f4, f8, u, ts, tz, d) VALUES
-(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '0044-03-15 BC', '0044-03-15 00:00:00.5+00 BC', '0044-03-15 BC'),
+(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '0044-03-15 BC', '0044-03-15 00:00:00.5+00 BC',
+ '0044-03-15 BC'),
 (4, NULL, NULL, NULL, NULL, 'NaN', NULL, NULL, '12345-01-01', '2026-01-01 00:00:00.25+00', '12345-01-01');
 CREATE TABLE "Odd: %" ("Key {x}" text, k2 date, v float8, "order" text, PRIMARY KEY ("Key {x}", k2));
 INSERT INTO "Odd: %" VALUES ('', '2026-01-01', 0.1, 'z'), ('a:b', '2026-01-02', 2, '{y}'),
@@ -139,8 +141,9 @@ def test_json_is_that_of_a_hash(rows: str, redis_url: str) -> None:
 def test_json_of_odd_texts(postgres_url: str, redis_url: str) -> None:
     run_sql(
         postgres_url,
-        'CREATE TABLE t (id int PRIMARY KEY, "a""b" text, c text); INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 '
-        "THEN chr(n) || 'é🙂' || chr(n) END, CASE WHEN n % 3 = 0 THEN '\"\\' END FROM generate_series(1, 140) n",
+        'CREATE TABLE t (id int PRIMARY KEY, "a""b" text, c text)',
+        "INSERT INTO t SELECT n, CASE WHEN n % 2 = 0 THEN chr(n) || 'é🙂' || chr(n) END, "
+        "CASE WHEN n % 3 = 0 THEN '\"\\' END FROM generate_series(1, 140) n",
     )
     held = written(postgres_url, redis_url, '[[key]]\nname = "{id}"\ntype = "string"\ntable = "t"\n')
     for n in range(1, 141):

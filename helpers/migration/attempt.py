@@ -16,7 +16,16 @@ from helpers.migration.job import Job
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
 from helpers.model import PARTITIONS
 from helpers.servers import machine
-from helpers.source import Source, Upstream, definitions, follow_checks, partitions, pgoutput, publication, slot
+from helpers.source import (
+    Source,
+    Upstream,
+    definitions,
+    follow_checks,
+    partitions,
+    pgoutput,
+    publication,
+    slot,
+)
 from helpers.target import (
     BEFORE,
     FORMAT,

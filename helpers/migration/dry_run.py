@@ -186,7 +186,8 @@ def _query(stream: Stream, rows: int) -> str:
             f" TABLESAMPLE SYSTEM ({100 * OWNERS_AMONG / rows}) REPEATABLE (0)" if rows > OWNERS_AMONG else ""
         )
         where += (
-            f" AND ({owner}) IN (SELECT {owner} FROM {table.sql}{sample} WHERE {stream.where} GROUP BY {owner} "
+            f" AND ({owner}) IN (SELECT {owner} FROM {table.sql}{sample} WHERE {stream.where} "
+            f"GROUP BY {owner} "
             f"ORDER BY md5(ROW({owner})::text) LIMIT {SAMPLE_OWNERS})"
         )
     return f"SELECT {stream.columns_sql} FROM {table.sql} WHERE {where} ORDER BY {order} LIMIT {SAMPLE_ROWS}"

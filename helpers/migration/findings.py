@@ -143,7 +143,8 @@ class Rejects:
                     continue
                 order = ", ".join(column.sql for column in table.columns if column.name in table.key)
                 source.stream(
-                    f"SELECT {_columns_sql(table)} FROM {table.sql} WHERE ({held}) IS NOT TRUE ORDER BY {order}",
+                    f"SELECT {_columns_sql(table)} FROM {table.sql} WHERE ({held}) IS NOT TRUE "
+                    f"ORDER BY {order}",
                     lambda line, name=name: conveyor.put((name, bytes(line))),  # type: ignore[misc]
                 )
         for name, pair in self._plan.pairs.items():
@@ -197,8 +198,8 @@ class Rejects:
 def _columns_sql(table: Table) -> str:
     """All columns of a table; of bytes whose text would be too long for PostgreSQL, their number."""
     return ", ".join(
-        f"CASE WHEN octet_length({c.sql}) <= {LONGEST_BYTES} THEN {c.sql}::text ELSE octet_length({c.sql}) || "
-        "' bytes' END"
+        f"CASE WHEN octet_length({c.sql}) <= {LONGEST_BYTES} THEN {c.sql}::text "
+        f"ELSE octet_length({c.sql}) || ' bytes' END"
         if c.format.name == "bytes"
         else c.sql
         for c in table.columns

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from helpers.settings import SILENCE_S
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
-    from helpers.model import Model
     from helpers.migration.workers import Workers
+    from helpers.model import Model
 
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)

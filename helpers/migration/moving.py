@@ -8,8 +8,8 @@ from helpers import servers, text
 from helpers.errors import HelpersError
 from helpers.migration import loading, verification
 from helpers.migration.attempt import attempt
-from helpers.migration.job import RESUMES, Job, wait_to_retry
 from helpers.migration.dry_run import dry_run as do_dry_run
+from helpers.migration.job import RESUMES, Job, wait_to_retry
 from helpers.migration.task import WorkersLost
 from helpers.model import Model, load as load_model
 from helpers.source import SourceLost

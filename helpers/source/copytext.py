@@ -148,11 +148,13 @@ def numbers_of(column: Strings, form: Format) -> Numbers:
     """Whole numbers whose nearest doubles are the scores of a column, shape (n,).
 
     Args:
-        column: of whole numbers, moments, dates or times as ``columns`` gives it; none is NULL, each has a form in ISO 8601.
+        column: of whole numbers, moments, dates or times as ``columns`` gives it; none is NULL, each has a
+            form in ISO 8601.
         form: the format of its values.
 
     Returns:
-        The numbers themselves of whole numbers; microseconds since 1970 UTC; days for dates; microseconds since midnight for times of day.
+        The numbers themselves of whole numbers; microseconds since 1970 UTC; days for dates; microseconds
+        since midnight for times of day.
     """
     if form.name == "integer":
         return numbers(column)

@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -211,7 +211,7 @@ class Source:
             chunks.stop()
 
     def read(
-        self, partition: Partition, after: Iterable[str] | None, take: Callable[[bytes], Iterable[str]]
+        self, partition: Partition, after: Sequence[str] | None, take: Callable[[bytes], Sequence[str]]
     ) -> None:
         """Stream a partition as COPY text in its order, from behind a position on.
 
@@ -365,7 +365,7 @@ class Source:
         return HelpersError(f"{text}; the source was only read")
 
 
-def identity(ask: tables.Ask, found: Iterable[Table]) -> str:
+def identity(ask: tables.Ask, found: Collection[Table]) -> str:
     """Which tables these are, without address, user or password.
 
     Args:
