@@ -15,7 +15,7 @@ ONE = '[[key]]\nname = "only:{user_id}"\ntype = "hash"\ntable = "users"\n'
 
 
 def aged(target: str, **fields: str) -> Any:
-    """Make the state what the version before wrote: it knew no models, and named only streams that were cut."""
+    """Make the state what the version before wrote: it knew no models, and named only what it cut."""
     client: Any = connections.redis(target, decode_responses=True)
     for name in ("model", "tables", "definitions"):
         client.hdel(STATE, name)

@@ -66,8 +66,8 @@ def refuse_state(job: Job, source: Source, connection: resp.Connection, state: M
         )
     if state.get("format") == BEFORE and state.get(PARTITIONS_LEASED) and state.get("status") == "loading":
         raise HelpersError(
-            f"{where}: a load by several processes was begun there by the version before; finish it with that "
-            "one, or use another --prefix"
+            f"{where}: a load by several processes was begun there by the version before; finish it with "
+            "that one, or use another --prefix"
         )
     if job.anew:
         recorded_plan(job, source, state)  # what is removed must be known

@@ -1,6 +1,6 @@
 """A plain connection to the source, for what does not happen in a snapshot: slots, publications, the log."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import psycopg2
@@ -61,7 +61,7 @@ class Upstream:
                 raise
             raise SourceLost(f"{self.where}: {first_line(error)}; {connections.REMEDY}") from error
 
-    def identity(self, tables: Iterable[Table]) -> str:
+    def identity(self, tables: Collection[Table]) -> str:
         """Which tables these are, without address, user or password.
 
         Args:
