@@ -59,6 +59,7 @@ CREATE TABLE person (id int PRIMARY KEY, boss int REFERENCES person, email text 
 CREATE TABLE letter (id int PRIMARY KEY, sender int NOT NULL REFERENCES person, receiver int REFERENCES person,
   copy text REFERENCES person (email), at timestamp NOT NULL, kind text_kind);
 CREATE TABLE line (order_id int REFERENCES "order", number int, what text, PRIMARY KEY (order_id, number));
+ALTER TABLE line ADD FOREIGN KEY (order_id) REFERENCES "order" ON DELETE CASCADE;  -- once more
 CREATE TABLE part (id int PRIMARY KEY, order_id int, number int, price numeric NOT NULL,
   FOREIGN KEY (order_id, number) REFERENCES line);
 CREATE TABLE likes (person int REFERENCES person, letter int REFERENCES letter, PRIMARY KEY (person, letter));
