@@ -59,6 +59,7 @@ CREATE TABLE person (id int PRIMARY KEY, boss int REFERENCES person, email text 
 CREATE TABLE letter (id int PRIMARY KEY, sender int NOT NULL REFERENCES person, receiver int REFERENCES person,
   copy text REFERENCES person (email), at timestamp NOT NULL, kind text_kind);
 CREATE TABLE line (order_id int REFERENCES "order", number int, what text, PRIMARY KEY (order_id, number));
+ALTER TABLE line ADD FOREIGN KEY (order_id) REFERENCES "order" ON DELETE CASCADE;  -- once more
 CREATE TABLE part (id int PRIMARY KEY, order_id int, number int, price numeric NOT NULL,
   FOREIGN KEY (order_id, number) REFERENCES line);
 CREATE TABLE likes (person int REFERENCES person, letter int REFERENCES letter, PRIMARY KEY (person, letter));
@@ -72,6 +73,8 @@ CREATE TABLE reading_old PARTITION OF reading FOR VALUES FROM (MINVALUE) TO ('20
 CREATE TABLE reading_new PARTITION OF reading FOR VALUES FROM ('2026-01-01') TO (MAXVALUE) PARTITION BY HASH (sensor);
 CREATE TABLE "reading new 0" PARTITION OF reading_new FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE "reading new 1" PARTITION OF reading_new FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE gauge (id int PRIMARY KEY, sensor int, at timestamptz,
+  FOREIGN KEY (sensor, at) REFERENCES reading);
 CREATE TABLE parent (id int PRIMARY KEY, v text);
 CREATE TABLE child (w text, PRIMARY KEY (id)) INHERITS (parent);
 CREATE TABLE parent_alone (id int PRIMARY KEY, v text);
@@ -128,6 +131,7 @@ INSERT INTO likes SELECT n % 30 + 1, n FROM generate_series(1, 60) n;
 INSERT INTO admin VALUES (1), (7); INSERT INTO profile VALUES (1, 'about'), (2, NULL);
 INSERT INTO far VALUES (1, 1, 'a', 1), (2, NULL, 'b', NULL);
 INSERT INTO reading SELECT '2025-12-30'::timestamptz + n * interval '1 h', n % 5, n / 8.0 FROM generate_series(1, 90) n;
+INSERT INTO gauge SELECT row_number() OVER (), sensor, at FROM reading WHERE sensor < 3; INSERT INTO gauge VALUES (0);
 INSERT INTO parent VALUES (1, 'p'); INSERT INTO child VALUES (1, 'c', 'w'), (2, NULL, NULL);
 INSERT INTO parent_alone VALUES (1, 'p'); INSERT INTO child_without VALUES (1, 'c', 'w');
 INSERT INTO no_key VALUES (1, 'x');

@@ -114,6 +114,13 @@ def test_every_table_is_there_or_left_out(url: str, proposed: model.Proposal) ->
             ],
         ),
         (
+            "gauge",
+            [
+                ("gauge:{id}", "hash", None, None),
+                ("reading:{sensor}:{at}:gauge", "sorted_set", "{id}", "id"),
+            ],
+        ),
+        (
             "likes",
             [
                 ("person:{person}:likes", "set", "{letter}", None),

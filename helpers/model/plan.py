@@ -9,7 +9,7 @@ all of it. A *batch* is as many of its rows as are written at once.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -159,7 +159,7 @@ class Stream:
             for place, name in enumerate(self.order)
         )
 
-    def literals(self, values: Sequence[str]) -> list[str]:
+    def literals(self, values: Iterable[str]) -> list[str]:
         """Values of the first columns of the order, as what these are compared with.
 
         Args:
@@ -170,7 +170,7 @@ class Stream:
         ]
         return [rows.literal(value) + cast for value, cast in zip(values, casts, strict=False)]
 
-    def after_sql(self, position: Sequence[str]) -> str:
+    def after_sql(self, position: Iterable[str]) -> str:
         """The rows behind a position, as SQL.
 
         Args:
