@@ -1,7 +1,7 @@
-"""Redis' contents of the course, before and after: what an engine that knew four tables wrote is written.
+"""Redis' contents of the course before and after the model became data: the same, byte for byte.
 
-``course_before.json`` holds what the last such version (commit 9c7bbdd) made of the rows below: every key,
-field by field, element by element, score by score, and how many rows it rejected.
+``course_before.json`` holds what the last version whose engine knew four tables (commit 9c7bbdd) made of the
+rows below: every key, field by field, element by element, score by score, and how many rows it rejected.
 """
 
 import json

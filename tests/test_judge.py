@@ -157,6 +157,12 @@ name  = "more"
 type  = "set"
 table = "more_days"
 value = "{d}"
+[[key]]
+name  = "scores"
+type  = "sorted_set"
+table = "scores"
+value = "{id}"
+score = "f"
 """
 FIRST = {
     b"A:b": b"x:%{}\n", b"n": b"1.50", b"m": b"a:b", b"y": b"t", b"b": b"true", b"raw": b"\x00\xff",
@@ -203,6 +209,7 @@ EXPECTED: list[tuple[str, dict[bytes, Any]]] = [
     ("zset", {b"days": {b"1970-01-02": 1.0, b"0001-01-01": -719162.0}}),
     ("zset", {b"moments": {b"1970-01-02": 86_400_000_001.0, b"0001-01-01": -62_135_596_800e6}}),
     ("set", {b"more": {b"1970-01-03"}}),
+    ("zset", {b"scores": {b"1": 0.1}}),
 ]
 
 
@@ -215,7 +222,9 @@ def odd(postgres_url: str) -> str:
             ('0001-01-01', '0001-01-01Z'), ('infinity', '2026-01-01'),
             ('2026-01-01', '-infinity'), ('0001-01-01 BC', '2026-01-01');
         CREATE TABLE more_days (PRIMARY KEY (d)) INHERITS (days);
-        INSERT INTO more_days VALUES ('1970-01-03', '1970-01-03Z')
+        INSERT INTO more_days VALUES ('1970-01-03', '1970-01-03Z');
+        CREATE TABLE scores (id int PRIMARY KEY, f float8);
+        INSERT INTO scores VALUES (1, 0.1), (2, 'NaN'), (3, '-Infinity'), (4, NULL)
     """
     run_sql(postgres_url, TABLE, days)
     return postgres_url
@@ -223,16 +232,22 @@ def odd(postgres_url: str) -> str:
 
 def test_what_should_be_there_is_literally_this(odd: str) -> None:
     connection = connections.postgres(odd)
+    with connection, connection.cursor() as cursor:  # what a session is set to is of no account
+        cursor.execute(
+            "SET timezone = 'Asia/Kathmandu'; SET datestyle = 'German'; SET bytea_output = 'escape'"
+        )
+        cursor.execute("SET intervalstyle = 'postgres'; SET extra_float_digits = -3")
     found = [(kind.type, dict(kind.keys)) for kind in judge.read(connection, tomllib.loads(MODEL))]
     connection.close()
     for one, expected in zip(found, EXPECTED, strict=True):
         assert one == expected
 
 
-def put(client: Any) -> None:
+def put(client: Any, prefix: bytes = b"") -> None:
     """Write what should be there."""
     for type_, keys in EXPECTED:
-        for key, value in keys.items():
+        for name, value in keys.items():
+            key = prefix + name
             if type_ == "hash":
                 client.hset(key, mapping=value)
             elif type_ == "string":
@@ -280,10 +295,21 @@ def test_damage_of_every_type_of_key(
     assert judge.compare(odd, redis_url, model=MODEL) == CLEAN | ({verdict: number} if verdict else {})
 
 
+def test_keys_without_the_prefix_are_not_its_business(odd: str, redis_url: str) -> None:
+    client = connections.redis(redis_url)
+    put(client, b"p:")
+    for key in ("q:h:1:", "h:1:", "q:l", "l"):
+        client.set(key, "x")
+    assert judge.compare(odd, redis_url, prefix="p:", model=MODEL) == CLEAN
+    client.set("p:h:1:", "x")
+    client.close()
+    assert judge.compare(odd, redis_url, prefix="p:", model=MODEL) == CLEAN | {"doubled": 1}
+
+
 def test_the_mover_and_the_second_judge_read_a_model_alike(odd: str, redis_url: str) -> None:
     result = migration.migrate(odd, redis_url, model=MODEL, progress=False)
     assert result["status"] == "verified"
-    assert result["rejects_by_reason"] == {"infinite_date": 2, "bc_date": 1}
+    assert result["rejects_by_reason"] == {"infinite_date": 2, "bc_date": 1, "no_score": 2, "no_key": 1}
     assert judge.compare(odd, redis_url, model=MODEL) == CLEAN
 
 

@@ -21,7 +21,6 @@ from psycopg2.extensions import new_type, register_type
 from helpers.servers import connections
 
 VERDICTS = ("lost", "doubled", "altered")
-BOOKKEEPING = b"migration:"
 TYPES = {"hash": "hash", "string": "string", "list": "list", "set": "set", "sorted_set": "zset"}
 """What Redis calls the types of a model."""
 SESSION = """
@@ -354,9 +353,8 @@ class _Judge:
         expected = {name for kind in kinds for name in kind.keys}
         for key in set(self.client.scan_iter(count=1000)):
             name = key[len(self.prefix) :]
-            if not key.startswith(self.prefix) or name.startswith(BOOKKEEPING) or name in expected:
-                continue
-            self.found["doubled"] += any(kind.shape.fullmatch(name) for kind in kinds)
+            if key.startswith(self.prefix) and name not in expected:
+                self.found["doubled"] += any(kind.shape.fullmatch(name) for kind in kinds)
         return dict(self.found)
 
     def _key(self, type_: str, key: bytes, value: Any) -> None:
