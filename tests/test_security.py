@@ -266,6 +266,9 @@ OURS = {
     "column", "needed", "constraint", "definition", "schema", "form", "into",
     "more", "encoding", "name", "published",
     "columns", "add", "index", "owner", "len(self.nodes)", "self._design.nodes",
+    "table.sql", "', '.join(stream.order_sql)", "held", "far", "where", "setting", "fixed", "addresses",
+    "literal(constraint.comment)", "literal(index.comment)", "self._sql[table]",
+    "', '.join(self._sql.values())", "furthest",
 }  # fmt: skip
 """Names of constants, of the model's tables and columns, and of what PostgreSQL has quoted itself."""
 

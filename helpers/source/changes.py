@@ -58,8 +58,8 @@ class Stream:
         self.acknowledged = 0
         with self._as_ours(slot):
             # The text of values depends on these, as it does for `COPY`.
-            for setting, value in {**SETTINGS, "search_path": "pg_catalog"}.items():
-                self._cursor.execute(f"SET {setting} = '{value}'")
+            for setting, fixed in {**SETTINGS, "search_path": "pg_catalog"}.items():
+                self._cursor.execute(f"SET {setting} = '{fixed}'")
             encoding = self._connection.info.parameter_status("server_encoding")
             encoding = encoding if encoding == "SQL_ASCII" else "UTF8"
             self._cursor.execute(f"SET client_encoding = '{encoding}'")
