@@ -791,3 +791,14 @@ def test_where_the_keeper_is_lost_it_begins_anew(shop: tuple[str, str, Redis]) -
         admin.close()
         with pytest.raises(SourceLost):
             verification.compare(snapshot, connection, progress=False)
+
+
+def test_a_column_in_a_name_and_in_a_member(postgres_url: str, redis_url: str) -> None:
+    """A member that another key must have is too many here."""
+    run_sql(postgres_url, "CREATE TABLE t (name text PRIMARY KEY)", "INSERT INTO t VALUES ('a'), ('b')")
+    model = models.Model([models.Key("s:{name}", "set", "t", value="{name}")])
+    client = connections.redis(redis_url)
+    client.sadd("s:a", "a", "b")
+    client.sadd("s:b", "b")
+    (found,) = found_in(compared(postgres_url, redis_url, model))
+    assert (found["key"], found["field"], found["problem"]) == ("s:a", "b", "extra member")

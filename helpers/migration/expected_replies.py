@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from helpers.columns import (
     NOTHING,
@@ -191,14 +192,22 @@ def _text_sql(column: Column) -> str:
     return f"CASE WHEN {column.sql} IS DISTINCT FROM NULL THEN {text} END"
 
 
-def _near(numbers: Numbers) -> Strings:
-    """The doubles nearest to some whole numbers, as whole numbers."""
+def _near(numbers: Numbers) -> tuple[Strings, Mask]:
+    """(texts, which are the same as the one before) of the doubles nearest to some whole numbers."""
     if max(-int(numbers.min()), int(numbers.max())) <= EXACT_SCORE:
-        return decimals(numbers)
+        return decimals(numbers), _same(numbers)
     near = numbers.astype(np.float64)
     if near.max() < 2.0**63:
-        return decimals(near.astype(np.int64))
-    return column_of(*(b"%d" % int(number) for number in near.tolist()))  # one is no number of 64 bits
+        return decimals(near.astype(np.int64)), _same(near)
+    texts = (b"%d" % int(number) for number in near.tolist())  # one is no number of 64 bits
+    return column_of(*texts), _same(near)
+
+
+def _same(values: "NDArray[np.generic]") -> Mask:
+    """Which values are the same as the one before; the first is not."""
+    found = np.zeros(len(values), dtype=bool)
+    np.equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def _repeats(column: Strings) -> Mask:
@@ -209,9 +218,7 @@ def _repeats(column: Strings) -> Mask:
     values = np.ndarray((column.data.size - width + 1,), f"u{width}", column.data, strides=(1,))[
         column.starts
     ]
-    same = np.zeros(len(values), dtype=bool)
-    np.equal(values[1:], values[:-1], out=same[1:])
-    return same
+    return _same(values)
 
 
 def questions(plan: Plan) -> "list[Question]":
@@ -528,8 +535,7 @@ class Collections(Question):
             return [groups.each(key, b"SMISMEMBER", value, [b":1\r\n"], b"SCARD")]
         assert score is not None
         if isinstance(score, _Number):
-            numbers = texts.numbers(score)
-            scores, same = _near(numbers), np.diff(numbers.astype(np.float64), prepend=np.nan) == 0
+            scores, same = _near(texts.numbers(score))
         else:
             scores = texts.of(score)
             same = repeats(scores)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import model as models, servers, text
-from helpers.columns import joined
+from helpers.columns import Strings, joined
 from helpers.migration import expected_replies
 from helpers.migration.expected_replies import Expectations, Question
 from helpers.migration.findings import Differences
@@ -209,24 +209,27 @@ class Comparison:
         Returns:
             How many rows there were.
         """
-        position: list[str] | None = None
+        last: list[Strings] | None = None
         total = 0
+
+        def position() -> list[str] | None:
+            return None if last is None else question.position(last)
 
         def attempt() -> None:
             reader = copybinary.Reader(question.width)
 
             def take(chunk: bytes) -> None:
-                nonlocal position, total
+                nonlocal last, total
                 columns = reader.columns(chunk)
                 for start in range(0, len(columns[0]), WINDOW_ROWS):
                     window = [column[start : start + WINDOW_ROWS] for column in columns]
                     conveyor.put(question.window(window))
-                    position = question.position(window)
+                    last = [column[-1:] for column in window]
                     total += len(window[0])
 
-            self._source.chunks(question.query(position), take, binary=True)
+            self._source.chunks(question.query(position()), take, binary=True)
 
-        self._source.keep_reading(attempt, lambda: position)
+        self._source.keep_reading(attempt, position)
         conveyor.put(question.end())
         return total
 
