@@ -21,6 +21,7 @@ from helpers.migration import follower, following, verification
 from helpers.model import Plan
 from helpers.servers import connections
 from helpers.source import Upstream, publication, slot, tables
+from helpers.trials import judge
 
 
 def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:
@@ -259,6 +260,7 @@ def test_keys_of_every_type(
             )
             follow(shaped, redis_url)
             assert verified(shaped, redis_url)
+    assert judge.compare(shaped, redis_url, model=MODEL) == {"lost": 0, "doubled": 0, "altered": 0}
     assert as_if_migrated(shaped, redis_url, MODEL)
 
 
