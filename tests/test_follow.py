@@ -832,6 +832,21 @@ def test_another_schema_of_the_same_database_is_another_source(
         run_sql(moved, f"DROP SCHEMA {name}_other CASCADE")
 
 
+def test_what_the_version_before_began_is_followed(moved: str, redis_url: str) -> None:
+    """Its state has no model, and says less of the tables."""
+    client: Any = connections.redis(redis_url, decode_responses=True)
+    seen = json.loads(client.hget("migration:state", "follow:tables"))
+    less = {name: {"oid": one["oid"], "columns": one["columns"]} for name, one in seen.items()}
+    client.hset("migration:state", mapping={"format": "3", "follow:tables": json.dumps(less)})
+    client.hdel("migration:state", "model", "tables")
+    run_sql(moved, CHANGES["prices"], CHANGES["TRUNCATE in the middle"])
+    assert follow(moved, redis_url)["truncated"] == 2
+    assert verified(moved, redis_url)
+    with pytest.raises(HelpersError, match="another model than model; leave --model out"):
+        follow(moved, redis_url, model='[[key]]\nname = "u:{user_id}"\ntype = "hash"\ntable = "users"\n')
+    client.close()
+
+
 IDS = (-1, -100, 100, -9, -10, -11, -2, -99, -(2**31), 2**31 - 1, 99, -101, 0)
 
 

@@ -20,7 +20,8 @@ from helpers.errors import HelpersError
 from helpers.migration import follower, following, verification
 from helpers.model import Plan
 from helpers.servers import connections
-from helpers.source import Upstream, slot, tables
+from helpers.source import Upstream, publication, slot, tables
+from helpers.trials import judge
 
 
 def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:
@@ -259,6 +260,7 @@ def test_keys_of_every_type(
             )
             follow(shaped, redis_url)
             assert verified(shaped, redis_url)
+    assert judge.compare(shaped, redis_url, model=MODEL) == {"lost": 0, "doubled": 0, "altered": 0}
     assert as_if_migrated(shaped, redis_url, MODEL)
 
 
@@ -333,6 +335,27 @@ def test_a_unique_key_that_goes_stops_it(shaped: str, redis_url: str) -> None:
         follow(shaped, redis_url)
     run_sql(shaped, "ALTER TABLE things ADD UNIQUE (uid)")
     follow(shaped, redis_url)
+
+
+def test_a_slot_is_dropped_also_when_its_tables_are_gone(shaped: str, redis_url: str) -> None:
+    migrate(shaped, redis_url, model=MODEL, follow=True)
+    run_sql(shaped, "DROP TABLE things")
+    with pytest.raises(HelpersError, match="no table things where this user looks"):
+        follow(shaped, redis_url)
+    assert following.drop_slot(shaped, redis_url)["dropped"]
+
+
+def test_a_publication_of_somebody_that_leaves_something_out(partitioned: str, redis_url: str) -> None:
+    """Changes by way of the root would not tell what happens to a single partition."""
+    name = publication.name_of(plan_of(partitioned, EVENTS))
+    for more in ("WITH (publish_via_partition_root = true)", "WITH (publish = 'insert, update, delete')"):
+        run_sql(partitioned, f"CREATE PUBLICATION {name} FOR TABLE e {more}")
+        with pytest.raises(
+            HelpersError, match=f"publication {name} does not tell every change of e; `DROP PUB"
+        ):
+            migrate(partitioned, redis_url, model=EVENTS, follow=True)
+        run_sql(partitioned, f"DROP PUBLICATION {name}")
+    assert dump(redis_url, b"\0") == {}
 
 
 def test_a_value_of_an_enum_that_is_renamed_stops_it(postgres_url: str, redis_url: str) -> None:

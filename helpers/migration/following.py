@@ -279,8 +279,8 @@ def drop_slot(
             checkpoint.acquire()
             try:
                 state = checkpoint.read()
-                identity = upstream.identity(())  # a slot is of a database, whatever became of the tables
-                if not _same_database(state.get("source", "{}"), identity):
+                same, identity = _same_source(upstream, state, prefix)
+                if not same:
                     raise HelpersError(
                         f"redis at {connection.address}: follows another source ({state.get('source')}, not "
                         f"{identity}); check --source"
@@ -292,10 +292,17 @@ def drop_slot(
         return _dropped(state[slot.SLOT], found)
 
 
-def _same_database(one: str, other: str) -> bool:
-    """Whether two identities are of the same database."""
-    first, second = json.loads(one), json.loads(other)
-    return all(first.get(part) == second[part] for part in ("system", "database"))
+def _same_source(upstream: Upstream, state: dict[str, str], prefix: str) -> tuple[bool, str]:
+    """(whether a state is of a source, the identity of that); where its tables are gone, of its database."""
+    recorded, before = Plan.recorded(state, prefix), state.get("source", "{}")
+    try:
+        bound = tables.bind(upstream.ask, upstream.where, recorded.model if recorded else load())
+    except HelpersError:
+        identity = upstream.identity(())
+        first, second = json.loads(before), json.loads(identity)
+        return all(first.get(part) == second[part] for part in ("system", "database")), identity
+    identity = upstream.identity(bound.values())
+    return before == identity, identity
 
 
 def _dropped(name: str, found: slot.Slot | None) -> dict[str, Any]:
