@@ -135,6 +135,12 @@ def restore(source: str, target: str, schema: str, **options: Any) -> dict[str, 
     return restoration.restore(target, source, schema=schema, progress=False, **options)
 
 
+def limit(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let no window hold more rows, from the first on."""
+    patch.setattr(stored_rows, "MOST_ROWS", rows)
+    patch.setattr(stored_rows.Window, "__init__", lambda self: setattr(self, "rows", min(rows, 500)))
+
+
 def differences(url: str, tables: dict[str, Table], result: dict[str, Any]) -> list[Any]:
     """Rows that are in one of source and restored table only, all values as text."""
     found = []
@@ -248,7 +254,7 @@ def test_elements_and_members(
     client = record(postgres_url, redis_url, declared)
     for row in flat(postgres_url):
         put(client, type_, row, options.get("score", ""))
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     result = restore(postgres_url, redis_url, back)
     assert result["warnings"] == [] and result["rows"] == {"flat": 60}
     assert differences(postgres_url, bound(postgres_url, declared), result) == []
@@ -264,7 +270,7 @@ def test_a_large_set_of_which_sscan_gives_some_twice(
     declared = "[[key]]\nname = 'tags'\ntype = 'set'\ntable = 'tags'\nvalue = '{tag}'\n"
     client = record(postgres_url, redis_url, declared)
     client.sadd("tags", *(f"tag {n}" for n in range(1, 3001)))
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", 100)
+    limit(monkeypatch, 100)
     scan = Timelines._scan
     monkeypatch.setattr(
         Timelines, "_scan", lambda *given: (found for found in scan(*given) for _ in range(2))
@@ -323,7 +329,7 @@ def test_a_list_and_a_sorted_set_together(
     ):
         client.rpush(f"log:{who}", f"{at}|{what}|{more}")
         client.zadd(f"by:{who}:at", {f"{what}|{id_}": (at - date(1970, 1, 1)).days})
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     result = restore(postgres_url, redis_url, back)
     assert result["warnings"] == [] and result["rows"] == {"log": 60}
     assert differences(postgres_url, bound(postgres_url, PAIR), result) == []
@@ -464,7 +470,7 @@ def test_an_element_that_was_not_written_so_is_named(
         client.sadd(key(row), damaged)
     else:
         client.zadd(key(row), {damaged: 6})
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     where = {"list": r"element 19|note", "set": "member|note", "sorted_set": "member|note"}[type_]
     where = f"(?:{where}|id)"
     with pytest.raises(
