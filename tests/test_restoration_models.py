@@ -340,6 +340,21 @@ def test_a_list_and_a_sorted_set_together(
         restore(postgres_url, redis_url, back)
 
 
+def test_a_text_that_is_escaped_in_the_list_alone(postgres_url: str, redis_url: str, back: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE log (id int PRIMARY KEY, who int NOT NULL, at date NOT NULL, what text NOT NULL, more text NOT NULL);"
+        "INSERT INTO log VALUES (1, 1, '2026-01-01', 'a:b', 'c:%'), (2, 1, '2026-01-02', '', '')",
+    )
+    declared = PAIR.replace("|", ":")
+    client = record(postgres_url, redis_url, declared)
+    client.rpush("log:1", "2026-01-01:a%3Ab:c%3A%25", "2026-01-02::")
+    client.zadd("by:1:at", {"a:b:1": 20454, ":2": 20455})
+    result = restore(postgres_url, redis_url, back)
+    assert result["warnings"] == [] and result["rows"] == {"log": 2}
+    assert differences(postgres_url, bound(postgres_url, declared), result) == []
+
+
 # -- what Redis holds is not what was written
 
 

@@ -304,8 +304,7 @@ class StoredRows:
                 first[name] = found
                 if fault := too_long(column, found) if fields is None else None:
                     raise self.damaged(keys[fault[0]], fault[1], found[fault[0]], name)
-            elif any(unequal := [a != b for a, b in zip(first[name], found, strict=True)]):
-                row = unequal.index(True)
+            elif (row := first_unequal(first[name], found)) is not None:
                 value, other = first[name][row], found[row]
                 raise self.damaged(
                     keys[row],
@@ -356,6 +355,13 @@ class StoredRows:
             f"redis at {self.connection.address}: {show(key)}{' ' + field if field else ''}{shown} {what}; "
             f"{remedy}; nothing was written to postgres"
         )
+
+
+def first_unequal(one: Values, other: Values) -> int | None:
+    """The first row in which two columns do not say the same; None where there is none."""
+    if list(one) == list(other):  # either may be a tuple
+        return None
+    return next(row for row, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
 
 
 def _at(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> list[list[Any]]:
