@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile
+import psycopg2
 import pytest
 import redis
 from migrating import run_sql
@@ -599,6 +600,30 @@ def test_what_restore_does_not_make_is_named(postgres_url: str, redis_url: str, 
     assert "not made again: policy mine of t, rule" in "\n".join(
         restoration.describe({**result, "seconds": 1.0})
     )
+
+
+def test_what_does_not_hold_is_named_with_its_remedy(postgres_url: str, redis_url: str, back: str) -> None:
+    run_sql(
+        postgres_url,
+        'CREATE TABLE "T" (id int PRIMARY KEY, v int CONSTRAINT "Positive" CHECK (v > 0), w text, up int REFERENCES "T");'
+        'CREATE UNIQUE INDEX "Low" ON "T" (lower(w));'
+        'ALTER TABLE "T" ADD CONSTRAINT apart EXCLUDE USING btree (v WITH =)',
+    )
+    client = record(postgres_url, redis_url, "[[key]]\nname = 't:{id}'\ntype = 'hash'\ntable = '\"T\"'\n")
+    for n in (1, 2):
+        client.hset(f"t:{n}", mapping={"id": n, "v": -1, "w": "Aa"[n - 1], "up": 9})
+    named = restore(postgres_url, redis_url, back)["warnings"]
+    named = [one for one in named if "the migration left" not in one]
+    assert len(named) == 4 and all(len(one.splitlines()) == 1 for one in named)
+    later = [one for one in named if "NOT VALID" in one]
+    assert [one.split()[0] for one in later] == ["Positive", "T_up_fkey"]
+    assert sorted(one.split()[0] for one in named if "left off" in one) == ["Low", "apart"]
+    new = f'INSERT INTO {quoted(back)}."T" (id, v) VALUES (3, -1)'
+    with pytest.raises(psycopg2.errors.CheckViolation):  # new rows are looked at
+        run_sql(postgres_url, new)
+    run_sql(postgres_url, f'UPDATE {quoted(back)}."T" SET v = id, w = id, up = 1')
+    for one in named:
+        run_sql(postgres_url, one.partition(" then ")[2])
 
 
 # -- as migrated
