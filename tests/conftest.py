@@ -29,7 +29,7 @@ SLOW = (
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis"),
-    *("model_random", "model_whole", "model_rows", "model_proposal"),
+    *("model_random", "model_whole", "model_rows", "model_proposal", "restoration_models", "definitions"),
 )
 """Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
 _numbers = itertools.count()

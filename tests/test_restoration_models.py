@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hostile
+import psycopg2
 import pytest
 import redis
 from migrating import run_sql
@@ -135,6 +136,12 @@ def restore(source: str, target: str, schema: str, **options: Any) -> dict[str, 
     return restoration.restore(target, source, schema=schema, progress=False, **options)
 
 
+def limit(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let no window hold more rows, from the first on."""
+    patch.setattr(stored_rows, "MOST_ROWS", rows)
+    patch.setattr(stored_rows.Window, "__init__", lambda self: setattr(self, "rows", min(rows, 500)))
+
+
 def differences(url: str, tables: dict[str, Table], result: dict[str, Any]) -> list[Any]:
     """Rows that are in one of source and restored table only, all values as text."""
     found = []
@@ -248,7 +255,7 @@ def test_elements_and_members(
     client = record(postgres_url, redis_url, declared)
     for row in flat(postgres_url):
         put(client, type_, row, options.get("score", ""))
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     result = restore(postgres_url, redis_url, back)
     assert result["warnings"] == [] and result["rows"] == {"flat": 60}
     assert differences(postgres_url, bound(postgres_url, declared), result) == []
@@ -264,7 +271,7 @@ def test_a_large_set_of_which_sscan_gives_some_twice(
     declared = "[[key]]\nname = 'tags'\ntype = 'set'\ntable = 'tags'\nvalue = '{tag}'\n"
     client = record(postgres_url, redis_url, declared)
     client.sadd("tags", *(f"tag {n}" for n in range(1, 3001)))
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", 100)
+    limit(monkeypatch, 100)
     scan = Timelines._scan
     monkeypatch.setattr(
         Timelines, "_scan", lambda *given: (found for found in scan(*given) for _ in range(2))
@@ -323,7 +330,7 @@ def test_a_list_and_a_sorted_set_together(
     ):
         client.rpush(f"log:{who}", f"{at}|{what}|{more}")
         client.zadd(f"by:{who}:at", {f"{what}|{id_}": (at - date(1970, 1, 1)).days})
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     result = restore(postgres_url, redis_url, back)
     assert result["warnings"] == [] and result["rows"] == {"log": 60}
     assert differences(postgres_url, bound(postgres_url, PAIR), result) == []
@@ -332,6 +339,21 @@ def test_a_list_and_a_sorted_set_together(
     run_sql(postgres_url, f"DROP SCHEMA {quoted(back)} CASCADE")
     with pytest.raises(HelpersError, match=r"log:1 element 2 '2026-01-01\|9\|m' does not fit '\d\|-?\d+'"):
         restore(postgres_url, redis_url, back)
+
+
+def test_a_text_that_is_escaped_in_the_list_alone(postgres_url: str, redis_url: str, back: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE log (id int PRIMARY KEY, who int NOT NULL, at date NOT NULL, what text NOT NULL, more text NOT NULL);"
+        "INSERT INTO log VALUES (1, 1, '2026-01-01', 'a:b', 'c:%'), (2, 1, '2026-01-02', '', '')",
+    )
+    declared = PAIR.replace("|", ":")
+    client = record(postgres_url, redis_url, declared)
+    client.rpush("log:1", "2026-01-01:a%3Ab:c%3A%25", "2026-01-02::")
+    client.zadd("by:1:at", {"a:b:1": 20454, ":2": 20455})
+    result = restore(postgres_url, redis_url, back)
+    assert result["warnings"] == [] and result["rows"] == {"log": 2}
+    assert differences(postgres_url, bound(postgres_url, declared), result) == []
 
 
 # -- what Redis holds is not what was written
@@ -464,7 +486,7 @@ def test_an_element_that_was_not_written_so_is_named(
         client.sadd(key(row), damaged)
     else:
         client.zadd(key(row), {damaged: 6})
-    monkeypatch.setattr(stored_rows, "MOST_ROWS", window)
+    limit(monkeypatch, window)
     where = {"list": r"element 19|note", "set": "member|note", "sorted_set": "member|note"}[type_]
     where = f"(?:{where}|id)"
     with pytest.raises(
@@ -578,6 +600,30 @@ def test_what_restore_does_not_make_is_named(postgres_url: str, redis_url: str, 
     assert "not made again: policy mine of t, rule" in "\n".join(
         restoration.describe({**result, "seconds": 1.0})
     )
+
+
+def test_what_does_not_hold_is_named_with_its_remedy(postgres_url: str, redis_url: str, back: str) -> None:
+    run_sql(
+        postgres_url,
+        'CREATE TABLE "T" (id int PRIMARY KEY, v int CONSTRAINT "Positive" CHECK (v > 0), w text, up int REFERENCES "T");'
+        'CREATE UNIQUE INDEX "Low" ON "T" (lower(w));'
+        'ALTER TABLE "T" ADD CONSTRAINT apart EXCLUDE USING btree (v WITH =)',
+    )
+    client = record(postgres_url, redis_url, "[[key]]\nname = 't:{id}'\ntype = 'hash'\ntable = '\"T\"'\n")
+    for n in (1, 2):
+        client.hset(f"t:{n}", mapping={"id": n, "v": -1, "w": "Aa"[n - 1], "up": 9})
+    named = restore(postgres_url, redis_url, back)["warnings"]
+    named = [one for one in named if "the migration left" not in one]
+    assert len(named) == 4 and all(len(one.splitlines()) == 1 for one in named)
+    later = [one for one in named if "NOT VALID" in one]
+    assert [one.split()[0] for one in later] == ["Positive", "T_up_fkey"]
+    assert sorted(one.split()[0] for one in named if "left off" in one) == ["Low", "apart"]
+    new = f'INSERT INTO {quoted(back)}."T" (id, v) VALUES (3, -1)'
+    with pytest.raises(psycopg2.errors.CheckViolation):  # new rows are looked at
+        run_sql(postgres_url, new)
+    run_sql(postgres_url, f'UPDATE {quoted(back)}."T" SET v = id, w = id, up = 1')
+    for one in named:
+        run_sql(postgres_url, one.partition(" then ")[2])
 
 
 # -- as migrated

@@ -188,11 +188,12 @@ class StoredRows:
     def _hashes(self, kind: KeyKind, keys: list[bytes], owners: list[Sequence[bytes]]) -> TableRows:
         names = [name.encode() for name, _ in kind.fields]
         replies = self.ask("hash", {key: encode("HGETALL", key) for key in keys}, len(keys))
-        rows, held = [], []
+        whole = [reply[1::2] for reply in replies if reply[::2] == names]
+        if len(whole) == len(keys):  # each field is there, as the migration wrote them
+            return self._checked(kind, owners, list(zip(*whole, strict=True)), keys)
+        rows, there = [], []
         table = kind.table.name
-        for key, owner, reply in zip(
-            keys, zip(*owners, strict=True) if owners else [()] * len(keys), replies, strict=True
-        ):
+        for place, (key, reply) in enumerate(zip(keys, replies, strict=True)):
             if not reply:
                 continue
             found = dict(zip(reply[::2], reply[1::2], strict=True))
@@ -202,27 +203,27 @@ class StoredRows:
                 self.example.setdefault(table, f"{show(next(iter(found)))} of {show(key)}")
             if row.count(None) == len(row):
                 raise self.damaged(key, f"holds none of {', '.join(name for name, _ in kind.fields)}")
-            rows.append((*owner, *row))
-            held.append(key)
-        return self._checked(kind, rows, held)
+            rows.append(row)
+            there.append(place)
+        return self._checked(kind, _at(owners, there), list(zip(*rows, strict=True)), _at([keys], there)[0])
 
     def _strings(self, kind: KeyKind, keys: list[bytes], owners: list[Sequence[bytes]]) -> TableRows:
         replies = self.ask("string", {key: encode("GET", key) for key in keys}, len(keys))
         there = [place for place, reply in enumerate(replies) if reply is not None]
-        held = [keys[place] for place in there]
-        texts = [replies[place] for place in there]
+        held, texts = _at([keys, replies], there)
+        values: list[Values]
         if kind.value is None:
-            values = [self._object(kind, key, text) for key, text in zip(held, texts, strict=True)]
+            objects = [self._object(kind, key, text) for key, text in zip(held, texts, strict=True)]
+            values = list(zip(*objects, strict=True))
         else:
             split = Texts(kind.value)
             found = [split.match(text) for text in texts]
             if None in found:
                 place = found.index(None)
                 raise self.damaged(held[place], f"is no {kind.value.template}", texts[place])
-            columns = split.converted(list(zip(*(match.groups() for match in found if match), strict=True)))
-            values = [list(row) for row in zip(*columns, strict=True)]
-        owner = list(zip(*owners, strict=True)) if owners else [()] * len(keys)
-        return self._checked(kind, [(*owner[p], *v) for p, v in zip(there, values, strict=True)], held)
+            groups = [match.groups() for match in found if match]
+            values = list(split.converted(list(zip(*groups, strict=True)))) if groups else []
+        return self._checked(kind, _at(owners, there), values, held)
 
     def _object(self, kind: KeyKind, key: bytes, text: bytes) -> list[bytes | None]:
         """The values of a JSON object's fields."""
@@ -253,22 +254,28 @@ class StoredRows:
         return values
 
     def _checked(
-        self, kind: KeyKind, rows: Sequence[tuple[bytes | None, ...]], held: Sequence[bytes]
+        self, kind: KeyKind, owners: Sequence[Values], values: Sequence[Values], held: Sequence[bytes]
     ) -> TableRows:
-        """Rows whose values come from the columns in a key's name, then from its fields or value."""
-        values = list(zip(*rows, strict=True)) or [()] * (len(kind.key.columns) + len(kind.fields))
-        named = kind.key.columns
+        """Rows of keys of one row.
+
+        Args:
+            kind: of the keys.
+            owners: the values of the columns in the keys' names.
+            values: those of the fields, or of the columns in the value; may be empty where there are no keys.
+            held: the keys.
+        """
         inside = (
             [column.name for _, column in kind.fields] if kind.value is None else list(kind.value.columns)
         )
+        names = [*kind.key.columns, *inside]
+        if not held:
+            return self.table_rows(kind, names, [()] * len(names), held, {})
+        iso = self.plan.model.dates == "iso"
+        for (name, column), found in zip(kind.fields, values, strict=kind.value is None):
+            if fault := first_fault(column, found, iso=iso):
+                raise self.damaged(held[fault[0]], fault[1], found[fault[0]], name)
         fields = {column.name: name for name, column in kind.fields}
-        if not rows:
-            values = [()] * (len(named) + len(inside))
-        for place, (name, column) in enumerate(kind.fields, len(named)):
-            iso = self.plan.model.dates == "iso"
-            if fault := first_fault(column, values[place], iso=iso):
-                raise self.damaged(held[fault[0]], fault[1], values[place][fault[0]], name)
-        return self.table_rows(kind, [*named, *inside], values, held, fields)
+        return self.table_rows(kind, names, [*owners, *values], held, fields)
 
     def table_rows(
         self,
@@ -297,8 +304,7 @@ class StoredRows:
                 first[name] = found
                 if fault := too_long(column, found) if fields is None else None:
                     raise self.damaged(keys[fault[0]], fault[1], found[fault[0]], name)
-            elif any(unequal := [a != b for a, b in zip(first[name], found, strict=True)]):
-                row = unequal.index(True)
+            elif (row := first_unequal(first[name], found)) is not None:
                 value, other = first[name][row], found[row]
                 raise self.damaged(
                     keys[row],
@@ -349,6 +355,18 @@ class StoredRows:
             f"redis at {self.connection.address}: {show(key)}{' ' + field if field else ''}{shown} {what}; "
             f"{remedy}; nothing was written to postgres"
         )
+
+
+def first_unequal(one: Values, other: Values) -> int | None:
+    """The first row in which two columns do not say the same; None where there is none."""
+    if list(one) == list(other):  # either may be a tuple
+        return None
+    return next(row for row, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
+
+
+def _at(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> list[list[Any]]:
+    """Of each column, what stands at some places."""
+    return [[column[place] for place in places] for column in columns]
 
 
 def _unhexed(text: bytes) -> bytes:

@@ -102,7 +102,7 @@ class Texts:
         self._convert: list[tuple[int, Callable[[bytes], bytes]]] = []
         for place, (form, escaped) in enumerate(zip(pattern.formats, pattern.escaped, strict=True)):
             if escaped:
-                self._convert.append((place, unescape))
+                self._convert.append((place, lambda text: unescape(text) if b"%" in text else text))
             elif form.name == "bytes" and not pattern.raw:
                 self._convert.append((place, lambda text: bytes.fromhex(text.decode())))
 

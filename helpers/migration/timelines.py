@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from helpers.errors import HelpersError
-from helpers.migration.stored_rows import Holding, StoredRows, TableRows
+from helpers.migration.stored_rows import Holding, StoredRows, TableRows, first_unequal
 from helpers.migration.stored_values import INT8, Texts, scores
 from helpers.model import Column, KeyKind, Pair
 from helpers.target import encode
@@ -284,11 +284,8 @@ class Timelines:
         columns = self._columns(rows, self._texts, self._scored)
         names = [*self._names, *self._scored.pattern.columns]
         for place, name in enumerate(names):
-            first = names.index(name)
-            if first != place and columns[first] != columns[place]:
-                row = next(
-                    i for i, (a, b) in enumerate(zip(columns[first], columns[place], strict=True)) if a != b
-                )
+            first = columns[names.index(name)]
+            if (row := first_unequal(first, columns[place])) is not None:
                 raise self._apart(stretches, row)
         moments = columns[names.index(pair.moment.name)]
         if (apart := self._other_score(pair.moment, moments, said, stretches)) is not None:
