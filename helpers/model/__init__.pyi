@@ -25,16 +25,14 @@ from .guiding import (
     guides as guides,
     inexact as inexact,
 )
-from .plan import (
-    BOOKKEEPING as BOOKKEEPING,
-    PARTITIONS as PARTITIONS,
+from .kinds import (
     Holder as Holder,
     KeyKind as KeyKind,
     Pair as Pair,
-    Partition as Partition,
+)
+from .plan import (
+    BOOKKEEPING as BOOKKEEPING,
     Plan as Plan,
-    Stream as Stream,
-    partition_names as partition_names,
 )
 from .proposing import (
     Catalogue as Catalogue,
@@ -55,6 +53,12 @@ from .rows import (
     why as why,
 )
 from .score_order import ScoreOrder as ScoreOrder
+from .streams import (
+    PARTITIONS as PARTITIONS,
+    Partition as Partition,
+    Stream as Stream,
+    partition_names as partition_names,
+)
 from .tables import (
     Column as Column,
     Table as Table,

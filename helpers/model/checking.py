@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.model.declaration import Model, load
-from helpers.model.plan import KeyKind, Plan
+from helpers.model.kinds import KeyKind
+from helpers.model.plan import Plan
 from helpers.model.proposing import Catalogue
 from helpers.text import one_line
 

@@ -16,7 +16,8 @@ from helpers.model.tables import Column
 from helpers.model.templates import hole
 
 if TYPE_CHECKING:
-    from helpers.model.plan import KeyKind, Plan
+    from helpers.model.kinds import KeyKind
+    from helpers.model.plan import Plan
 
 WHOLE = ("integer", "moment", "zoned")
 """Formats whose scores are whole numbers, of which those beyond ``EXACT_SCORE`` may share a double."""

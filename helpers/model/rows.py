@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from helpers.model.tables import Column, Table
 
 if TYPE_CHECKING:
-    from helpers.model.plan import KeyKind, Pair
+    from helpers.model.kinds import KeyKind, Pair
 
 LONGEST_BYTES = 512 * 2**20 - 64
 """Bytes of the longest text that is held, alone or with a date or a number in an element."""
