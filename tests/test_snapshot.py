@@ -41,10 +41,13 @@ def read(source: Source, url: str, *, kills: int, query: str = KILL) -> list[int
     return found
 
 
-def test_a_lost_reading_connection_takes_the_snapshot_up_again(rows: str) -> None:
+def test_a_lost_reading_connection_takes_the_snapshot_up_again(
+    rows: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with Source(rows, MODEL) as source:
         run_sql(rows, "UPDATE t SET filler = 'new'", "INSERT INTO t VALUES (0, 'late'), (60001, 'late')")
         assert read(source, rows, kills=5) == list(range(1, 60001))
+    assert capfd.readouterr().err == "", "psycopg2 prints what a server says last"
 
 
 def test_without_the_session_that_keeps_it_the_snapshot_is_lost(rows: str) -> None:

@@ -5,6 +5,7 @@ import re
 import secrets
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -195,6 +196,35 @@ def copy_in(cursor: psycopg2.extensions.cursor, statement: str, file: Any) -> No
         raise
     finally:
         sys.excepthook = before
+
+
+class _Unsaid:
+    """Inside, psycopg2 does not print a server's last words; several threads may be inside at the same time."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before, sys.excepthook = sys.excepthook, self._hear
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                sys.excepthook = self._before
+
+    def _hear(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not isinstance(error.__cause__, psycopg2.Error):
+            self._before(kind, error, trace)
+
+
+LAST_WORDS_UNSAID = _Unsaid()
+"""A context: where a server ends the connection in the middle of COPY, psycopg2 prints its last words as a
+traceback, besides raising an error."""
 
 
 def first_cause(error: psycopg2.Error) -> psycopg2.Error:

@@ -271,7 +271,10 @@ class Source:
             self._enter(connection, self.exported)
         self._busy.append(connection)
         try:
-            self._run(connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file))
+            with connections.LAST_WORDS_UNSAID:
+                self._run(
+                    connection, lambda cursor: cursor.copy_expert(f"COPY ({query}) TO STDOUT{form}", file)
+                )
         finally:
             self._busy.remove(connection)
         self._idle.append(connection)
