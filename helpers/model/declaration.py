@@ -11,7 +11,7 @@ It is TOML, or built in Python and written as TOML::
     fields = { username = "username", mail = "email" }
     <BLANKLINE>
 
-What the tables must be for it is looked at elsewhere (``helpers.model.binding``): here nothing is known of them.
+What the tables must be for it is looked at elsewhere (``binding``): here nothing is known of them.
 """
 
 import json

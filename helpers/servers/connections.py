@@ -199,7 +199,7 @@ def copy_in(cursor: psycopg2.extensions.cursor, statement: str, file: Any) -> No
 
 
 class _Unsaid:
-    """Inside, psycopg2 does not print a server's last words; several threads may be inside at the same time."""
+    """Inside, psycopg2 does not print a server's last words; several threads may be inside at once."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0
