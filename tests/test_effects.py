@@ -553,7 +553,7 @@ AT = {
     "-infinity": "-infinity",
     "0044-03-15 00:00:00 BC": "0044-03-15 00:00:00 BC",
 }
-CLOCK = {"10:00:00": 36000000000, "24:00:00": 86400000000, "00:00:00.000001": 1}
+CLOCK = {"10:00:00": 36000000000, "10:00:00.5": 36000500000, "24:00:00": 86400000000, "00:00:00.000001": 1}
 PRICE = {"19.90": 19.9, "-0.00": 0.0, "123456789012345678901234567890.5": 1.2345678901234568e29, "NaN": None}
 RATIO = {"0.1": 0.1, "-0": 0.0, "1e+22": 1e22, "-5e-324": -5e-324}
 BYTES = {"\\x": b"", "\\x00ff0d0a": b"\x00\xff\r\n", "\\x78": b"x"}
@@ -663,6 +663,17 @@ def test_what_no_key_holds_changes_nothing() -> None:
     assert changes.changes["things"] == 1 and changes.held["things"] == 0
 
 
+def test_a_row_without_a_field_has_no_hash(target: Target) -> None:
+    forms, nothing = Forms(plan_of(GENERAL, [THINGS])), (None,) * 9
+    row: Row = ("1", "a", *nothing, UIDS[0], None, None, None)
+    for old, new in ((None, row), (row, ("2", *row[1:])), (("2", *row[1:]), None)):
+        changes = Effects(forms)
+        changes.change("things", old, new)
+        target.apply(changes)
+        assert changes.held["things"] == (new is not None) - (old is not None)
+        assert dump(target.url) == ({b"code:a": b"{}"} if new else {})
+
+
 def test_two_rows_that_share_a_key_for_a_moment(target: Target) -> None:
     """A deferrable unique key may be broken within a transaction, in either order."""
     forms = Forms(plan_of(GENERAL, [THINGS]))
@@ -705,6 +716,7 @@ LINES = table(
 WAYS = {
     "day, uuid, number": ("day", '["day", "part", "line"]', "{part}|{line}|{what}"),
     "day, number, uuid": ("day", '["day", "line", "part"]', "{line}:{what}:{part}"),
+    "day, time, number, uuid": ("day", '["day", "clock", "line", "part"]', "{clock}/{part}{line}"),
     "number, uuid": ("line", '["line", "part"]', "{line}/{what}.{part}"),
     "double, uuid, number": ("weight", '["weight", "part", "line"]', "({line}) {what} {part}"),
     "time, boolean, number, uuid": ("clock", '["clock", "flag", "line", "part"]', "{flag}:{part}{line}"),

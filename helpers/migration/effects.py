@@ -442,10 +442,7 @@ class Effects:
         yield from _taken(gone, come)
         yield from _brought(come)
         for (table, i, owner), (old, new) in lines.items():
-            both = set(old) & set(new)
-            left, added = ([one for one in some if one not in both] for some in (old, new))
-            if left or added:
-                yield self._forms.timelines[table][i].words(owner, left, added)
+            yield self._forms.timelines[table][i].words(owner, old, new)
 
 
 def _differing(rows: Sequence[tuple[Row, int]], used: Callable[[Row], Any]) -> Iterator[tuple[Row, int]]:
