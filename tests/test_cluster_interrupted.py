@@ -510,7 +510,10 @@ def test_a_master_that_changes_behind_the_load_makes_it_compare_all(
 
         monkeypatch.setattr(module, "load", lose)
         result = migrate(source, nodes.urls[0], verify=False, workers=workers)
-        assert result["caught_up"] == {"missing key": 1} and result["rows_loaded_now"] == 51
+        assert result["rows_loaded_now"] == 51
+        assert result["caught_up"] in ({"missing key": 1}, {}), (
+            "what an earlier attempt mended is not told again"
+        )
         agree(nodes)
         assert verification.verify(source, taker.url, progress=False)["differences"] == 0
         migrate(source, redis_url)
