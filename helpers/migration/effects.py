@@ -17,8 +17,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
-from importlib.resources import files
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from helpers import model
@@ -26,7 +26,7 @@ from helpers.errors import HelpersError
 from helpers.model import Column, Guide, KeyKind, Pattern, Plan, Table
 from helpers.target import encode
 
-SCRIPT = files("helpers.migration").joinpath("effects.lua").read_bytes()
+SCRIPT = Path(__file__).with_name("effects.lua").read_bytes()
 MOST_WORDS = 500_000
 """Words of a call: Redis before 7 takes no more than twice as many in a command."""
 AT_ONCE = 1_000

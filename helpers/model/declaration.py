@@ -18,7 +18,6 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -128,7 +127,7 @@ def load(model: "Model | str | Path | None" = None) -> Model:
 
 def course() -> str:
     """The course's model as TOML."""
-    return files("helpers.model").joinpath("course.toml").read_text(encoding="utf-8")
+    return Path(__file__).with_name("course.toml").read_text(encoding="utf-8")
 
 
 def parse(text: str, where: str) -> Model:

@@ -8,10 +8,8 @@ from typing import Any
 
 from helpers.model.formats import FORMATS, Format
 
-_PLAIN = re.compile(r"[a-z_\u0080-\U0010ffff][a-z0-9_$\u0080-\U0010ffff]*")
-_PART = re.compile(
-    r'(?:"((?:[^"\0]|"")+)"|([A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*))(\.|$)'
-)
+_PLAIN = re.compile(r"(?:[a-z_]|[^\0-\x7f])(?:[a-z0-9_$]|[^\0-\x7f])*")
+_PART = re.compile(r'(?:"((?:[^"\0]|"")+)"|((?:[A-Za-z_]|[^\0-\x7f])(?:[A-Za-z0-9_$]|[^\0-\x7f])*))(\.|$)')
 
 
 @dataclass(frozen=True)
