@@ -143,7 +143,7 @@ def parse(text: str, where: str) -> Model:
     try:
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise HelpersError(f"{where}: no TOML: {first_line(error)}") from error
+        raise HelpersError(f"{where}: no TOML: {first_line(error)}; mend it there") from error
     if more := sorted(found.keys() - {"key", "dates"}):
         raise HelpersError(f"{where}: unknown option {more[0]!r}; a model has [[key]] and dates")
     keys = found.get("key", [])
