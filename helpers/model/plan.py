@@ -31,7 +31,7 @@ class Plan:
 
     Args:
         model: as it is declared.
-        tables: each by what the model's ``table`` says of it; several may say the same.
+        bound: each table by what the model's ``table`` says of it; several may say the same.
         prefix: stands before every key.
         encoding: of the database, as PostgreSQL names it.
 
@@ -200,11 +200,8 @@ class Plan:
 
     @cached_property
     def regex(self) -> "re.Pattern[bytes]":
-        """Its ``fullmatch`` of a key, with the prefix, has the kind's place among ``kinds`` in ``lastgroup``.
-
-        It is written k0, k1.
-        """
-        whole = "|".join(f"(?P<k{i}>{kind.key.regex()})" for i, kind in enumerate(self.kinds))
+        """What every key of the model matches as a whole, with the prefix, and no other key."""
+        whole = "|".join(kind.key.regex() for kind in self.kinds)
         return re.compile(f"{re.escape(self.prefix)}(?:{whole})".encode(), re.S)
 
     @cached_property
