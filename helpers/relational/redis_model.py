@@ -177,12 +177,6 @@ def encode_member(activity_id: int, activity_type: str) -> str:
     return f"{activity_id}:{activity_type}"
 
 
-def decode_member(member: str) -> tuple[int, str]:
-    """(activity_id, activity_type) of a member, split at the first colon: a type may hold more."""
-    number, _, activity_type = member.partition(":")
-    return int(number), activity_type
-
-
 def encode_row(table: str, row: Sequence[Any]) -> dict[str, str]:
     """The hash of a row of users, products or orders; a NULL is an absent field.
 
