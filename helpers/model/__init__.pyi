@@ -2,7 +2,6 @@ from .checking import (
     Becomes as Becomes,
     check as check,
     describe as describe,
-    judge as judge,
 )
 from .declaration import (
     Key as Key,
@@ -26,7 +25,6 @@ from .guiding import (
     inexact as inexact,
 )
 from .kinds import (
-    Holder as Holder,
     KeyKind as KeyKind,
     Pair as Pair,
 )
@@ -47,9 +45,7 @@ from .rows import (
     LONGEST_BYTES as LONGEST_BYTES,
     REASONS as REASONS,
     far_sql as far_sql,
-    iso_sql as iso_sql,
     literal as literal,
-    score_sql as score_sql,
     why as why,
 )
 from .score_order import ScoreOrder as ScoreOrder

@@ -17,7 +17,7 @@ class Becomes:
     """What the rows of a table become.
 
     Attributes:
-        keys: each kind of key as ``describe_kind`` gives it.
+        keys: each kind of key as plain values: ``kind``, ``type``, ``name``, and what it is made of.
         restorable: whether its rows can be restored from them.
         held_nowhere: columns that no key holds.
     """

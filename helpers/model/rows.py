@@ -245,7 +245,7 @@ class Limits:
             for name in kind.needs:
                 if row[at[name]] is None:
                     return f"null_{name}"
-        present = [self._is_present(kind, row) for kind in self._holders or self._kinds]
+        present = [self.present(kind, row) for kind in self._holders or self._kinds]
         if self._holders and not all(present):
             return "no_field"
         if not any(present):
@@ -272,9 +272,6 @@ class Limits:
 
     def present(self, kind: "KeyKind", row: Sequence[str | None]) -> bool:
         """Whether a row that can be held has a key or element of a kind."""
-        return self._is_present(kind, row)
-
-    def _is_present(self, kind: "KeyKind", row: Sequence[str | None]) -> bool:
         at = self._table.places
         if any(row[at[name]] is None for name in kind.needs):
             return False
