@@ -109,7 +109,7 @@ class Sample:
 
     Attributes:
         rows: how many of each table it has.
-        bytes_per_row: memory per row of each table, with its share of the references back; empty when the
+        bytes_per_row: memory per row of each table, with its share of the keys of many rows; empty when the
             user may not ask for it.
         seconds_per_row: to read, encode and write a row.
     """

@@ -62,7 +62,7 @@ def migrate(
         dry_run: say what would be done, removed and needed; nothing is written that anybody could see.
         restart: drop an unfinished load and begin anew.
         replace: remove what an earlier migration wrote, also one of another source, then load anew.
-        flushdb: empty the whole Redis database first, foreign keys too.
+        flushdb: empty the whole Redis database first, keys of others too.
         verify: compare every field afterwards.
         prefix: stands before every key.
         follow: make a replication slot and load from its snapshot, so that ``following.follow`` can go on

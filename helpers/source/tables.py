@@ -68,7 +68,7 @@ def bind(ask: Ask, where: str, model: Model) -> dict[str, Table]:
         try:
             names[one] = parse_name(one)
         except ValueError as error:
-            raise HelpersError(f"{model.where}: {_users(model, one)}: table {error}") from error
+            raise HelpersError(f"{model.where}: {_key_of(model, one)}: table {error}") from error
     found = dict(zip(said, look(ask, [names[one] for one in said]), strict=True))
     missing = [one for one in said if found[one][0] is None]
     if missing:
@@ -145,6 +145,6 @@ def describe(
     return {oid: (tuple(columns[oid]), tuple(keys[oid])) for oid in oids}
 
 
-def _users(model: Model, table: str) -> str:
+def _key_of(model: Model, table: str) -> str:
     """The first key that names a table, for messages."""
     return next(f"key {key.name!r}" for key in model.keys if key.table == table)
