@@ -107,12 +107,12 @@ class LiveTables:
             try:
                 self.ask(f"{query} ORDER BY {', '.join(stream.order_sql)}")
             except psycopg2.Error as error:
-                culprit = next((c for c in stream.order if not self._sorts(plan, stream.table, c)), None)
+                culprit = next((c for c in stream.order if not self._sorts(stream.table, c)), None)
                 what = f"column {culprit} cannot be sorted" if culprit else "the server refuses"
                 key = one_line(f"{plan.model.where}: key {str(stream.kinds[0].key.template)!r}: {what}")
                 raise HelpersError(f"{key}: {first_line(error)}; order it by other columns") from error
 
-    def _sorts(self, plan: Plan, table: Table, column: str) -> bool:
+    def _sorts(self, table: Table, column: str) -> bool:
         name = table.columns[table.places[column]].sql
         try:
             self.ask(f"SELECT {name} FROM {table.sql} WHERE false ORDER BY {name}")
