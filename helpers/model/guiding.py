@@ -3,7 +3,7 @@
 Who follows a source puts rows into the middle of lists and takes them out again. Equal elements cannot be
 told apart, so that only the number of those before it says which is meant. A sorted set of the same rows and
 owner, by the same order, knows it: those with a lower score, and of the same score those that come earlier by
-what their members say.
+what their members say. (A ``Pair`` is something else: list and sorted set hold whole rows, to be restored.)
 """
 
 from collections.abc import Mapping

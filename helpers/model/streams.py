@@ -1,7 +1,8 @@
 """The streams in which a plan's rows are read, and how they are cut where several processes load.
 
 A *stream* is one of the queries of a load. A *partition* is a range of it, where several processes load, or
-all of it. A *batch* is as many of its rows as are written at once.
+all of it. A *batch* is as many of its rows as are written at once. The *owner* of an element or member is
+what the name of its key holds of the row: in ``user:{user_id}:orders`` the user.
 """
 
 import json
