@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from helpers import model, text
+from helpers import model, settings, text
 from helpers.errors import HelpersError
 from helpers.migration.job import Job
 from helpers.model import Plan
@@ -123,8 +123,9 @@ def recorded_plan(job: Job, source: Source, state: Mapping[str, str]) -> Plan:
     plan = Plan.recorded(state, job.prefix)
     if plan is None and not is_course(source.plan):
         raise HelpersError(
-            "the migration there was made by the version before, of the course's model; remove it first by "
-            "`migrate --replace` without --model, or use another --prefix"
+            f"redis at {settings.address(job.target_url)}: the migration there was made by the version "
+            "before, of the course's model; remove it first by `migrate --replace` without --model, or use "
+            "another --prefix"
         )
     return plan or source.plan
 
