@@ -421,6 +421,34 @@ def test_a_score_that_is_too_far_is_refused_and_stops_it(shaped: str, redis_url:
         migrate(shaped, redis_url, model=MODEL, follow=True)
 
 
+@pytest.mark.parametrize("whole", ["int2", "int4", "int8", "oid"])
+def test_a_list_by_a_whole_number_of_any_width(postgres_url: str, redis_url: str, whole: str) -> None:
+    """The limit of an exact score is no value of the narrow ones."""
+    run_sql(postgres_url, f"CREATE TABLE t (id int PRIMARY KEY, line {whole} NOT NULL, sku text NOT NULL)")
+    run_sql(
+        postgres_url, "INSERT INTO t VALUES (1, 7, 'a'), (2, 3, 'b')", "ALTER TABLE t REPLICA IDENTITY FULL"
+    )
+    text = """
+[[key]]
+name = "lines"
+type = "list"
+table = "t"
+value = "{sku}"
+order = ["line"]
+[[key]]
+name = "lines:by_line"
+type = "sorted_set"
+table = "t"
+value = "{id}:{sku}"
+score = "line"
+"""
+    migrate(postgres_url, redis_url, model=text, follow=True)
+    run_sql(postgres_url, "INSERT INTO t VALUES (3, 5, 'c')")
+    follow(postgres_url, redis_url)
+    assert verified(postgres_url, redis_url)
+    assert as_if_migrated(postgres_url, redis_url, text)
+
+
 # -- generated columns, schemas, inheritance
 
 

@@ -101,7 +101,9 @@ def far_sql(pair: "Pair") -> str:
     if column.format.name not in _FAR:
         return "false"
     late, early = _FAR[column.format.name]
-    return f"{column.sql} >= {literal(late)} OR {column.sql} < {literal(early)}"
+    # A literal takes the type of what it is compared with; of the whole numbers only int8 holds the limit.
+    wide = f"{column.sql}::int8" if column.format.name == "integer" else column.sql
+    return f"{wide} >= {literal(late)} OR {wide} < {literal(early)}"
 
 
 class Limits:
