@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
-from migrating import ROWS
+from migrating import ROWS, migrate
 
 from helpers import migration
+from helpers.errors import HelpersError
 from helpers.migration import inspector, verification
 from helpers.relational import schema
 from helpers.servers import connections
@@ -427,3 +428,28 @@ def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, st
     calls = client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
     verification.verify(source, url, progress=False)
     assert client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"] == calls
+
+
+def test_what_redis_would_remove_by_itself_is_found_and_kept(source: str, redis_url: str) -> None:
+    migrate(source, redis_url)
+    client: Any = connections.redis(redis_url)
+    client.set("theirs", 1, ex=1000)
+    assert verification.verify(source, redis_url, progress=False)["differences"] == 0
+    for key in ("user:1", "user:2:activities", "user:2:activities:by_time"):
+        client.expire(key, 1000)
+    client.execute_command("HEXPIRE", "order:1", 1000, "FIELDS", 1, "quantity")
+    found = verification.verify(source, redis_url, progress=False)
+    assert found["by_problem"] == {"expiring key": 3, "expiring field": 1}
+    assert {one["key"] for one in found["examples"]} == {
+        "user:1", "user:2:activities", "user:2:activities:by_time", "order:1",
+    }  # fmt: skip
+    assert migrate(source, redis_url)["caught_up"] == found["by_problem"]
+    assert [client.pttl(key) for key in ("user:1", "user:2:activities", "theirs")][:2] == [-1, -1]
+    assert client.execute_command("HPTTL", "order:1", "FIELDS", 1, "quantity") == [-1]
+    assert client.pttl("theirs") > 0
+    assert verification.verify(source, redis_url, progress=False)["differences"] == 0
+
+
+def test_where_nothing_was_migrated_the_prefix_is_named(postgres_url: str, redis_url: str) -> None:
+    with pytest.raises(HelpersError, match=r"no migration was recorded there \(nothing:migration:state\)"):
+        verification.verify(postgres_url, redis_url, prefix="nothing:", progress=False)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from helpers.migration.timelines import Timelines
 from helpers.model import Model, Plan, load
 from helpers.progress import bar
 from helpers.servers import machine
-from helpers.source import Definitions
+from helpers.source import Definitions, slot
 from helpers.target import Watches, connect, keyspace, record
 
 OWNERS_AT_ONCE = 1000
@@ -57,8 +58,8 @@ def restore(
         ``schema``, ``rows`` per table, ``renamed`` (what tables of one name in two schemas are called there),
         ``not_made`` (names of triggers, rules and policies that the source has besides),
         ``seconds``, ``rows_per_second``, ``peak_rss_mb``, ``migrated`` (when the migration that wrote them
-        ended, ISO 8601), and ``warnings``: what keeps the tables from being the source's with every row, one
-        line each; empty when nothing does.
+        ended, or the last transaction that was followed, ISO 8601), and ``warnings``: what keeps the tables
+        from being the source's with every row, one line each; empty when nothing does.
 
     Raises:
         HelpersError: a server cannot be reached or refuses; no finished migration is there, or one of another
@@ -109,9 +110,16 @@ def restore(
         "seconds": seconds,
         "rows_per_second": sum(rows.values()) / seconds,
         "peak_rss_mb": machine.peak_rss_mb(),
-        "migrated": state.get("finished"),
+        "migrated": _until(state),
         "warnings": warnings + [watch.warning] * (watch.warning is not None),
     }
+
+
+def _until(state: dict[str, str]) -> str | None:
+    """Up to when Redis holds what the source had: the end of the migration, or what was followed last."""
+    followed = state.get(slot.COMMITTED) if state.get(slot.SLOT) else None
+    last = datetime.fromtimestamp(int(followed) / 1e6, UTC).isoformat(timespec="seconds") if followed else ""
+    return max(state.get("finished") or "", last) or None
 
 
 def describe(result: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from helpers import model as models, servers, text
 from helpers.columns import Strings, joined
+from helpers.errors import HelpersError
 from helpers.migration import expected_replies
 from helpers.migration.expected_replies import Expectations, Question
 from helpers.migration.findings import Differences
@@ -19,10 +20,10 @@ from helpers.migration.inspector import Inspector
 from helpers.migration.refusals import refuse_model
 from helpers.migration.required import required_keys
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import KeyKind, Model
+from helpers.model import KeyKind, Model, Plan
 from helpers.progress import bar
 from helpers.servers import machine
-from helpers.source import Source, copybinary, slot
+from helpers.source import Source, SourceLost, copybinary, slot
 from helpers.target import checkpoint_of, connect, encode, keyspace, resp
 
 WINDOW_ROWS = 20_000
@@ -66,13 +67,30 @@ def verify(
     try:
         state = checkpoint_of(connection, prefix).read()
         recorded = models.parse(state["model"], "the recorded model") if "model" in state else None
-        with Source(source, given or recorded, prefix=prefix) as snapshot:
+        with _opened(source, given or recorded, prefix, state, connection) as snapshot:
             if state:
                 refuse_model(snapshot.plan, state, f"redis at {connection.address}")
             result = compare(snapshot, connection, progress=progress)
             return result | {"left_behind": slot.warnings(snapshot.ask)}
     finally:
         connection.close()
+
+
+def _opened(
+    source: str, model: Model | None, prefix: str, state: Mapping[str, str], connection: resp.Connection
+) -> Source:
+    """The snapshot, where it is known which tables are meant, or the course's are there."""
+    try:
+        return Source(source, model, prefix=prefix)
+    except SourceLost:
+        raise
+    except HelpersError as error:
+        if state or model is not None:
+            raise
+        raise HelpersError(
+            f"redis at {connection.address}: no migration was recorded there ({prefix}migration:state); "
+            "check the URL, its database number, and --prefix, or give the --model that is meant"
+        ) from error
 
 
 def compare(
@@ -196,6 +214,7 @@ class Comparison:
             lanes = [lambda: lane(waiting.popleft), lambda: lane(waiting.pop)]
             side_by_side(lanes, conveyor.abandon, self._source.cancel)
         find_extra_keys(self._source, self._connection, self.keys, self._inspector, self._idle)
+        find_expiring(self._source.plan, self._connection, self._inspector, self._idle)
 
     def _stream(self, conveyor: Conveyor[Expectations], question: Question) -> int:
         """Read the rows of a stream and give the conveyor what to expect of every few thousand of them.
@@ -239,6 +258,42 @@ class Comparison:
         if replies is not None:
             self._inspector.inspect(joined(asked.commands), joined(asked.replies), replies)
         self._advance(asked.rows)
+
+
+def find_expiring(
+    plan: Plan, connection: resp.Connection, inspector: Inspector, idle: Callable[[], None]
+) -> None:
+    """Find keys, and fields of hashes, that Redis would remove by itself: no row of the source ends so.
+
+    Args:
+        plan: of the migration.
+        connection: the target.
+        inspector: notes and mends them.
+        idle: called now and then.
+    """
+    keys, fields = keyspace.expiring(connection, plan)
+    if not keys and not fields:
+        return
+    kinds, seen = {kind.name: kind for kind in plan.kinds}, set()
+    for found in keyspace.scan(connection, plan):
+        idle()
+        asked: list[tuple[bytes, bytes | None, bytes]]
+        asked = [(key, None, encode("PTTL", key)) for _, key in found]
+        for name, key in found if fields else ():
+            for field, _ in kinds[name].fields if kinds[name].type == "hash" else ():
+                asked.append((key, field.encode(), encode("HPTTL", key, "FIELDS", 1, field)))
+        replies = resp.parse(connection.exchange(*(command for _, _, command in asked)))
+        for error in resp.errors(replies):
+            raise connection.refused(error, "verify")
+        for (key, part, _), reply in zip(asked, replies, strict=True):
+            left = reply[0] if isinstance(reply, list) else reply
+            if left < 0 or (key, part) in seen:  # SCAN may give a key twice
+                continue
+            seen.add((key, part))
+            last = encode("PERSIST", key) if part is None else encode("HPERSIST", key, "FIELDS", 1, part)
+            what = "expiring key" if part is None else "expiring field"
+            inspector.note(key, part, "no expiry", f"{left} ms left", what, last)
+        inspector.mend()
 
 
 def find_extra_keys(

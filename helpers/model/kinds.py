@@ -98,7 +98,7 @@ class Holder:
 
     Attributes:
         kinds: the kinds of keys that do so, together; none where no kinds do.
-        lost: columns that no kind holds, where that is the reason.
+        lost: columns that no kind holds; none where each is held, but no kind holds a row as a whole.
         pair: the list and sorted set, where they do so together.
     """
 
@@ -129,10 +129,8 @@ def holder_of(table: Table, kinds: Sequence[KeyKind]) -> Holder:
             pair = _pair(one, other)
             if pair and wanted <= {*one.holds, *other.holds}:
                 return Holder((one, other), pair=pair)
-    best = max(kinds, key=lambda kind: len(wanted & set(kind.holds)))
-    lost = [c.name for c in table.columns if c.name in wanted and c.name not in best.holds]
-    nowhere = [name for name in lost if not any(name in kind.holds for kind in kinds)]
-    return Holder(lost=tuple(nowhere or lost))
+    held = {name for kind in kinds for name in kind.holds}
+    return Holder(lost=tuple(c.name for c in table.columns if c.name in wanted - held))
 
 
 def _pair(one: KeyKind, other: KeyKind) -> Pair | None:

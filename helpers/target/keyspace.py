@@ -175,6 +175,23 @@ def holds_only(connection: resp.Connection, plan: Plan, keys: int) -> bool:
     return size(connection) == keys + own and steady(connection, before)
 
 
+def expiring(connection: resp.Connection, plan: Plan) -> tuple[bool, bool]:
+    """Whether keys, and whether fields of hashes, may be there that Redis removes at some time.
+
+    Args:
+        connection: the target.
+        plan: of the migration, whose lease is one such key.
+    """
+    clustered, keys, fields = connection.clustered, 0, 0
+    for node in connection.masters():
+        for line in node.call("INFO", "keyspace").decode().splitlines():
+            database, _, told = line.partition(":")
+            if database == f"db{node.database}":
+                counts = dict(pair.split("=") for pair in told.split(","))
+                keys, fields = keys + int(counts["expires"]), fields + int(counts.get("subexpiry", 0))
+    return keys > connection.call("EXISTS", lease_key(plan.prefix, clustered=clustered)), fields > 0
+
+
 def remove(connection: resp.Connection, plan: Plan, commit: Callable[[Strings], object]) -> int:
     """Remove every key of the model under the prefix, in batches; how many keys that were.
 

@@ -41,7 +41,13 @@ ON_TYPE: Mapping[str, tuple[Command, ...]] = {
         ("ZSCAN", "{}", 0),
     ),
 }
-ON_ANY: tuple[Command, ...] = (("DEL", "{}"), ("UNLINK", "{}"), ("TYPE", "{}"))
+ON_ANY: tuple[Command, ...] = (
+    ("DEL", "{}"),
+    ("UNLINK", "{}"),
+    ("TYPE", "{}"),
+    ("PTTL", "{}"),
+    ("PERSIST", "{}"),
+)
 ON_STATE: tuple[Command, ...] = (*ON_TYPE["hash"], ("DEL", "{}"), ("EXISTS", "{}"))
 ON_LEASE: tuple[Command, ...] = (
     ("SET", "{}", "v", "NX", "PX", 1),

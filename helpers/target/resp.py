@@ -117,6 +117,11 @@ class Connection:
         """The name of the ACL user."""
         return str(self._client.connection_pool.connection_kwargs.get("username") or "default")
 
+    @property
+    def database(self) -> int:
+        """The number of the logical database."""
+        return int(self._client.connection_pool.connection_kwargs.get("db") or 0)
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()

@@ -19,7 +19,7 @@ KEY_AT: Mapping[bytes, int] = {b"EVAL": 3, b"EVALSHA": 3, b"MEMORY": 2}
 """Where the first key stands among the words, where that is not behind the command's name."""
 AROUND = (b"MULTI", b"EXEC", b"DISCARD")
 READS = frozenset(
-    b"EXISTS GET HGETALL HLEN HMGET LLEN LRANGE MEMORY PTTL SCARD SMEMBERS SMISMEMBER SSCAN TYPE "
+    b"EXISTS GET HGETALL HLEN HMGET HPTTL LLEN LRANGE MEMORY PTTL SCARD SMEMBERS SMISMEMBER SSCAN TYPE "
     b"ZCARD ZMSCORE ZRANGE ZSCAN".split()
 )
 """Commands that write nothing, so that their order does not matter."""
