@@ -311,9 +311,9 @@ def create_slot(
         finally:
             ended.set()
 
-    threading.Thread(target=run, daemon=True).start()
     deadline = time.monotonic() + patience_s
-    try:
+    try:  # an interrupt may come while the thread is started
+        threading.Thread(target=run, daemon=True).start()
         while not ended.wait(min(patience_s, 1.0)) and time.monotonic() < deadline:
             idle()
         in_time = ended.is_set()

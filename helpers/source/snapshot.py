@@ -41,6 +41,8 @@ REMEDIES: Mapping[type[psycopg2.Error], str] = {
 }
 AGAIN_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Waits before a stream goes on over another connection."""
+CANCEL_S = 0.5
+"""After so long a statement that goes on is cancelled once more."""
 LANES = 2
 """Streams at the same time."""
 OLDEST = 13
@@ -333,12 +335,14 @@ class Source:
             finally:
                 ended.set()
 
-        threading.Thread(target=run, daemon=True).start()
-        try:
+        try:  # an interrupt may come while the thread is started, and it waits for the server already
+            threading.Thread(target=run, daemon=True).start()
             ended.wait()
         except BaseException:
             self._cancel(connection)
-            ended.wait()
+            deadline = time.monotonic() + settings.SILENCE_S
+            while not ended.wait(CANCEL_S) and time.monotonic() < deadline:
+                self._cancel(connection)  # one that comes before its statement cancels nothing
             self._close(connection)
             raise
         if not failed:
