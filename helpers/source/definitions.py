@@ -82,6 +82,8 @@ SELECT DISTINCT ON (c.oid) nspname::text, relname::text, format('%%I.%%I', nspna
                         WHERE attrelid = relation AND a.attnum = used.attnum), kind::text
 FROM used JOIN pg_class c ON c.oid = used.oid AND relkind = 'S' JOIN pg_namespace n ON n.oid = relnamespace
 JOIN pg_sequence ON seqrelid = c.oid ORDER BY c.oid, relation"""
+_TERMS = ("type", "start", "increment", "least", "most", "cache", "cycle")
+"""Attributes of a sequence's definition, as the fifth to eleventh column above gives them."""
 _NEEDS = """
 WITH parts (classid, objid, relation) AS (
     SELECT 'pg_class'::regclass, oid, oid FROM pg_class WHERE oid = ANY(%(oids)s)
@@ -445,40 +447,18 @@ def _sequences(ask: Ask, oids: list[int], places: dict[int, int]) -> Iterable[Se
         )
         values = {place: (last, called) for place, last, called in ask(query, None)}
     for place, row in enumerate(found):
-        (
-            schema,
-            name,
-            _,
-            said,
-            type_,
-            start,
-            increment,
-            least,
-            most,
-            cache,
-            cycle,
-            _,
-            relation,
-            column,
-            kind,
-        ) = row
+        schema, name, _, said, *terms, _, relation, column, kind = row
         last, called = values.get(place, (None, False))
         yield SequenceDefinition(
             schema,
             name,
             said,
-            type_,
-            start,
-            increment,
-            least,
-            most,
-            cache,
-            cycle,
-            last,
-            called,
-            places.get(relation),
-            column,
-            kind == "i",
+            **dict(zip(_TERMS, terms, strict=True)),
+            last=last,
+            called=called,
+            relation=places.get(relation),
+            column=column,
+            identity=kind == "i",
         )
 
 
