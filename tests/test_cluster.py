@@ -2,7 +2,7 @@
 
 import re
 
-import plans
+import bound
 import pytest
 from clustered import HOSTILE, empty, held
 from migrating import dump, migrate, run_sql
@@ -165,7 +165,7 @@ def test_rights_that_lack_are_named_together(source: str, nodes: Cluster) -> Non
 
 
 def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster) -> None:
-    sent = rehearsal.commands(plans.course("p:"), flushdb=True, clustered=True)
+    sent = rehearsal.commands(bound.course("p:"), flushdb=True, clustered=True)
     tried = {rehearsal.right(words) for words in sent}
     keys = [f"~p:{name}:*" for name in ("user", "product", "order", "migration")]
     for node in nodes.nodes:

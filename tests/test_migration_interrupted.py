@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-import plans
+import bound
 import pytest
 from migrating import dump, interrupted, migrate, run_sql, until, without_bars
 from proxy import proxy
@@ -193,7 +193,7 @@ def test_a_target_that_is_mended_half_is_not_complete(
     assert held == anew(source, redis_url)
 
 
-@pytest.mark.parametrize("part", [stream.name for stream in plans.course().streams])
+@pytest.mark.parametrize("part", [stream.name for stream in bound.course().streams])
 def test_a_load_goes_on_with_the_row_behind_the_last_one(source: str, redis_url: str, part: str) -> None:
     """Comparing would put right what is there twice or not at all: so there must be nothing to put right."""
     run_sql(source, "INSERT INTO products SELECT n, 'more', n FROM generate_series(11, 15) n")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import plans
+import bound
 import pytest
 from migrating import dump, migrate, run_sql, until
 
@@ -21,7 +21,7 @@ from helpers.servers import connections, scratch
 from helpers.target import rehearsal
 
 RIGHTS = sorted(
-    {str(words[0]) for words in rehearsal.commands(plans.course())} | {*rehearsal.AROUND, "MEMORY|USAGE"}
+    {str(words[0]) for words in rehearsal.commands(bound.course())} | {*rehearsal.AROUND, "MEMORY|USAGE"}
 )
 
 

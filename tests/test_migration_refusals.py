@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-import plans
+import bound
 import pytest
 from migrating import dump, migrate, run_sql
 
@@ -20,7 +20,7 @@ from helpers.servers import connections
 from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint
 
-PLAN = plans.course("a*:")
+PLAN = bound.course("a*:")
 
 
 def test_foreign_keys_of_the_model_stop_it_before_it_writes(source: str, redis_url: str) -> None:

@@ -159,7 +159,7 @@ class Rejects:
 
     def _far_moments(self, source: Source, table: Table, pair: Pair) -> None:
         """Rows whose score is equal to that of a row before them that has a higher number."""
-        far = far_sql(pair)
+        far = far_sql(pair.moment)
         if far == "false":
             return
         order, places = ScoreOrder(), table.places

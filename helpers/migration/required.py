@@ -131,7 +131,7 @@ def _left_out(source: Source, plan: Plan, kind: KeyKind, owner: Sequence[bytes])
         owner: what is in the name of the key.
     """
     streams = [one for one in plan.streams if one.pair and any(k.name == kind.name for k in one.kinds)]
-    if not streams or not streams[0].pair or (far := far_sql(streams[0].pair)) == "false":
+    if not streams or not streams[0].pair or (far := far_sql(streams[0].pair.moment)) == "false":
         return set()
     conditions = [f"({streams[0].where})", f"({far})"]
     for name, text in zip(kind.key.columns, owner, strict=True):

@@ -199,12 +199,6 @@ class Plan:
     # -- keys
 
     @cached_property
-    def regex(self) -> "re.Pattern[bytes]":
-        """What every key of the model matches as a whole, with the prefix, and no other key."""
-        whole = "|".join(kind.key.regex() for kind in self.kinds)
-        return re.compile(f"{re.escape(self.prefix)}(?:{whole})".encode(), re.S)
-
-    @cached_property
     def _by_head(self) -> "list[tuple[int, dict[bytes, tuple[re.Pattern[bytes], list[KeyKind]]]]]":
         """Of each length: the beginnings of keys that have it, each with the kinds that begin so."""
         heads: dict[bytes, list[KeyKind]] = {}

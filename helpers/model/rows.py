@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from helpers.model.tables import Column, Table
 
 if TYPE_CHECKING:
-    from helpers.model.kinds import KeyKind, Pair
+    from helpers.model.kinds import KeyKind
 
 LONGEST_BYTES = 512 * 2**20 - 64
 """Bytes of the longest text that is held, alone or with a date or a number in an element."""
@@ -95,9 +95,8 @@ def score_sql(column: Column) -> str:
     return "true"
 
 
-def far_sql(pair: "Pair") -> str:
-    """Rows of a pair near or beyond the limit where a score is no longer exact, as SQL."""
-    column = pair.moment
+def far_sql(column: Column) -> str:
+    """Values of a score's column near or beyond the limit where the score is no longer exact, as SQL."""
     if column.format.name not in _FAR:
         return "false"
     late, early = _FAR[column.format.name]

@@ -94,10 +94,6 @@ class Stream:
     def _column(self, name: str) -> Column:
         return self.table.columns[self.table.places[name]]
 
-    def of(self, kind: KeyKind) -> tuple[int, ...]:
-        """Where the columns of a kind's name stand in ``columns``."""
-        return tuple(self.columns.index(name) for name in kind.key.columns)
-
 
 @dataclass(frozen=True)
 class Partition:

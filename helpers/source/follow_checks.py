@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from helpers import text
 from helpers.errors import HelpersError
-from helpers.model import Guide, Pair, Plan, exact, far_sql, guides, inexact
+from helpers.model import Guide, Plan, exact, far_sql, guides, inexact
 from helpers.source import copytext, publication, slot
 from helpers.source.snapshot import Source
 from helpers.source.tables import Ask
@@ -127,7 +127,7 @@ def _check_rights(source: Source, where: str, user: str) -> None:
 
 def _check_scores(source: Source, guide: Guide, where: str) -> None:
     """Where two rows may share a score, whether one is held, and where, depends on its neighbours."""
-    far = far_sql(Pair(guide.lists[0], guide.scored, guide.score)) if guide.whole else "false"
+    far = far_sql(guide.score)
     if far == "false":
         return
     table, inexact_rows = guide.scored.table, list[str]()

@@ -35,7 +35,7 @@ class Watch:
     def __init__(self, url: str, plan: Plan, *, clustered: bool = False) -> None:
         self.address = settings.address(url)
         self.warning: str | None = None
-        self._pattern = plan.regex
+        self._plan = plan
         names = (state_key, lease_key)
         self._own = {name(plan.prefix, clustered=clustered).encode() for name in names}
         self._written: list[bytes] = []
@@ -103,7 +103,7 @@ class Watch:
             self._written.append(b"everything (FLUSHDB)")
             return
         for key in pushed[1]:
-            ours = key in self._own or self._pattern.fullmatch(key)
+            ours = key in self._own or self._plan.kind_of(key) is not None
             if ours and len(self._written) < 3 and key not in self._written:
                 self._written.append(key)
 
