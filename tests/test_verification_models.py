@@ -740,12 +740,16 @@ def test_databases_of_other_encodings(postgres_server: str, redis_url: str, enco
 
 @pytest.mark.parametrize("key", ["PRIMARY KEY (id)", "PRIMARY KEY (name, id)", "PRIMARY KEY (at, id)"])
 def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, key: str) -> None:
-    """Every session that reads is ended again and again; the one that keeps the snapshot is not."""
+    """Sessions that read are ended again and again; the one that keeps the snapshot is not.
+
+    Rows are many times what buffers between PostgreSQL and the reader hold: a read is under way at nearly
+    every window.
+    """
     run_sql(
         postgres_url,
         f"CREATE TABLE t (id bigint, name text, at timestamptz, more text, {key})",
         "INSERT INTO t SELECT n, E'n\\\\''' || n % 1000, '2026-01-01+00'::timestamptz + n * interval '1 s', "
-        "repeat('x', 100) FROM generate_series(1, 60000) n",
+        "repeat('x', 600) FROM generate_series(1, 30000) n",
     )
     model = models.Model(
         [
@@ -754,7 +758,7 @@ def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, k
         ]
     )
     loaded = migration.migrate(postgres_url, redis_url, model=model, verify=False, progress=False)
-    assert loaded["rows_read"] == {"t": 60_000}
+    assert loaded["rows_read"] == {"t": 30_000}
     asked, ended = 0, 0
     schema = psycopg2.extensions.parse_dsn(postgres_url)["options"].partition("=")[2]
     admin = psycopg2.connect(postgres_url)
@@ -764,7 +768,7 @@ def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, k
         """Called with every window."""
         nonlocal asked, ended
         asked += 1
-        if asked % 4 == 0:
+        if asked % 4 == 0 and ended < 4:
             with admin.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'active' "
@@ -776,8 +780,8 @@ def test_a_lost_reader_goes_on_where_it_was(postgres_url: str, redis_url: str, k
         result = verification.compare(snapshot, connection, progress=False, idle=end_readers)
     admin.close()
     assert found_in(result) == []
-    assert result["rows_checked"] == {"t": 60_000}
-    assert result["keys_checked"] == {"t": 60_000, "by": 1000}
+    assert result["rows_checked"] == {"t": 30_000}
+    assert result["keys_checked"] == {"t": 30_000, "by": 1000}
     assert ended > 1
 
 
