@@ -217,6 +217,20 @@ RECORDED = option(
     type=Path,
 )
 PREFIX = option("--prefix", "stands before every key (nothing)", default="", metavar="P")
+TITLE_PAGE = (
+    option("--title", "of the report (as in notebook 06, like the next three)"),
+    option(
+        "--author", "who made it; again for a further name", action="append", dest="authors", metavar="NAME"
+    ),
+    option("--course", "what it is handed in for"),
+    option("--date", "as it is to be printed"),
+)
+
+
+def _title_page(options: argparse.Namespace) -> dict[str, Any]:
+    """Of the title page what was given."""
+    given = {name: getattr(options, name) for name in ("title", "authors", "course", "date")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _show(options: argparse.Namespace, data: Any, lines: Sequence[str]) -> None:
@@ -288,6 +302,7 @@ def _down(options: argparse.Namespace) -> int:
     profile("quick: little data and few repetitions, to try it out; full: what is published (quick)"),
     option("--out", "folder of all that it makes (report/build)", type=Path, metavar="DIR"),
     flag("--publish", "then replace the committed outputs, results and report (with --profile full only)"),
+    *TITLE_PAGE,
     *rows(given=False),
     interrupted="the servers stay up, and the same command begins anew",
 )
@@ -302,7 +317,12 @@ def _run(options: argparse.Namespace) -> int:
     Rows(**rows)  # better refused now than by a cell
     programs = crosscheck.PROGRAMS | rungs.PROGRAMS
     made = course.run(
-        profile=options.profile, out=options.out, publish=options.publish, rows=rows, programs=programs
+        profile=options.profile,
+        out=options.out,
+        publish=options.publish,
+        rows=rows,
+        title_page=_title_page(options),
+        programs=programs,
     )
     print(made)
     return DONE
@@ -581,11 +601,12 @@ def _crashes(options: argparse.Namespace) -> int:
     "make the report again from saved results; no server is needed",
     option("--results", "saved results (those of the last run)", type=Path, metavar="DIR"),
     option("--out", "where the PDF and its figures go (report/build)", type=Path, metavar="DIR"),
+    *TITLE_PAGE,
     interrupted="the same command begins anew",
 )
 def _report(options: argparse.Namespace) -> int:
     settings.checkout()
     from helpers import report
 
-    print(report.build(results=options.results, out=options.out))
+    print(report.build(results=options.results, out=options.out, parameters=_title_page(options)))
     return DONE

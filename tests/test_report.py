@@ -20,8 +20,9 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from helpers import report, results, settings
+from helpers.cli import main
 from helpers.errors import HelpersError
-from helpers.report import building, markdown, notebooks, pdf, show
+from helpers.report import building, course, markdown, notebooks, pdf, show
 
 SECTIONS = (
     "Introduction",
@@ -160,6 +161,45 @@ def test_parameters_change_the_title_page(tmp_path: Path) -> None:
     )
     first_page = PdfReader(path).pages[0].extract_text()
     assert "Ada Lovelace" in first_page and "1 May 2027" in first_page and "First author" not in first_page
+
+
+def test_a_parameter_that_the_report_does_not_have_is_refused(tmp_path: Path) -> None:
+    words = re.escape(
+        "06_report.ipynb has no parameter author; it has title, subtitle, authors, course, date"
+    )
+    with pytest.raises(HelpersError, match=words):
+        report.build(results=tmp_path, out=tmp_path / "out", parameters={"author": "Ada"})
+    assert not (tmp_path / "out" / "report.pdf").exists()
+
+
+def test_the_command_takes_what_stands_on_the_title_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--title",
+        "Ours",
+        "--author",
+        "Ada Lovelace",
+        "--author",
+        "Me",
+        "--course",
+        "DB 2",
+        "--date",
+        "May",
+    ]
+    assert main(["report", "--results", str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
+    first_page = PdfReader(capsys.readouterr().out.strip()).pages[0].extract_text()
+    assert all(word in first_page for word in ("Ours", "Ada Lovelace", "Me", "DB 2", "May"))
+
+
+def test_one_author_needs_no_list(tmp_path: Path) -> None:
+    path = report.build(results=tmp_path, out=tmp_path, parameters={"authors": "Grace Hopper"})
+    assert "Grace Hopper" in PdfReader(path).pages[0].extract_text()
+
+
+def test_a_publication_takes_no_title_page() -> None:
+    with pytest.raises(HelpersError, match="a publication has the title page of notebook 06"):
+        course.run(profile="full", publish=True, title_page={"authors": ["Ada"]}, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from helpers.settings import checkout
 LOCK = ".run.lock"
 DATABASE_LOCK = 0x636F75727365  # "course"
 POPULATED_BY = "02_population"
+REPORT = "06_report"
 MADE = ("notebooks", "results", "figures")
-WITHOUT_PROFILE = ("00_index", "06_report")
+WITHOUT_PROFILE = ("00_index", REPORT)
 EXTENSIONS = {"image/svg+xml": "svg", "image/png": "png"}
 
 
@@ -30,6 +31,7 @@ def run(
     out: Path | str | None = None,
     publish: bool = False,
     rows: Mapping[str, int] | None = None,
+    title_page: Mapping[str, Any] | None = None,
     programs: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> Path:
@@ -43,6 +45,8 @@ def run(
             ``report/report.pdf``; with the full profile only.
         rows: how many ``users``, ``products``, ``activities`` and ``orders`` the course's tables get, and the
             ``seed`` that makes them; what is not named is as in notebook 02.
+        title_page: ``title``, ``authors``, ``course`` and ``date`` of the report; what is not named is as in
+            notebook 06.
         programs: what a publication lacks where a program is not on PATH, by its name; said before it runs.
         progress: show progress on stderr.
 
@@ -60,9 +64,14 @@ def run(
         raise HelpersError("only a full run is published; add --profile full")
     if publish and rows:
         raise HelpersError(f"only the course's own rows are published; leave out --{next(iter(rows))}")
+    if publish and title_page:
+        raise HelpersError(
+            f"a publication has the title page of notebook 06; write its {next(iter(title_page))} there"
+        )
     target = Path(out).absolute() if out is not None else checkout() / "report" / "build"
     for what in publication.lacking(programs or {}) if publish else ():
         say(f"warning: {what}")
+    own = {POPULATED_BY: rows or {}, REPORT: title_page or {}}
     notebooks.folder()  # better missed now than when the servers run
     with alone(target, ours=out is None):
         servers.up(progress=progress)
@@ -71,11 +80,10 @@ def run(
                 _clear(target)
             for name in notebooks.NAMES:
                 parameters: dict[str, Any] = {} if name in WITHOUT_PROFILE else {"profile": profile}
-                if name == POPULATED_BY:
-                    parameters |= rows or {}
+                parameters |= own.get(name, {})
                 _run_one(name, target, parameters, progress)
         executed = {name: notebooks.read(target / "notebooks" / f"{name}.ipynb") for name in notebooks.NAMES}
-        path = building.write(executed.pop("06_report"), target)  # its figures too, under their labels
+        path = building.write(executed.pop(REPORT), target)  # its figures too, under their labels
         for name, notebook in executed.items():
             _save_figures(notebook, name, target / "figures")
         if publish:

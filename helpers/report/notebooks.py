@@ -183,7 +183,8 @@ def run_here(source: Path, parameters: Mapping[str, Any] | None = None) -> dict[
         The notebook with its outputs, as ``nbformat`` would give it.
 
     Raises:
-        HelpersError: a cell failed; one that a cell raises passes as it is.
+        HelpersError: a parameter that the notebook does not have, or a cell failed; one that a cell raises
+            passes as it is.
     """
     notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -196,6 +197,10 @@ def run_here(source: Path, parameters: Mapping[str, Any] | None = None) -> dict[
         if NOT_INLINE not in tags:
             cell["outputs"] = _run_cell(cell["source"], namespace, f"{source.name}, cell {number}")
         if "parameters" in tags:
+            known = [name for name in namespace if not name.startswith("_")]
+            unknown = [name for name in parameters or {} if name not in known]
+            if unknown:
+                raise HelpersError(f"{source.name} has no parameter {unknown[0]}; it has {', '.join(known)}")
             namespace.update(parameters or {})
     return notebook
 

@@ -26,7 +26,7 @@ NUMBER = re.compile(r"^[<>≥≤±+−-]?\d[\d,. ]*( ?(%|[a-zµ/]{1,8}|[KMG]i?B)
 
 
 def title(
-    results: Results, *, title: str, subtitle: str, authors: Sequence[str], course: str, date: str = ""
+    results: Results, *, title: str, subtitle: str, authors: Sequence[str] | str, course: str, date: str = ""
 ) -> None:
     """The title page.
 
@@ -34,17 +34,18 @@ def title(
         results: what the report rests on; its profile is marked here unless it is ``full``.
         title: of the report.
         subtitle: one line under it.
-        authors: names in order.
+        authors: names in order; or one name.
         course: the course it is handed in for.
         date: as it is to be printed; the day of the newest result when empty.
     """
+    authors = [authors] if isinstance(authors, str) else list(authors)
     created = max((record.created for record in results.values()), default="")
     day = date or (f"{datetime.fromisoformat(created):%d %B %Y}".lstrip("0") if created else "no date")
     mark = profile_mark(results)
     lines = [f"# {title}", f"*{subtitle}*", ", ".join(authors), f"{course} · {day}"] + [f"**{mark}**"] * bool(
         mark
     )
-    about = {"title": title, "subtitle": subtitle, "authors": list(authors), "course": course, "date": day}
+    about = {"title": title, "subtitle": subtitle, "authors": authors, "course": course, "date": day}
     _display({"text/markdown": "\n\n".join(lines)}, part="title", created=created, mark=mark, **about)
 
 
