@@ -60,9 +60,9 @@ def dry_run(job: Job) -> dict[str, Any]:
         if job.follow:
             require_single(connection, "--follow")
         fitness = keyspace.inspect(connection, job.prefix)
-        rehearsal.rehearse(connection, source.plan, flushdb=job.flushdb, follow=job.follow)
         if job.follow:
-            follow_checks.check(source)
+            source.plan = source.plan.registering(follow_checks.check(source))
+        rehearsal.rehearse(connection, source.plan, flushdb=job.flushdb, follow=job.follow)
         checkpoint = checkpoint_of(connection, job.prefix)
         refuse(job, source, connection, checkpoint)
         state = checkpoint.read()

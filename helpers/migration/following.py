@@ -286,6 +286,9 @@ def drop_slot(
                         f"{identity}); check --source"
                     )
                 found = slot.drop(upstream, state[slot.SLOT])
+                recorded = Plan.recorded(state, prefix)
+                if recorded is not None:
+                    keyspace.keep_registers(connection, recorded, checkpoint, ())
                 checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
             finally:
                 checkpoint.release()
