@@ -14,12 +14,13 @@ import psycopg2
 import pytest
 import random_schemas
 from following import Scramble, start, tell_all
-from migrating import migrate
+from migrating import migrate, until
 
 from helpers import migration, model, source
 from helpers.errors import HelpersError
 from helpers.model import SETTINGS, Key, Model, Plan
 from helpers.servers import connections
+from helpers.servers.redis_cluster import Cluster
 from helpers.trials import judge
 
 SEEDS = range(int(os.environ.get("RANDOM_SEEDS", "6")))
@@ -95,10 +96,7 @@ def killed(url: str, target: str, prefix: str, seconds: float) -> bool:
     """A follower that is killed so long after it applied something, if it did; whether it was."""
     client, state = connections.redis(target), f"{prefix}migration:state"
     before, process = client.hget(state, "follow:position"), start(url, target, "follow", "--prefix", prefix)
-    deadline = time.monotonic() + 20
-    while process.poll() is None and client.hget(state, "follow:position") == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    until(lambda: process.poll() is not None or client.hget(state, "follow:position") != before)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -130,3 +128,15 @@ def test_whatever_is_written_is_followed(postgres_url: str, redis_url: str, seed
         found = judge.compare(postgres_url, redis_url, prefix=prefix, model=text)
         assert found == {"lost": 0, "doubled": 0, "altered": 0}
         migration.drop_slot(postgres_url, redis_url, prefix=prefix)
+
+
+def test_a_cluster_holds_the_same(postgres_url: str, nodes: Cluster) -> None:
+    """Names of any letters, braces among them, in the slots of three masters."""
+    for kind, text in models(postgres_url, 3):
+        options = {"model": text, "prefix": f"{kind}:"}
+        moved = migrate(postgres_url, nodes.urls[0], batch_rows=7, **options)
+        assert (moved["status"], moved["differences"]) == ("verified", 0), moved["examples"]
+        again = migrate(postgres_url, nodes.urls[0], **options)
+        assert (again["differences"], again["caught_up"]) == (0, {})
+        with pytest.raises(HelpersError, match="--follow"):
+            migrate(postgres_url, nodes.urls[0], follow=True, **options)
