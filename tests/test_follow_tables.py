@@ -17,11 +17,13 @@ from following import Scramble, start, tell_all
 from migrating import dump, interrupted, migrate, run_sql
 
 from helpers import model, source as sources
+from helpers.columns import NOTHING
 from helpers.errors import HelpersError
 from helpers.migration import follower, following, verification
 from helpers.model import Plan, rows
 from helpers.servers import connections
 from helpers.source import Upstream, publication, slot, tables
+from helpers.target import Checkpoint, rehearsal, resp
 from helpers.trials import judge
 
 
@@ -441,12 +443,22 @@ def test_lists_without_sorted_sets_beside_them(
     assert verified(shaped, redis_url)
 
 
-def test_a_list_is_followed_that_was_migrated_before(shaped: str, redis_url: str) -> None:
+def test_a_list_is_followed_that_was_migrated_before(
+    shaped: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its register is made while all is compared, which is no difference; and is looked at once it is there."""
     migrate(shaped, redis_url, model=ALONE)
     before = dump(redis_url)
+    compare, mended = verification.compare, list[bool]()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        mended.append(options.get("mender") is not None)
+        return compare(*arguments, **options)
+
+    monkeypatch.setattr(verification, "compare", counted)
     result = migrate(shaped, redis_url, model=ALONE, follow=True)
     assert (result["status"], result["caught_up"], result["differences"]) == ("verified", {}, 0)
+    assert mended == [True, False]
     assert dump(redis_url) == before and registers(redis_url) == REGISTERS
     run_sql(shaped, 'UPDATE "Lines" SET "No" = -"No", at = at + interval \'90 min\' WHERE part::text < \'8\'')
     follow(shaped, redis_url)
@@ -477,6 +489,34 @@ def test_a_load_that_began_without_them(shaped: str, redis_url: str) -> None:
     assert verified(shaped, redis_url)
     migrate(shaped, redis_url, model=ALONE, follow=True, replace=True)
     assert verified(shaped, redis_url)
+
+
+def test_a_lost_target_leaves_the_registers(
+    shaped: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, left = Checkpoint.commit, [True]
+
+    def lose(self: Checkpoint, commands: Any = NOTHING, state: Any = None, doing: str = "") -> Any:
+        found = commit(self, commands, state, doing)
+        if left and "position:at" in (state or {}):
+            left.clear()
+            raise resp.Lost("redis at somewhere: gone")
+        return found
+
+    monkeypatch.setattr(Checkpoint, "commit", lose)
+    assert migrate(shaped, redis_url, model=ALONE, follow=True, batch_rows=7)["status"] == "verified"
+    assert not left and registers(redis_url) == REGISTERS
+    run_sql(shaped, "UPDATE \"Lines\" SET at = at - interval '30 min'")
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+
+
+def test_a_target_that_refuses_registers_is_known_before_the_first_write(shaped: str) -> None:
+    plan = plan_of(shaped, ALONE)
+    rehearsed = [{str(words[1]) for words in rehearsal.commands(one, follow=True) if len(words) > 1} for one in
+                 (plan, plan.registering([kind.name for kind in model.unguided(plan)]))]  # fmt: skip
+    more = rehearsed[1] - rehearsed[0]
+    assert more == {f"migration:register:{one}" for one in ("lines:1", "lines:1:what", "at:1", "numbers:1")}
 
 
 def test_a_register_is_verified_and_mended(shaped: str, redis_url: str) -> None:

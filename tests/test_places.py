@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 import pytest
 import random_schemas
-from migrating import run_sql
+from migrating import migrate, run_sql
 
 from helpers import model
 from helpers.errors import HelpersError
@@ -193,6 +193,28 @@ def test_a_few_elements_are_read_of_a_long_list(postgres_url: str, redis_url: st
         client.close()
 
 
+def test_texts_are_compared_by_the_collation_of_their_column(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All collations of a server without ICU agree, so that only the question tells."""
+    with opened(postgres_url, redis_url, ['text COLLATE "POSIX"', "uuid"]) as lists:
+        asked, ask = list[str](), lists.upstream.ask
+
+        def heard(sql: str, *values: Any) -> Any:
+            asked.append(sql)
+            return ask(sql, *values)
+
+        monkeypatch.setattr(lists.upstream, "ask", heard)
+        for n, one in enumerate(("'a', 'b'", f"'{'0' * 32}', '{'1' * 32}'")):
+            first, second = one.split(", ")
+            lists.change(n, f"INSERT INTO t{n} VALUES (1, 0, 'x', {first}), (2, 0, 'x', {second})")
+        ordered = [sql.partition("ORDER BY ")[2] for sql in asked if "unnest" in sql]
+        assert list(dict.fromkeys(ordered)) == [
+            'belongs, v0::text COLLATE pg_catalog."POSIX", v1::integer, stands, n',
+            "belongs, v0::uuid, v1::integer, stands, n",
+        ]
+
+
 def test_long_values_are_read_one_by_one(
     postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +233,27 @@ def test_long_values_are_read_one_by_one(
         lists.change(0, "INSERT INTO t0 SELECT i, " + row + " FROM generate_series(61, 70) i", most=3)
         assert max(sizes) < 50_000
         lists.check(0)
+
+
+def test_an_order_that_leaves_rows_equal_is_refused(postgres_url: str, redis_url: str) -> None:
+    """An index may tell texts apart that are equal by the collation of their column."""
+    try:
+        run_sql(postgres_url, COLLATIONS)
+    except psycopg2.errors.FeatureNotSupported as error:
+        pytest.skip(str(error))
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t0 (id int, v text COLLATE same NOT NULL, said text)",
+        'CREATE UNIQUE INDEX ON t0 (v COLLATE "C")',
+        "ALTER TABLE t0 REPLICA IDENTITY FULL",
+        "INSERT INTO t0 VALUES (1, 'a', 'x'), (2, 'A', 'y')",
+    )
+    text = MODEL.format(0).replace(":{of}", "")
+    with pytest.raises(HelpersError, match="key 'of0': rows that v tell apart are equal by the collations"):
+        migrate(postgres_url, redis_url, model=text, follow=True)
+    run_sql(postgres_url, "ALTER TABLE t0 ADD PRIMARY KEY (id)")
+    text = text.replace('["v"]', '["v", "id"]')
+    assert migrate(postgres_url, redis_url, model=text, follow=True)["status"] == "verified"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,18 @@ WHERE typnamespace = 'pg_catalog'::regnamespace AND typname LIKE 'reg%%' LIMIT 1
 """A column whose text is the name of something in the catalogue, and another one when that is renamed."""
 
 
+TOTAL = """
+SELECT EXISTS (
+  SELECT FROM pg_index WHERE indrelid = %s::oid AND indisunique AND indisvalid AND indpred IS NULL
+    AND indexprs IS NULL AND NOT EXISTS (
+      SELECT FROM unnest(indkey::int2[], indcollation::oid[]) WITH ORDINALITY u (number, told, place)
+      JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+      LEFT JOIN pg_collation c ON c.oid = attcollation
+      WHERE place <= indnkeyatts AND (NOT attnotnull OR attname <> ALL(%s::text[]) OR (
+        told <> attcollation AND NOT collisdeterministic AND attname <> ALL(%s::text[])))))"""
+"""Whether some columns put any two rows in order: what an index tells apart may be equal to a column."""
+
+
 def check(source: Source) -> tuple[str, ...]:
     """Stop when the source cannot be followed; nothing is made.
 
@@ -100,6 +112,13 @@ def _check_order(source: Source, plan: Plan, register: KeyKind, where: str) -> N
         raise HelpersError(
             f"{key}: it is ordered by {column}, of type {type_}, whose text is another one when what it "
             "names is renamed; order it by other columns, or migrate without --follow"
+        )
+    columns, owner = [*order, *register.owner], list(register.owner)
+    ((total,),) = source.ask(TOTAL, (publication.oids(source.ask, plan)[table.name], columns, owner))
+    if not total:
+        raise HelpersError(
+            f"{key}: rows that {' and '.join(order)} tell apart are equal by the collations of these "
+            "columns, so that their order is not told; let it be ordered by another unique key too"
         )
     fits = plan.register_limits[register.name].short_sql
     if fits != "true":
