@@ -346,7 +346,7 @@ OTHERWISE = {
 
 
 def test_rows_that_their_keys_could_not_give_back_have_no_place(postgres_url: str, redis_url: str) -> None:
-    """The string has a row whole, but for those without a text; and what the migration keeps is not judged."""
+    """A string has the rows whole, but for those without a text; what the migration keeps is not judged."""
     model = """
 [[key]]
 name = "{day}:x"
@@ -369,7 +369,8 @@ order = ["day"]
 """
     run_sql(
         postgres_url,
-        "CREATE TABLE t (id int PRIMARY KEY, day date NOT NULL UNIQUE, a text, b int GENERATED ALWAYS AS (1) STORED)",
+        "CREATE TABLE t (id int PRIMARY KEY, day date NOT NULL UNIQUE, a text, "
+        "b int GENERATED ALWAYS AS (1) STORED)",
         "INSERT INTO t VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', NULL), (3, '2026-01-03', 'b')",
     )
     moved = migration.migrate(postgres_url, redis_url, model=model, progress=False)

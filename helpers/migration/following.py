@@ -250,7 +250,7 @@ def describe(result: dict[str, Any]) -> list[str]:
 def drop_slot(
     source: str | None = None, target: str | None = None, *, prefix: str = "", name: str | None = None
 ) -> dict[str, Any]:
-    """End the following of a target: drop its slot, and the publication when no other slot needs it.
+    """End the following of a target: drop its slot, its registers, and the publication when no slot needs it.
 
     Args:
         source: PostgreSQL URL; the resolved server when None.

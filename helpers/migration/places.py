@@ -87,7 +87,8 @@ class Finder:
         for which, (key, _, _) in enumerate(places):
             of[key].append(which)
         lengths = dict(zip(of, self._ask([encode("LLEN", key) for key in of]), strict=True))
-        left, found = [_Span(key, 0, lengths[key], rows) for key, rows in of.items()], list[_Span]()
+        whole = [_Span(key, 0, lengths[key], rows) for key, rows in of.items()]
+        left, found = ([span for span in whole if bool(span.high) is some] for some in (True, False))
         while left:
             spans, left = left, []
             for some, chosen in self._cut(register, spans):
