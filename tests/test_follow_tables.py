@@ -561,11 +561,6 @@ def test_a_score_that_is_too_far_stops_it_until_the_list_has_a_register(shaped: 
     assert registers(redis_url) == set()  # nobody needs it any more
 
 
-def test_registers_loaded_by_several_processes(shaped: str, redis_url: str) -> None:
-    assert migrate(shaped, redis_url, model=ALONE, follow=True, workers=2)["status"] == "verified"
-    assert registers(redis_url) == REGISTERS
-
-
 BY_TEXT = """
 [[key]]
 name = "names"

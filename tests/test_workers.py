@@ -21,6 +21,7 @@ import pytest
 from migrating import dump, migrate, run_sql, until, without_bars
 from psycopg2 import sql
 
+from helpers import model
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.task import Task, do
@@ -182,13 +183,28 @@ def test_tables_of_any_shape_are_loaded_by_more_workers_than_they_need(
     once(postgres_url, redis_url)
 
 
+BY_QUANTITY = """
+[[key]]
+name = "by_quantity:{user_id}"
+type = "list"
+table = "orders"
+value = "{product_id}"
+order = ["quantity"]
+"""
+
+
 def test_a_migration_to_follow_is_loaded_from_the_slots_snapshot(redis_url: str) -> None:
     with scratch.postgres("wal_level = logical") as server:
         fill(server.url, activities=3_000)
         for table in ("users", "products", "activities", "orders"):
             run_sql(server.url, f"ALTER TABLE {table} REPLICA IDENTITY FULL")
-        result = migrate(server.url, redis_url, follow=True, workers=2, batch_rows=200)
+        text = model.course() + BY_QUANTITY
+        result = migrate(server.url, redis_url, model=text, follow=True, workers=2, batch_rows=200)
         assert result["status"] == "verified" and result["slot"]
+        client = connections.redis(redis_url)
+        lists = [key for key in client.scan_iter(count=1000) if key.startswith(b"by_quantity:")]
+        assert lists and all(client.llen(b"migration:register:" + key) == client.llen(key) for key in lists)
+        client.close()
 
 
 def test_one_process_needs_no_dask(source: str, redis_url: str) -> None:
