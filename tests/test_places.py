@@ -9,7 +9,7 @@ import pytest
 import random_schemas
 from migrating import migrate, run_sql
 
-from helpers import model
+from helpers import migration, model
 from helpers.errors import HelpersError
 from helpers.migration import places
 from helpers.migration.effects import Effects, Forms, Row
@@ -168,6 +168,28 @@ def test_every_type_in_its_own_order(
                 f"INSERT INTO t{n} SELECT i, {new} FROM generate_series(31, 45) i",
             )
             lists.check(n)
+
+
+@pytest.mark.parametrize("type_", ["bytea", "text", "boolean"])
+def test_a_key_of_one_column_that_orders_its_list(postgres_url: str, redis_url: str, type_: str) -> None:
+    """Then nothing else stands in the register, where bytes stand as they are."""
+    run_sql(
+        postgres_url,
+        f"CREATE TABLE t0 (v {type_} PRIMARY KEY, said text NOT NULL)",
+        "ALTER TABLE t0 REPLICA IDENTITY FULL",
+    )
+    some = ORDERS[type_]
+    for n, one in enumerate(some[::2]):
+        run_sql(postgres_url, f"INSERT INTO t0 VALUES ({value(type_, [one])}, '{n}')")
+    text = MODEL.format(0).replace(":{of}", "")
+    assert migrate(postgres_url, redis_url, model=text, follow=True)["status"] == "verified"
+    for n, one in enumerate(some[1::2]):
+        run_sql(postgres_url, f"INSERT INTO t0 VALUES ({value(type_, [one])}, 'new {n}')")
+    run_sql(postgres_url, "UPDATE t0 SET said = said || 'x'", "DELETE FROM t0 WHERE said = '0x'")
+    migration.follow(postgres_url, redis_url, until_idle_s=0.0, shown=False)
+    seen = migration.verify(postgres_url, redis_url, progress=False)
+    assert seen["by_problem"] == {}, seen["examples"]
+    assert connections.redis(redis_url).llen("of0") == len(some) - 1
 
 
 def test_a_few_elements_are_read_of_a_long_list(postgres_url: str, redis_url: str) -> None:
