@@ -437,6 +437,10 @@ def test_lists_without_sorted_sets_beside_them(
                 writer.transaction(truncate=round_ == 1)
             follow(shaped, redis_url)
             assert verified(shaped, redis_url)
+    line = "INSERT INTO \"Lines\" VALUES (1, 2, '2026-01-01', '2026-01-01', md5('')::uuid, 'x')"
+    run_sql(shaped, f'TRUNCATE "Lines"; {line}')
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
     assert judge.compare(shaped, redis_url, model=ALONE) == {"lost": 0, "doubled": 0, "altered": 0}
     following.drop_slot(shaped, redis_url)
     assert registers(redis_url) == set()
@@ -473,6 +477,10 @@ def test_registers_that_were_begun_come_to_an_end(shaped: str, redis_url: str, w
     with pytest.raises(HelpersError, match="made no replication slot"):
         follow(shaped, redis_url)
     interrupted(shaped, redis_url, lambda state: when in state, model=ALONE, follow=True)
+    client = connections.redis(redis_url)
+    assert set(json.loads(client.hget("migration:state", "registers"))) == REGISTERS  # before any is there
+    assert not [key for key in client.scan_iter() if key.startswith(b"migration:register:")]
+    client.close()
     assert migrate(shaped, redis_url, model=ALONE, follow=True)["status"] == "verified"
     assert registers(redis_url) == REGISTERS
     run_sql(shaped, 'DELETE FROM "Lines" WHERE "No" > 0')

@@ -109,9 +109,8 @@ class Finder:
         """(some of the spans, which elements to look at in each), as many as may be read at once."""
         some, chosen, number = list[_Span](), list[list[int]](), 0
         for span in spans:
-            room = MOST_BYTES // self._longest.get(
-                register.name, MOST_BYTES
-            )  # of the first no length is known
+            longest = self._longest.get(register.name, MOST_BYTES)  # the first may be of any length
+            room = MOST_BYTES // longest
             width = span.high - span.low
             few = min(max(FEW, min(len(span.rows), MANY)), max(room, 1), width)
             if some and number + few + len(span.rows) > room:
