@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -15,14 +14,14 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psycopg2
 import psycopg2.extensions
-import redis as redis_py
 
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.servers import urls
 
-if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
+if TYPE_CHECKING:  # each of these drivers takes much of a migration's memory, or of its first second
     import pymongo
+    import redis as redis_py
     from cassandra.cluster import Session
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
@@ -256,6 +255,8 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
+    import redis as redis_py
+
     url = urls.url("redis") if url is None else url
     try:
         client = redis_py.Redis.from_url(url, **{"socket_connect_timeout": TIMEOUT_S, **options})
@@ -268,17 +269,6 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
         raise refused("redis", url, error) from error
     return client
 
-
-def redis_socket(client: "redis_py.Redis") -> socket.socket:
-    """The socket of a further connection of a client, past AUTH and SELECT, for bytes that redis-py does not
-    make or read.
-
-    Raises:
-        redis.RedisError, OSError: it cannot be had.
-    """
-    connection: Any = client.connection_pool.get_connection()
-    taken: socket.socket = connection._sock
-    return taken
 
 
 def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict[str, Any]]":
