@@ -26,10 +26,10 @@ def peak_rss_mb() -> float:
 
 
 def one_arena() -> bool:
-    """Have all threads share one arena of glibc's allocator, which keeps its pages; call it before they start.
+    """Have all threads share one arena of glibc's allocator, which keeps its pages; call it before that.
 
     Each arena keeps what it once held, so with one for each thread the resident set creeps up for as long as
-    a load lasts (``M_ARENA_MAX`` of mallopt(3)). The one arena keeps what a batch gives back for the next one:
+    a load lasts (``M_ARENA_MAX`` of mallopt(3)). This one keeps what a batch gives back for the next batch:
     otherwise the kernel takes pages away and clears others, a third of all that a load is ever given.
 
     Returns:
