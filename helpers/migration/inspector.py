@@ -103,7 +103,7 @@ class Inspector:
         asked, wanted, came = resp.parse(commands), resp.parse(expected), resp.parse(replies)
         for words, due, reply in zip(asked, wanted, came, strict=True):
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
-                raise self._connection.refused(reply, "verify")
+                raise self._connection.error_of(reply, "verify")
             if words[0] == b"HMGET":
                 self._fetched = words, due
             if reply != due:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any
 
 from helpers.model import guiding, rows
-from helpers.model.binding import bind, numbered, refused
+from helpers.model.binding import bind, misfit, numbered
 from helpers.model.declaration import Model, parse
 from helpers.model.formats import FORMATS
 from helpers.model.guiding import BOOKKEEPING, REGISTERED
@@ -80,14 +80,14 @@ class Plan:
         own = Pattern(Template((BOOKKEEPING, ""), ("any",)), (FORMATS["text"],), in_name=False)
         for key, kind in zip(self.model.keys, found, strict=True):
             if overlap(kind.key, own):
-                raise refused(
+                raise misfit(
                     self.model,
                     key,
                     f"it could be named as the migration's own {BOOKKEEPING}state; begin it otherwise",
                 )
         for (one, a), (other, b) in combinations(zip(self.model.keys, found, strict=True), 2):
             if overlap(a.key, b.key):
-                raise refused(
+                raise misfit(
                     self.model,
                     other,
                     f"it and key {one.name!r} could have the same name; let another word stand in one of "

@@ -48,7 +48,7 @@ class RedisSocket:
                 self.socket = self._greeted(parts, protocol, silence_s)
                 return
             except TimeoutError as error:  # to ask once more would only take as long again
-                raise connections.refused("redis", url, error) from error
+                raise connections.unreachable("redis", url, error) from error
             except (hiredis.HiredisError, OSError, UnicodeError):
                 pass
         self._client = connections.redis(url, protocol=protocol, socket_timeout=silence_s)
@@ -125,7 +125,7 @@ def _taken(pool: Any, url: str) -> socket.socket:
     try:
         taken: socket.socket = pool.get_connection()._sock
     except (redis_py.RedisError, OSError) as error:
-        raise connections.refused("redis", url, error) from error
+        raise connections.unreachable("redis", url, error) from error
     return taken
 
 

@@ -192,7 +192,7 @@ def _try(connection: resp.Connection, sent: list[Command], plan: Plan) -> None:
             f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
         )
     for _, error in errors:
-        raise connection.refused(error)
+        raise connection.error_of(error)
 
 
 def right(words: Command) -> str:

@@ -104,7 +104,7 @@ class Connection:
         self._opened.socket.sendall(self._last)
         answer = self._receive(until=b"\r\n")
         if answer.startswith(b"-"):
-            raise self.refused(parse(answer + b"\r\n")[0])
+            raise self.error_of(parse(answer + b"\r\n")[0])
         if not answer.endswith(mark):
             self._receive(until=mark + b"\r\n")
 
@@ -202,10 +202,10 @@ class Connection:
         """
         (reply,) = parse(self.exchange(encode(*words)))
         for error in errors([reply]):
-            raise self.refused(error)
+            raise self.error_of(error)
         return reply
 
-    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+    def error_of(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy.
 
         Args:
