@@ -218,5 +218,5 @@ class Finder:
     def _ask(self, commands: Sequence[bytes]) -> list[Any]:
         replies = resp.parse(self._connection.exchange(*commands))
         for error in resp.errors(replies):
-            raise self._connection.refused(error, "follow")
+            raise self._connection.error_of(error, "follow")
         return replies

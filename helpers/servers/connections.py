@@ -270,7 +270,6 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     return client
 
 
-
 def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict[str, Any]]":
     """A pymongo client that has answered ``ping``.
 

@@ -89,7 +89,7 @@ class RedisSocket:
 
     def _greet(self, found: socket.socket, parts: SplitResult, protocol: int) -> None:
         password = unquote(parts.password or "")
-        commands: list[tuple[str, ...]] = [("HELLO", str(protocol))] if protocol != 2 else []
+        commands: list[tuple[Any, ...]] = [("HELLO", str(protocol))] if protocol != 2 else []
         if parts.username or password:
             commands.insert(0, ("AUTH", *([unquote(parts.username)] if parts.username else []), password))
         if self.database:
