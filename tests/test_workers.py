@@ -79,7 +79,7 @@ def workers(pid: int) -> list[psutil.Process]:
     return found
 
 
-def gone(processes: list[psutil.Process], patience_s: float = 15) -> bool:
+def gone(processes: list[psutil.Process], patience_s: float = 60) -> bool:
     return not psutil.wait_procs(processes, timeout=patience_s)[1]
 
 
@@ -291,7 +291,7 @@ def test_a_killed_load_is_resumed_by_another_number_of_workers(postgres_url: str
 def test_killed_workers_are_replaced_and_nothing_is_doubled(postgres_url: str, redis_url: str) -> None:
     fill(postgres_url, activities=30_000)
     chance, client, kills = random.Random(6), client_of(redis_url), 0
-    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "50") as mover:
+    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "10") as mover:
         further(client, 0, mover)
         deadline = time.monotonic() + 120
         while mover.poll() is None and kills < 3:
@@ -393,7 +393,9 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
 ) -> None:
     _, task = job
     code = (
-        "import json, sys; from helpers.migration.task import Task, do; "
+        "import json, sys, time; from helpers.migration.task import Task, do; "
+        "from helpers.target.checkpoint import PartitionCheckpoint as One; commit = One.commit; "
+        "One.commit = lambda *words, **more: (time.sleep(0.02), commit(*words, **more))[1]; "
         "print(do(Task(**json.load(sys.stdin))))"
     )
     with subprocess.Popen(
