@@ -177,8 +177,8 @@ def test_tables_of_any_shape_are_loaded_by_more_workers_than_they_need(
 ) -> None:
     fill(postgres_url, activities=4_000, orders=500)
     run_sql(postgres_url, "SET session_replication_role = replica", SHAPES[shape])
-    result = migrate(postgres_url, redis_url, workers=4, batch_rows=100)
-    assert (result["status"], result["workers"]) == ("verified", 4)
+    result = migrate(postgres_url, redis_url, workers=3, batch_rows=100)
+    assert (result["status"], result["workers"]) == ("verified", 3)
     once(postgres_url, redis_url)
 
 
