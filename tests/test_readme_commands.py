@@ -1,7 +1,7 @@
 """The README's commands: each is run.
 
-``run`` is run by test_course.py, the line of the tests by ``.ci/run``. Those of Docker are run
-where there is an engine; elsewhere their files and names are checked.
+``run`` is run by test_course.py, ``nbconvert`` by test_nbconvert.py, the line of the tests by ``.ci/run``. Those
+of Docker are run where there is an engine; elsewhere their files and names are checked.
 """
 
 import json
@@ -43,7 +43,7 @@ TRIED = {
     *readme.block("docker").splitlines(),
     readme.line("not slow"),
 }
-"""Lines of commands for which there is a test below, in test_course.py or in ``.ci/run``."""
+"""Lines of commands for which there is a test below, or in the files named above."""
 
 
 def test_every_command_is_run_by_a_test() -> None:
@@ -107,11 +107,6 @@ def test_down_stops_and_deletes(tmp_path: Path) -> None:
     assert (tmp_path / "home" / "redis" / "data").exists(), "the data stay"
     assert readme.run(readme.line("helpers down"), "--delete", variables=own).returncode == 0
     assert not (tmp_path / "home" / "redis").exists()
-
-
-def test_the_report_becomes_html(tmp_path: Path) -> None:
-    made = readme.run(readme.line("nbconvert"), "--output-dir", str(tmp_path))
-    assert made.returncode == 0 and (tmp_path / "06_report.html").stat().st_size > 100_000, made.stderr
 
 
 @pytest.fixture
