@@ -247,10 +247,16 @@ class Screen:
 
 
 def variables(results: Path, home: Path) -> dict[str, str]:
-    """The environment of a course in folders of its own, with this project's ``helpers``."""
+    """The environment of a course in folders of its own, with this project's ``helpers``.
+
+    matplotlib's list of fonts is this process's: it takes a while to make, and a kernel that makes it says so.
+    """
+    import matplotlib.font_manager
+
     places = (settings.project_root(), settings.project_root() / "tests", os.environ.get("PYTHONPATH"))
     return {
         "HELPERS_HOME": str(home),
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
         "HELPERS_RESULTS": str(results),
         "PYTHONPATH": os.pathsep.join(str(place) for place in places if place),
     }
