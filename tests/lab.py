@@ -249,7 +249,7 @@ class Screen:
 def variables(results: Path, home: Path) -> dict[str, str]:
     """The environment of a course in folders of its own, with this project's ``helpers``.
 
-    matplotlib's list of fonts is this process's: it takes a while to make, and a kernel that makes it says so.
+    matplotlib's list of fonts is that of this process: a kernel that has to make one says so.
     """
     import matplotlib.font_manager
 
