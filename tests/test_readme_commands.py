@@ -71,7 +71,7 @@ def test_ci_runs_the_line_of_the_tests_as_it_stands() -> None:
 
 def test_a_first_look_leaves_out_what_is_slow() -> None:
     words = readme.line("not slow").removeprefix(".venv/bin/python -m pytest ")
-    assert words == '-m "not slow"'
+    assert words == '-n 3 --dist loadfile -m "not slow"'
 
 
 def test_run_is_what_the_course_is_tested_by() -> None:
