@@ -89,7 +89,7 @@ def test_jupyterlab_opens_the_index() -> None:
     words += ["--no-browser", f"--ServerApp.port={port}", *(["--allow-root"] if os.geteuid() == 0 else [])]
     with subprocess.Popen(words, cwd=ROOT, env={**os.environ, "JUPYTER_TOKEN": token}) as server:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 300
             while not process.listening(port) and server.poll() is None and time.monotonic() < until:
                 time.sleep(0.1)
             where = f"http://127.0.0.1:{port}/api/contents/{Path(words[2]).name}?token={token}&content=0"
