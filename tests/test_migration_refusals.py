@@ -157,12 +157,23 @@ def test_a_lease_of_another_machine_runs_out_or_is_renewed(source: str, redis_ur
     started = time.monotonic()
     assert migrate(source, redis_url)["status"] == "verified"
     assert time.monotonic() - started > 1
-    client.set("migration:lease", elsewhere, px=14_000)
-    renewal = threading.Timer(0.5, lambda: client.pexpire("migration:lease", 15_000))
-    renewal.start()
-    with pytest.raises(HelpersError, match=r"under way \(process 1 of another machine; .* runs out in 1\d s"):
-        migrate(source, redis_url)
-    renewal.join()
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(0.3):
+            client.set("migration:lease", elsewhere, px=15_000)
+
+    client.set("migration:lease", elsewhere, px=15_000)
+    renewals = threading.Thread(target=renew)
+    renewals.start()
+    try:
+        with pytest.raises(
+            HelpersError, match=r"under way \(process 1 of another machine; .* runs out in 1\d s"
+        ):
+            migrate(source, redis_url)
+    finally:
+        over.set()
+        renewals.join()
 
 
 @pytest.mark.slow
