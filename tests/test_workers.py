@@ -118,7 +118,7 @@ def once(source: str, target: str) -> None:
 
 
 def test_two_workers_leave_what_one_leaves(postgres_url: str, redis_url: str) -> None:
-    fill(postgres_url)
+    fill(postgres_url, activities=6_000, orders=1_500)
     run_sql(postgres_url, "SET session_replication_role = replica", HOSTILE)
     alone = migrate(postgres_url, redis_url, prefix="alone:")
     both = migrate(postgres_url, redis_url, prefix="both:", workers=2, batch_rows=200)
@@ -126,7 +126,7 @@ def test_two_workers_leave_what_one_leaves(postgres_url: str, redis_url: str) ->
         {key.removeprefix(name): value for key, value in dump(redis_url).items() if key.startswith(name)}
         for name in (b"alone:", b"both:")
     )
-    assert len(held) > 5_000 and shared == held
+    assert len(held) > 2_000 and shared == held
     assert alone.keys() == both.keys()
     same = ("status", "rows_read", "rows_rejected", "rejects_by_reason", "rows_loaded_now", "caught_up")
     assert [both[name] for name in same] == [alone[name] for name in same]
