@@ -30,6 +30,7 @@ SLOW = (
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "cluster"),
     *("model_random", "model_whole", "model_rows", "model_proposal", "restoration_models", "definitions"),
+    "verification_models",
 )
 """Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
 _numbers = itertools.count()
