@@ -76,7 +76,7 @@ def fails(told: tuple[int, list[str]], *words: str) -> None:
 
 
 def wait_for(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (found := true()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -866,7 +866,7 @@ def test_what_happens_to_one_partition_stops_it_by_name(
         run_sql(events, "UPDATE e SET v = 'before'")
         for statement in statements:
             run_sql(events, statement)
-        _, message = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=120)
         assert process.returncode == 2
     else:
         run_sql(events, "UPDATE e SET v = 'before'", *statements)
