@@ -478,7 +478,9 @@ def test_registers_that_were_begun_come_to_an_end(shaped: str, redis_url: str, w
         follow(shaped, redis_url)
     interrupted(shaped, redis_url, lambda state: when in state, model=ALONE, follow=True)
     client = connections.redis(redis_url)
-    assert set(json.loads(client.hget("migration:state", "registers") or b"[]")) == REGISTERS  # before any is there
+    assert (
+        set(json.loads(client.hget("migration:state", "registers") or b"[]")) == REGISTERS
+    )  # before any is there
     assert not [key for key in client.scan_iter() if key.startswith(b"migration:register:")]
     client.close()
     assert migrate(shaped, redis_url, model=ALONE, follow=True)["status"] == "verified"
