@@ -100,7 +100,7 @@ def test_the_connection_tells_user_and_database(mover: str) -> None:
 
 def test_a_greeting_that_fails_once_is_said_again(redis_url: str) -> None:
     """As redis-py says it; what answered is used, and every error from then on is told."""
-    failed = []
+    failed: list[bytes] = []
 
     def answered(data: bytes) -> bytes:
         if failed:
