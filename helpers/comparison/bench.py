@@ -1,5 +1,6 @@
 """Measure Redis, MongoDB and Cassandra on the same data with the same operations, and save what was found."""
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -55,6 +56,7 @@ def run(
             then nothing is saved.
         ValueError: weights that are none.
     """
+    started = time.monotonic()
     design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
     decision.totals({criterion: {} for criterion in decision.CRITERIA}, weights)  # better now than later
     sizes = {table: getattr(design, table) for table in dataset.QUERIES}
@@ -78,6 +80,7 @@ def run(
         "floors": session.floors,
         "counts": counts,
         **summary.summarise(session.records),
+        "seconds": round(time.monotonic() - started, 1),
     }
     jsonschema.validate(data, COMPARISON)
     target = folder or results.current_folder()
