@@ -9,7 +9,8 @@ from helpers.results import Missing
 
 US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 FIGURES = (
-    figures.cost_stack, figures.ecdf, figures.open_loop, figures.percentile_curve, figures.percentiles,
+    figures.core_rates, figures.cost_stack,
+    figures.ecdf, figures.open_loop, figures.percentile_curve, figures.percentiles,
     figures.ratios, figures.throughput, figures.warm_up, decision_figures.decision,
     decision_figures.sensitivity,
 )  # fmt: skip
@@ -28,9 +29,9 @@ def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
 def test_a_client_bound_point_is_open():
     found = data(US)
     for row in found["throughput"]:
-        row["client_bound"] = False
+        row["limit"] = "machine"
     closed = figures.throughput(results(copy.deepcopy(found)))
-    found["throughput"][0]["client_bound"] = True
+    found["throughput"][0]["limit"] = "client"
     opened = figures.throughput(results(found))
     faces = [
         sum(line.get_markerfacecolor() == "white" for line in figure.axes[0].lines)
@@ -48,16 +49,32 @@ def test_a_difference_not_shown_is_open():
     assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
 
 
-def test_the_stack_adds_up_to_the_median():
-    found = results(data(US))
-    axis = figures.cost_stack(found).axes[0]
-    tops = {round(patch.get_y() + patch.get_height(), 6) for patch in axis.patches}
-    medians = {
-        round(row["percentiles_us"]["p50"]["value"] / 1000, 6)
-        for row in found["comparison"].data["latency"]
-        if row["mix"] == "50/50"
-    }
-    assert medians <= tops
+def test_the_stack_adds_up_to_what_elapsed_and_the_server_begins_where_the_waiting_does():
+    found = data(US)
+    axis = figures.cost_stack(results(found)).axes[0]
+    boxes = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in axis.patches]
+    for store in US:
+        cost = found["cost"][store]["50/50"]
+        (waiting,) = [box for box in boxes if box[1] == pytest.approx(cost["elapsed_us"] / 1000, abs=1e-4)]
+        assert waiting[0] == pytest.approx(cost["asking_us"] / 1000)
+        assert any(
+            low == waiting[0] and high - low == pytest.approx(cost["server_cpu_us"] / 1000)
+            for low, high in boxes
+        )
+
+
+def test_a_rate_is_filled_only_where_the_server_was_the_limit():
+    found = data(US)
+    for row in found["throughput"]:
+        row["limit"] = "server" if row["store"] == "redis" and row["clients"] == 16 else "machine"
+    points = [
+        line
+        for axis in figures.core_rates(results(found)).axes
+        for line in axis.lines
+        if len(line.get_xdata()) == 1
+    ]
+    assert len(points) == 9
+    assert sum(line.get_markerfacecolor() != "white" for line in points) == 1
 
 
 def test_a_tier_that_was_not_measured_is_missing():

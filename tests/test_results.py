@@ -96,8 +96,11 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ("damage", "complaint"),
     [
         ("", "not a readable result"),
-        ('{"format": "other"}', "not a result of version"),
-        ("version", "version"),
+        ('{"format": "other"}', "without created, data"),
+        (
+            "version",
+            "a ladder of version 0, and this program reads version 1; measure it again with `python -m",
+        ),
         ("kind", "holds a result of kind schema"),
     ],
 )

@@ -132,8 +132,9 @@ class Processes:
         self._hear(started, START_S)
         return self._workers[:count]
 
-    def _hear(self, workers: "Sequence[_Worker]", patience_s: float = PATIENCE_S) -> list[Any]:
-        """What each of the workers says next, in their order."""
+    def _hear(self, workers: "Sequence[_Worker]", patience_s: float | None = None) -> list[Any]:
+        """What each of the workers says next, in their order; ``PATIENCE_S`` is waited when None is given."""
+        patience_s = PATIENCE_S if patience_s is None else patience_s
         said: dict[_Worker, Any] = {}
         progress = {worker: (-1, time.monotonic()) for worker in workers}
         while silent := [worker for worker in workers if worker not in said]:
@@ -227,7 +228,7 @@ class _Worker:
 
     def _gone(self) -> HelpersError:
         self.process.join(1)
-        return _lost(f"died (exit code {self.process.exitcode})")
+        return _lost(f"has died (exit code {self.process.exitcode})")
 
     def end(self, patience_s: float) -> None:
         """See that it ends."""
