@@ -87,3 +87,60 @@ def rss_mb(process: psutil.Process | None) -> float | None:
         return None if process is None else process.memory_info().rss / 1e6
     except psutil.Error:
         return None
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and its children, as PostgreSQL's postmaster and its backends."""
+    try:
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return [process, *process.children()]  # looks at every process of the machine, which takes longer
+    found = [process]
+    for pid in listed.split():
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(int(pid)))
+    return found
+
+
+def family_cpu_s(process: psutil.Process | None) -> float | None:
+    """Processor seconds of a process, its children and those of its children that have ended, None when it is
+    unknown.
+    """
+    if process is None:
+        return None
+    try:
+        ended = process.cpu_times()
+        used = float(ended.children_user + ended.children_system)
+        for one in family(process):
+            with suppress(psutil.NoSuchProcess):  # it ended just now: a moment of it is lost
+                used += _own_cpu_s(one)
+    except psutil.Error:
+        return None
+    return used
+
+
+def family_pss_mb(process: psutil.Process | None) -> float | None:
+    """Memory of a process and its children in megabytes, what they share counted once; None where the kernel
+    does not tell their shares (``Pss`` of proc(5)), or the process is unknown.
+    """
+    if process is None:
+        return None
+    total = 0
+    try:
+        for one in family(process):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_full_info().pss
+    except (psutil.Error, AttributeError, OSError):
+        return None
+    return total / 1e6
+
+
+def _own_cpu_s(process: psutil.Process) -> float:
+    """Of a process with one thread: by the scheduler's nanoseconds where they are told, else by clock ticks,
+    which many short shares of many processes fall below.
+    """
+    try:
+        return int(Path(f"/proc/{process.pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        times = process.cpu_times()
+        return float(times.user + times.system)
