@@ -98,8 +98,8 @@ def test_space_is_known_once_a_size_and_says_how(measured):
 
 def test_it_is_described_in_lines(measured):
     lines = growth.describe(measured[0])
-    assert len(lines) == 12 + 3 + 4 + 1
-    assert lines[0].startswith("read_profile on redis: ")
+    assert len(lines) == 16 + 4 + 5 + 1
+    assert lines[0].startswith("read_profile on postgres: ")
     assert "not told" not in "\n".join(lines)
 
 
@@ -110,6 +110,8 @@ def test_nothing_is_left_in_the_servers(measured, urls):
                 assert store.client.keys("comparison:*") == []
             elif name == "mongodb":
                 assert not [n for n in store.client.list_database_names() if "comparison" in n]
+            elif name == "postgres":
+                assert not store.do("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%comparison%'")
             else:
                 rows = store.session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
                 assert not [row for row in rows if "comparison" in row[0]]
@@ -175,6 +177,9 @@ def test_the_size_of_activities_counts_them_and_nothing_else(name, urls):
             elif name == "mongodb":
                 stats = store.database.command("collStats", "activities")
                 assert large.disk_bytes == stats["storageSize"] + stats["totalIndexSize"]
+            elif name == "postgres":
+                assert store.do("SELECT pg_total_relation_size('activities')") == [(large.disk_bytes,)]
+                assert large.memory_bytes < store.size().memory_bytes
             else:
                 assert large.how.startswith("files of activities_by_user after a flush")
                 setting = store.session.execute(

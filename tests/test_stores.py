@@ -151,7 +151,7 @@ def test_drop_takes_its_own_and_nothing_else(urls):
         store.load(users=USERS, products=PRODUCTS, activities=ACTIVITIES, orders=ORDERS)
         store.drop()
     postgres, _redis, mongodb, cassandra = opened
-    assert postgres._link().do("SELECT to_regnamespace(%s)", [postgres_store.SCHEMA]) == [(None,)]
+    assert postgres.do("SELECT to_regnamespace(%s)", [postgres_store.SCHEMA]) == [(None,)]
     assert client.keys("*") == [b"user:1"]
     client.delete("user:1")
     assert mongodb_store.DATABASE not in mongodb.client.list_database_names()

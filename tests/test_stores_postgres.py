@@ -2,6 +2,7 @@
 
 import threading
 from datetime import datetime
+from typing import Any
 
 import psycopg2
 import pytest
@@ -16,7 +17,12 @@ from helpers.servers import connections, machine
 
 DAY = datetime(2026, 3, 1)
 USERS = [(number, f"user{number}", f"u{number}@example.org", DAY) for number in range(1, 50)]
-ROWS = {"users": USERS, "products": [(1, "Chair", 1)], "activities": [(1, 1, "login", DAY)], "orders": []}
+ROWS: dict[str, list[Any]] = {
+    "users": USERS,
+    "products": [(1, "Chair", 1)],
+    "activities": [(1, 1, "login", DAY)],
+    "orders": [],
+}
 
 
 @pytest.fixture
@@ -24,7 +30,8 @@ def store(postgres_server):
     with stores.opened("postgres", postgres_server) as opened:
         assert isinstance(opened, PostgresStore)
         opened.create()
-        opened.load(**ROWS)
+        for table, rows in ROWS.items():
+            opened.load_rows(table, rows)
         yield opened
 
 
@@ -43,7 +50,7 @@ def test_no_timed_operation_prepares_a_statement(store):
 
     def ask():
         store.null_op()
-        seen.extend(store._link().do("SELECT count(*) FROM pg_prepared_statements"))
+        seen.extend(store.do("SELECT count(*) FROM pg_prepared_statements"))
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -85,7 +92,7 @@ def test_statements_are_planned_once(store):
     for _ in range(20):
         store.last_activities(1)
     planned = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = 'last_activities'"
-    [(generic, custom)] = store._link().do(planned)
+    [(generic, custom)] = store.do(planned)
     assert generic > custom == 5
 
 
@@ -118,15 +125,15 @@ def test_without_the_right_to_look_the_reason_is_told(store, postgres_server):
         cursor.execute("CREATE ROLE just_a_user")
         cursor.execute(f"GRANT ALL ON SCHEMA {SCHEMA} TO just_a_user")
     try:
-        store._link().do("SET ROLE just_a_user")
+        store.do("SET ROLE just_a_user")
         size = store.activity_size()
         assert size.memory_bytes is None
         assert "in memory not told: permission denied" in size.how
         assert size.disk_bytes > 0
     finally:
-        store._link().do("RESET ROLE")
-        store._link().do("DROP OWNED BY just_a_user")
-        store._link().do("DROP ROLE just_a_user")
+        store.do("RESET ROLE")
+        store.do("DROP OWNED BY just_a_user")
+        store.do("DROP ROLE just_a_user")
 
 
 def test_a_schema_of_that_name_that_is_not_ours_is_left_alone(postgres_server):
@@ -137,7 +144,7 @@ def test_a_schema_of_that_name_that_is_not_ours_is_left_alone(postgres_server):
         with stores.connect("postgres", postgres_server) as store:
             with pytest.raises(HelpersError, match=f"schema {SCHEMA} is not of this project"):
                 store.create()
-            assert store._link().do("SELECT count(*) FROM users") == [(0,)]
+            assert store.do("SELECT count(*) FROM users") == [(0,)]
     finally:
         with connections.postgres(postgres_server) as admin, admin.cursor() as cursor:
             cursor.execute(f"DROP SCHEMA {SCHEMA} CASCADE")

@@ -26,7 +26,11 @@ from .cassandra import (
 from .mongodb import (
     MongoStore as MongoStore,
 )
+from .postgres import (
+    PostgresStore as PostgresStore,
+)
 from .store import (
+    BASE as BASE,
     Store as Store,
 )
 from .tables import (

@@ -81,10 +81,12 @@ JOIN relations ON buffer.relfilenode = pg_relation_filenode(relations.oid)
 WHERE buffer.reldatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 )
-ON_DISK = (
-    "SELECT sum(pg_total_relation_size(oid))::bigint FROM (" + RELATIONS + "SELECT oid FROM tables) AS mine"
-)
+ON_DISK = RELATIONS + "SELECT sum(pg_total_relation_size(oid))::bigint FROM tables"
 TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+READ = (
+    "SELECT blks_read * current_setting('block_size')::bigint FROM pg_stat_database "
+    "WHERE datname = current_database()"
+)
 EXECUTIONS = "SELECT coalesce(sum(generic_plans + custom_plans), 0)::bigint FROM pg_prepared_statements"
 
 
@@ -96,6 +98,7 @@ class PostgresStore(Store):
     """
 
     name = "postgres"
+    NULL_OP = "an empty statement"
     ERRORS = (psycopg2.Error, OSError)
     DEFINITIONS = (f"CREATE SCHEMA {SCHEMA}", *schema.DDL.values(), *schema.INDEXES.values())
     IDIOMS: ClassVar = {
@@ -152,6 +155,10 @@ class PostgresStore(Store):
         if not link.prepared:
             link.prepare()
         return link
+
+    def do(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """Send one statement on this thread's connection; its rows."""
+        return self._link().do(query, values)
 
     def _execute(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._prepared().do(EXECUTE[name], values)
@@ -245,7 +252,7 @@ class PostgresStore(Store):
         self._tier = tier
 
     def _show(self, setting: str) -> str:
-        return str(self._link().do(f"SHOW {setting}")[0][0])
+        return str(self.do(f"SHOW {setting}")[0][0])
 
     def settings(self) -> dict[str, str]:
         """Settings by SHOW in a session that has the tier."""
@@ -276,9 +283,8 @@ class PostgresStore(Store):
         return Traffic(*min(counts))
 
     def _transactions(self) -> int:
-        link = self._link()
-        link.do("SELECT pg_stat_force_next_flush()")
-        return int(link.do(TRANSACTIONS)[0][0])
+        self.do("SELECT pg_stat_force_next_flush()")
+        return int(self.do(TRANSACTIONS)[0][0])
 
     def size(self) -> Size:
         """Bytes of all tables and indexes, in shared buffers and in files."""
@@ -290,11 +296,10 @@ class PostgresStore(Store):
 
     def _size(self, tables: Iterable[str]) -> Size:
         mine = {"schema": SCHEMA, "tables": list(tables)}
-        link = self._link()
-        disk = int(link.do(ON_DISK, mine)[0][0])
+        disk = int(self.do(ON_DISK, mine)[0][0])
         how = "pg_total_relation_size: table, indexes and maps; the log (WAL) is of the whole server"
         try:
-            memory = int(link.do(BUFFERED.format(place=self._buffercache()), mine)[0][0])
+            memory = int(self.do(BUFFERED.format(place=self._buffercache()), mine)[0][0])
         except psycopg2.Error as error:
             return Size(None, disk, f"{how}; in memory not told: {first_line(error)}")
         return Size(memory, disk, f"{how}; in memory what of them is in shared buffers, by pg_buffercache")
@@ -305,10 +310,20 @@ class PostgresStore(Store):
             "SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
             "WHERE extname = 'pg_buffercache'"
         )
-        if not (found := self._link().do(where)):
-            self._link().do(f"CREATE EXTENSION pg_buffercache SCHEMA {SCHEMA}")
-            found = self._link().do(where)
+        if not (found := self.do(where)):
+            self.do(f"CREATE EXTENSION pg_buffercache SCHEMA {SCHEMA}")
+            found = self.do(where)
         return str(found[0][0])
+
+    def read_bytes(self) -> int:
+        """What was read from files, not being in shared buffers, by all sessions of this database so far.
+
+        No other thread may use a connection of this store meanwhile.
+        """
+        for link in self._opened:
+            if not link.connection.closed:
+                link.do("SELECT pg_stat_force_next_flush()")
+        return int(self.do(READ)[0][0])
 
     def server_cpu_s(self) -> float | None:
         """From the operating system, of the server and all its backends, where it runs on this machine."""

@@ -39,6 +39,9 @@ class Order(NamedTuple):
 NAMESPACE = "comparison"
 """What the stores call their own keys, database and keyspace; nothing outside is touched."""
 
+BASE = "postgres"
+"""The store that the others are compared against: where the data are before anyone leaves."""
+
 CLIENTS = 16
 """The most threads that use one store at once; connection pools are sized for it."""
 
