@@ -131,10 +131,7 @@ def test_server_memory_may_be_unknown():
 
 def test_rates_of_loading_are_listed_at_both_ends():
     text = scale.loading(results(data()))
-    assert (
-        "100,000 activities were loaded by one client at: PostgreSQL 10,000 per second (10,000 at 1,000); Redis"
-        in text
-    )
+    assert "by one client at: PostgreSQL 10,000 per second (10,000 at 1,000); Redis 10,000" in text
     found = data()
     found["space"] = [row for row in found["space"] if row["activities"] == 1_000]
     assert " at 1,000)" not in scale.loading(results(found))

@@ -7,6 +7,7 @@ from . import (
     decision as decision,
     decision_figures as decision_figures,
     figures as figures,
+    leaving as leaving,
     loops as loops,
     phases as phases,
     published as published,
