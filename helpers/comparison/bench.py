@@ -1,4 +1,4 @@
-"""Measure Redis, MongoDB and Cassandra on the same data with the same operations, and save what was found."""
+"""Measure the stores on the same data with the same operations, and save what was found."""
 
 import time
 from collections.abc import Mapping
