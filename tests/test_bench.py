@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import threading
 from collections import Counter
 from dataclasses import asdict, replace
@@ -80,9 +81,15 @@ def test_answers_were_compared_and_nothing_failed(measured):
 
 def test_it_is_described_in_lines(measured):
     lines = bench.describe(measured[0])
-    assert len(lines) == 4 * 2 + 2
+    assert len(lines) == 4 * 2 + 3
     assert lines[0].startswith("median of read_profile (95/5): redis ")
-    assert lines[-2].endswith("operations timed, 0 failed")
+    assert lines[-3].endswith("operations timed, 0 failed")
+    times = re.fullmatch(
+        r"measured in \S+ s; the full profile has ([\d.,]+) times as many operations", lines[-2]
+    )
+    assert times and float(times[1].replace(",", "")) > 100
+    full = measured[0] | {"design": asdict(phases.DESIGNS["full"]), "seconds": 600}
+    assert bench.time_taken(full) == "measured in 600 s"
 
 
 def test_processor_time_is_split_between_client_and_server(measured):

@@ -176,7 +176,7 @@ def test_two_ways_to_a_rate_agree_or_it_is_said_why_not():
     half = loaded(LEADER, "server", core={**LEADER, "redis": 60_000.0})
     assert "with 0.950 cores in use the two do not agree (0.500 times)" in claims.core_rates(results(half))
     for limit, why in (
-        ("machine", "all cores were in use, by clients and server together"),
+        ("machine", "all cores of the machine were in use"),
         ("client", "the clients could send no more"),
         ("waiting", "its clients waited for each answer"),
     ):

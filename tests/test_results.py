@@ -117,6 +117,28 @@ def test_a_broken_or_old_file_is_named(tmp_path: Path, damage: str, complaint: s
     assert "ladder.json" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"), [("comparison", "bench"), ("crashes", "crashes"), ("schema", "run")]
+)
+def test_an_old_result_is_named_with_its_version_and_the_command_that_makes_a_new_one(
+    tmp_path: Path, kind: str, command: str
+) -> None:
+    version = results.VERSIONS[kind]
+    path = results.save(
+        kind, dict.fromkeys(results.REQUIRED.get(kind, ()), 0), profile="full", folder=tmp_path
+    )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["version"] == version
+    path.write_text(json.dumps(record | {"version": version - 1}), encoding="utf-8")
+    for read in (lambda: results.load(tmp_path), lambda: results.read(path)):
+        with pytest.raises(HelpersError) as caught:
+            read()
+        assert str(caught.value) == (
+            f"{path}: a {kind} of version {version - 1}, and this program reads version {version}; "
+            f"measure it again with `python -m helpers {command}`"
+        )
+
+
 def test_the_environment_names_no_host_user_or_path() -> None:
     import getpass
     import platform

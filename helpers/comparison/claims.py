@@ -227,7 +227,7 @@ def _two_ways(row: Mapping[str, Any]) -> str:
     if row["limit"] != "server":
         why = {
             "client": "the clients could send no more",
-            "machine": "all cores were in use, by clients and server together",
+            "machine": "all cores of the machine were in use",
             "waiting": "its clients waited for each answer",
         }[row["limit"]]
         return f"{text}; the two cannot agree, as the server had {cores} of a core because {why}"

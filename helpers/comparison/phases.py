@@ -117,6 +117,13 @@ def steps(design: ComparisonDesign) -> int:
     return 1 + each * (1 + closed + len(design.open_shares) * design.open_blocks + strict)
 
 
+def operations(design: ComparisonDesign) -> int:
+    """How many operations of closed loops each store is asked for, warm-up and strict tier included."""
+    crowd = sum(design.concurrency) * design.concurrency_blocks * design.concurrency_operations
+    alone = design.warm_up_operations + len(design.mixes) * design.blocks * design.block_operations
+    return alone + crowd + design.strict_blocks * design.strict_operations
+
+
 ASKED_USERS = ASKED_ORDERS = 60
 FLOOR_ROUNDS = 12
 NULL = Operation("null_op", ())
