@@ -85,7 +85,7 @@ def test_answers_were_compared_and_nothing_failed(measured):
 def test_it_is_described_in_lines(measured):
     lines = bench.describe(measured[0])
     assert len(lines) == 4 * 2 + 3
-    assert lines[0].startswith("median of read_profile (95/5): redis ")
+    assert lines[0].startswith("median of read_profile (95/5): postgres ")
     assert lines[-3].endswith("operations timed, 0 failed")
     times = re.fullmatch(
         r"measured in \S+ s; the full profile has ([\d.,]+) times as many operations", lines[-2]

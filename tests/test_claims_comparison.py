@@ -150,7 +150,7 @@ def loaded(rates, limit, *, core=None):
     found = data(FAST_REDIS, at16=rates)
     for row in found["throughput"]:
         row["limit"] = limit if row["clients"] == 16 else "waiting"
-        row["server_busy_cores"] = 0.95
+        row["server_busy_cores"], row["others_busy_share"] = 0.95, 0.0
         if core:
             row["core_per_s"] = None if core[row["store"]] is None else interval(core[row["store"]])
     return found

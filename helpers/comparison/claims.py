@@ -197,8 +197,8 @@ def _others(rows: Sequence[Mapping[str, Any]]) -> str:
     if most < OTHERS:
         return ""
     return (
-        f" Programs that have no part in this used up to {100 * most:.0f} % of the machine meanwhile, so that "
-        "it could give less."
+        f" Programs that have no part in this used up to {100 * most:.0f} % of the machine meanwhile, so it "
+        "could give less."
     )
 
 
