@@ -210,7 +210,7 @@ def test_two_ways_to_a_rate_agree_or_it_is_said_why_not():
         ("waiting", "its clients waited for each answer"),
     ):
         text = claims.core_rates(results(loaded(LEADER, limit, core=LEADER)))
-        assert text.count(f"the two cannot agree, as the server had 0.950 of a core because {why}") == 3
+        assert text.count(f"the two cannot agree, as the server had 0.950 cores because {why}") == 3
     unknown = loaded(LEADER, "server", core={**LEADER, "mongodb": None})
     text = claims.core_rates(results(unknown))
     assert "MongoDB reached 10,000 per second, and its server's processor time is not known" in text

@@ -254,7 +254,7 @@ def _two_ways(row: Mapping[str, Any]) -> str:
             "machine": "all cores of the machine were in use",
             "waiting": "its clients waited for each answer",
         }[row["limit"]]
-        return f"{text}; the two cannot agree, as the server had {cores} of a core because {why}"
+        return f"{text}; the two cannot agree, as the server had {cores} cores because {why}"
     ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
     if abs(ratio - 1) <= AGREE:
         return f"{text}; with {cores} cores in use the two agree"
