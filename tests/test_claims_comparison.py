@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from comparison_records import data, interval, results
+from comparison_records import data, interval, record, results
 
-from helpers.comparison import claims, tables
+from helpers.comparison import claims, summary, tables
 from helpers.comparison.workload import OPERATIONS
 from helpers.results import Missing
 
@@ -194,6 +194,46 @@ def test_where_the_client_was_the_limit_nothing_is_said_of_the_servers():
     )
     assert "allows most" not in text
     assert set(tables.throughput_table(results(found))["limit"]) == {"waiting", "client"}
+
+
+def test_a_run_whose_only_process_of_clients_has_no_time_left_names_nobody():
+    found, runs = data(FAST_REDIS), []
+    for store, rate in {"redis": 5217, "mongodb": 5251, "cassandra": 3353}.items():
+        for clients, per_s in ((1, rate), (16, rate)):
+            wall_s = 400 / per_s
+            busy = {"client_cpu_s": wall_s, "busiest_cpu_s": wall_s, "server_cpu_s": wall_s / 5}
+            more = busy if clients == 16 else {}
+            runs += [
+                record(
+                    store, us=1e6 / per_s, phase="concurrency", clients=clients, block=block, processes=1,
+                    wall_s=wall_s, machine_busy_share=0.6, **more,
+                )
+                for block in range(4)
+            ]  # fmt: skip
+    found["throughput"] = summary.throughput(runs, list(FAST_REDIS))
+    assert [row["limit"] for row in found["throughput"] if row["clients"] == 16] == ["client"] * 3
+    for claim in (claims.scaling, claims.core_rates):
+        text = claim(results(found))
+        assert "Nobody is called first" in text
+        assert not re.search("rises|falls|no change|most", text)
+
+
+@pytest.mark.parametrize(
+    ("store", "client", "server", "machine", "expected"),
+    [
+        ("redis", 0.99, 0.3, 0.65, "client"),
+        ("redis", 0.5, 0.9, 0.7, "server"),  # it answers in one thread
+        ("redis", 0.99, 0.9, 0.95, "server"),
+        ("redis", 0.9, 0.4, 0.95, "machine"),
+        ("mongodb", 0.5, 0.9, 0.7, "waiting"),  # it could use a second core
+        ("mongodb", 0.1, 1.8, 0.97, "server"),
+        ("mongodb", 0.9, 0.9, 0.97, "machine"),
+        ("mongodb", 0.9, None, None, "client"),
+        ("mongodb", 0.3, None, None, "waiting"),
+    ],
+)
+def test_what_was_the_limit_follows_from_who_was_busy(store, client, server, machine, expected):
+    assert summary.limit(store, client=client, server=server, machine=machine, cores=2) == expected
 
 
 def test_two_ways_to_a_rate_agree_or_it_is_said_why_not():
