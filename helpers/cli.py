@@ -522,8 +522,8 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 @command(
-    "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
-    "and save the raw samples",
+    "measure the comparison of PostgreSQL, Redis, MongoDB and Cassandra, with growing data and more than one "
+    "node, and save the raw samples",
     AS_JSON,
     profile("how much is measured (quick)"),
     flag(

@@ -11,7 +11,7 @@ phases.DESIGNS["quick"] = replace(
     phases.DESIGNS["quick"],
     users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=6, block_operations=40,
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.3,
-    floor_operations=40, fsyncs=10,
+    floor_operations=40, fsyncs=10, client_processes=2,
 )  # fmt: skip
 phases.ASKED_USERS = phases.ASKED_ORDERS = growth.ASKED_USERS = growth.ASKED_ORDERS = 10
 growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 2, 40, 20, 10)

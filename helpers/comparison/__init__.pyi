@@ -7,6 +7,7 @@ from . import (
     decision as decision,
     decision_figures as decision_figures,
     figures as figures,
+    leaving as leaving,
     loops as loops,
     phases as phases,
     published as published,
@@ -26,7 +27,11 @@ from .cassandra import (
 from .mongodb import (
     MongoStore as MongoStore,
 )
+from .postgres import (
+    PostgresStore as PostgresStore,
+)
 from .store import (
+    BASE as BASE,
     Store as Store,
 )
 from .tables import (

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from helpers.comparison import decision
-from helpers.comparison.tables import with_ends
+from helpers.comparison.summary import BUSY
+from helpers.comparison.tables import medians_us, shorter_than_null, with_ends
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
 from helpers.results import NOT_MEASURED, Missing, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, plural, span, three
+from helpers.text import count, duration_s, duration_us, join, plural, span, three
 
 _claim = claim.from_result("comparison")
 
@@ -31,7 +32,7 @@ def fastest(data: Mapping[str, Any]) -> str:
     """The store with the lowest median for each operation, where a difference to the others is shown."""
     by_store: dict[str, list[str]] = {}
     for operation in OPERATIONS:
-        medians = _medians_us(data, operation)
+        medians = medians_us(data, operation)
         first, *others = sorted(medians, key=lambda store: medians[store])
         tests = {store: _ratio(data, operation, store, first) for store in others}
         longer = [
@@ -94,60 +95,189 @@ def tails(data: Mapping[str, Any]) -> str:
 
 @_claim("Share of the driver:")
 def driver_share(data: Mapping[str, Any]) -> str:
-    """Which part of an operation's median the driver's null operation takes by itself."""
-    echo = with_ends(data["floors"]["echo_us"]["p50"])
+    """Which part of an operation's median a null operation takes, and where it is no floor."""
+    floors = data["floors"]
+    echo = with_ends(floors["echo_us"]["p50"])
     sentences = []
-    for store, null in data["floors"]["null_op_us"].items():
-        shares = [null["p50"]["value"] / _medians_us(data, operation)[store] for operation in OPERATIONS]
-        sentences.append(
-            f"{LABELS[store]}'s null operation takes {with_ends(null['p50'])}, which is "
-            f"{span([100 * share for share in shares])} % of its four operations"
-        )
-    return f"A bare TCP round trip takes {echo}; {join(sentences)}."
+    for store, null in floors["null_op_us"].items():
+        named = f"{LABELS[store]}'s null operation ({floors['null_op_cost'][store]['asks']})"
+        takes = f"{named} takes {with_ends(null['p50'])}"
+        above = shorter_than_null(data, store)
+        if above:
+            sentences.append(
+                f"{takes}, no less than to {join([IN_WORDS[one] for one in above])}: it is no floor"
+            )
+        else:
+            shares = [null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS]
+            sentences.append(
+                f"{takes}, which is {span([100 * share for share in shares])} % of its four operations"
+            )
+    again = [
+        f" In the cross-check, at another time and in turns with {row['program']}, {LABELS[row['store']]}'s "
+        f"takes {with_ends(row['ours_us']['p50'])}."
+        for row in data.get("cross_check", {}).get("rows", ())
+        if (row["operation"], row["clients"]) == ("null", 1)
+    ]
+    return (
+        f"With one client, in turns with the other stores, a bare TCP round trip takes {echo}; "
+        f"{'; '.join(sentences)}.{''.join(again)}"
+    )
 
 
-@_claim("Processor time:", "cost")
+@_claim("Time of an operation:", "cost")
 def cost(by_store: Mapping[str, Any]) -> str:
-    """Where the processor time of an operation goes: client or server."""
+    """Where the time of an operation goes: the client's thread, waiting, and the server meanwhile."""
     sentences = []
     for store, mixes in by_store.items():
-        client, server = mixes[MIX]["client_cpu_us"], mixes[MIX]["server_cpu_us"]
-        rest = ", the server's is unknown" if server is None else f" and {duration_us(server)} in the server"
-        sentences.append(f"{LABELS[store]} {duration_us(client)} in the client{rest}")
-    return f"Processor time of one operation ({MIX}, one client): {'; '.join(sentences)}."
-
-
-@_claim("Throughput against concurrency:")
-def scaling(data: Mapping[str, Any]) -> str:
-    """How throughput changes from one client to the most, and where the client itself was the limit."""
-    rows = {(row["store"], row["clients"]): row for row in data["throughput"]}
-    most = max(clients for _, clients in rows)
-    sentences = []
-    for store in data["counts"]:
-        alone, crowd = rows[store, 1], rows[store, most]
-        change = crowd["per_s"] / alone["per_s"]
-        if alone["low"] is not None and crowd["low"] <= alone["high"] and alone["low"] <= crowd["high"]:
-            both = f"{count(alone['per_s'])} and {count(crowd['per_s'])} per second"
-            text = f"{LABELS[store]}: no change shown ({both})"
+        of = mixes[MIX]
+        server = of["server_cpu_us"]
+        if server is None:
+            meanwhile = "the server's processor time is unknown"
         else:
-            verb = "rises" if change > 1 else "falls"
+            meanwhile = f"the server uses {duration_us(server)} of processor time"
+            if server > of["rest_us"]:
+                over = duration_us(server - of["rest_us"])
+                meanwhile += f", at least {over} of it while other threads or the client work"
+        sentences.append(
+            f"{LABELS[store]} {duration_us(of['elapsed_us'])}, of which the asking thread is on a processor "
+            f"for {duration_us(of['asking_us'])} and waits for {duration_us(of['rest_us'])}; {meanwhile}"
+        )
+    return f"One operation of one client takes on average ({MIX}): {'. '.join(sentences)}."
+
+
+LIMITED: Mapping[str, str] = {
+    "client": "the clients",
+    "server": "the server",
+    "machine": "the machine, whose cores server and clients share",
+    "waiting": "waiting, as nobody was busy",
+}
+"""What limited a rate, in words."""
+AGREE = 1 - BUSY
+"""How far apart two rates may lie that are to agree: a server counts as busy from so much below a core on."""
+
+
+OTHERS = 0.15
+"""Share of the machine from which on what other programs use is told."""
+
+
+@_claim("Throughput against concurrency:", "throughput")
+def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How throughput changes from one client to the most, what the limit was, and who comes first."""
+    alone, crowd = _fewest_and_most(rows)
+    sentences = []
+    for store, many in crowd.items():
+        one = alone[store]
+        per_s = count(many["per_s"])
+        if many["limit"] == "client":
+            text = f"{LABELS[store]}: at least {per_s} per second, as the clients could send no more"
+        elif one["low"] is not None and many["low"] <= one["high"] and one["low"] <= many["high"]:
+            text = f"{LABELS[store]}: no change shown ({count(one['per_s'])} and {per_s} per second)"
+        else:
+            change = many["per_s"] / one["per_s"]
             text = (
-                f"{LABELS[store]} {verb} to {three(change)} times, from {count(alone['per_s'])} to "
-                f"{count(crowd['per_s'])} per second"
+                f"{LABELS[store]} {'rises' if change > 1 else 'falls'} to {three(change)} times, from "
+                f"{count(one['per_s'])} to {per_s} per second"
             )
         sentences.append(text)
-    bound = [
-        f"{LABELS[row['store']]} with {plural(row['clients'], 'client')}"
-        for row in data["throughput"]
-        if row["client_bound"]
+    clients = next(iter(crowd.values()))["clients"]
+    limits = [
+        f"{words} for {join([LABELS[s] for s in found])}"
+        for limit, words in LIMITED.items()
+        if (found := [store for store, row in crowd.items() if row["limit"] == limit])
     ]
-    limit = (
-        f" The client, one Python process whose threads share one core, was the limit for {join(bound)}: "
-        "there the figure is not the server's."
-        if bound
-        else " The client was the limit nowhere."
+    return (
+        f"From one client to {clients}: {'; '.join(sentences)}. With {plural(clients, 'client')} the limit "
+        f"was {'; '.join(limits)}. {_first_by_rate(crowd)}{_others(rows)}"
     )
-    return f"From one client to {most}: {'; '.join(sentences)}.{limit}"
+
+
+def _others(rows: Sequence[Mapping[str, Any]]) -> str:
+    """That other programs kept the machine busy, where they did."""
+    most = max((row["others_busy_share"] or 0.0 for row in rows), default=0.0)
+    if most < OTHERS:
+        return ""
+    return (
+        f" Programs that have no part in this used up to {100 * most:.0f} % of the machine meanwhile, so it "
+        "could give less."
+    )
+
+
+def _fewest_and_most(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows with the fewest and the most clients, by store."""
+    ends = (min(row["clients"] for row in rows), max(row["clients"] for row in rows))
+    fewest, most = ({row["store"]: row for row in rows if row["clients"] == end} for end in ends)
+    return fewest, most
+
+
+def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
+    """Who reaches most; nobody where a rate is not the server's own, as more load could then reach more."""
+    if any(row["limit"] != "server" for row in crowd.values()):
+        return "Nobody is called first by these rates: only where the server is the limit are they its own."
+    intervals = {
+        store: {"value": row["per_s"], "low": row["low"], "high": row["high"]} for store, row in crowd.items()
+    }
+    first, level = _most(intervals)
+    if level:
+        return f"No difference is shown between those that reach most, {join([LABELS[s] for s in level])}."
+    return f"{LABELS[first]} reaches most."
+
+
+def _most(intervals: Mapping[str, Mapping[str, float | None]]) -> tuple[str, list[str]]:
+    """The store with the highest value, and all whose intervals reach up to its own, itself first."""
+    first, *others = sorted(intervals, key=lambda store: -(intervals[store]["value"] or 0))
+    low = intervals[first]["low"]
+    level = [s for s in others if low is None or (high := intervals[s]["high"]) is None or high >= low]
+    return first, [first, *level] if level else []
+
+
+@_claim("Two ways to a rate:", "throughput")
+def core_rates(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rate reached beside the one that a core of the server allows, and whether they agree."""
+    _, crowd = _fewest_and_most(rows)
+    clients = next(iter(crowd.values()))["clients"]
+    sentences = [f"{LABELS[store]} {_two_ways(row)}" for store, row in crowd.items()]
+    return f"With {plural(clients, 'client')}: {'; '.join(sentences)}. {_first_by_core(crowd)}"
+
+
+def _two_ways(row: Mapping[str, Any]) -> str:
+    """The rate reached and the one allowed, and how they stand to each other."""
+    reached = f"reached {count(row['per_s'])} per second"
+    core = row["core_per_s"]
+    if core is None:
+        return f"{reached}, and its server's processor time is not known"
+    ends = f"{count(core['low'])} to {count(core['high'])}"
+    text = f"{reached}, and one core of its server allows {count(core['value'])} ({ends})"
+    cores = three(row["server_busy_cores"])
+    if row["limit"] != "server":
+        why = {
+            "client": "the clients could send no more",
+            "machine": "all cores of the machine were in use",
+            "waiting": "its clients waited for each answer",
+        }[row["limit"]]
+        return f"{text}; the two cannot agree, as the server had {cores} cores because {why}"
+    ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
+    if abs(ratio - 1) <= AGREE:
+        return f"{text}; with {cores} cores in use the two agree"
+    return f"{text}; with {cores} cores in use the two do not agree ({three(ratio)} times)"
+
+
+def _first_by_core(crowd: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whose server needs least processor time; nobody where the clients could not load one as the others."""
+    if any(row["core_per_s"] is None for row in crowd.values()):
+        return "Nobody is called first: not every server's processor time is known."
+    if bound := [LABELS[store] for store, row in crowd.items() if row["limit"] == "client"]:
+        return f"Nobody is called first, as the clients could not load {join(bound)} in full."
+    first, level = _most({store: row["core_per_s"] for store, row in crowd.items()})
+    if level:
+        named = join([LABELS[store] for store in level])
+        return f"No difference is shown between those whose core allows most, {named}."
+    others = [
+        f"{three(crowd[first]['core_per_s']['value'] / row['core_per_s']['value'])} times as many as one of "
+        f"{LABELS[store]}"
+        for store, row in crowd.items()
+        if store != first
+    ]
+    return f"A core of {LABELS[first]} allows most, {join(others)}."
 
 
 @_claim("Open loop:", "open_loop")
@@ -159,7 +289,8 @@ def open_loop(rows: Sequence[dict[str, Any]]) -> str:
         name = "p99" if row["latency_us"]["p99"] else "p50"
         due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
         kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
-        late = "" if kept else f", and fell behind ({count(row['achieved_per_s'])} per second)"
+        who = "the clients" if row["limit"] == "client" else "it"
+        late = "" if kept else f", and {who} fell behind ({count(row['achieved_per_s'])} per second)"
         sentences.append(
             f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
             f"when it was sent ({name}){late}"
@@ -233,6 +364,12 @@ def errors(data: Mapping[str, Any]) -> str:
     return f"Of {whole} timed operations {join(named)} failed; they are in no figure."
 
 
+@_claim("Time of the comparison:", "seconds")
+def duration(seconds: float) -> str:
+    """How long measuring took."""
+    return f"The comparison was measured in {duration_s(seconds)}."
+
+
 @_claim("Decision:")
 def choice(data: Mapping[str, Any]) -> str:
     """Which store comes first with the weights of the run, by how much, and first in which criteria."""
@@ -271,12 +408,6 @@ def sensitivity(data: Mapping[str, Any]) -> str:
         else "No change of a single weight would change the first place."
     )
     return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
-
-
-def _medians_us(data: Mapping[str, Any], operation: str) -> dict[str, float]:
-    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
-    by_store = {row["store"]: row["percentiles_us"]["p50"]["value"] for row in rows}
-    return {store: float(by_store[store]) for store in data["counts"]}
 
 
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:

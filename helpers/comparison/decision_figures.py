@@ -8,7 +8,7 @@ from helpers.report import style
 from helpers.results import Results
 from helpers.settings import LABELS
 
-HATCHES = {"redis": "", "mongodb": "//", "cassandra": "xx"}
+HATCHES = {"postgres": "..", "redis": "", "mongodb": "//", "cassandra": "xx"}
 SHARES = np.linspace(0, 1, 41)
 
 

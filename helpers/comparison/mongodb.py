@@ -39,6 +39,7 @@ class MongoStore(Store):
     """
 
     name = "mongodb"
+    NULL_OP = "ping"
     ERRORS = (pymongo.errors.PyMongoError, OSError)
     DEFINITIONS = tuple(
         f"db.{collection}.createIndex({{{', '.join(f'{field}: -1' for field in fields)}}})"

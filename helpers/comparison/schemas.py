@@ -5,6 +5,7 @@ from typing import Any
 
 from helpers.comparison.store import TIERS
 from helpers.comparison.stores import NAMES
+from helpers.comparison.summary import LIMITS
 from helpers.comparison.workload import MIXES, OPERATIONS
 from helpers.results import (
     COUNT,
@@ -12,7 +13,9 @@ from helpers.results import (
     NUMBER,
     OPTIONAL,
     POSITIVE,
+    SECONDS,
     TEXT,
+    WORDS,
     interval,
     map_of,
     object_with,
@@ -43,6 +46,15 @@ HISTOGRAM = {
 }  # as statistics.encoded writes it; null without its library
 TEXTS = map_of(TEXT)
 
+LOAD = {
+    "processes": COUNT,
+    "client_busy_share": NUMBER,
+    "server_busy_cores": OPTIONAL,
+    "machine_busy_share": OPTIONAL,
+    "others_busy_share": OPTIONAL,
+    "limit": {"enum": list(LIMITS)},
+}
+
 LATENCY = object_with(
     WHERE
     | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
@@ -62,15 +74,23 @@ RATIO = object_with(
 )
 THROUGHPUT = object_with(
     {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
-    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
-    | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
+    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES}
+    | LOAD
+    | {"client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL, "core_per_s": INTERVAL}
 )
 OPEN_LOOP = object_with(
     {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
     | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
     | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
-    | {"client_busy_share": NUMBER}
+    | LOAD
 )
+COST = {
+    "elapsed_us": POSITIVE,
+    "asking_us": SECONDS,
+    "rest_us": SECONDS,
+    "client_cpu_us": SECONDS,
+    "server_cpu_us": OPTIONAL,
+}
 COUNTS = object_with(
     {
         "idle_rss_mb": OPTIONAL,
@@ -115,16 +135,18 @@ COMPARISON: Mapping[str, Any] = object_with(
         "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
         "floors": object_with(
             {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
+            | {"null_op_cost": _by_store(object_with(COST | {"asks": WORDS}))}
         ),
         "counts": _by_store(COUNTS),
         "latency": {"type": "array", "items": LATENCY, "minItems": 1},
         "ratios": {"type": "array", "items": RATIO},
         "throughput": {"type": "array", "items": THROUGHPUT},
         "open_loop": {"type": "array", "items": OPEN_LOOP},
-        "cost": _by_store({"type": "object"}),
+        "cost": _by_store(map_of(object_with(COST))),
         "warm_up": _by_store(QUANTILES),
         "errors": _by_store(COUNT),
         "operations": _by_store(COUNT),
+        "seconds": SECONDS,
     },
     optional={"cross_check": _by_store(CROSS_CHECK)},
 )

@@ -39,6 +39,9 @@ class Order(NamedTuple):
 NAMESPACE = "comparison"
 """What the stores call their own keys, database and keyspace; nothing outside is touched."""
 
+BASE = "postgres"
+"""The store that the others are compared against: where the data are before anyone leaves."""
+
 CLIENTS = 16
 """The most threads that use one store at once; connection pools are sized for it."""
 
@@ -103,6 +106,8 @@ class Store(ABC):
     """What the driver raises when an operation fails."""
     IDIOMS: ClassVar[Mapping[str, Idiom]]
     """How each operation is done, by its name."""
+    NULL_OP: ClassVar[str]
+    """What ``null_op`` asks, as it is shown."""
     DEFINITIONS: ClassVar[tuple[str, ...]] = ()
     """The statements that define tables and indexes before the first row."""
 
@@ -129,6 +134,10 @@ class Store(ABC):
         """Make the empty keyspace, tables and indexes anew; whatever an earlier comparison left is
         removed.
         """
+
+    def join(self) -> None:
+        """Make ready for the operations, relaxed, on what another process has created and loaded."""
+        return
 
     def load(
         self,
@@ -211,8 +220,8 @@ class Store(ABC):
 
     @abstractmethod
     def null_op(self) -> None:
-        """The cheapest question the driver can put to the server: what an operation costs before it does
-        anything.
+        """The cheapest question that can be put to the server on the driver's connection: what an operation
+        costs before it does anything.
         """
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """Tables of the comparison, as data frames made from saved results."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -89,17 +90,38 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
 
 
 def throughput_table(results: Results) -> pd.DataFrame:
-    """Throughput and latency against the number of clients; client-bound points are marked."""
+    """Throughput and latency against the number of clients, and what kept the rate from rising."""
     return pd.DataFrame(
         {
             "store": LABELS[row["store"]],
             "clients": row["clients"],
+            "processes": row["processes"],
             "operations per second": count(row["per_s"]),
             "95 % interval": _ends(row, count) if row["low"] else NOT_AVAILABLE,
             "p50": value_of(row["percentiles_us"]["p50"]),
             "p99": value_of(row["percentiles_us"]["p99"]),
-            "client busy": f"{100 * row['client_busy_share']:.0f} %",
-            "limit": "client" if row["client_bound"] else "",
+            "limit": row["limit"],
+        }
+        for row in results.part("comparison", "throughput")
+    )
+
+
+def core_rates_table(results: Results) -> pd.DataFrame:
+    """The rate reached beside the one that a core of the server allows, and who was how busy."""
+    return pd.DataFrame(
+        {
+            "store": LABELS[row["store"]],
+            "clients": row["clients"],
+            "reached per second": count(row["per_s"]),
+            "one core allows": known(
+                row["core_per_s"], lambda of: f"{count(of['value'])} ({_ends(of, count)})"
+            ),
+            "server, an operation": known(row["server_cpu_us"], duration_us),
+            "clients, an operation": duration_us(row["client_cpu_us"]),
+            "server, cores": known(row["server_busy_cores"], lambda cores: f"{cores:.2f}"),
+            "busiest client": f"{100 * row['client_busy_share']:.0f} %",
+            "machine": known(row["machine_busy_share"], lambda share: f"{100 * share:.0f} %"),
+            "limit": row["limit"],
         }
         for row in results.part("comparison", "throughput")
     )
@@ -117,18 +139,23 @@ def open_loop_table(results: Results) -> pd.DataFrame:
             "service p50": value_of(row["service_us"]["p50"]),
             "service p99": value_of(row["service_us"]["p99"]),
             "send lag p50": value_of(row["lag_us"]["p50"]),
+            "limit": row["limit"],
         }
         for row in results.part("comparison", "open_loop")
     )
 
 
 def floors_table(results: Results) -> pd.DataFrame:
-    """What no operation can be faster than: echo, null operation of each driver; and one flush to the
-    disk.
+    """What no operation can be faster than: echo, null operation of each store; and one flush to the disk.
+
+    A null operation that takes as long as an operation is named as none.
     """
-    floors = results.part("comparison", "floors")
+    data = results.require("comparison", "floors")
+    floors = data["floors"]
     named = {"TCP echo": floors["echo_us"]}
-    named |= {f"null operation, {LABELS[store]}": found for store, found in floors["null_op_us"].items()}
+    for store, found in floors["null_op_us"].items():
+        note = ", no floor" if shorter_than_null(data, store) else ""
+        named[f"null operation, {LABELS[store]} ({floors['null_op_cost'][store]['asks']}){note}"] = found
     named["flush to disk (fsync)"] = floors["fsync_us"]
     return pd.DataFrame(
         {"floor": name, **{p: with_ends(found[p]) for p in ("p50", "p90", "p99")}}
@@ -136,18 +163,43 @@ def floors_table(results: Results) -> pd.DataFrame:
     )
 
 
+def shorter_than_null(data: Mapping[str, Any], store: str) -> list[str]:
+    """The operations of a store whose median its null operation reaches, which is then no floor of them."""
+    null = data["floors"]["null_op_us"][store]["p50"]["value"]
+    return [operation for operation in OPERATIONS if medians_us(data, operation)[store] <= null]
+
+
+def medians_us(data: Mapping[str, Any], operation: str) -> dict[str, float]:
+    """The median of an operation in each store: relaxed tier, one client, the usual mix."""
+    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
+    by_store = {row["store"]: row["percentiles_us"]["p50"]["value"] for row in rows}
+    return {store: float(by_store[store]) for store in data["counts"]}
+
+
 def cost_table(results: Results) -> pd.DataFrame:
-    """Processor time of client and server for one operation, by store and mix."""
+    """Where the time of one operation of one client goes, by store: mean of a null operation and of each mix.
+
+    The asking thread's time on a processor and its waiting make up the whole; the processor time of the
+    client's whole process and of the server, beside it, falls into both.
+    """
+    data = results.require("comparison", "cost")
+    parts = {
+        (store, what): found
+        for store, mixes in data["cost"].items()
+        for what, found in {"null operation": data["floors"]["null_op_cost"][store], **mixes}.items()
+        if what in (*MIXES, "null operation")
+    }
     return pd.DataFrame(
         {
             "store": LABELS[store],
-            "mix": mix,
-            "client": duration_us(found["client_cpu_us"]),
+            "of": what,
+            "elapsed": duration_us(found["elapsed_us"]),
+            "asking thread": duration_us(found["asking_us"]),
+            "waiting": duration_us(found["rest_us"]),
+            "whole client": duration_us(found["client_cpu_us"]),
             "server": known(found["server_cpu_us"], duration_us),
         }
-        for store, mixes in results.part("comparison", "cost").items()
-        for mix, found in mixes.items()
-        if mix in MIXES
+        for (store, what), found in parts.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""The seeded stream of operations that all three stores are given."""
+"""The seeded stream of operations that all stores are given."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,10 +17,15 @@ from helpers.settings import LABELS
 
 WIDTHS = {"p50": 1.8, "p99": 0.7}
 SHORT_READS: Mapping[str, Mapping[str, str]] = {
+    "postgres": {
+        "inside": "in buffers",
+        "outside": "outside",
+        "forgotten": "outside,\nfiles\ndropped",
+    },
     "mongodb": {
         "inside": "in the cache",
         "outside": "outside",
-        "forgotten": "outside,\nfiles dropped",
+        "forgotten": "outside,\nfiles\ndropped",
     },
     "cassandra": {"inside": "written last,\nread before", "outside": "of any age"},
 }
@@ -157,7 +162,7 @@ def evictions(results: Results) -> Figure:
 
 @style.shared
 def reads(results: Results) -> Figure:
-    """Median read with 95 % interval and p99: MongoDB beyond its cache, Cassandra beyond its memtables."""
+    """Median read with 95 % interval and p99, inside and beyond what each store keeps in memory."""
     beyond = results.part("scale", "outgrown")
     stores = [store for store in SHORT_READS if NOT_MEASURED not in beyond[store]]
     if not stores:
@@ -175,7 +180,7 @@ def reads(results: Results) -> Figure:
                 axis.plot([place], [tail["value"] / 1000], markerfacecolor="white", **marks)
         axis.set_xticks(range(len(rows)), [SHORT_READS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
-        axis.set_title(f"{LABELS[store]} beyond its memory")
+        axis.set_title(LABELS[store])
         style.plain_log(axis, "y")
     axes[0][0].set_ylabel("latency of a read (ms)")
     handles = [

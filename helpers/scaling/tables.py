@@ -12,6 +12,11 @@ from helpers.settings import LABELS
 from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, size_bytes, three
 
 READS: Mapping[str, Mapping[str, str]] = {
+    "postgres": {
+        "inside": "in shared buffers",
+        "outside": "not in shared buffers",
+        "forgotten": "not in shared buffers, files dropped by the kernel",
+    },
     "mongodb": {
         "inside": "in the cache",
         "outside": "not in the cache",
@@ -20,6 +25,8 @@ READS: Mapping[str, Mapping[str, str]] = {
     "cassandra": {"inside": "written last and read before", "outside": "of any age"},
 }
 """What the reads beyond memory are called, by store."""
+CACHES = ("postgres", "mongodb")
+"""Stores that say what they read into their caches."""
 
 CASES = {
     "killed": "the primary was killed",
@@ -99,10 +106,10 @@ def evictions_table(results: Results) -> pd.DataFrame:
 
 
 def reads_table(results: Results) -> pd.DataFrame:
-    """Reads of MongoDB and Cassandra beyond their memory; stores that were not measured are left out.
+    """Reads beyond what a store keeps in memory; stores that were not measured are left out.
 
     Raises:
-        Missing: neither was measured.
+        Missing: none was measured.
     """
     beyond = results.part("scale", "outgrown")
     rows = [
@@ -111,7 +118,7 @@ def reads_table(results: Results) -> pd.DataFrame:
             "reads": f"{count(row['n'])} {names[name]}",
             "p50": value_of(row["percentiles_us"]["p50"]),
             "p99": value_of(row["percentiles_us"]["p99"]),
-            "into the cache": size_bytes(row["into_cache_bytes"]) if store == "mongodb" else NOT_AVAILABLE,
+            "into the cache": size_bytes(row["into_cache_bytes"]) if store in CACHES else NOT_AVAILABLE,
             "from the disk": known(row["from_disk_bytes"], size_bytes),
         }
         for store, names in READS.items()
