@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import decision
 from helpers.comparison.workload import MIX, MIXES, OPERATIONS
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
@@ -225,44 +224,3 @@ def space_table(results: Results) -> pd.DataFrame:
         }
         for store, found in results.part("comparison", "counts").items()
     )
-
-
-def measures_table(results: Results) -> pd.DataFrame:
-    """What each criterion of the decision rests on: measured values of every store, and which way is
-    better.
-    """
-    return pd.DataFrame(
-        {
-            "criterion": decision.CRITERIA[measure.criterion],
-            "measured": f"{measure.label}{', ' + measure.unit if measure.unit else ''}",
-            **{LABELS[store]: three(value) for store, value in measure.values.items()},
-            "": "less is better" if measure.less_is_better else "more is better",
-        }
-        for measure in decision.measures(results.require("comparison", "counts"))
-    )
-
-
-def decision_table(results: Results, weights: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Weight and computed scores by criterion, and the weighted result in the last row.
-
-    Args:
-        results: with a comparison.
-        weights: by criterion; those of the run when None.
-    """
-    data = results.require("comparison", "counts")
-    chosen = data["weights"] if weights is None else weights
-    scored = decision.scores(data)
-    whole = sum(chosen.get(criterion, 0.0) for criterion in scored)
-    rows = [
-        {
-            "criterion": decision.CRITERIA[criterion],
-            "weight": f"{100 * chosen.get(criterion, 0.0) / whole:.0f} %",
-            **{LABELS[store]: f"{score:.2f}" for store, score in by_store.items()},
-        }
-        for criterion, by_store in scored.items()
-    ]
-    total = decision.totals(scored, chosen)
-    rows.append(
-        {"criterion": "Result", "weight": "100 %"} | {LABELS[s]: f"{t:.2f}" for s, t in total.items()}
-    )
-    return pd.DataFrame(rows)
