@@ -1,6 +1,5 @@
 """Sentences and tables of the decision, from the results ``comparison`` and ``nodes``."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -13,7 +12,7 @@ from helpers.comparison.statistics import Interval
 from helpers.report import claim
 from helpers.results import Missing, Results
 from helpers.settings import LABELS
-from helpers.text import NOT_AVAILABLE, join, known, plural, three
+from helpers.text import NOT_AVAILABLE, join, known, three
 
 Found = Callable[[Mapping[str, Any], Mapping[str, Any] | None], str]
 
@@ -71,45 +70,6 @@ def left_out(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
     if not by_why:
         return "Every measure of the decision has a value for each store."
     return " ".join(f"Not counted, because {why}: {join(labels)}." for why, labels in by_why.items())
-
-
-@_claim("Against staying with PostgreSQL:")
-def staying(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
-    """In how many measures each candidate is better than PostgreSQL, in how many worse, and where most so."""
-    measures = [one for one in decision.measures(data, nodes) if BASE in one.values]
-    if not measures:
-        return f"Against staying with {LABELS[BASE]}: it was not measured in this run."
-    sentences = []
-    for store in decision.candidates(data):
-        times = {one.label: _times_better(one, store) for one in measures}
-        better = {label: found for label, found in times.items() if found.low > 1}
-        worse = {label: found for label, found in times.items() if found.high < 1}
-        parts = [f"is better in {len(better)}{_most(better)}", f"worse in {len(worse)}{_most(worse)}"]
-        level = len(times) - len(better) - len(worse)
-        rest = f"; in {level} no difference is shown" if level else ""
-        sentences.append(f"{LABELS[store]} {' and '.join(parts)}{rest}.")
-    return (
-        f"Against staying with {LABELS[BASE]}, by the {plural(len(measures), 'measure')} that it has too: "
-        f"{' '.join(sentences)}"
-    )
-
-
-def _times_better(measure: decision.Measure, store: str) -> Interval:
-    """How many times better a store is than the base line, each at its worst end at the ends."""
-    own, base = measure.values[store], measure.values[BASE]
-    over, under = (base, own) if measure.less_is_better else (own, base)
-    if min(over.low, under.low) <= 0:
-        return Interval(1.0, 0.0, math.inf)  # no ratio to nothing
-    return Interval(over.value / under.value, over.low / under.high, over.high / under.low)
-
-
-def _most(found: Mapping[str, Interval]) -> str:
-    """The measure in which the distance is largest: `` (most so: p50 of read_profile, 3.10 times)``."""
-    if not found:
-        return ""
-    distance = {label: max(one.value, 1 / one.value) for label, one in found.items()}
-    label = max(distance, key=distance.__getitem__)
-    return f" (most so: {label}, {three(distance[label])} times)"
 
 
 @_claim("Sensitivity:")

@@ -44,6 +44,8 @@ def may_be_lost_s(store: str, settings: Mapping[str, str]) -> float | None:
             return 0.0
         return _seconds(settings.get("commit log synced every"))
     if store == "postgres":
+        if settings.get("fsync", "on") != "on":
+            return None
         if settings.get("synchronous_commit") in ("on", "local", "remote_write", "remote_apply"):
             return 0.0
         round_s = _seconds(settings.get("wal_writer_delay"))
