@@ -23,12 +23,10 @@ from typing import Any
 
 from helpers import results as saved
 from helpers.comparison.statistics import Interval
+from helpers.comparison.store import BASE
 from helpers.comparison.summary import GRID
 from helpers.comparison.workload import MIX, OPERATIONS
 from helpers.results import Results, having
-
-BASE = "postgres"
-"""The base line: what each candidate is held against."""
 
 CRITERIA: Mapping[str, str] = {
     "data_model": "Data model",

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.comparison import decision as deciding
+from helpers.comparison.store import BASE
 from helpers.report import style
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
@@ -26,7 +27,7 @@ def decision(results: Results) -> Figure:
     groups["Result"] = deciding.totals(scored, data["weights"])
     figure, axis = style.new_figure(2.9)
     stores = deciding.candidates(data)
-    beside = [deciding.BASE] * (deciding.BASE in data["counts"])
+    beside = [BASE] * (BASE in data["counts"])
     for number, store in enumerate([*stores, *beside]):
         shift = APART * (number - (len(stores) + len(beside) - 1) / 2)
         points = (
@@ -58,7 +59,7 @@ def decision(results: Results) -> Figure:
 
 
 def _label(store: str) -> str:
-    return f"{LABELS[store]}, beside" if store == deciding.BASE else LABELS[store]
+    return f"{LABELS[store]}, beside" if store == BASE else LABELS[store]
 
 
 @style.shared
