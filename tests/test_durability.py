@@ -86,3 +86,13 @@ def test_the_price_rises_falls_and_is_missing():
     text = durability.price(measured(strict={"redis": 4.0, "mongodb": 0.5}))
     assert "Redis 4.00 times; MongoDB 0.500 times; Cassandra: not measured" in text
     assert durability.price(results({})) == "Price of durability: not measured."
+
+
+def test_heap_and_compiler_are_those_of_the_command_line():
+    from helpers.comparison import cassandra
+
+    told = cassandra._java(["-Xms256m", "-Xmx512m", "-Xmx1024m", "org.apache.Cassandra"])
+    assert told == {"heap": "at most 1024m", "just-in-time compiler": "all levels"}
+    assert cassandra._java(["-XX:TieredStopAtLevel=1"])["just-in-time compiler"] == "up to level 1"
+    assert cassandra._java(["-Xint"])["just-in-time compiler"] == "off"
+    assert set(cassandra._java([]).values()) == {"unknown"}
