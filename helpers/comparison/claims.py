@@ -328,8 +328,6 @@ def duration(seconds: float) -> str:
     return f"The comparison was measured in {duration_s(seconds)}."
 
 
-
-
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:
     """The test of two stores, its ratio turned so that it is ``store`` over ``against``."""
     for row in having(data["ratios"], tier="relaxed", mix=MIX, operation=operation):
