@@ -33,13 +33,13 @@ from .postgres import (
     PostgresStore as PostgresStore,
 )
 from .store import (
-    BASE as BASE,
     Store as Store,
 )
 from .tables import (
     value_of as value_of,
 )
 from .workload import (
+    BASE as BASE,
     IN_WORDS as IN_WORDS,
     Operation as Operation,
     Workload as Workload,

@@ -23,9 +23,8 @@ from typing import Any
 
 from helpers import results as saved
 from helpers.comparison.statistics import Interval
-from helpers.comparison.store import BASE
 from helpers.comparison.summary import GRID
-from helpers.comparison.workload import MIX, OPERATIONS
+from helpers.comparison.workload import BASE, MIX, OPERATIONS
 from helpers.results import Results, having
 
 CRITERIA: Mapping[str, str] = {

@@ -9,7 +9,7 @@ import pandas as pd
 from helpers.comparison import decision
 from helpers.comparison.decision import CRITERIA, DIVISION
 from helpers.comparison.statistics import Interval
-from helpers.comparison.store import BASE
+from helpers.comparison.workload import BASE
 from helpers.report import claim
 from helpers.results import Missing, Results
 from helpers.settings import LABELS

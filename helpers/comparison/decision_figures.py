@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.comparison import decision as deciding
-from helpers.comparison.store import BASE
+from helpers.comparison.workload import BASE
 from helpers.report import style
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
