@@ -188,14 +188,15 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
 
 @_claim("MongoDB's replica set was", "mongodb_set")
 def mongodb(data: Mapping[str, Any]) -> str:
-    """Outage and loss in each case, by write concern; and what was rolled back."""
+    """Outage in each case over the write concerns, and which of these lost writes; what was rolled back."""
     sentences = []
     for case, concerns in data["found"]["cases"].items():
-        of_case = [
-            f"{concern} {duration_s(one['outage_s'])} without an acknowledgement, {_lost(one)}"
-            for concern, one in concerns.items()
-        ]
-        sentences.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
+        longest = span([one["outage_s"] for one in concerns.values()], duration_s)
+        losing = [f"with {name} {_lost(one)}" for name, one in concerns.items() if one["lost"]]
+        sentences.append(
+            f"When {CASES.get(case, case)}, nothing was acknowledged for {longest}; "
+            f"{join(losing) or 'no acknowledged write was lost'}."
+        )
     back = data["found"]["rolled_back"]
     rolled = (
         f"Members that came back laid {plural(back, 'document')} aside (rollback)."
