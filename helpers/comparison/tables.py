@@ -69,8 +69,8 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
 
 
 def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
-    """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
-    show.
+    """Ratios of block medians, their geometric mean over blocks with its 95 % interval, p-values of paired
+    t-tests on their logarithms after Holm's correction, and what they show.
 
     Args:
         results, tier, mix: as for ``percentile_table``.
@@ -78,8 +78,9 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
     return pd.DataFrame(
         {
             "operation": row["operation"],
-            "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
-            "value": three(row["ratio"]),
+            "block medians of": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
+            "blocks": row["blocks"],
+            "mean ratio": three(row["ratio"]),
             "95 % interval": _ends(row, three),
             "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
             "difference": "shown" if row["shown"] else "not shown",
