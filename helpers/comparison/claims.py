@@ -59,8 +59,8 @@ def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     level = [test for test in tests if not test["shown"]]
     blocks = min(test["blocks"] for test in tests)
     opening = (
-        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair of "
-        f"stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
+        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair "
+        f"of stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
         f"correction over all), {len(tests) - len(level)} show a difference"
     )
     if not level:

@@ -24,7 +24,7 @@ from typing import Any
 from helpers import results as saved
 from helpers.comparison.statistics import Interval
 from helpers.comparison.summary import GRID
-from helpers.comparison.workload import BASE, MIX, OPERATIONS
+from helpers.comparison.workload import BASE, IN_WORDS, MIX, OPERATIONS
 from helpers.results import Results, having
 
 CRITERIA: Mapping[str, str] = {
@@ -200,7 +200,7 @@ def _everything(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> lis
     ]
     for operation in OPERATIONS:
         for name in ("p50", "p99"):
-            label = f"{name} of {operation}, one client"
+            label = f"{name} to {IN_WORDS[operation]}, one client"
             values = _latencies(data, "relaxed", (operation,), name)
             found.append((Measure("performance", label, "µs", True, values), "too few samples"))
     found += [_core(data), *_nodes(nodes), _divided(counts), _fit(data), _kept(data)]
