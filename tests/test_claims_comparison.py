@@ -6,7 +6,6 @@ import pytest
 from comparison_records import data, interval, record, results
 
 from helpers.comparison import claims, summary, tables
-from helpers.comparison.workload import OPERATIONS
 from helpers.results import Missing
 
 FAST_REDIS = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
