@@ -33,7 +33,7 @@ KINDS = (
     "ladder",
     "scaleout",
 )
-VERSIONS: Mapping[str, int] = dict.fromkeys(KINDS, 1) | {"comparison": 2, "scale": 2}
+VERSIONS: Mapping[str, int] = dict.fromkeys(KINDS, 1) | {"comparison": 2, "scale": 2, "nodes": 2}
 """Of the data of each kind: one more whenever what reads them could not read the old ones."""
 AGAIN: Mapping[str, str] = (
     dict.fromkeys(KINDS, "python -m helpers run")

@@ -17,7 +17,7 @@ phases.ASKED_USERS = phases.ASKED_ORDERS = growth.ASKED_USERS = growth.ASKED_ORD
 growth.DESIGNS["quick"] = growth.GrowthDesign((50, 500), 2, 40, 20, 10)
 beyond_memory.ROOM_BYTES["quick"] = 2**18
 redis_replica.DESIGNS["quick"] = redis_replica.ReplicaDesign(0.1, 0.2, kills=1, passes=1)
-redis_cluster.DESIGNS["quick"] = redis_cluster.ClusterDesign(500, 200, 1, 0.1, (redis_cluster.WHOLE,))
+redis_cluster.DESIGNS["quick"] = redis_cluster.ClusterDesign(500, 200, 0.1, {redis_cluster.WHOLE: 1})
 cassandra_nodes.NEEDED_MB = 10**9  # as on a machine that has not the memory for a ring: it is not measured
 crashes.DESIGNS["course"] = crashes.DESIGNS["course"] | {
     "quick": crashes.CrashDesign(

@@ -6,18 +6,17 @@ import pytest
 from comparison_records import data, interval, record, results
 
 from helpers.comparison import claims, summary, tables
-from helpers.comparison.workload import OPERATIONS
 from helpers.results import Missing
 
 FAST_REDIS = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 FAST_CASSANDRA = {"redis": 900.0, "mongodb": 300.0, "cassandra": 100.0}
 CLAIMS = (
     "equal_answers", "fastest", "differences", "tails", "driver_share", "cost", "scaling", "core_rates",
-    "open_loop", "duration", "warm_up", "durability", "strictness", "errors", "choice", "sensitivity",
+    "open_loop", "duration", "warm_up", "errors",
 )  # fmt: skip
 TABLES = (
-    "core_rates_table", "cost_table", "decision_table", "floors_table", "idioms_table", "measures_table",
-    "open_loop_table", "percentile_table", "ratio_table", "settings_table", "space_table", "throughput_table",
+    "core_rates_table", "cost_table", "floors_table", "idioms_table", "open_loop_table", "percentile_table",
+    "ratio_table", "settings_table", "space_table", "throughput_table",
 )  # fmt: skip
 
 
@@ -299,24 +298,6 @@ def test_warm_up_compares_with_the_settled_half():
     assert claims.warm_up(results(found)) == "Warm-up: not measured."
 
 
-def test_durability_names_tiers_and_what_is_absent():
-    found = data(FAST_REDIS)
-    assert "relaxed: Redis, MongoDB and Cassandra; the strict tier was not measured" in claims.durability(
-        results(found)
-    )
-    assert "not measured in this run" in claims.strictness(results(found))
-    found["tiers"]["strict"] = {"redis": {}, "mongodb": {}, "cassandra": {"not measured": "no Java"}}
-    text = claims.durability(results(found))
-    assert "strict: Redis and MongoDB; Cassandra not: no Java" in text
-    for row in [row for row in found["latency"] if row["mix"] == "50/50" and row["store"] != "cassandra"]:
-        factor = 4 if row["store"] == "redis" else 0.5
-        strict = {**row, "tier": "strict"}
-        strict["percentiles_us"] = {"p50": interval(row["percentiles_us"]["p50"]["value"] * factor)}
-        found["latency"].append(strict)
-    text = claims.strictness(results(found))
-    assert "Redis 4.00 times; MongoDB 0.500 times; Cassandra: not measured" in text
-
-
 def test_errors_are_counted():
     found = data(FAST_REDIS)
     assert claims.errors(results(found)).startswith("None of ")
@@ -333,39 +314,11 @@ def test_answers_are_added_up():
     )
 
 
-def test_choice_follows_the_scores_and_the_weights():
-    assert "With these weights Redis comes first" in claims.choice(results(data(FAST_REDIS)))
-    weighted = data(FAST_CASSANDRA)
-    weighted["weights"] = {"performance": 1.0}
-    text = claims.choice(results(weighted))
-    assert "Cassandra comes first: Cassandra 1.00, MongoDB 0.33" in text
-    weighted["weights"] = {"data_model": 1.0}
-    assert "MongoDB comes first" in claims.choice(results(weighted))
-    level = data(dict.fromkeys(FAST_REDIS, 100.0))
-    level["weights"] = {"performance": 1.0}
-    assert "Redis, MongoDB and Cassandra are level at the top" in claims.choice(results(level))
-
-
-def test_sensitivity_says_where_the_choice_flips():
-    text = claims.sensitivity(results(data(FAST_REDIS)))
-    assert "The first place would change hands if data model had" in text
-    assert "(MongoDB)" in text
-    # as if Redis were ahead in everything
-    dominated = data(FAST_REDIS, rss={"redis": 1.0, "mongodb": 100.0, "cassandra": 100.0})
-    for store in ("mongodb", "cassandra"):
-        dominated["counts"][store]["records_written"] = dict.fromkeys(OPERATIONS, 50)
-    for row in dominated["throughput"]:
-        row["per_s"] = 10.0 if row["store"] != "redis" else 10.0 * row["clients"]
-    text = claims.sensitivity(results(dominated))
-    assert "No change of a single weight would change the first place." in text
-    assert "the first place goes to Redis in 100 %" in text
-
-
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_claim_says_that_it_was_not_measured(name):
     claim = getattr(claims, name)
     assert claim(results(None)).endswith(": not measured.")
-    assert "not measured" not in claim(results(data(FAST_REDIS))) or name in ("durability", "strictness")
+    assert "not measured" not in claim(results(data(FAST_REDIS)))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -384,8 +337,5 @@ def test_tables_show_numbers_and_what_is_not_available():
     percentiles = tables.percentile_table(found)
     assert percentiles.loc[0, "p99.9"] == "n/a"
     assert str(percentiles.loc[0, "p50"]).startswith("1")
-    decision = tables.decision_table(found, weights={"performance": 1})
-    assert list(decision["weight"]) == ["0 %", "100 %", "0 %", "0 %", "0 %", "100 %"]
-    assert decision.iloc[-1]["Redis"] == "1.00"
     with pytest.raises(Missing, match="strict"):
         tables.percentile_table(found, tier="strict")

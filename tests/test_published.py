@@ -22,7 +22,7 @@ SOURCE = {
 
 
 def document(*settings):
-    """Settings as {figure: (MongoDB's mean, Cassandra's mean)}."""
+    """Settings as {figure: (MongoDB's, Cassandra's)}: medians of times, rates."""
     return {
         "sources": [
             SOURCE
@@ -37,7 +37,7 @@ def document(*settings):
                             {
                                 "store": store,
                                 "figure": figure,
-                                "statistic": "mean",
+                                "statistic": "mean" if figure == "throughput" else "p50",
                                 "value": value,
                                 "unit": "µs",
                             }
@@ -143,8 +143,9 @@ def test_an_unreadable_file_is_named(tmp_path):
 def test_ratios_are_of_settings_that_have_both_stores():
     whole = document({"read": (1.0, 2.0)}, {"read": (3.0, 1.0)})
     del whole["sources"][0]["settings"][1]["figures"][1]
-    assert published.ratios(whole["sources"], "read", "mongodb", "cassandra") == [0.5]
-    assert published.ratios(whole["sources"], "read", "cassandra", "mongodb") == [2.0]
+    assert published.ratios(whole["sources"], "read", "p50", "mongodb", "cassandra") == [0.5]
+    assert published.ratios(whole["sources"], "read", "p50", "cassandra", "mongodb") == [2.0]
+    assert published.ratios(whole["sources"], "read", "mean", "cassandra", "mongodb") == []
 
 
 BOTH = {"read": (1.0, 2.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)}
@@ -153,12 +154,13 @@ BOTH = {"read": (1.0, 2.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)}
 def test_the_same_and_the_opposite_direction_are_told(theirs):
     theirs(BOTH)
     text = claims.directions(results(data(MONGODB_FAST)))
-    assert "in 1 pair of runs by benchANT" in text
-    assert "a read takes 0.500 times as long as on Cassandra there and 0.333 (0.333 to 0.333) here" in text
+    assert (
+        "the median of a read is 0.500 times Cassandra's there, in 1 pair of runs, and 0.333 (0.333" in text
+    )
     assert text.count("(the same direction)") == 1  # read; inserts and throughput are turned round there
     assert text.count("(the opposite direction)") == 2
     text = claims.directions(results(data(CASSANDRA_FAST)))
-    assert "there and 3.00 (3.00 to 3.00) here (the opposite direction); an insert" in text
+    assert "and 3.00 (3.00 to 3.00) here (the opposite direction); the median of an insert" in text
     assert text.count("(the same direction)") == 2
 
 
@@ -168,8 +170,26 @@ def test_a_tie_here_or_no_one_direction_there(theirs):
     assert text.count("(no difference shown here)") == 3
     theirs(BOTH, {"read": (2.0, 1.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)})
     text = claims.directions(results(data(MONGODB_FAST)))
-    assert "a read takes 0.500 to 2.00 times" in text
+    assert "a read is 0.500 to 2.00 times Cassandra's there, in 2 pairs of runs" in text
     assert text.count("(no one direction there)") == 1
+
+
+def test_no_rate_is_compared_where_our_client_was_the_limit(theirs):
+    theirs(BOTH)
+    found = data(MONGODB_FAST)
+    for row in found["throughput"]:
+        row["limit"] = "client" if row["store"] == "cassandra" else "server"
+    text = claims.directions(results(found))
+    assert "rates are not compared, because our client was the limit" in text and "the rate is" not in text
+    frame = claims.beside_table(results(found))
+    own = frame[(frame["source"] == "this run") & (frame["figure"] == "rate")].iloc[0]
+    assert own["Cassandra"].endswith("/s, limit: client") and own["MongoDB"].endswith(" /s")
+
+
+def test_medians_that_nobody_published_are_not_compared(theirs):
+    theirs({"throughput": (50.0, 100.0)})
+    assert "the median" not in claims.directions(results(data(MONGODB_FAST)))
+    assert claims.durability(results(data(MONGODB_FAST))).endswith(": not measured.")
 
 
 def test_the_interval_of_a_turned_test_is_turned_too(theirs):
@@ -201,7 +221,7 @@ def strict(found, value):
 def test_durability_as_uneven_as_theirs(theirs):
     theirs(BOTH)
     text = claims.durability(results(data(MONGODB_FAST)))
-    assert "MongoDB's took 4.00 times as long" in text
+    assert "the median of MongoDB's was 4.00 times Cassandra's" in text
     assert text.endswith("MongoDB's strict tier was not measured in this run.")
     found = data(MONGODB_FAST)
     other = next(
@@ -210,7 +230,7 @@ def test_durability_as_uneven_as_theirs(theirs):
         if (row["store"], row["mix"], row["operation"]) == ("cassandra", "50/50", "append_activity")
     )
     text = claims.durability(results(strict(data(MONGODB_FAST), other * 3)))
-    assert "it takes 0.333 (0.333 to 0.333) times as long; with MongoDB in the strict tier" in text
+    assert "it is 0.333 (0.333 to 0.333) times; with MongoDB in the strict tier" in text
     assert "nearest to theirs, 3.00 (" in text and text.endswith("times (the same direction).")
     assert "(the opposite direction)" in claims.durability(results(strict(data(MONGODB_FAST), other / 3)))
     assert "(no difference shown here)" in claims.durability(results(strict(data(MONGODB_FAST), other)))
@@ -273,14 +293,20 @@ def test_every_claim_says_that_it_was_not_measured(name):
 def test_the_table_puts_our_row_under_theirs():
     frame = claims.beside_table(results(data(MONGODB_FAST)))
     assert list(frame.columns) == ["figure", "source", "setting", "Redis", "MongoDB", "Cassandra"]
-    assert list(dict.fromkeys(frame["figure"])) == ["throughput", "read", "insert"]
+    assert list(dict.fromkeys(frame["figure"])) == [
+        "rate",
+        "read, p50",
+        "read, p99",
+        "insert, p50",
+        "insert, p99",
+    ]
     for _, rows in frame.groupby("figure"):
         assert list(rows["source"])[-1] == "this run"
         assert list(rows["source"]).count("this run") == 1
     assert not frame.isna().any().any()
     first = frame.iloc[0]
     assert (first["source"], first["Redis"], first["MongoDB"]) == ("benchant2022", "n/a", "7,564 /s")
-    own = frame[(frame["source"] == "this run") & (frame["figure"] == "read")].iloc[0]
+    own = frame[(frame["source"] == "this run") & (frame["figure"] == "read, p50")].iloc[0]
     assert own["setting"] == "one machine, 1 client, read profile"
     assert own["MongoDB"].endswith(" µs")
     with pytest.raises(Missing):

@@ -5,7 +5,9 @@ from . import (
     crosscheck as crosscheck,
     dataset as dataset,
     decision as decision,
+    decision_claims as decision_claims,
     decision_figures as decision_figures,
+    durability as durability,
     figures as figures,
     leaving as leaving,
     loops as loops,
@@ -31,13 +33,13 @@ from .postgres import (
     PostgresStore as PostgresStore,
 )
 from .store import (
-    BASE as BASE,
     Store as Store,
 )
 from .tables import (
     value_of as value_of,
 )
 from .workload import (
+    BASE as BASE,
     IN_WORDS as IN_WORDS,
     Operation as Operation,
     Workload as Workload,

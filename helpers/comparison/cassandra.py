@@ -3,7 +3,7 @@ for.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -239,6 +239,7 @@ class CassandraStore(Store):
         profile = self.session.cluster.profile_manager.default
         return lines | {
             "consistency level": f"{_consistency(profile.consistency_level)} (driver)",
+            **_java(machine.options(machine.listening(self.address, "java"))),
             "memtable heap": self._setting("memtable_heap_space"),
             "concurrent writes": self._setting("concurrent_writes"),
             "retries": "off (driver)",
@@ -339,6 +340,20 @@ class CassandraStore(Store):
         """Disconnect."""
         with suppress(*self.ERRORS):
             self.session.cluster.shutdown()
+
+
+def _java(options: Sequence[str]) -> dict[str, str]:
+    """The heap and the just-in-time compiler of a Java server, by its command line; of the last that says so.
+
+    Args:
+        options: the words of it; none where it is unknown.
+    """
+    if not options:
+        return {"heap": "unknown", "just-in-time compiler": "unknown"}
+    heap = next((word[4:] for word in reversed(options) if word.startswith("-Xmx")), "a part of the memory")
+    level = next((word for word in reversed(options) if word.startswith("-XX:TieredStopAtLevel=")), "")
+    compiler = f"up to level {level.partition('=')[2]}" if level else "all levels"
+    return {"heap": f"at most {heap}", "just-in-time compiler": "off" if "-Xint" in options else compiler}
 
 
 def _consistency(level: int) -> str:

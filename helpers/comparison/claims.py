@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helpers.comparison import decision
 from helpers.comparison.summary import BUSY
 from helpers.comparison.tables import medians_us, shorter_than_null, with_ends
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Missing, having
+from helpers.results import Missing, having
 from helpers.settings import LABELS
 from helpers.text import count, duration_s, duration_us, join, plural, span, three
 
@@ -60,9 +59,9 @@ def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     level = [test for test in tests if not test["shown"]]
     blocks = min(test["blocks"] for test in tests)
     opening = (
-        f"Of {plural(len(tests), 'test')} on medians (each pair of stores, operation, mix and tier; at least "
-        f"{plural(blocks, 'block')} each, Holm's correction over all), {len(tests) - len(level)} show a "
-        f"difference"
+        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair "
+        f"of stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
+        f"correction over all), {len(tests) - len(level)} show a difference"
     )
     if not level:
         return f"{opening}."
@@ -311,47 +310,6 @@ def warm_up(by_store: Mapping[str, Sequence[float]]) -> str:
     return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
 
 
-@_claim("Durability:")
-def durability(data: Mapping[str, Any]) -> str:
-    """In which durability tiers each store was measured."""
-    sentences = []
-    for tier, stores in data["tiers"].items():
-        there = [LABELS[store] for store, found in stores.items() if NOT_MEASURED not in found]
-        absent = [
-            f"{LABELS[store]} not: {found[NOT_MEASURED]}"
-            for store, found in stores.items()
-            if NOT_MEASURED in found
-        ]
-        sentences.append(f"{tier}: {'; '.join([join(there), *absent])}")
-    missing = [] if "strict" in data["tiers"] else ["the strict tier was not measured in this run"]
-    fsync = data["floors"]["fsync_us"]["p50"]
-    disk = f" One flush to this disk takes {duration_us(fsync['value'])}." if fsync else ""
-    return f"Durability, as the servers state it: {'; '.join(sentences + missing)}.{disk}"
-
-
-@_claim("Price of durability:")
-def strictness(data: Mapping[str, Any]) -> str:
-    """How much longer writes take in the strict tier."""
-    if "strict" not in data["tiers"]:
-        return "Price of durability: the strict tier was not measured in this run."
-    sentences = []
-    for store in data["counts"]:
-        times = []
-        for operation in ("append_activity", "place_order"):
-            rows = having(data["latency"], store=store, mix=MIX, operation=operation)
-            strict, relaxed = (having(rows, tier=tier) for tier in ("strict", "relaxed"))
-            if strict and relaxed:
-                medians = [of[0]["percentiles_us"]["p50"]["value"] for of in (strict, relaxed)]
-                times.append(medians[0] / medians[1])
-        sentences.append(
-            f"{LABELS[store]} {span(times)} times" if times else f"{LABELS[store]}: not measured"
-        )
-    return (
-        "With every write on disk before it is acknowledged, writes take, against the relaxed tier: "
-        f"{'; '.join(sentences)}."
-    )
-
-
 @_claim("Failed operations:")
 def errors(data: Mapping[str, Any]) -> str:
     """How many operations failed."""
@@ -368,46 +326,6 @@ def errors(data: Mapping[str, Any]) -> str:
 def duration(seconds: float) -> str:
     """How long measuring took."""
     return f"The comparison was measured in {duration_s(seconds)}."
-
-
-@_claim("Decision:")
-def choice(data: Mapping[str, Any]) -> str:
-    """Which store comes first with the weights of the run, by how much, and first in which criteria."""
-    scored = decision.scores(data)
-    total = decision.totals(scored, data["weights"])
-    ranked = sorted(total, key=lambda store: -total[store])
-    leaders = decision.best(total)
-    points = join([f"{LABELS[store]} {total[store]:.2f}" for store in ranked])
-    strong = [
-        f"{decision.CRITERIA[criterion].lower()} ({join([LABELS[s] for s in decision.best(by_store)])})"
-        for criterion, by_store in scored.items()
-    ]
-    opening = (
-        f"{join([LABELS[store] for store in leaders])} are level at the top"
-        if len(leaders) > 1
-        else f"{LABELS[leaders[0]]} comes first"
-    )
-    return f"With these weights {opening}: {points}. First by criterion: {join(strong)}."
-
-
-@_claim("Sensitivity:")
-def sensitivity(data: Mapping[str, Any]) -> str:
-    """Where the choice would flip, and how often each store wins over all weightings."""
-    scored = decision.scores(data)
-    shares = decision.shares_of_weightings(scored)
-    wins = join([f"{LABELS[s]} in {100 * shares[s]:.0f} %" for s in sorted(shares, key=lambda s: -shares[s])])
-    found = decision.flips(scored, data["weights"])
-    turns = [
-        f"{decision.CRITERIA[flip.criterion].lower()} had {100 * flip.share_then:.0f} % of the weight "
-        f"instead of {100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
-        for flip in found
-    ]
-    where = (
-        f"The first place would change hands if {join(turns, 'or')}."
-        if turns
-        else "No change of a single weight would change the first place."
-    )
-    return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
 
 
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:

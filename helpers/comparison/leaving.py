@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helpers.comparison.store import BASE, TIERS
-from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS, READS
+from helpers.comparison.workload import BASE, IN_WORDS, MIX, OPERATIONS, READS, TIERS
 from helpers.report import claim
 from helpers.results import Missing, having
 from helpers.settings import LABELS

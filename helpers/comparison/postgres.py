@@ -15,7 +15,6 @@ from psycopg2.extensions import connection as Connection
 
 from helpers.comparison.store import (
     NAMESPACE,
-    TIERS,
     TIMEOUT_S,
     Idiom,
     Order,
@@ -25,6 +24,7 @@ from helpers.comparison.store import (
     Store,
     Traffic,
 )
+from helpers.comparison.workload import TIERS
 from helpers.errors import HelpersError, first_line
 from helpers.relational import population, redis_model, schema
 from helpers.servers import connections, machine

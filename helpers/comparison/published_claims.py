@@ -7,35 +7,46 @@ import pandas as pd
 
 from helpers.comparison import published
 from helpers.comparison.statistics import Interval
+from helpers.comparison.tables import value_of
 from helpers.comparison.workload import MIX, TITLES
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Results, having
+from helpers.results import NOT_MEASURED, Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, known, plural, span, three
+from helpers.text import NOT_AVAILABLE, count, duration_us, join, known, plural, span, three
 
 NEAREST: Mapping[str, str] = {"read": "read_profile", "insert": "append_activity"}
 """Our operation that is nearest to a published one."""
-BESIDE = ("throughput", "read", "insert")
-"""The published figures that have one of ours beside them, in the order in which they are shown."""
-TIMES: Mapping[str, str] = {"read": "a read takes", "insert": "an insert takes"}
+TIMES: Mapping[str, str] = {"read": "the median of a read is", "insert": "the median of an insert is"}
 
 _claim = claim.from_result("comparison", TypeError)
 
 
 @_claim("Published results beside ours:")
 def directions(data: Mapping[str, Any]) -> str:
-    """MongoDB against Cassandra in benchANT's runs and in ours: the same direction or the opposite one."""
+    """MongoDB against Cassandra in benchANT's runs and in ours: the same direction or the opposite one.
+
+    Medians are held against medians, in the runs that tell them; rates against rates.
+    """
     sources = published.load()
     sentences = []
-    for figure in ("read", "insert", "throughput"):
-        theirs = published.ratios(sources, figure, "mongodb", "cassandra")
-        ours = _throughput_ratio(data) if figure == "throughput" else _median_ratio(data, NEAREST[figure])
-        what = TIMES.get(figure, "throughput is")
-        times = "times that of Cassandra" if figure == "throughput" else "times as long as on Cassandra"
+    for figure, what in TIMES.items():
+        theirs = published.ratios(sources, figure, "p50", "mongodb", "cassandra")
+        if theirs:
+            ours = _median_ratio(data, NEAREST[figure])
+            sentences.append(
+                f"{what} {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
+                f"and {_interval(ours)} here ({_verdict(theirs, ours)})"
+            )
+    most, rows = _busiest(data)
+    theirs = published.ratios(sources, "throughput", "mean", "mongodb", "cassandra")
+    if any(row["limit"] == "client" for row in rows if row["store"] in ("mongodb", "cassandra")):
+        sentences.append("rates are not compared, because our client was the limit")
+    else:
+        rate = _throughput_ratio(data)
         sentences.append(
-            f"{what} {span(theirs)} {times} there and {_interval(ours)} here ({_verdict(theirs, ours)})"
+            f"the rate is {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
+            f"and {_interval(rate)} here ({_verdict(theirs, rate)})"
         )
-    runs = len(published.ratios(sources, "read", "mongodb", "cassandra"))
     clients = [
         setting["clients"]
         for source in sources
@@ -43,9 +54,9 @@ def directions(data: Mapping[str, Any]) -> str:
         if {one["store"] for one in setting["figures"]} >= {"mongodb", "cassandra"}
     ]
     return (
-        f"On MongoDB, in {plural(runs, 'pair')} of runs by benchANT and in ours, {'; '.join(sentences)}. "
-        f"Theirs are means with {span(clients, count)} clients; our times are medians with one client, "
-        f"our throughput is of {_busiest(data)[0]} clients with operations of both kinds."
+        f"On MongoDB, in runs by benchANT and in ours, {'; '.join(sentences)}. Theirs are with "
+        f"{span(clients, count)} clients; our times are with one, our rates with {most} and operations of "
+        "both kinds."
     )
 
 
@@ -53,18 +64,20 @@ def directions(data: Mapping[str, Any]) -> str:
 def durability(data: Mapping[str, Any]) -> str:
     """Inserts on MongoDB against Cassandra with durability as uneven as in benchANT's runs, and even."""
     sources = published.load()
-    theirs = published.ratios(sources, "insert", "mongodb", "cassandra")
+    theirs = published.ratios(sources, "insert", "p50", "mongodb", "cassandra")
+    if not theirs:
+        raise Missing("published: no run tells medians of both stores")
     even = _median_ratio(data, "append_activity")
     opening = (
         "In benchANT's runs MongoDB acknowledged an insert once a majority of its nodes had it, Cassandra "
-        f"before its commit log was flushed; MongoDB's took {span(theirs)} times as long."
+        f"before its commit log was flushed; the median of MongoDB's was {span(theirs)} times Cassandra's."
     )
     inserts = having(data["latency"], mix=MIX, operation="append_activity")
     strict, other = (
         having(inserts, store=store, tier=tier)
         for store, tier in (("mongodb", "strict"), ("cassandra", "relaxed"))
     )
-    relaxed = f"with both in the relaxed tier it takes {_interval(even)} times as long"
+    relaxed = f"with both in the relaxed tier it is {_interval(even)} times"
     if not strict or not other:
         return f"{opening} Here {relaxed}; MongoDB's strict tier was not measured in this run."
     uneven = _quotient(*(rows[0]["percentiles_us"]["p50"] for rows in (strict, other)))
@@ -95,8 +108,9 @@ def redis(data: Mapping[str, Any]) -> str:
     return (
         f"Redis's documentation shows redis-benchmark at {count(shown.value)} SET per second with "
         f"{shown.clients} clients; {here}. Our client does {count(row['per_s'])} operations of the {MIX} mix "
-        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many; its writes are "
-        "transactions of several commands."
+        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many"
+        f"{', and was the limit itself' if row['limit'] == 'client' else ''}; its writes are transactions of "
+        "several commands."
     )
 
 
@@ -148,25 +162,27 @@ def crosscheck(data: Mapping[str, Any]) -> str:
 
 
 def beside_table(results: Results) -> pd.DataFrame:
-    """Published means and ours, store by store: throughput, read and insert.
+    """Published figures and ours in the same statistic, store by store: rates, medians and 99th percentiles.
 
     Raises:
         Missing: throughput or latency was not measured.
     """
     data = results.require("comparison", "throughput", "latency")
-    by_place: dict[tuple[str, str, int, str], dict[str, published.Figure]] = {}
-    for one in published.figures(published.load()):
-        if one.statistic == "mean":
-            key = (one.source, one.setting, one.clients, one.figure)
-            by_place.setdefault(key, {})[one.store] = one
-    rows: list[dict[str, Any]] = [
-        {"figure": figure, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"}
-        | {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
-        for (source, setting, clients, figure), by_store in by_place.items()
-    ]
-    rows += [{"figure": figure, "source": "this run"} | _own(data, figure) for figure in BESIDE]
-    rows.sort(key=lambda row: BESIDE.index(row["figure"]))
-    return pd.DataFrame(rows)
+    beside = [(figure, statistic) for figure, of in published.COMPARED.items() for statistic in of]
+    rows: list[dict[str, Any]] = []
+    for figure, statistic in beside:
+        by_place: dict[tuple[str, str, int], dict[str, published.Figure]] = {}
+        for one in published.figures(published.load()):
+            if (one.figure, one.statistic) == (figure, statistic):
+                by_place.setdefault((one.source, one.setting, one.clients), {})[one.store] = one
+        name = "rate" if figure == "throughput" else f"{figure}, {statistic}"
+        rows += [
+            {"figure": name, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"}
+            | {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
+            for (source, setting, clients), by_store in by_place.items()
+        ]
+        rows.append({"figure": name, "source": "this run"} | _own(data, figure, statistic))
+    return pd.DataFrame(rows).fillna(NOT_AVAILABLE)
 
 
 def sources_table(_results: Results) -> pd.DataFrame:
@@ -185,15 +201,23 @@ def sources_table(_results: Results) -> pd.DataFrame:
     )
 
 
-def _own(data: Mapping[str, Any], figure: str) -> dict[str, str]:
-    """Our row of the table: throughput with the most clients, or the mean of the nearest operation."""
+def _own(data: Mapping[str, Any], figure: str, statistic: str) -> dict[str, str]:
+    """Our row of the table: the rate with the most clients, or a percentile of the nearest operation; of the
+    stores that others published.
+    """
     if figure == "throughput":
-        most, rows = _busiest(data)
-        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s" for row in rows}
+        most, found = _busiest(data)
+        rows = [row for row in found if row["store"] in published.STORES]
+        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s{_limited(row)}" for row in rows}
         return {"setting": f"one machine, {plural(most, 'client')}, all four operations"} | cells
-    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
-    cells = {LABELS[row["store"]]: known(row["mean_us"], duration_us) for row in rows}
+    found = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
+    rows = [row for row in found if row["store"] in published.STORES]
+    cells = {LABELS[row["store"]]: value_of(row["percentiles_us"].get(statistic)) for row in rows}
     return {"setting": f"one machine, 1 client, {TITLES[NEAREST[figure]].lower()}"} | cells
+
+
+def _limited(row: Mapping[str, Any]) -> str:
+    return ", limit: client" if row["limit"] == "client" else ""
 
 
 def _shown(one: published.Figure) -> str:

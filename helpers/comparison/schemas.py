@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.comparison.store import TIERS
 from helpers.comparison.stores import NAMES
 from helpers.comparison.summary import LIMITS
-from helpers.comparison.workload import MIXES, OPERATIONS
+from helpers.comparison.workload import MIXES, OPERATIONS, TIERS
 from helpers.results import (
     COUNT,
     NOT_MEASURED,

@@ -39,9 +39,6 @@ class Order(NamedTuple):
 NAMESPACE = "comparison"
 """What the stores call their own keys, database and keyspace; nothing outside is touched."""
 
-BASE = "postgres"
-"""The store that the others are compared against: where the data are before anyone leaves."""
-
 CLIENTS = 16
 """The most threads that use one store at once; connection pools are sized for it."""
 
@@ -49,9 +46,6 @@ TIMEOUT_S = 10.0
 """How long one operation may take before it counts as an error; nothing is retried behind the clock's
 back.
 """
-
-TIERS = ("relaxed", "strict")
-"""Durability: an acknowledged write may be lost with the machine (relaxed), or is on disk first (strict)."""
 
 BATCH_ROWS = 1000
 """Rows that are sent together while loading."""

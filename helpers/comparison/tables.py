@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import decision
 from helpers.comparison.workload import MIX, MIXES, OPERATIONS
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
@@ -70,8 +69,8 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
 
 
 def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
-    """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
-    show.
+    """Ratios of block medians, their geometric mean over blocks with its 95 % interval, p-values of paired
+    t-tests on their logarithms after Holm's correction, and what they show.
 
     Args:
         results, tier, mix: as for ``percentile_table``.
@@ -79,8 +78,9 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
     return pd.DataFrame(
         {
             "operation": row["operation"],
-            "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
-            "value": three(row["ratio"]),
+            "block medians of": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
+            "blocks": row["blocks"],
+            "mean ratio": three(row["ratio"]),
             "95 % interval": _ends(row, three),
             "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
             "difference": "shown" if row["shown"] else "not shown",
@@ -225,44 +225,3 @@ def space_table(results: Results) -> pd.DataFrame:
         }
         for store, found in results.part("comparison", "counts").items()
     )
-
-
-def measures_table(results: Results) -> pd.DataFrame:
-    """What each criterion of the decision rests on: measured values of every store, and which way is
-    better.
-    """
-    return pd.DataFrame(
-        {
-            "criterion": decision.CRITERIA[measure.criterion],
-            "measured": f"{measure.label}{', ' + measure.unit if measure.unit else ''}",
-            **{LABELS[store]: three(value) for store, value in measure.values.items()},
-            "": "less is better" if measure.less_is_better else "more is better",
-        }
-        for measure in decision.measures(results.require("comparison", "counts"))
-    )
-
-
-def decision_table(results: Results, weights: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Weight and computed scores by criterion, and the weighted result in the last row.
-
-    Args:
-        results: with a comparison.
-        weights: by criterion; those of the run when None.
-    """
-    data = results.require("comparison", "counts")
-    chosen = data["weights"] if weights is None else weights
-    scored = decision.scores(data)
-    whole = sum(chosen.get(criterion, 0.0) for criterion in scored)
-    rows = [
-        {
-            "criterion": decision.CRITERIA[criterion],
-            "weight": f"{100 * chosen.get(criterion, 0.0) / whole:.0f} %",
-            **{LABELS[store]: f"{score:.2f}" for store, score in by_store.items()},
-        }
-        for criterion, by_store in scored.items()
-    ]
-    total = decision.totals(scored, chosen)
-    rows.append(
-        {"criterion": "Result", "weight": "100 %"} | {LABELS[s]: f"{t:.2f}" for s, t in total.items()}
-    )
-    return pd.DataFrame(rows)

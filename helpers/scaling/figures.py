@@ -1,5 +1,6 @@
 """Charts of growing data (latency, space, what happens beyond memory) and of several nodes."""
 
+import itertools
 import string
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -33,8 +34,12 @@ SHORT_READS: Mapping[str, Mapping[str, str]] = {
 
 FAINT = 0.02
 """A dot is a stroke of this share of its height; on a logarithmic axis that is a dot of one size."""
-CLOSE = 0.012
+CLOSE = 0.018
 """Events nearer to each other than this share of the time share one line of letters."""
+SILENT_S = 1.0
+"""A time without an acknowledgement is shaded from so many seconds on."""
+ROOM = 0.04
+"""The share of the whole time from which on its length can be written into it."""
 MARKED = 150
 """Most marks of one kind in a panel: they lie on each other long before."""
 LINE = 100
@@ -193,7 +198,8 @@ def reads(results: Results) -> Figure:
 
 @style.shared
 def timelines(results: Results) -> Figure:
-    """The writes of each part: when each was sent and how long it took, with failures, losses and events.
+    """The writes of each part: when each was sent and how long it took, with failures, losses and events, and
+    times without an acknowledgement shaded.
 
     Raises:
         Missing: no part was measured.
@@ -227,6 +233,7 @@ def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
     last = max([point[0] for point in points] + [second for second, _ in found["events"]], default=1.0)
     axis.set_xlim(-0.01 * last, 1.01 * last)
     style.plain_log(axis, "y")
+    _silences(axis, done, last)
     _events(axis, found["events"], last)
 
 
@@ -237,6 +244,18 @@ def _dots(axis: Any, points: Sequence[Sequence[float]], colour: str) -> None:
         xs += [second, second, float("nan")]
         ys += [took, took * (1 + FAINT), float("nan")]
     axis.plot(xs, ys, color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
+
+
+def _silences(axis: Any, done: Sequence[Sequence[float]], last: float) -> None:
+    """Shade the times without an acknowledgement, with their length in seconds where there is room."""
+    ends = sorted(second + took / 1000 for second, took, _ in done)
+    for before, after in itertools.pairwise(ends):
+        if after - before >= SILENT_S:
+            axis.axvspan(before, after, color=style.COLOURS["muted"], alpha=0.25, linewidth=0)
+            if after - before >= ROOM * last:
+                place = ((before + after) / 2, 0.03)
+                length = f"{after - before:.1f} s"
+                axis.annotate(length, place, xycoords=("data", "axes fraction"), ha="center", fontsize=6.5)
 
 
 def _events(axis: Any, events: Sequence[Sequence[Any]], last: float) -> None:

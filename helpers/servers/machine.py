@@ -93,6 +93,14 @@ def cpu_s(process: psutil.Process | None) -> float | None:
     return float(times.user + times.system)
 
 
+def options(process: psutil.Process | None) -> list[str]:
+    """The words of a process's command line, none when it is unknown."""
+    try:
+        return [] if process is None else process.cmdline()[1:]
+    except psutil.Error:
+        return []
+
+
 def rss_mb(process: psutil.Process | None) -> float | None:
     """Resident memory in megabytes, None when the process is unknown."""
     try:
