@@ -12,7 +12,9 @@ def ratio(value, spread=0.1):
 
 
 def row(store, program, operation, clients, *, us, per_s, spread=0.1, echo=None):
-    """One row: ``us`` and ``per_s`` are pairs of ours and theirs; intervals reach ``spread`` to both sides."""
+    """One row: ``us`` and ``per_s`` are pairs of ours and theirs; intervals reach ``spread`` to both
+    sides.
+    """
     (ours_us, theirs_us), (ours, theirs) = us, per_s
     names = ("p50", "p95", "p99")
     found = {
@@ -21,7 +23,8 @@ def row(store, program, operation, clients, *, us, per_s, spread=0.1, echo=None)
         "ours_us": {name: around(ours_us, spread) for name in names},
         "theirs_us": {name: around(theirs_us, spread) for name in names},
         "ours_per_s": around(ours, spread), "theirs_per_s": around(theirs, spread),
-        "ratio": {name: ratio(ours_us / theirs_us, spread) for name in names} | {"per_s": ratio(ours / theirs, spread)},
+        "ratio": {name: ratio(ours_us / theirs_us, spread) for name in names}
+        | {"per_s": ratio(ours / theirs, spread)},
     }  # fmt: skip
     if echo is not None:
         found["echo_us"] = {name: around(echo, spread) for name in names}
@@ -42,7 +45,8 @@ def check(rows, absent=(), rounds=10):
         {"store": store, "program": program, "not measured": reason} for store, program, reason in absent
     ]
     return {
-        "rounds": rounds, "requests": 2000, "records": 1000, "programs": programs, "rows": list(rows), "turns": []
+        "rounds": rounds, "requests": 2000, "records": 1000, "programs": programs, "rows": list(rows),
+        "turns": [],
     }  # fmt: skip
 
 

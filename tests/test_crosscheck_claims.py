@@ -22,7 +22,9 @@ def found(rows, absent=()):
 
 def test_the_floor_tells_win_tie_and_reverse():
     text = claims.floor(found(pings()))
-    assert text.startswith("One client of redis-benchmark 7.0.15 gets the answer to a PING from Redis in 30.0 µs")
+    assert text.startswith(
+        "One client of redis-benchmark 7.0.15 gets the answer to a PING from Redis in 30.0 µs"
+    )
     assert "30.0 µs (median), 1.50 (1.35 to 1.65) times a bare TCP round trip; our" in text
     assert "takes 90.0 µs, 3.00 (2.70 to 3.30) times as long. With 16 clients" in text
     assert "it sends 32,000 per second, ours 8,000, 0.250 (0.225 to 0.275) times as many (10 rounds" in text
@@ -36,8 +38,13 @@ def test_the_floor_tells_win_tie_and_reverse():
 def test_agreement_tells_win_tie_and_reverse():
     slower = several(OURS, {store: rate * 4 for store, rate in OURS.items()}, us=(200.0, 100.0))
     text = claims.agreement(found(slower))
-    assert text.startswith("The same reads and inserts were asked for by go-ycsb in turns with ours (10 rounds).")
-    assert "With 1 client our median is 2.00 times theirs on Redis, 2.00 times theirs on MongoDB and 2.00" in text
+    assert text.startswith(
+        "The same reads and inserts were asked for by go-ycsb in turns with ours (10 rounds)."
+    )
+    assert (
+        "With 1 client our median is 2.00 times theirs on Redis, 2.00 times theirs on MongoDB and 2.00"
+        in text
+    )
     assert "With 16 clients our rate is 0.250 times theirs on Redis" in text
     assert "no difference" not in text
     tie = claims.agreement(found(several(OURS, OURS)))
@@ -47,7 +54,10 @@ def test_agreement_tells_win_tie_and_reverse():
 
 
 def test_programs_that_were_not_run_are_named_with_the_reason():
-    absent = [("mongodb", "go-ycsb", "go-ycsb is not on PATH"), ("cassandra", "go-ycsb", "go-ycsb is not on PATH")]
+    absent = [
+        ("mongodb", "go-ycsb", "go-ycsb is not on PATH"),
+        ("cassandra", "go-ycsb", "go-ycsb is not on PATH"),
+    ]
     assert claims.agreement(found([], absent)) == (
         "No other program was run. Not run: go-ycsb is not on PATH (MongoDB and Cassandra)."
     )
@@ -76,7 +86,9 @@ def test_the_order_of_stores_is_the_same_or_turned_or_not_told():
 
 def test_the_gain_is_of_both_sides():
     text = claims.gain(found(several(OURS, OURS)))
-    assert text.startswith("From 1 to 16 clients the rate of reads by go-ycsb becomes 4.00 (3.60 to 4.40) times on ")
+    assert text.startswith(
+        "From 1 to 16 clients the rate of reads by go-ycsb becomes 4.00 (3.60 to 4.40) times on "
+    )
     assert "on Redis (ours: 2.00 (1.80 to 2.20)), 4.00" in text
     assert claims.gain(found(pings())).endswith(": not measured.")
 
@@ -102,7 +114,9 @@ def test_one_round_gives_no_interval_and_no_sentence():
 
 
 def test_the_table_has_a_row_for_each_comparison():
-    rows = pings() + several(OURS, {store: rate * 4 for store, rate in OURS.items()}, operations=("read", "insert"))
+    rows = pings() + several(
+        OURS, {store: rate * 4 for store, rate in OURS.items()}, operations=("read", "insert")
+    )
     frame = claims.table(found(rows))
     assert len(frame) == len(rows) == 14
     first = frame.iloc[2]

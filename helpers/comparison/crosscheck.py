@@ -1,10 +1,10 @@
 """Other programs' measurements of the same servers in the same minutes, beside our own.
 
-Each program of ``programs`` that is on PATH asks a store the same as we do, where it has the same operation, with
-as many clients, in turns with ours; for Redis' PING a bare TCP echo takes its turn too. What they measure is not the
-same: their clients are not written in Python. A ratio of ours to theirs is what the client's language and driver
-cost, and a figure of a server that is wrong would show in it: where a program gets much more out of a server than
-we, what we measured was not the server.
+Each program of ``programs`` that is on PATH asks a store the same as we do, where it has the same
+operation, with as many clients, in turns with ours; for Redis' PING a bare TCP echo takes its turn too.
+What they measure is not the same: their clients are not written in Python. A ratio of ours to theirs is
+what the client's language and driver cost, and a figure of a server that is wrong would show in it: where
+a program gets much more out of a server than we, what we measured was not the server.
 """
 
 import json
@@ -23,21 +23,18 @@ import psutil
 
 from helpers import results, settings, text
 from helpers.comparison import loops, programs, statistics, stores
+from helpers.comparison.processes import Processes
 from helpers.comparison.programs import FIRST, POINTS, RECORDS, Program, Turn
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import Operation
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 
-NEEDED = {
-    program.name: f"the cross-check of {text.join([settings.LABELS[name] for name in program.sends])} ({program.source})"
-    for program in programs.PROGRAMS
-    if program.name == "redis-benchmark"
-}
+NEEDED = {"redis-benchmark": "the cross-check of Redis (Debian: redis-tools)"}
 """What a publication lacks where a program is not on PATH."""
 OPERATIONS = ("null", "read", "insert")
 CLIENT_COUNTS = (1, 4, CLIENTS)
-ROUNDS = 10
+ROUNDS = 8
 REQUESTS = 2000
 OURS, ECHO = "ours", "echo"
 SENDS: Mapping[str, Mapping[str, str]] = {
@@ -74,12 +71,13 @@ def run(
         names: of the stores; all when None.
 
     Returns:
-        What ``CROSS_CHECK`` describes: the programs with their versions or why they were not run; for each store,
-        program, operation and number of clients both sides' percentiles in microseconds and requests per second with
-        intervals over rounds, and ratios (ours / theirs); every turn.
+        What ``CROSS_CHECK`` describes: the programs with their versions or why they were not run; for
+        each store, program, operation and number of clients both sides' percentiles in microseconds and
+        requests per second with intervals over rounds, and ratios (ours / theirs); every turn.
 
     Raises:
-        HelpersError: a server cannot be reached, stops answering, or refuses the temporary user; a program fails.
+        HelpersError: a server cannot be reached, stops answering, or refuses the temporary user; a
+        program fails.
     """
     if folder is not None:
         results.read(folder / "comparison.json")  # better refused now than later
@@ -117,14 +115,14 @@ def _store(name: str, url: str | None, folder: Path, found: dict[str, Any]) -> N
             else:
                 paths[program] = path
     if paths:
-        with stores.opened(name, url) as store:
+        with stores.opened(name, url) as store, Processes({name: store}, psutil.cpu_count() or 1) as clients:
             for program in list(paths):
                 reason = _elsewhere(store) or program.unfit(store.url)
                 if reason:
                     del paths[program]
                     missing[program] = reason
             if paths:
-                _measure(store, [of(path, store, folder) for of, path in paths.items()], found)
+                _measure(store, clients, [of(path, store, folder) for of, path in paths.items()], found)
     found["programs"] += [
         {"store": name, "program": program.name, NOT_MEASURED: reason} for program, reason in missing.items()
     ]
@@ -138,25 +136,25 @@ def _elsewhere(store: Store) -> str | None:
     return f"the server at {address} is not on this machine, and a load is sent to no other"
 
 
-def _measure(store: Store, others: Sequence[Program], found: dict[str, Any]) -> None:
+def _measure(store: Store, clients: Processes, others: Sequence[Program], found: dict[str, Any]) -> None:
     """All rounds of one store with the programs that are there."""
     with ExitStack() as stack:
         try:
             _load(store)
             for program in others:
                 stack.enter_context(program.ready())
-            sides = _Sides(store, others)
+            sides = _Sides(store, clients, others)
             plan = [
-                (operation, clients)
+                (operation, count)
                 for operation in OPERATIONS
                 if operation in SENDS[store.name]
-                for clients in CLIENT_COUNTS
+                for count in CLIENT_COUNTS
             ]
             turns = [
                 turn
                 for number in range(found["rounds"])
-                for operation, clients in plan
-                for turn in sides.take(Turn(operation, clients, found["requests"]), number)
+                for operation, count in plan
+                for turn in sides.take(Turn(operation, count, found["requests"]), number)
             ]
             server_version = store.version()
         except store.ERRORS as error:
@@ -164,14 +162,16 @@ def _measure(store: Store, others: Sequence[Program], found: dict[str, Any]) -> 
     for program in others:
         about = {"version": program.version(), "server_version": server_version}
         found["programs"].append({"store": store.name, "program": program.name} | about)
-        for operation, clients in plan:
+        for operation, count in plan:
             if operation in program.sends[store.name]:
-                found["rows"].append(_row(store.name, program, operation, clients, turns))
+                found["rows"].append(_row(store.name, program, operation, count, turns))
     found["turns"] += turns
 
 
 def _load(store: Store) -> None:
-    """The comparison's own tables with the users that are read, in the relaxed tier where the server can be set."""
+    """The comparison's own tables with the users that are read, in the relaxed tier where the server
+    can be set.
+    """
     store.create()
     if "relaxed" in store.tiers():
         store.set_durability("relaxed")
@@ -186,8 +186,8 @@ def _user(number: int) -> Any:
 class _Sides:
     """Ours and the other programs, which take turns at one store."""
 
-    def __init__(self, store: Store, others: Sequence[Program]) -> None:
-        self._store, self._others, self._inserted = store, others, 0
+    def __init__(self, store: Store, clients: Processes, others: Sequence[Program]) -> None:
+        self._store, self._clients, self._others, self._inserted = store, clients, others, 0
         self._random = random.Random(1)
 
     def take(self, turn: Turn, number: int) -> Iterator[dict[str, Any]]:
@@ -216,7 +216,7 @@ class _Sides:
     def _ours(self, turn: Turn) -> dict[str, float]:
         each = turn.requests // turn.clients
         streams = [[self._operation(turn.operation) for _ in range(each)] for _ in range(turn.clients)]
-        done = loops.closed(self._store, streams)
+        done = self._clients.closed(self._store.name, streams)
         return _points(np.asarray(done.latency_us)) | {"per_s": len(done.operations) / done.wall_s}
 
     def _operation(self, name: str) -> Operation:
@@ -268,7 +268,10 @@ def _row(
         "ratio": {name: ratio(name, OURS, program.name) for name in (*POINTS, "per_s")},
     }
     if clients > 1:
-        gains = {side: statistics.log_ratio(of(of_side, "per_s"), of(of_side, "per_s", 1)) for side, of_side in ((OURS, OURS), ("theirs", program.name))}
+        gains = {
+            side: statistics.log_ratio(of(of_side, "per_s"), of(of_side, "per_s", 1))
+            for side, of_side in ((OURS, OURS), ("theirs", program.name))
+        }
         row["gain"] = {side: None if one is None else one.as_dict() for side, one in gains.items()}
     if of(ECHO, "p50"):
         row["echo_us"] = {name: _mean(of(ECHO, name)) for name in POINTS}
@@ -307,7 +310,9 @@ def describe(found: Mapping[str, Any]) -> list[str]:
         if NOT_MEASURED in one
     ]
     for row in found["rows"]:
-        what = f"{row['store']} by {row['program']}, {row['operation']}, {text.plural(row['clients'], 'client')}"
+        what = (
+            f"{row['store']} by {row['program']}, {row['operation']}, {text.plural(row['clients'], 'client')}"
+        )
         median, rate = row["ratio"]["p50"], row["ratio"]["per_s"]
         if median is None or rate is None:
             lines.append(f"{what}: one round shows nothing; measure more")
@@ -315,7 +320,8 @@ def describe(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{what}: median {text.duration_us(row['ours_us']['p50']['value'])} against "
             f"{text.duration_us(row['theirs_us']['p50']['value'])}, ratio {_ends(median)}; "
-            f"{text.count(row['ours_per_s']['value'])} against {text.count(row['theirs_per_s']['value'])} a second, "
+            f"{text.count(row['ours_per_s']['value'])} against "
+            f"{text.count(row['theirs_per_s']['value'])} a second, "
             f"ratio {_ends(rate)}; {found['rounds']} rounds"
         )
     return lines

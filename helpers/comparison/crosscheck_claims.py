@@ -36,8 +36,10 @@ def floor(check: Mapping[str, Any]) -> str:
     )
     theirs, ours = (duration_us(one[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
     return (
-        f"One client of {one['program']} {about['version']} gets the answer to a PING from {LABELS[one['store']]} in "
-        f"{theirs} (median), {_shown(echo)} times a bare TCP round trip{_noted(echo)}; our driver's null operation "
+        f"One client of {one['program']} {about['version']} gets the answer to a PING from "
+        f"{LABELS[one['store']]} in "
+        f"{theirs} (median), {_shown(echo)} times a bare TCP round trip{_noted(echo)}; our driver's null "
+        f"operation "
         f"takes {ours}, {_shown(null)} times as long{_noted(null)}. With {many['clients']} clients it sends "
         f"{count(many['theirs_per_s']['value'])} per second, ours {count(many['ours_per_s']['value'])}, "
         f"{_shown(rate)} times as many{_noted(rate)} ({plural(check['rounds'], 'round')} in turns)."
@@ -46,7 +48,9 @@ def floor(check: Mapping[str, Any]) -> str:
 
 @_claim("Cross-check:", "cross_check")
 def agreement(check: Mapping[str, Any]) -> str:
-    """How our medians with one client and our rates with many compare, by store, with those of all programs."""
+    """How our medians with one client and our rates with many compare, by store, with those of all
+    programs.
+    """
     rows = _asked(check)
     if not rows:
         return f"No other program was run. {_absent(check)}".strip()
@@ -65,7 +69,8 @@ def agreement(check: Mapping[str, Any]) -> str:
         sentences.append(f"With {plural(clients, 'client')} {what} {join(parts)}")
     named = join(list(dict.fromkeys(row["program"] for row in rows)))
     return (
-        f"The same reads and inserts were asked for by {named} in turns with ours ({plural(check['rounds'], 'round')}). "
+        f"The same reads and inserts were asked for by {named} in turns with ours "
+        f"({plural(check['rounds'], 'round')}). "
         f"{'. '.join(sentences)}. {_absent(check)}"
     ).strip()
 
@@ -77,7 +82,9 @@ def order(check: Mapping[str, Any]) -> str:
     sentences = []
     for program, operation, clients in _several(rows):
         same, turned, untold = [], [], 0
-        for one, other in combinations(having(rows, program=program, operation=operation, clients=clients), 2):
+        for one, other in combinations(
+            having(rows, program=program, operation=operation, clients=clients), 2
+        ):
             theirs, ours = (_faster(one, other, side) for side in ("theirs_per_s", "ours_per_s"))
             if theirs is None or ours is None:
                 untold += 1
@@ -109,7 +116,8 @@ def gain(check: Mapping[str, Any]) -> str:
             for row in having(rows, program=program, operation=operation, clients=clients)
         ]
         sentences.append(
-            f"From 1 to {clients} clients the rate of {IN_WORDS[operation]} by {program} becomes {join(parts)}."
+            f"From 1 to {clients} clients the rate of {IN_WORDS[operation]} by {program} becomes "
+            f"{join(parts)}."
         )
     if not sentences:
         raise Missing("comparison: no program asked two stores with more clients")
@@ -162,7 +170,8 @@ def programs_table(results: Results) -> pd.DataFrame:
 
 @style.shared
 def ratios(results: Results) -> Figure:
-    """Our rate over theirs against the number of clients, with intervals; at 1 both get as much out of a server.
+    """Our rate over theirs against the number of clients, with intervals; at 1 both get as much out of a
+    server.
 
     Args:
         results: with a cross-check.
@@ -181,7 +190,9 @@ def ratios(results: Results) -> Figure:
                 [one.value for one in rates],
                 yerr=[[one.value - one.low for one in rates], [one.high - one.value for one in rates]],
                 **style.look(
-                    store, label=f"{LABELS[store]}, {program}", fillstyle=FACES[names.index(program) % len(FACES)]
+                    store,
+                    label=f"{LABELS[store]}, {program}",
+                    fillstyle=FACES[names.index(program) % len(FACES)],
                 ),
             )
         axis.axhline(1, color=style.COLOURS["muted"], linewidth=0.8)

@@ -1,9 +1,10 @@
-"""Other people's load programs: what each is asked, how it is told where and with which secret, how it is read.
+"""Other people's load programs: what each is asked, how it is told where and with which secret, how it is
+read.
 
-None is installed by this project: one that is on PATH is used. Each works on the records that ``crosscheck`` has
-loaded under the comparison's own names, or on its own beside them, and writes nowhere else. No password is on a
-command line, where every user of the machine could read it: it is in the program's environment or in a file of
-mode 0600, or the program is a temporary user who needs none.
+None is installed by this project: one that is on PATH is used. Each works on the records that
+``crosscheck`` has loaded under the comparison's own names, or on its own beside them, and writes nowhere
+else. No password is on a command line, where every user of the machine could read it: it is in the
+program's environment or in a file of mode 0600, or the program is a temporary user who needs none.
 """
 
 import csv
@@ -45,7 +46,9 @@ VALUE_BYTES = 18
 
 
 class Turn(NamedTuple):
-    """What a program is asked to do once: ``null``, ``read`` or ``insert``, by so many clients, together so often."""
+    """What a program is asked to do once: ``null``, ``read`` or ``insert``, by so many clients,
+    together so often.
+    """
 
     operation: str
     clients: int
@@ -181,7 +184,16 @@ class RedisBenchmark(Program):
 
     def ask(self, turn: Turn) -> dict[str, float]:
         """With ``--csv``, which has percentiles since Redis 6.2."""
-        words = [*where(self.store.url), "--dbnum", str(_number(self.store)), "--user", self._user, "-a", "any", "--csv"]
+        words = [
+            *where(self.store.url),
+            "--dbnum",
+            str(_number(self.store)),
+            "--user",
+            self._user,
+            "-a",
+            "any",
+            "--csv",
+        ]
         words += ["-c", str(turn.clients), "-n", str(turn.requests), "-r", str(self.KEYS[turn.operation])]
         return self._checked(self.parse(self._run(*words, *self.COMMANDS[turn.operation])))
 
@@ -313,7 +325,9 @@ class GoYcsb(Program):
         go = shutil.which("go")
         if go is None:
             return "unknown"
-        done = subprocess.run([go, "version", "-m", self.path], capture_output=True, text=True, timeout=PATIENCE_S)
+        done = subprocess.run(
+            [go, "version", "-m", self.path], capture_output=True, text=True, timeout=PATIENCE_S
+        )
         found = re.search(r"\bmod\s+\S+\s+v(\d\S*)", done.stdout)
         return found[1] if found else "unknown"
 
@@ -323,16 +337,15 @@ class PgBench(Program):
 
     name = "pgbench"
     source = "PostgreSQL's own; Debian's package postgresql-contrib or postgresql-client-18 has it"
-    sends: ClassVar = {
-        "postgres": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}
-    }
+    sends: ClassVar = {"postgres": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}}
     SCRIPTS: ClassVar = {
         "read": (
             f"\\set id random(1, {RECORDS})\n"
             "SELECT username, email, created_at FROM users WHERE user_id = :id;\n"
         ),
         "insert": (
-            f"\\set turn :turn + 1\n\\set id :first + :turn * :clients + :client_id\n\\set user_id random(1, {RECORDS})\n"
+            f"\\set turn :turn + 1\n\\set id :first + :turn * :clients + :client_id\n\\set user_id "
+            f"random(1, {RECORDS})\n"
             "INSERT INTO activities (activity_id, user_id, activity_type, activity_date) "
             "VALUES (:id, :user_id, :kind, :moment);\n"
         ),
@@ -353,7 +366,9 @@ class PgBench(Program):
                 words += ["-D", f"{name}={value}"]
         try:
             self._run(*words, **self._where())
-            lines = [line for log in self.folder.glob("pgbench.*") for line in log.read_text("ascii").splitlines()]
+            lines = [
+                line for log in self.folder.glob("pgbench.*") for line in log.read_text("ascii").splitlines()
+            ]
         finally:
             for log in self.folder.glob("pgbench.*"):
                 log.unlink()
@@ -366,14 +381,22 @@ class PgBench(Program):
         connection = connections.postgres(self.store.url)
         try:
             at = connection.info
-            found = {"HOST": at.host, "PORT": at.port, "USER": at.user, "PASSWORD": at.password, "DATABASE": at.dbname}
+            found = {
+                "HOST": at.host,
+                "PORT": at.port,
+                "USER": at.user,
+                "PASSWORD": at.password,
+                "DATABASE": at.dbname,
+            }
         finally:
             connection.close()
         options = f"-c search_path=user_activity_{NAMESPACE} -c synchronous_commit=off"
         return {f"PG{name}": str(value) for name, value in found.items() if value} | {"PGOPTIONS": options}
 
     def parse(self, lines: Sequence[str], asked: int) -> dict[str, float]:
-        """The figures in its log: client, transaction, time, script, and when it ended, in seconds and microseconds."""
+        """The figures in its log: client, transaction, time, script, and when it ended, in seconds and
+        microseconds.
+        """
         rows = [line.split() for line in lines]
         if len(rows) != asked or any(len(row) < 6 or not row[2].isdigit() for row in rows):
             raise self._failed(f"{len(rows)} transactions in its log, {asked} were asked for")
@@ -391,9 +414,7 @@ class Latte(Program):
 
     name = "latte"
     source = "`cargo install latte-cli`, see the README"
-    sends: ClassVar = {
-        "cassandra": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}
-    }
+    sends: ClassVar = {"cassandra": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}}
     SCRIPT = f"""
 const READ = "read";
 const INSERT = "insert";
@@ -416,7 +437,9 @@ pub async fn insert(db, i) {{
 """
 
     def ask(self, turn: Turn) -> dict[str, float]:
-        """With a report in JSON, and so many operations in flight from one thread and one connection, as ours."""
+        """With a report in JSON, and so many operations in flight from one thread and one connection,
+        as ours.
+        """
         script, report = self.folder / "latte.rn", self.folder / "latte.json"
         script.write_text(self.SCRIPT, encoding="utf-8")
         report.unlink(missing_ok=True)
@@ -444,7 +467,9 @@ pub async fn insert(db, i) {{
             figures = {name: by_share[round(share * 100, 2)] for name, share in POINTS.items()}
             figures["per_s"] = float(result["req_throughput"]["value"])
         except (KeyError, TypeError, ValueError) as error:
-            raise HelpersError(f"{self.name}: no figures in its report ({first_line(error)}); use 0.29") from error
+            raise HelpersError(
+                f"{self.name}: no figures in its report ({first_line(error)}); use 0.29"
+            ) from error
         if failed or done < turn.requests:
             raise self._failed(f"{failed} operations failed, {done} of {turn.requests} done")
         return figures
@@ -455,7 +480,8 @@ pub async fn insert(db, i) {{
 
 
 class CassandraStress(Program):
-    """Cassandra's own, in Java: statements on the very tables that we use; its latencies are in tenths of a millisecond.
+    """Cassandra's own, in Java: statements on the very tables that we use; its latencies are in tenths of
+    a millisecond.
 
     The password is in a file, which it takes since 4.1.
     """
@@ -483,7 +509,7 @@ class CassandraStress(Program):
         done = subprocess.run([path, "help"], capture_output=True, text=True, timeout=PATIENCE_S)
         if "-credentials-file" in done.stdout:
             return None
-        return f"this {cls.name} takes a password on its command line only; Cassandra 4.1 or newer has a better one"
+        return f"this {cls.name} takes a password on its command line only; use that of Cassandra 4.1 or newer"
 
     def ask(self, turn: Turn) -> dict[str, float]:
         """In user mode, by a profile of our table, in one thread for each client."""
@@ -561,7 +587,8 @@ def passing_user(store: Store, program: str, *commands: str) -> Iterator[str]:
         client.execute_command("ACL", "SETUSER", name, *rules)
     except redis_py.ResponseError as error:
         raise HelpersError(
-            f"redis at {store.address}: no temporary user for {program} ({first_line(error)}); use a user who may "
+            f"redis at {store.address}: no temporary user for {program} ({first_line(error)}); use a "
+            f"user who may "
             "ACL SETUSER and ACL DELUSER, or a server of your own: `python -m helpers up redis`"
         ) from error
     except store.ERRORS as error:
@@ -634,7 +661,7 @@ def _properties(values: Mapping[str, object]) -> str:
 
     def escaped(value: object) -> str:
         return "".join(
-            one if one.isascii() and (one.isalnum() or one in "./-_") or one > "\uffff" else f"\\u{ord(one):04x}"
+            one if re.match(r"[\w./-]", one, re.ASCII) or one > "\uffff" else f"\\u{ord(one):04x}"
             for one in str(value)
         )
 

@@ -128,8 +128,18 @@ CROSS_CHECK = object_with(
             "type": "array",
             "items": object_with(
                 PROGRAM
-                | {"operation": {"enum": ["null", "read", "insert"]}, "clients": COUNT, "ours": WORDS, "theirs": WORDS}
-                | {"ours_us": POINTS_US, "theirs_us": POINTS_US, "ours_per_s": INTERVAL, "theirs_per_s": INTERVAL}
+                | {
+                    "operation": {"enum": ["null", "read", "insert"]},
+                    "clients": COUNT,
+                    "ours": WORDS,
+                    "theirs": WORDS,
+                }
+                | {
+                    "ours_us": POINTS_US,
+                    "theirs_us": POINTS_US,
+                    "ours_per_s": INTERVAL,
+                    "theirs_per_s": INTERVAL,
+                }
                 | {"ratio": object_with(dict.fromkeys(("p50", "p95", "p99", "per_s"), interval("p")))},
                 optional={"echo_us": POINTS_US, "theirs_to_echo": interval("p")}
                 | {"gain": object_with({"ours": interval("p"), "theirs": interval("p")})},
