@@ -97,7 +97,7 @@ def another(name, url):
             yield lambda: client.keys("*") == ["another's"]
         elif name == "mongodb":
             client = stack.enter_context(connections.mongodb(url))
-            client["ycsb"]["another"].insert_one({"_id": 1})
+            client["ycsb"]["another"].replace_one({"_id": 1}, {}, upsert=True)
             stack.callback(client.drop_database, "ycsb")
             yield lambda: client["ycsb"].list_collection_names() == ["another"]
         elif name == "postgres":
