@@ -71,13 +71,12 @@ def run(
         names: of the stores; all when None.
 
     Returns:
-        What ``CROSS_CHECK`` describes: the programs with their versions or why they were not run; for
+        What ``CROSS_CHECK`` describes: the programs with their versions or why they gave nothing; for
         each store, program, operation and number of clients both sides' percentiles in microseconds and
         requests per second with intervals over rounds, and ratios (ours / theirs); every turn.
 
     Raises:
-        HelpersError: a server cannot be reached, stops answering, or refuses the temporary user; a
-        program fails.
+        HelpersError: a server cannot be reached, stops answering, or refuses the temporary user.
     """
     if folder is not None:
         results.read(folder / "comparison.json")  # better refused now than later
@@ -139,11 +138,15 @@ def _elsewhere(store: Store) -> str | None:
 def _measure(store: Store, clients: Processes, others: Sequence[Program], found: dict[str, Any]) -> None:
     """All rounds of one store with the programs that are there."""
     with ExitStack() as stack:
+        failed: dict[str, str] = {}
         try:
             _load(store)
             for program in others:
-                stack.enter_context(program.ready())
-            sides = _Sides(store, clients, others)
+                try:
+                    stack.enter_context(program.ready())
+                except programs.Failed as error:
+                    failed[program.name] = str(error)
+            sides = _Sides(store, clients, others, failed)
             plan = [
                 (operation, count)
                 for operation in OPERATIONS
@@ -160,12 +163,16 @@ def _measure(store: Store, clients: Processes, others: Sequence[Program], found:
         except store.ERRORS as error:
             raise programs.gone(store, error) from error
     for program in others:
+        if program.name in failed:
+            reason = {NOT_MEASURED: failed[program.name]}
+            found["programs"].append({"store": store.name, "program": program.name} | reason)
+            continue
         about = {"version": program.version(), "server_version": server_version}
         found["programs"].append({"store": store.name, "program": program.name} | about)
         for operation, count in plan:
             if operation in program.sends[store.name]:
                 found["rows"].append(_row(store.name, program, operation, count, turns))
-    found["turns"] += turns
+    found["turns"] += [turn for turn in turns if turn["side"] not in failed]
 
 
 def _load(store: Store) -> None:
@@ -184,10 +191,20 @@ def _user(number: int) -> Any:
 
 
 class _Sides:
-    """Ours and the other programs, which take turns at one store."""
+    """Ours and the other programs, which take turns at one store; one that fails is asked no more.
 
-    def __init__(self, store: Store, clients: Processes, others: Sequence[Program]) -> None:
-        self._store, self._clients, self._others, self._inserted = store, clients, others, 0
+    Args:
+        store: loaded.
+        clients: our own.
+        others: the programs, each ready.
+        failed: why, by name; those in it are not asked, and those that fail are put into it.
+    """
+
+    def __init__(
+        self, store: Store, clients: Processes, others: Sequence[Program], failed: dict[str, str]
+    ) -> None:
+        self._store, self._clients, self._others, self._failed = store, clients, others, failed
+        self._inserted = 0
         self._random = random.Random(1)
 
     def take(self, turn: Turn, number: int) -> Iterator[dict[str, Any]]:
@@ -196,7 +213,7 @@ class _Sides:
         sides |= {
             program.name: program.ask
             for program in self._others
-            if turn.operation in program.sends[self._store.name]
+            if turn.operation in program.sends[self._store.name] and program.name not in self._failed
         }
         if len(sides) == 1:
             return
@@ -205,13 +222,13 @@ class _Sides:
         order = list(sides)
         for place in range(len(order)):
             side = order[(place + number) % len(order)]
-            yield {
-                "store": self._store.name,
-                "operation": turn.operation,
-                "clients": turn.clients,
-                "round": number,
-                "side": side,
-            } | sides[side](turn)
+            try:
+                figures = sides[side](turn)
+            except programs.Failed as error:
+                self._failed[side] = str(error)
+                continue
+            about = {"store": self._store.name, "operation": turn.operation, "clients": turn.clients}
+            yield about | {"round": number, "side": side} | figures
 
     def _ours(self, turn: Turn) -> dict[str, float]:
         each = turn.requests // turn.clients

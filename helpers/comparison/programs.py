@@ -45,6 +45,10 @@ VALUE_BYTES = 18
 """Length of each of the three values of go-ycsb's records: together as long as those of our users."""
 
 
+class Failed(HelpersError):
+    """A program failed, took too long, or printed what is not known of it."""
+
+
 class Turn(NamedTuple):
     """What a program is asked to do once: ``null``, ``read`` or ``insert``, by so many clients,
     together so often.
@@ -92,7 +96,7 @@ class Program(ABC):
             ``p50``, ``p95`` and ``p99`` in microseconds, ``per_s``.
 
         Raises:
-            HelpersError: it failed or took too long, or its output is not what is known of it.
+            Failed: it failed or took too long, or its output is not what is known of it.
         """
 
     @abstractmethod
@@ -128,21 +132,21 @@ class Program(ABC):
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise gone(self.store, TimeoutError(f"{self.name} not done after {PATIENCE_S} s")) from error
+                raise self._failed(f"not done after {PATIENCE_S} s") from error
             raise
         if child.returncode:
             said = [line for line in errors.splitlines() if line.strip() and not line.startswith("WARNING")]
             raise self._failed(said[-1] if said else f"exit code {child.returncode}")
         return output
 
-    def _failed(self, why: str) -> HelpersError:
+    def _failed(self, why: str) -> Failed:
         for secret in settings.secrets(self.store.url):
             why = why.replace(secret, "***")
-        return gone(self.store, OSError(f"{self.name}: {why}"))
+        return Failed(f"{self.name} failed: {why}")
 
     def _checked(self, figures: Mapping[str, float]) -> dict[str, float]:
         if not all(0 < value < math.inf for value in figures.values()):
-            raise HelpersError(f"{self.name}: a figure is below its resolution, so no ratio can be had")
+            raise Failed(f"{self.name}: a figure is below its resolution, so no ratio can be had")
         return {name: round(value, 3) for name, value in figures.items()}
 
     def _of_samples(self, ended_us: Sequence[float], latency_us: Sequence[float]) -> dict[str, float]:
@@ -206,7 +210,7 @@ class RedisBenchmark(Program):
             found = {name: float(row[f"{name}_latency_ms"]) * 1000 for name in POINTS}
             return found | {"per_s": float(row["rps"])}
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise HelpersError(
+            raise Failed(
                 f"{cls.name}: no percentiles in what it printed; install redis-tools 6.2 or newer"
             ) from error
 
@@ -467,9 +471,7 @@ pub async fn insert(db, i) {{
             figures = {name: by_share[round(share * 100, 2)] for name, share in POINTS.items()}
             figures["per_s"] = float(result["req_throughput"]["value"])
         except (KeyError, TypeError, ValueError) as error:
-            raise HelpersError(
-                f"{self.name}: no figures in its report ({first_line(error)}); use 0.29"
-            ) from error
+            raise Failed(f"{self.name}: no figures in its report ({first_line(error)}); use 0.29") from error
         if failed or done < turn.requests:
             raise self._failed(f"{failed} operations failed, {done} of {turn.requests} done")
         return figures
@@ -509,7 +511,7 @@ class CassandraStress(Program):
         done = subprocess.run([path, "help"], capture_output=True, text=True, timeout=PATIENCE_S)
         if "-credentials-file" in done.stdout:
             return None
-        return f"this {cls.name} takes a password on its command line only; use that of Cassandra 4.1 or newer"
+        return f"this {cls.name} takes a password on its command line only; that of Cassandra 4.1 does better"
 
     def ask(self, turn: Turn) -> dict[str, float]:
         """In user mode, by a profile of our table, in one thread for each client."""
