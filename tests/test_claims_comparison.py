@@ -79,6 +79,26 @@ def test_driver_share_is_null_operation_over_operation():
     assert "no floor" not in text
 
 
+def test_a_null_operation_that_was_timed_twice_is_told_with_both_conditions():
+    found = data(FAST_REDIS)
+    assert "cross-check" not in claims.driver_share(results(found))
+    row = {
+        "store": "redis",
+        "program": "redis-benchmark",
+        "operation": "null",
+        "ours_us": {"p50": interval(80.0)},
+    }
+    found["cross_check"] = {
+        "rows": [row | {"clients": 1}, row | {"clients": 16}, row | {"clients": 1, "operation": "read"}]
+    }
+    text = claims.driver_share(results(found))
+    assert text.endswith(
+        " In the cross-check, at another time and in turns with redis-benchmark, Redis's takes 80.0 µs "
+        "(78.4 µs to 81.6 µs)."
+    )
+    assert text.count("In the cross-check") == 1
+
+
 def test_a_null_operation_as_long_as_an_operation_is_called_no_floor():
     found = data(FAST_REDIS)
     found["floors"]["null_op_us"]["cassandra"]["p50"] = interval(2000.0)
@@ -130,7 +150,7 @@ def loaded(rates, limit, *, core=None):
     found = data(FAST_REDIS, at16=rates)
     for row in found["throughput"]:
         row["limit"] = limit if row["clients"] == 16 else "waiting"
-        row["server_busy_cores"] = 0.95
+        row["server_busy_cores"], row["others_busy_share"] = 0.95, 0.0
         if core:
             row["core_per_s"] = None if core[row["store"]] is None else interval(core[row["store"]])
     return found
@@ -144,6 +164,15 @@ def test_who_reaches_most_is_named_where_the_servers_were_the_limit():
     assert "No difference is shown between those that reach most, Redis, MongoDB and" in claims.scaling(
         results(tie)
     )
+
+
+def test_other_programs_that_were_busy_are_told():
+    found = loaded(LEADER, "machine")
+    for row, share in zip(found["throughput"], (None, 0.1, -0.01) * 9, strict=False):
+        row["others_busy_share"] = share
+    assert "no part in this" not in claims.scaling(results(found))
+    found["throughput"][0]["others_busy_share"] = 0.4
+    assert "used up to 40 % of the machine meanwhile" in claims.scaling(results(found))
 
 
 @pytest.mark.parametrize("limit", ["client", "machine", "waiting"])

@@ -1,4 +1,5 @@
 import copy
+from itertools import combinations
 
 import pytest
 from comparison_records import data, results
@@ -7,7 +8,7 @@ from helpers.comparison import decision_figures, figures
 from helpers.report import style
 from helpers.results import Missing
 
-US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
+US = {"postgres": 200.0, "redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 FIGURES = (
     figures.core_rates, figures.cost_stack,
     figures.ecdf, figures.open_loop, figures.percentile_curve, figures.percentiles,
@@ -20,7 +21,7 @@ FIGURES = (
 def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
     first, again = (style.svg(draw(results(data(US)))) for _ in range(2))
     assert first == again
-    assert all(store in first for store in ("Redis", "MongoDB", "Cassandra"))
+    assert all(store in first for store in ("PostgreSQL", "Redis", "MongoDB", "Cassandra"))
     assert len(first) < 120_000
     with pytest.raises(Missing):
         draw(results(None))
@@ -43,9 +44,9 @@ def test_a_client_bound_point_is_open():
 def test_a_difference_not_shown_is_open():
     found = data(US)
     found["ratios"][-1]["shown"] = False
-    axis = figures.ratios(results(found)).axes[0]
-    points = [line for line in axis.lines if line.get_marker() == "o"]
-    assert len(points) == 12
+    axes = figures.ratios(results(found)).axes
+    points = [line for axis in axes for line in axis.lines if line.get_marker() == "o"]
+    assert len(points) == 4 * len(list(combinations(US, 2)))
     assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
 
 
@@ -73,7 +74,7 @@ def test_a_rate_is_filled_only_where_the_server_was_the_limit():
         for line in axis.lines
         if len(line.get_xdata()) == 1
     ]
-    assert len(points) == 9
+    assert len(points) == 3 * len(US)
     assert sum(line.get_markerfacecolor() != "white" for line in points) == 1
 
 
@@ -85,7 +86,12 @@ def test_a_tier_that_was_not_measured_is_missing():
 def test_the_percentile_curve_reaches_the_slowest_operation():
     found = data(US)
     figure = figures.percentile_curve(results(found))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Redis", "MongoDB", "Cassandra"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "PostgreSQL",
+        "Redis",
+        "MongoDB",
+        "Cassandra",
+    ]
     for axis, us in zip(figure.axes, US.values(), strict=True):
         due, corrected, sent = (line for line in axis.lines if len(line.get_xdata()) > 1)
         assert [max(line.get_xdata()) for line in (due, sent)] == [400, 400]

@@ -23,18 +23,18 @@ def test_gains_losses_and_ties_are_told_apart():
         "Against staying with PostgreSQL (medians of one client, 50/50 mix; below 1 is shorter): "
     )
     assert of(text, "Redis").startswith(
-        "gains to read a profile (0.500 times), read the last 20 activities (0.5"
+        "gains time to read a profile (0.500 times), read the last 20 activities (0.5"
     )
     assert "loses" not in of(text, "Redis")
-    assert of(text, "MongoDB").startswith("shows no difference to read a profile, read the last")
-    assert of(text, "Cassandra").startswith("loses to read a profile (4.00 times)")
+    assert of(text, "MongoDB").startswith("shows no difference in time to read a profile, read the last")
+    assert of(text, "Cassandra").startswith("loses time to read a profile (4.00 times)")
     assert text.endswith("whose user or product does not exist.")
 
 
 def test_the_sentence_turns_with_the_results():
     text = told(data(US | {"postgres": 50.0}))
-    assert of(text, "Redis").startswith("loses to read a profile (2.00 times)")
-    assert "gains to" not in text
+    assert of(text, "Redis").startswith("loses time to read a profile (2.00 times)")
+    assert "gains time" not in text
 
 
 def test_one_operation_may_gain_where_another_loses():
@@ -42,8 +42,8 @@ def test_one_operation_may_gain_where_another_loses():
     for row in found["ratios"]:
         if row["operation"] == "place_order" and {row["store"], row["against"]} == {"postgres", "redis"}:
             row["ratio"] = 0.25
-    assert "gains to read a profile" in of(told(found), "Redis")
-    assert "; loses to place an order (4.00 times)" in of(told(found), "Redis")
+    assert "gains time to read a profile" in of(told(found), "Redis")
+    assert "; loses time to place an order (4.00 times)" in of(told(found), "Redis")
 
 
 def test_the_strict_tier_is_told_where_it_was_measured():
@@ -55,7 +55,9 @@ def test_the_strict_tier_is_told_where_it_was_measured():
             row["ratio"] = 0.2
     found["ratios"] += strict
     said = of(told(found), "Redis").partition("with every write on disk first it ")[2]
-    assert said.startswith("gains to place an order (0.500 times), loses to append an activity (5.00 times)")
+    assert said.startswith(
+        "gains time to place an order (0.500 times), loses time to append an activity (5.00 times)"
+    )
     assert "read" not in said.partition(";")[0]
 
 

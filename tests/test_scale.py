@@ -159,7 +159,7 @@ def test_the_size_of_activities_counts_them_and_nothing_else(name, urls):
     with stores.connect(name, urls[name]) as store:
         store.create()
         try:
-            products = [(n, "x" * 200, Decimal("1.00")) for n in range(1, 200)]
+            products = [(n, "x" * 100, Decimal("1.00")) for n in range(1, 200)]
             orders = [(n, 1, 1, DAY + timedelta(seconds=n), 1) for n in range(1, 200)]
             store.load(users=USERS, products=products, activities=rows(0, 40), orders=orders)
             small = store.activity_size()
@@ -217,6 +217,13 @@ def test_an_unpaired_ratio_is_welchs_test_on_logarithms():
     assert statistics.unpaired_log_ratio([1.0], [1.0, 2.0]) is None
     assert statistics.unpaired_log_ratio([2.0, 2.0], [1.0, 1.0]).p == 0
     assert statistics.unpaired_log_ratio([1.0, 1.0], [1.0, 1.0]).p == 1
+
+
+def test_stores_are_shown_in_one_order_whoever_was_measured_first():
+    us = dict.fromkeys(("cassandra", "redis", "postgres"), (100.0, 100.0))
+    found = summary.summarise(blocks(us, count=20))
+    assert list(found["errors"]) == ["postgres", "redis", "cassandra"]
+    assert [row["store"] for row in found["latency"][:3]] == ["postgres", "redis", "cassandra"]
 
 
 def test_growth_is_shown_only_where_it_is():

@@ -1,19 +1,21 @@
 """PostgreSQL as a store: its connections, what it refuses, what of it is in memory, whose schema it is."""
 
 import threading
+import time
 from datetime import datetime
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
 from psycopg2 import sql
 
-from helpers.comparison import loops, stores
+from helpers.comparison import loops, postgres, stores
 from helpers.comparison.postgres import SCHEMA, PostgresStore
 from helpers.comparison.store import Traffic
 from helpers.comparison.workload import Operation
 from helpers.errors import HelpersError
-from helpers.servers import connections, machine
+from helpers.servers import connections, machine, scratch
 
 DAY = datetime(2026, 3, 1)
 USERS = [(number, f"user{number}", f"u{number}@example.org", DAY) for number in range(1, 50)]
@@ -78,6 +80,26 @@ def test_a_lost_connection_is_an_error_and_then_replaced(store, postgres_server)
     with pytest.raises(store.ERRORS):
         store.read_profile(1)
     assert store.read_profile(1).username == "user1"
+
+
+def test_a_server_that_hangs_is_an_error_and_not_a_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(postgres, "TIMEOUT_S", 1.0)
+    with scratch.postgres() as server, stores.opened("postgres", server.url) as store:
+        store.create()
+        for table, rows in ROWS.items():
+            store.load_rows(table, rows)
+        family = machine.family(psutil.Process(server.pid))
+        for one in family:
+            one.suspend()
+        began = time.monotonic()
+        try:
+            with pytest.raises(store.ERRORS):
+                store.read_profile(1)
+            assert time.monotonic() - began < 10
+        finally:
+            for one in family:
+                one.resume()
+        assert store.read_profile(1).username == "user1"
 
 
 def test_what_the_keys_forbid_is_refused_and_leaves_nothing(store):

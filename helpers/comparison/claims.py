@@ -112,7 +112,16 @@ def driver_share(data: Mapping[str, Any]) -> str:
             sentences.append(
                 f"{takes}, which is {span([100 * share for share in shares])} % of its four operations"
             )
-    return f"With one client, in turns, a bare TCP round trip takes {echo}; {'; '.join(sentences)}."
+    again = [
+        f" In the cross-check, at another time and in turns with {row['program']}, {LABELS[row['store']]}'s "
+        f"takes {with_ends(row['ours_us']['p50'])}."
+        for row in data.get("cross_check", {}).get("rows", ())
+        if (row["operation"], row["clients"]) == ("null", 1)
+    ]
+    return (
+        f"With one client, in turns with the other stores, a bare TCP round trip takes {echo}; "
+        f"{'; '.join(sentences)}.{''.join(again)}"
+    )
 
 
 @_claim("Time of an operation:", "cost")
@@ -147,6 +156,10 @@ AGREE = 1 - BUSY
 """How far apart two rates may lie that are to agree: a server counts as busy from so much below a core on."""
 
 
+OTHERS = 0.15
+"""Share of the machine from which on what other programs use is told."""
+
+
 @_claim("Throughput against concurrency:", "throughput")
 def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
     """How throughput changes from one client to the most, what the limit was, and who comes first."""
@@ -174,7 +187,18 @@ def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     return (
         f"From one client to {clients}: {'; '.join(sentences)}. With {plural(clients, 'client')} the limit "
-        f"was {'; '.join(limits)}. {_first_by_rate(crowd)}"
+        f"was {'; '.join(limits)}. {_first_by_rate(crowd)}{_others(rows)}"
+    )
+
+
+def _others(rows: Sequence[Mapping[str, Any]]) -> str:
+    """That other programs kept the machine busy, where they did."""
+    most = max((row["others_busy_share"] or 0.0 for row in rows), default=0.0)
+    if most < OTHERS:
+        return ""
+    return (
+        f" Programs that have no part in this used up to {100 * most:.0f} % of the machine meanwhile, so it "
+        "could give less."
     )
 
 

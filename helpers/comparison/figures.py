@@ -253,23 +253,25 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure
     rows = having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
-    figure, axis = style.new_figure(3.9)
-    names = []
-    for place, row in enumerate(rows):
-        y = -place - 0.6 * (place // 3)
-        names.append((y, f"{TITLES[row['operation']]}: {LABELS[row['store']]} / {LABELS[row['against']]}"))
-        axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
-        face = "black" if row["shown"] else "white"
-        axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
-    axis.axvline(1, color=style.COLOURS["muted"], linestyle="--", linewidth=1)
-    axis.set_yticks([y for y, _ in names], [name for _, name in names])
-    axis.grid(axis="y", visible=False)
+    pairs = list(dict.fromkeys((row["store"], row["against"]) for row in rows))
+    figure, axes = style.new_figure(1.6 + 0.36 * len(pairs), nrows=2, ncols=2, sharex=True, sharey=True)
+    for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
+        for row in having(rows, operation=operation):
+            y = -pairs.index((row["store"], row["against"]))
+            axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
+            face = "black" if row["shown"] else "white"
+            axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
+        axis.axvline(1, color=style.COLOURS["muted"], linestyle="--", linewidth=1)
+        axis.grid(axis="y", visible=False)
+        axis.set_title(TITLES[operation])
+    names = [f"{LABELS[store]} / {LABELS[against]}" for store, against in pairs]
+    axes[0][0].set_yticks([-place for place in range(len(pairs))], names)
+    axes[0][0].set_ylim(0.6 - len(pairs), 0.4)
     ends = [end for row in rows for end in (row["low"], row["high"], 1)]
     low, high = min(ends) / 1.15, max(ends) * 1.15
-    style.log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
-    axis.set_xlim(low, high)
-    axis.set_xlabel("ratio of medians (below 1: the first is faster)")
-    axis.set_title("Ratios between stores")
+    style.log_at(axes[0][0], "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
+    axes[0][0].set_xlim(low, high)
+    figure.supxlabel("ratio of medians (below 1: the first is faster)", fontsize=8.5)
     return figure
 
 

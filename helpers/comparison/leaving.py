@@ -10,6 +10,7 @@ from helpers.results import Missing, having
 from helpers.settings import LABELS
 from helpers.text import join, plural, three
 
+LEVEL = "shows no difference in time"
 WRITES = [operation for operation in OPERATIONS if operation not in READS]
 
 _claim = claim.from_result("comparison")
@@ -43,18 +44,18 @@ def _parts(data: Mapping[str, Any], store: str) -> list[str]:
 
 def _exchanged(data: Mapping[str, Any], store: str, tier: str, operations: Sequence[str]) -> list[str]:
     """Gains, losses and what is level in one tier, empty where nothing was tested."""
-    found: dict[str, list[str]] = {"gains": [], "loses": [], "shows no difference": []}
+    found: dict[str, list[str]] = {"gains time": [], "loses time": [], LEVEL: []}
     for operation in operations:
         for row in having(data["ratios"], tier=tier, mix=MIX, operation=operation):
             if {row["store"], row["against"]} != {store, BASE}:
                 continue
             times = row["ratio"] if row["store"] == store else 1 / row["ratio"]
             if row["shown"]:
-                found["gains" if times < 1 else "loses"].append(
+                found["gains time" if times < 1 else "loses time"].append(
                     f"{IN_WORDS[operation]} ({three(times)} times)"
                 )
             else:
-                found["shows no difference"].append(IN_WORDS[operation])
+                found[LEVEL].append(IN_WORDS[operation])
     return [f"{what} to {join(named)}" for what, named in found.items() if named]
 
 

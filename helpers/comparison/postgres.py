@@ -1,6 +1,9 @@
 """PostgreSQL's idiom, and the base line: the course's own tables, asked by prepared statements."""
 
+import os
+import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -59,6 +62,8 @@ STATEMENTS: Mapping[str, tuple[str, str]] = {
 """Types of the parameters and text of each statement, by the operation that it does."""
 TIER_SETTINGS = {"relaxed": "off", "strict": "on"}
 """``synchronous_commit``, by tier of durability."""
+WATCH_S = 1.0
+"""How often connections are looked at; a statement has so much longer than the server gives it."""
 SHOWN = (
     *("synchronous_commit", "wal_writer_delay", "fsync", "full_page_writes", "wal_level"),
     *("shared_buffers", "plan_cache_mode"),
@@ -120,10 +125,18 @@ class PostgresStore(Store):
         self._opened = [self._open()]
         self._free = list(self._opened)
         self._local = threading.local()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _open(self) -> "_Link":
         url = connections.with_schema(self.url, SCHEMA)
         return _Link(connections.postgres(url, tcp_user_timeout=int(TIMEOUT_S * 1000)))
+
+    def _watch(self) -> None:
+        """End the connections on which a server that hangs keeps a statement waiting."""
+        while not self._closed.wait(WATCH_S):
+            for link in list(self._opened):
+                link.cut_if_late()
 
     def _taken(self) -> "_Link":
         """A connection that no thread has."""
@@ -341,6 +354,7 @@ class PostgresStore(Store):
 
     def close(self) -> None:
         """Disconnect; what was set was set for these sessions only."""
+        self._closed.set()
         for link in self._opened:
             link.connection.close()
 
@@ -359,12 +373,31 @@ class _Link:
         self.connection, self.cursor = connection, connection.cursor()
         self.tier = ""
         self.prepared = False
+        self._patient = False
+        self._since = 0.0
         self.do(f"SET statement_timeout = {int(TIMEOUT_S * 1000)}")
 
     def do(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
         """Send one statement; its rows."""
-        self.cursor.execute(query, values)
+        self._since = time.monotonic()
+        try:
+            self.cursor.execute(query, values)
+        finally:
+            self._since = 0.0
         return self.cursor.fetchall() if self.cursor.description else []
+
+    def cut_if_late(self) -> None:
+        """Shut the connection down under a statement that should have ended.
+
+        A server that hangs does not end it, and the driver would wait for ever.
+        """
+        since = self._since
+        if since and not self._patient and time.monotonic() - since > TIMEOUT_S + WATCH_S:
+            with (
+                suppress(OSError, psycopg2.Error),
+                socket.socket(fileno=os.dup(self.connection.fileno())) as end,
+            ):
+                end.shutdown(socket.SHUT_RDWR)
 
     def prepare(self) -> None:
         """Prepare all statements; the tables must exist."""
@@ -376,7 +409,11 @@ class _Link:
     def unhurried(self) -> Iterator[None]:
         """Inside, a statement may take as long as it needs."""
         self.do("SET statement_timeout = 0")
-        yield
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
         self.do(f"SET statement_timeout = {int(TIMEOUT_S * 1000)}")
 
 

@@ -51,6 +51,7 @@ LOAD = {
     "client_busy_share": NUMBER,
     "server_busy_cores": OPTIONAL,
     "machine_busy_share": OPTIONAL,
+    "others_busy_share": OPTIONAL,
     "limit": {"enum": list(LIMITS)},
 }
 

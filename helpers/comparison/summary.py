@@ -9,6 +9,7 @@ import numpy as np
 from helpers.comparison import statistics
 from helpers.comparison.samples import RunSamples
 from helpers.comparison.workload import OPERATIONS
+from helpers.settings import NAMES
 
 if TYPE_CHECKING:  # claims read samples' summaries, and reach no store
     from helpers.comparison.loops import StoreRun
@@ -34,7 +35,7 @@ latency is the rate.
 
 def summarise(records: Sequence[RunSamples]) -> dict[str, Any]:
     """Everything that follows from the raw samples, JSON-able, in a fixed order."""
-    stores = list(dict.fromkeys(record.store for record in records))
+    stores = sorted({record.store for record in records}, key=NAMES.index)
     return {
         "latency": latency(records, stores),
         "ratios": ratios(records, stores),
@@ -249,7 +250,7 @@ def limit(store: str, *, client: float, server: float | None, machine: float | N
 
 
 def _load(runs: Sequence[RunSamples]) -> dict[str, Any]:
-    """Who was how busy, and what was the limit."""
+    """Who was how busy, and what was the limit; others are all but the clients and the server."""
     wall = sum(r.wall_s for r in runs)
     client = sum(r.busiest_cpu_s for r in runs) / wall
     server = _sum_known([r.server_cpu_s for r in runs])
@@ -258,11 +259,13 @@ def _load(runs: Sequence[RunSamples]) -> dict[str, Any]:
     )
     cores = None if server is None else server / wall
     share = None if machine is None else machine / wall
+    ours = None if cores is None else (sum(r.client_cpu_s for r in runs) / wall + cores) / runs[0].cores
     return {
         "processes": runs[0].processes,
         "client_busy_share": round(client, 3),
         "server_busy_cores": None if cores is None else round(cores, 3),
         "machine_busy_share": None if share is None else round(share, 3),
+        "others_busy_share": None if share is None or ours is None else round(share - ours, 3),
         "limit": limit(runs[0].store, client=client, server=cores, machine=share, cores=runs[0].cores),
     }
 
