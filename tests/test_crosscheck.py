@@ -181,6 +181,8 @@ def test_the_temporary_user_may_do_nothing_else(server, monkeypatch):
             asked.append(user)
         return run(self, *words, **variables)
 
+    with connections.redis(server.url) as killed:
+        killed.execute_command("ACL", "SETUSER", "cross-check-left", "on", "nopass")
     monkeypatch.setattr(programs.Program, "_run", look)
     redis_only(server.url, rounds=1)
     assert len(asked) == 9 and len(set(asked)) == 1

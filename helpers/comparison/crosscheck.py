@@ -140,6 +140,7 @@ def _measure(store: Store, clients: Processes, others: Sequence[Program], found:
     with ExitStack() as stack:
         failed: dict[str, str] = {}
         try:
+            programs.sweep(store)
             _load(store)
             for program in others:
                 try:

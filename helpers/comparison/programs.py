@@ -609,6 +609,16 @@ def passing_user(store: Store, program: str, *commands: str) -> Iterator[str]:
             pass  # the server is gone, and the user with it: users are kept in memory
 
 
+def sweep(store: Store) -> None:
+    """Remove the temporary users of Redis that a killed process left, where we may."""
+    if store.name == "redis":
+        client: Any = store.client  # type: ignore[attr-defined]
+        with suppress(redis_py.ResponseError):
+            left = [name for name in client.acl_users() if name.startswith(USER)]
+            if left:
+                client.execute_command("ACL", "DELUSER", *left)
+
+
 def gone(store: Store, error: BaseException) -> HelpersError:
     """What is said when the server stopped answering, or a program failed on it."""
     return HelpersError(
