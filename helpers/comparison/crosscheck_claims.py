@@ -173,6 +173,8 @@ def ratios(results: Results) -> Figure:
     """Our rate over theirs against the number of clients, with intervals; at 1 both get as much out of a
     server.
 
+    Intervals of few rounds may reach beyond the axis.
+
     Args:
         results: with a cross-check.
     """
@@ -201,6 +203,8 @@ def ratios(results: Results) -> Figure:
         counts = sorted({row["clients"] for row in rows})
         style.log_at(axis, "x", {number: str(number) for number in counts})
     style.log_at(axes[0], "y", {ratio: f"{ratio:g}" for ratio in RATIOS})
+    values = [row["ratio"]["per_s"]["value"] for row in rows]
+    axes[0].set_ylim(min(RATIOS[0], *values) / 1.3, max(RATIOS[-1], *values) * 1.3)
     axes[0].set_ylabel("our rate over theirs")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
