@@ -315,7 +315,7 @@ def _run(options: argparse.Namespace) -> int:
 
     rows = {name: getattr(options, name) for name in ROWS if getattr(options, name) is not None}
     Rows(**rows)  # better refused now than by a cell
-    programs = crosscheck.PROGRAMS | rungs.PROGRAMS
+    programs = crosscheck.NEEDED | rungs.PROGRAMS
     made = course.run(
         profile=options.profile,
         out=options.out,
@@ -528,7 +528,9 @@ def _restore(options: argparse.Namespace) -> int:
     profile("how much is measured (quick)"),
     flag(
         "--cross-check",
-        "let redis-benchmark, where it is installed, measure the same server, and report the ratio",
+        "let other load programs (redis-benchmark, go-ycsb, latte, cassandra-stress, pgbench), where "
+        "they are on PATH, "
+        "ask the same servers in turns with ours, and report the ratios",
     ),
     interrupted=MEASURING,
 )

@@ -180,7 +180,7 @@ def test_what_a_publication_would_lack_is_known_before(
     for tool in ("psql", "redis-cli", "cc", "redis-benchmark"):
         (tmp_path / tool).touch(mode=0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert publication.lacking(crosscheck.PROGRAMS | rungs.PROGRAMS) == []
+    assert publication.lacking(crosscheck.NEEDED | rungs.PROGRAMS) == []
     (tmp_path / "psql").unlink()
     (line,) = publication.lacking(rungs.PROGRAMS)
     assert "psql is not on PATH" in line and "postgresql-client" in line

@@ -6,6 +6,7 @@ import json
 import jsonschema
 import pytest
 from comparison_records import data, interval, percentiles, results
+from crosscheck_records import check, pings
 
 from helpers.comparison import published, published_claims as claims
 from helpers.errors import HelpersError
@@ -13,7 +14,7 @@ from helpers.results import Missing
 
 MONGODB_FAST = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 CASSANDRA_FAST = {"redis": 100.0, "mongodb": 900.0, "cassandra": 300.0}
-CLAIMS = ("directions", "durability", "redis", "network", "crosscheck")
+CLAIMS = ("directions", "durability", "redis", "network")
 SOURCE = {
     "key": "one", "author": "A", "title": "T", "url": "https://example.org/", "read": "2026-01-01",
     "measured": "once", "versions": {"mongodb": "1"}, "workload": "reads", "durability": {"mongodb": "none"},
@@ -62,23 +63,6 @@ def theirs(monkeypatch, tmp_path):
         monkeypatch.setattr(published, "default_path", lambda: path)
 
     return write
-
-
-def cross_check(*, ours=90.0, theirs=30.0, echo=20.0, ours_per_s=8000.0, theirs_per_s=32000.0, spread=0.1):
-    def around(value):
-        return {"value": value, "low": value * (1 - spread), "high": value * (1 + spread), "p": 0.01}
-
-    rates = {"ours_per_s": around(ours_per_s), "theirs_per_s": around(theirs_per_s)}
-    redis = {
-        "tool": "redis-benchmark", "tool_version": "7.0.15", "rounds": 10,
-        "one_client": {
-            "ours_us": {"p50": around(ours)}, "theirs_us": {"p50": around(theirs)},
-            "ratio": {"p50": around(ours / theirs)}, "theirs_to_echo": around(theirs / echo),
-        },
-        "many_clients": {"clients": 16, "ratio": {"per_s": around(ours_per_s / theirs_per_s)}, **rates},
-    }  # fmt: skip
-    absent = {"mongodb": {"not measured": "no mongoperf"}, "cassandra": {"not measured": "no stress"}}
-    return {"redis": redis, **absent}
 
 
 def test_the_file_of_the_project_is_whole():
@@ -243,11 +227,11 @@ def test_redis_beside_its_documentation():
     text = claims.redis(results(found))
     assert "at 72,145 SET per second with 50 clients; the same program was not run here (no cross" in text
     assert "Our client does 36,072 operations of the 50/50 mix with 16 clients, 0.500 times as many" in text
-    found["cross_check"] = cross_check(theirs_per_s=2 * 72144.87)
+    found["cross_check"] = check(pings(theirs_per_s=2 * 72144.87))
     assert "sends 144,290 PING per second here with 16 clients, 2.00 times as many" in claims.redis(
         results(found)
     )
-    found["cross_check"] = {"redis": {"not measured": "it is not on PATH"}}
+    found["cross_check"] = check([], [("redis", "redis-benchmark", "it is not on PATH")])
     assert "was not run here (it is not on PATH)" in claims.redis(results(found))
 
 
@@ -259,35 +243,12 @@ def test_the_network_is_counted_in_our_round_trips():
     assert "200 µs for a network of 1 Gbit/s (10.0 times ours)" in text
 
 
-def test_the_cross_check_tells_win_tie_and_reverse():
-    found = data(MONGODB_FAST)
-    found["cross_check"] = cross_check()
-    text = claims.crosscheck(results(found))
-    assert "PING from Redis in 30.0 µs (median), 1.50 (1.35 to 1.65) times a bare TCP round trip; our" in text
-    assert "takes 90.0 µs, 3.00 (2.70 to 3.30) times as long. With 16 clients" in text
-    assert (
-        "sends 32,000 per second, our threads 8,000, 0.250 (0.225 to 0.275) times as many (10 rounds" in text
-    )
-    assert text.endswith("compared on MongoDB (no mongoperf) and Cassandra (no stress).")
-    assert "no difference" not in text
-    found["cross_check"] = cross_check(ours=30.0, ours_per_s=32000.0, echo=30.0)
-    assert claims.crosscheck(results(found)).count(", no difference shown") == 3
-    found["cross_check"] = cross_check(ours=15.0, ours_per_s=64000.0)
-    text = claims.crosscheck(results(found))
-    assert "0.500 (0.450 to 0.550) times as long. " in text and "2.00 (1.80 to 2.20) times as many (" in text
-    found["cross_check"] = {"redis": {"not measured": "it is not on PATH"}}
-    assert claims.crosscheck(results(found)) == (
-        "No other program was compared on Redis (it is not on PATH)."
-    )
-
-
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_claim_says_that_it_was_not_measured(name):
     claim = getattr(claims, name)
     assert claim(results(None)).endswith(": not measured.")
     assert claim(results({})).endswith(": not measured.")
-    if name != "crosscheck":
-        assert not claim(results(data(MONGODB_FAST))).endswith(": not measured.")
+    assert not claim(results(data(MONGODB_FAST))).endswith(": not measured.")
 
 
 def test_the_table_puts_our_row_under_theirs():

@@ -1,4 +1,4 @@
-"""Our measurements beside those of others: published results, and another program on the same server."""
+"""Our measurements beside results that others published."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -96,14 +96,18 @@ def redis(data: Mapping[str, Any]) -> str:
         if (one.store, one.figure) == ("redis", "throughput")
     ]
     row = max(having(data["throughput"], store="redis"), key=lambda row: int(row["clients"]))
-    part = data.get("cross_check", {}).get("redis", {NOT_MEASURED: "no cross-check was made"})
-    same = part.get("many_clients", {}).get("theirs_per_s")
-    if same is None:
-        here = f"the same program was not run here ({part.get(NOT_MEASURED, 'a single round')})"
+    check = data.get("cross_check", {"rows": [], "programs": []})
+    pings = having(check["rows"], store="redis", program="redis-benchmark", operation="null")
+    most = max(pings, key=lambda ping: int(ping["clients"]), default=None)
+    if most is None or most["theirs_per_s"] is None:
+        left = having(check["programs"], store="redis", program="redis-benchmark")
+        why = left[0].get(NOT_MEASURED, "a single round") if left else "no cross-check was made"
+        here = f"the same program was not run here ({why})"
     else:
+        same = most["theirs_per_s"]["value"]
         here = (
-            f"the same program sends {count(same['value'])} PING per second here with "
-            f"{part['many_clients']['clients']} clients, {three(same['value'] / shown.value)} times as many"
+            f"the same program sends {count(same)} PING per second here with {most['clients']} clients, "
+            f"{three(same / shown.value)} times as many"
         )
     return (
         f"Redis's documentation shows redis-benchmark at {count(shown.value)} SET per second with "
@@ -128,37 +132,6 @@ def network(data: Mapping[str, Any]) -> str:
         f"with {join(stated)}. Published times of a client on another machine hold such a network, ours do "
         "not."
     )
-
-
-@_claim("Cross-check:")
-def crosscheck(data: Mapping[str, Any]) -> str:
-    """PING as another program measures it on the same server, against our driver's null operation."""
-    found = data["cross_check"]
-    sentences = []
-    for store, part in found.items():
-        if NOT_MEASURED in part:
-            continue
-        alone, many = part["one_client"], part["many_clients"]
-        tool, label = f"{part['tool']} {part['tool_version']}", LABELS[store]
-        echo, null, rate = (
-            Interval(one["value"], one["low"], one["high"])
-            for one in (alone["theirs_to_echo"], alone["ratio"]["p50"], many["ratio"]["per_s"])
-        )
-        theirs, ours = (duration_us(alone[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
-        sentences.append(
-            f"One client of {tool} gets the answer to a PING from {label} in {theirs} (median), "
-            f"{_interval(echo)} times a bare TCP round trip{_noted(echo)}; our driver's null operation takes "
-            f"{ours}, {_interval(null)} times as long{_noted(null)}. "
-            f"With {many['clients']} clients it sends {count(many['theirs_per_s']['value'])} per second, our "
-            f"threads {count(many['ours_per_s']['value'])}, {_interval(rate)} times as many{_noted(rate)} "
-            f"({plural(part['rounds'], 'round')} in turns)."
-        )
-    absent = [
-        f"{LABELS[store]} ({part[NOT_MEASURED]})" for store, part in found.items() if NOT_MEASURED in part
-    ]
-    if absent:
-        sentences.append(f"No other program was compared on {join(absent)}.")
-    return " ".join(sentences)
 
 
 def beside_table(results: Results) -> pd.DataFrame:
@@ -265,10 +238,6 @@ def _interval(found: Interval) -> str:
 
 def _level(found: Interval) -> bool:
     return found.low <= 1 <= found.high
-
-
-def _noted(found: Interval) -> str:
-    return ", no difference shown" if _level(found) else ""
 
 
 def _verdict(theirs: Sequence[float], ours: Interval) -> str:

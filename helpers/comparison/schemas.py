@@ -107,22 +107,47 @@ COUNTS = object_with(
         ),
     }
 )
-SIDES = object_with(
-    {"ours_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"theirs_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
-    more=True,
+POINTS_US = object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))
+PROGRAM = {"store": STORE, "program": WORDS}
+CROSS_CHECK = object_with(
+    {
+        "rounds": COUNT,
+        "requests": COUNT,
+        "records": COUNT,
+        "programs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "oneOf": [
+                    object_with(PROGRAM | {NOT_MEASURED: TEXT}),
+                    object_with(PROGRAM | {"version": WORDS, "server_version": WORDS}),
+                ]
+            },
+        },
+        "rows": {
+            "type": "array",
+            "items": object_with(
+                PROGRAM
+                | {
+                    "operation": {"enum": ["null", "read", "insert"]},
+                    "clients": COUNT,
+                    "ours": WORDS,
+                    "theirs": WORDS,
+                }
+                | {
+                    "ours_us": POINTS_US,
+                    "theirs_us": POINTS_US,
+                    "ours_per_s": INTERVAL,
+                    "theirs_per_s": INTERVAL,
+                }
+                | {"ratio": object_with(dict.fromkeys(("p50", "p95", "p99", "per_s"), interval("p")))},
+                optional={"echo_us": POINTS_US, "theirs_to_echo": interval("p")}
+                | {"gain": object_with({"ours": interval("p"), "theirs": interval("p")})},
+            ),
+        },
+        "turns": {"type": "array"},
+    }
 )
-CROSS_CHECK = {
-    "oneOf": [
-        object_with({NOT_MEASURED: TEXT}),
-        object_with(
-            {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
-            | {"one_client": SIDES, "many_clients": SIDES},
-            more=True,
-        ),
-    ]
-}
 
 COMPARISON: Mapping[str, Any] = object_with(
     {
@@ -147,5 +172,5 @@ COMPARISON: Mapping[str, Any] = object_with(
         "operations": _by_store(COUNT),
         "seconds": SECONDS,
     },
-    optional={"cross_check": _by_store(CROSS_CHECK)},
+    optional={"cross_check": CROSS_CHECK},
 )
