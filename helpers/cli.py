@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from helpers import settings
-from helpers.errors import HelpersError, refused
+from helpers.errors import HelpersError, os_refusal
 from helpers.migration import PATIENCE
 
 DONE, DIFFERENT, FAILED = 0, 1, 2
@@ -71,12 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return FAILED
     except OSError as error:  # no space, no permission
-        print(f"helpers {options.command}: {refused(error)}", file=sys.stderr)
+        print(f"helpers {options.command}: {os_refusal(error)}", file=sys.stderr)
         return FAILED
     except Exception as error:  # a server went away where nobody expected it
         from helpers.servers import connections
 
-        told = connections.lost(error)
+        told = connections.unexpected(error)
         if told is None:
             raise
         print(f"helpers {options.command}: {told}", file=sys.stderr)

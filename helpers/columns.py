@@ -11,7 +11,7 @@ length are copied by one numpy assignment; lengths are few, so a batch of any si
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,16 +234,16 @@ def to_list(strings: Strings) -> list[bytes]:
     return [data[i:j] for i, j in zip(starts.tolist(), (starts + strings.lengths).tolist(), strict=True)]
 
 
-def repeats(woven: Strings) -> Mask:
-    """Which rows of a woven column are the same as the row before, shape (n,); the first is not."""
-    same = np.zeros(len(woven), dtype=bool)
-    alike = np.flatnonzero(woven.lengths[1:] == woven.lengths[:-1]) + 1
-    same[alike[woven.lengths[alike] == 0]] = True
-    for length, rows in _by_length(woven.lengths[alike]):
+def repeats(strings: Strings) -> Mask:
+    """Which rows of a column are the same as the row before, shape (n,); the first is not."""
+    same = np.zeros(len(strings), dtype=bool)
+    alike = np.flatnonzero(strings.lengths[1:] == strings.lengths[:-1]) + 1
+    same[alike[strings.lengths[alike] == 0]] = True
+    for length, rows in _by_length(strings.lengths[alike]):
         at = alike[rows]
-        window = _window(woven.data, length)
+        window = _window(strings.data, length)
         one, before = (
-            window[woven.starts[places]].view(np.uint8).reshape(-1, length) for places in (at, at - 1)
+            window[strings.starts[places]].view(np.uint8).reshape(-1, length) for places in (at, at - 1)
         )
         same[at] = (one == before).all(axis=1)
     return same
@@ -257,12 +257,8 @@ def rewritten(strings: Strings, marks: bytes, write: Callable[[bytes], bytes]) -
         marks: these bytes.
         write: gives what stands for such a string.
     """
-    wanted = np.zeros(256, dtype=bool)
-    wanted[list(marks)] = True
-    if not wanted[strings.data].any():  # a buffer that others share may have them elsewhere
-        return strings
-    compact = weave(strings)
-    found = np.flatnonzero(wanted[compact.data])
+    compact = weave(strings)  # a buffer that others share may have the bytes elsewhere
+    found = np.flatnonzero(_marked(compact.data, _runs(marks)))
     if not len(found):
         return strings
     rows = np.unique(np.searchsorted(compact.starts, found, side="right") - 1)
@@ -274,6 +270,26 @@ def rewritten(strings: Strings, marks: bytes, write: Callable[[bytes], bytes]) -
     return Strings(data, starts, lengths, strings.present)
 
 
+@cache
+def _runs(marks: bytes) -> tuple[tuple[int, int], ...]:
+    """Some bytes as runs of numbers that follow each other: (the first, how many)."""
+    found: list[tuple[int, int]] = []
+    for mark in sorted(set(marks)):
+        if found and mark == sum(found[-1]):
+            found[-1] = found[-1][0], found[-1][1] + 1
+        else:
+            found.append((mark, 1))
+    return tuple(found)
+
+
+def _marked(data: Bytes, runs: Iterable[tuple[int, int]]) -> Mask:
+    """Which bytes of a buffer are in some runs; some passes over it take less than to look each byte up."""
+    found = np.zeros(data.size, dtype=bool)
+    for first, size in runs:
+        found |= data - np.uint8(first) < size
+    return found
+
+
 def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:
     """(length, rows that have it), without the empty ones."""
     if not len(lengths):
@@ -282,7 +298,7 @@ def _by_length(lengths: Numbers) -> list[tuple[int, "Numbers | slice"]]:
     if least == most:
         return [(most, slice(None))] if most else []
     found = np.flatnonzero(np.bincount(lengths)) if most < 4096 else np.unique(lengths)
-    return [(int(length), np.flatnonzero(lengths == length)) for length in found if length]
+    return [(int(length), (lengths == length).nonzero()[0]) for length in found if length]
 
 
 def _window(data: Bytes, length: int) -> "NDArray[np.void]":

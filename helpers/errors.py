@@ -33,7 +33,7 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def refused(error: OSError, place: Path | None = None, remedy: str = ELSEWHERE) -> str:
+def os_refusal(error: OSError, place: Path | None = None, remedy: str = ELSEWHERE) -> str:
     """What the system refuses, as a message: where, why, and the remedy where a full disk or a missing right
     is the cause.
 
@@ -61,7 +61,7 @@ def writing(place: Path, remedy: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL | DENIED:
             raise
-        raise HelpersError(refused(error, place, remedy)) from error
+        raise HelpersError(os_refusal(error, place, remedy)) from error
 
 
 def usable(folder: Path, remedy: str) -> Path:

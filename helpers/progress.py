@@ -1,5 +1,6 @@
 """One kind of progress bar for commands and notebooks."""
 
+import contextlib
 import html
 import io
 import sys
@@ -19,9 +20,36 @@ def pace() -> float:
     return 0.2 if watched() else 5
 
 
+class Stderr:
+    """``sys.stderr`` as it is then; that nobody reads it any more ends no work.
+
+    tqdm would raise, and its lock stay held: whoever closes the bar would wait for ever.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> None:
+        """Write a text, if somebody reads.
+
+        Args:
+            text: any.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written, if somebody reads."""
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.flush()
+
+
+STDERR: Any = Stderr()
+
+
 def say(line: str) -> None:
     """Write a line on stderr at once, above any bar."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(line, file=STDERR)
 
 
 def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = True) -> "tqdm[Any]":
@@ -44,7 +72,7 @@ def bar(total: int | None, desc: str, *, unit: str = "rows", enabled: bool = Tru
         unit=f" {unit}",
         unit_scale=unit == "rows",
         disable=not enabled,
-        file=io.StringIO() if inside else sys.stderr,
+        file=io.StringIO() if inside else STDERR,
         leave=False,
         delay=0.5,
         mininterval=pace(),

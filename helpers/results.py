@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from helpers.errors import HelpersError, first_line, refused, usable, writing
+from helpers.errors import HelpersError, first_line, os_refusal, usable, writing
 from helpers.settings import checkout
 
 FORMAT = "user-activity-results"
@@ -274,7 +274,7 @@ def load(folder: Path | str | None = None) -> Results:
         names = {path.name for path in source.iterdir()}
     except OSError as error:
         raise HelpersError(
-            f"results folder {refused(error, source, 'name one that you can read')}"
+            f"results folder {os_refusal(error, source, 'name one that you can read')}"
         ) from error
     return Results({kind: read(source / f"{kind}.json") for kind in KINDS if f"{kind}.json" in names}, source)
 

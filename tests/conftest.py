@@ -24,12 +24,13 @@ from helpers.servers import cassandra, connections
 from helpers.servers.redis_cluster import Cluster, cluster
 
 SLOW = (
-    *("browser", "course", "workers", "follow", "follow_tables", "exercises", "nodes_cassandra"),
+    *("course", "browser", "nodes_cassandra", "exercises", "workers", "follow", "follow_tables"),
     "cluster_interrupted",
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
-    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "crosscheck"),
+    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "crosscheck", "cluster"),
     *("model_random", "model_whole", "model_rows", "model_proposal", "restoration_models", "definitions"),
+    "verification_models",
 )
 """Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
 _numbers = itertools.count()
@@ -78,14 +79,16 @@ def _running(name: str) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def light_cassandra() -> Iterator[None]:
-    """A Cassandra that compiles less and does not flush its schema: it starts, makes and drops tables in half
-    of the processor time. Servers that commands start in processes of their own are as they are for all.
+    """A Cassandra that compiles less, collects garbage in one thread and flushes no schema: it starts,
+    makes and drops tables in half of the processor time. Servers that commands start in processes of their
+    own are as they are for all.
     """
     command = cassandra.command
 
     def lighter(folder: Path, **options: Any) -> list[str]:
         java, *words = command(folder, **options)
-        # A ring is as it is for all but for the compiler: its nodes are killed, and come back.
+        words[words.index("-XX:+UseG1GC")] = "-XX:+UseSerialGC"
+        # A ring flushes as it does for all: its nodes are killed, and come back.
         flushed = ["-Dcassandra.unsafesystem=true"] if not options else []
         return [java, "-XX:TieredStopAtLevel=1", *flushed, *words]
 

@@ -230,7 +230,7 @@ class Chase:
         loaded = before.get("status") == "complete"
         words = ["follow"] if loaded else ["migrate", "--follow", "--batch-rows", "50"]
         process = start(self.source, self.target, *words)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while process.poll() is None and self.client.get("migration:lease") == lease:
             if time.monotonic() > deadline:
                 break

@@ -1,7 +1,6 @@
 """A real JupyterLab on copies of the notebooks, driven through a real Chromium as a student drives it."""
 
 import contextlib
-import copy
 import json
 import os
 import secrets
@@ -18,6 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
+from twice import twice
 
 from helpers import settings
 from helpers.report import notebooks
@@ -39,32 +39,34 @@ BARS = (
 )
 PATIENCE_S = 600
 """A machine that is busy with other things is slow, and no fault of the notebooks."""
-LOOK_MS = 250
+LOOK_MS = 500
 """Between two looks: each costs the browser time that the notebook then has not."""
 IN_FRONT = "window.jupyterapp.shell.currentWidget"
 STATUS = f"({IN_FRONT}.sessionContext.session?.kernel?.status ?? 'none')"
+OUTPUTS = "Array.from({length: cell.outputs.length}, (_, i) => cell.outputs.get(i))"
+FAILED = f"cell => {OUTPUTS}.some(one => one.type === 'error')"
 CODE = f"[...{IN_FRONT}.content.model.cells].filter(cell => cell.type === 'code')"
+OVER = f"{STATUS} === 'idle' && ({CODE}.every(cell => cell.executionCount) || {CODE}.some({FAILED}))"
 
 
-def doubled(name: str, folder: Path, *, parameters: str = "") -> None:
-    """Write a copy of a notebook without outputs, in which each code cell stands twice.
+def copied(
+    name: str, folder: Path, *, parameters: str = "", again: Callable[[Any], bool] = lambda cell: False
+) -> None:
+    """Write a copy of a notebook without outputs.
 
     Args:
         name: of the notebook.
         folder: where the copy goes.
         parameters: lines for the end of its ``parameters`` cell.
+        again: whether a code cell stands twice.
     """
     notebook = nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
-    cells = []
     for cell in notebook.cells:
-        cells.append(cell)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if "parameters" in cell.metadata.get("tags", []):
                 cell.source += f"\n{parameters}"
-            cells.append(copy.deepcopy(cell))
-            cells[-1].id = f"{cell.id[:56]}-again"
-    notebook.cells = cells
+    notebook.cells = twice(notebook.cells, again)
     nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
@@ -198,8 +200,7 @@ class Screen:
 
     def errors(self) -> list[str]:
         """The errors under the cells of the notebook in front."""
-        found = "Array.from({length: cell.outputs.length}, (_, i) => cell.outputs.get(i))"
-        wanted = f"{found}.filter(one => one.type === 'error').map(one => one.toJSON())"
+        wanted = f"{OUTPUTS}.filter(one => one.type === 'error').map(one => one.toJSON())"
         shown = self.page.evaluate(f"() => {CODE}.flatMap(cell => {wanted})")
         return [f"{output['ename']}: {output['evalue']}" for output in shown]
 
@@ -210,22 +211,26 @@ class Screen:
     def finish(self) -> list[str]:
         """Wait until every cell has run, or one has failed; the progress bars that were seen meanwhile."""
         bars: list[str] = []
-        look = f"() => [{BARS}, {STATUS}]"
 
         def over() -> bool:
-            shown, kernel = self.page.evaluate(look)
+            shown, ended = self.page.evaluate(f"() => [{BARS}, {OVER}]")
             bars.extend(shown)
-            return kernel == "idle" and (all(self.counts()) or bool(self.errors()))
+            return bool(ended)
 
         self.until(over, "all cells")
         return bars
 
-    def drawings(self) -> list[bool]:
-        """For each drawing of the notebook in front: whether it has a size on the screen."""
+    def drawings(self, number: int) -> list[bool]:
+        """For each drawing of the notebook in front: whether it has a size on the screen.
+
+        Args:
+            number: how many there should be: cells out of sight come to the screen when there is time.
+        """
         drawn = self.notebook.locator(".jp-RenderedSVG :is(img, svg):not(svg *)")
         sizes = (
             "found => found.map(one => one.getBoundingClientRect()).map(box => box.width * box.height > 100)"
         )
+        self.until(lambda: drawn.count() >= number, "drawings")
         return list(drawn.evaluate_all(sizes))
 
     def until(self, holds: Callable[[], object], what: str) -> None:
@@ -242,10 +247,16 @@ class Screen:
 
 
 def variables(results: Path, home: Path) -> dict[str, str]:
-    """The environment of a course in folders of its own, with this project's ``helpers``."""
+    """The environment of a course in folders of its own, with this project's ``helpers``.
+
+    matplotlib's list of fonts is that of this process: a kernel that has to make one says so.
+    """
+    import matplotlib.font_manager
+
     places = (settings.project_root(), settings.project_root() / "tests", os.environ.get("PYTHONPATH"))
     return {
         "HELPERS_HOME": str(home),
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
         "HELPERS_RESULTS": str(results),
         "PYTHONPATH": os.pathsep.join(str(place) for place in places if place),
     }

@@ -32,7 +32,7 @@ def run_sql(url: str, *statements: str) -> None:
     connection.close()
 
 
-def until(come: Callable[[], object], patience_s: float = 60) -> None:
+def until(come: Callable[[], object], patience_s: float = 300) -> None:
     """Wait until something is so, but not for ever."""
     deadline = time.monotonic() + patience_s
     while not come():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,15 @@ def call(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def here(capsys: pytest.CaptureFixture[str], *words: str) -> subprocess.CompletedProcess[str]:
+    """As ``call``, in this process, which is quicker."""
+    try:
+        code: Any = cli.main(words)
+    except SystemExit as ended:
+        code = ended.code
+    return subprocess.CompletedProcess(words, code, *capsys.readouterr())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -69,8 +79,8 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ("report", "--results", "no/such/folder"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...]) -> None:
-    done = call(*words)
+def test_bad_input_is_one_line_and_exit_2(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    done = here(capsys, *words)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not done.stdout
@@ -151,14 +161,14 @@ def test_a_rejected_row_is_exit_1(postgres_url: str, redis_url: str) -> None:
     ],
 )
 def test_a_bad_model_is_one_line_and_nothing_is_written(
-    source: str, redis_url: str, tmp_path: Path, text: str, why: str
+    source: str, redis_url: str, tmp_path: Path, text: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.toml"
     path.write_text(text, encoding="utf-8")
     ways = ("--source", source, "--target", redis_url)
     for words in (("migrate", *ways), ("migrate", *ways, "--dry-run"), ("model", "--source", source)):
         model = "--check" if words[0] == "model" else "--model"
-        done = call(*words, model, str(path))
+        done = here(capsys, *words, model, str(path))
         assert done.returncode == 2 and not done.stdout and len(done.stderr.splitlines()) == 1, done.stderr
         assert why in done.stderr and str(path) in done.stderr
     client = connections.redis(redis_url)

@@ -58,7 +58,7 @@ def state(nodes: Cluster) -> dict[str, str]:
     return found
 
 
-def when(met: Callable[[], Any], patience_s: float = 20) -> None:
+def when(met: Callable[[], Any], patience_s: float = 60) -> None:
     deadline = time.monotonic() + patience_s
     while not met():
         assert time.monotonic() < deadline
@@ -188,8 +188,11 @@ def test_slots_that_move_during_the_load(
 ) -> None:
     migrate(many, redis_url)
     with moving(nodes, lambda: "rows:users" in state(nodes)):
-        result = migrate(many, nodes.urls[0], batch_rows=60)
-        assert (result["status"], result["rows_loaded_now"]) == ("verified", 10_590)
+        for _ in range(10):  # how many of its batches meet a slot under way is chance
+            result = migrate(many, nodes.urls[0], batch_rows=60, replace=True)
+            assert (result["status"], result["rows_loaded_now"]) == ("verified", 10_590)
+            if met["ASK"] and met["MOVED"]:
+                break
     assert met["ASK"] > 0 and met["MOVED"] > 0, met
     assert held(nodes) == dump(redis_url)
 
@@ -211,7 +214,7 @@ def test_slots_that_move_while_it_is_verified(
 
     monkeypatch.setattr(cluster.Cluster, "exchange", slow)
     with moving(nodes, lambda: True):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (met["ASK"] and met["MOVED"]) and time.monotonic() < deadline:
             found = verification.verify(many, url, progress=False)
             assert found["by_problem"] == {"extra key": 1}, found["examples"]
@@ -419,7 +422,7 @@ def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Clu
         other.acquire()
         before = held(nodes)
         slow.send_signal(signal.SIGCONT)
-        _, said = slow.communicate(timeout=40)
+        _, said = slow.communicate(timeout=120)
         assert slow.returncode == 2
         assert re.search(r"another migration is under way \(process \d+ of this machine", said), said
         assert held(nodes) == before
@@ -525,10 +528,9 @@ def test_the_lease_of_a_cluster_is_prolonged_by_a_commit(nodes: Cluster) -> None
     holding.acquire()
     with nodes.client() as client:
         for commands in (NOTHING, column_of(resp.encode("SET", "x", 1))):
-            time.sleep(0.3)
-            before = client.pttl(f"{STATE}:lease")
+            client.pexpire(f"{STATE}:lease", LEASE_MS // 3)
             holding.commit(commands)
-            assert before + 200 < client.pttl(f"{STATE}:lease") <= LEASE_MS
+            assert LEASE_MS // 2 < client.pttl(f"{STATE}:lease") <= LEASE_MS
         part = partition_checkpoint_of(holding.connection, "", "users", holding.token)
         before = client.pttl(f"{STATE}:lease")
         part.take()

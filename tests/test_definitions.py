@@ -207,7 +207,7 @@ def test_two_hundred_tables_within_two_seconds(session: Session, here: str, back
     tables = session.tables(here)
     began = time.process_time(), time.monotonic()
     found = session.read(tables)
-    assert time.process_time() - began[0] < 1 and time.monotonic() - began[1] < 10  # a machine under load
+    assert time.process_time() - began[0] < 2 and time.monotonic() - began[1] < 60  # a machine under load
     assert (len(found.relations), len(found.constraints), len(found.indexes)) == (200, 800, 200)
     assert make(session, found, back) == []
 

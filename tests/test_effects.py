@@ -810,21 +810,32 @@ score = "{score}"
 
 
 @pytest.mark.parametrize(
-    ("order", "beside", "said"),
+    ("order", "beside", "unguided"),
     [
-        ('["day"]', "", r"key 'of:{doc}': .* add one .* value = '{part}:{line}' and score = 'day'"),
-        ('["what"]', "", r"ordered by what \(text\); order it by a number or date and a unique key"),
-        ('["day"]', 'value = "{part}:{line}"\nscore = "line"', "add one"),
-        ('["day", "what"]', 'value = "{part}:{line}:{what}"\nscore = "day"', r"ordered by what \(text\)"),
+        ('["day"]', "", True),
+        ('["what"]', "", True),
+        ('["day"]', 'value = "{part}:{line}"\nscore = "line"', True),
+        ('["day", "what"]', 'value = "{part}:{line}:{what}"\nscore = "day"', True),
+        ('["day"]', 'value = "{part}:{line}"\nscore = "day"', False),
     ],
 )
-def test_a_list_whose_places_nothing_tells(order: str, beside: str, said: str) -> None:
+def test_a_list_whose_places_nothing_tells(order: str, beside: str, unguided: bool) -> None:
+    """It needs a register; without one nothing is applied."""
     more = (
         f'[[key]]\nname = "of:{{doc}}:by"\ntype = "sorted_set"\ntable = "lines"\n{beside}\n' if beside else ""
     )
     head = '[[key]]\nname = "of:{doc}"\ntype = "list"\ntable = "lines"\nvalue = "{what}"\n'
-    with pytest.raises(HelpersError, match=said):
-        Forms(plan_of(f"{head}order = {order}\n{more}", [LINES]))
+    plan = plan_of(f"{head}order = {order}\n{more}", [LINES])
+    assert [kind.name for kind in model.unguided(plan)] == ["of"] * unguided
+    assert Forms(plan.registering(["of"])).registered["lines"]
+    if unguided:
+        with pytest.raises(HelpersError, match=r"key 'of:{doc}': nothing tells .* run `migrate --follow`"):
+            Forms(plan)
+
+
+def test_a_list_whose_owner_has_one_row_needs_no_places() -> None:
+    text = '[[key]]\nname = "of:{doc}:{part}:{line}"\ntype = "list"\ntable = "lines"\nvalue = "{what}"\n'
+    assert model.unguided(plan_of(f'{text}order = ["what"]\n', [LINES])) == ()
 
 
 @pytest.mark.parametrize("column", ["raw", "what"])

@@ -436,7 +436,7 @@ def test_a_server_killed_under_it_is_waited_for(lost: str, redis_url: str, postg
 
         thread = threading.Thread(target=disturb)
         thread.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not over.is_set():
             assert time.monotonic() < deadline
             follow(source, target, 0.1)
@@ -453,7 +453,7 @@ def test_an_interrupt_says_how_far_it_is(moved: str, redis_url: str, wanted: sig
     run_sql(moved, CHANGES["inserts"])
     until(lambda: client.exists("user:9") or process.poll() is not None)
     process.send_signal(wanted)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert re.fullmatch(
         r"helpers follow: interrupted; [01] transactions? applied by this run, [\d.]+ \w+ of WAL were left, "
@@ -494,7 +494,7 @@ def test_a_dead_followers_reader_is_ended(moved: str, redis_url: str) -> None:
     assert follow(moved, redis_url)["transactions"] == 1
     process.send_signal(signal.SIGCONT)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert verified(moved, redis_url)
 
 
@@ -632,7 +632,7 @@ def test_a_column_that_comes_stops_it_with_nothing_lost(moved: str, redis_url: s
         until(lambda: client.exists("migration:lease") or process.poll() is not None)
         until(lambda: slots(moved)[0].active or process.poll() is not None)
         run_sql(moved, *statements)
-        out, said = process.communicate(timeout=60)
+        out, said = process.communicate(timeout=120)
         assert process.returncode == 2 and out == ""
         said = said.splitlines()[-1]
     else:
@@ -982,7 +982,7 @@ def test_a_large_transaction_is_larger_than_a_part() -> None:
 def test_the_command_as_a_process(moved: str, redis_url: str) -> None:
     run_sql(moved, CHANGES["inserts"])
     command = start(moved, redis_url, "follow", "--until-idle", "0.2")
-    out, err = command.communicate(timeout=60)
+    out, err = command.communicate(timeout=120)
     assert command.returncode == 0, err
     assert out.startswith("applied: 1 transaction with changes: 1 of users and 2 of activities; at ")
     assert "Traceback" not in err

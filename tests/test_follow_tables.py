@@ -1,6 +1,7 @@
 """Following tables of any shape: whatever is committed is in Redis exactly once, or it stops by name."""
 # ruff: noqa: E501  # lines of SQL
 
+import json
 import os
 import random
 import re
@@ -13,14 +14,16 @@ from typing import Any
 import hostile
 import pytest
 from following import Scramble, start, tell_all
-from migrating import dump, migrate, run_sql
+from migrating import dump, interrupted, migrate, run_sql
 
 from helpers import model, source as sources
+from helpers.columns import NOTHING
 from helpers.errors import HelpersError
 from helpers.migration import follower, following, verification
-from helpers.model import Plan
+from helpers.model import Plan, rows
 from helpers.servers import connections
 from helpers.source import Upstream, publication, slot, tables
+from helpers.target import Checkpoint, rehearsal, resp
 from helpers.trials import judge
 
 
@@ -399,26 +402,245 @@ def test_another_model_is_refused(shaped: str, redis_url: str) -> None:
     assert follow(shaped, redis_url, model=MODEL)["transactions"] == 0
 
 
-def test_a_list_whose_places_nothing_tells_is_refused_before_anything_is_made(
-    shaped: str, redis_url: str
+ALONE = "".join(f"[[key]]{one}" for one in MODEL.split("[[key]]")[1:] if "sorted_set" not in one)
+"""The same without sorted sets, which could tell the places in lists."""
+REGISTERS = {"lines", "lines_what", "at", "numbers"}
+
+
+def registers(target: str) -> set[str]:
+    """The lists that have one, by the keys that are there; the state says the same."""
+    client = connections.redis(target, decode_responses=True)
+    keys = {key for key in client.scan_iter() if key.startswith("migration:register:")}
+    said = set(json.loads(client.hget("migration:state", "registers") or "[]"))
+    client.close()
+    found = {re.sub(r"\W+", "_", re.sub(r":\d+", "", key.split(":", 2)[2])) for key in keys}
+    assert said == found
+    return found
+
+
+@pytest.mark.parametrize(("seed", "most"), [(1, 5_000), (2, 4)])
+def test_lists_without_sorted_sets_beside_them(
+    shaped: str, redis_url: str, seed: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = "".join(f"[[key]]{one}" for one in MODEL.split("[[key]]")[1:] if "by_day" not in one)
-    for options in ({}, {"dry_run": True}):
-        with pytest.raises(
-            HelpersError, match=r"key 'lines:{doc}': following could not find .* score = 'day'"
-        ):
-            migrate(shaped, redis_url, model=alone, follow=True, **options)
+    """The migration keeps their places; when the slot goes, nothing of that is left."""
+    monkeypatch.setattr(follower, "MOST_CHANGES", most)
+    followed, alone = (
+        migrate(shaped, redis_url, model=ALONE, follow=follow, dry_run=True) for follow in (True, False)
+    )
+    assert followed["memory_bytes"] > alone["memory_bytes"]
     assert dump(redis_url, b"\0") == {}
-    assert migrate(shaped, redis_url, model=alone)["status"] == "verified"
+    assert migrate(shaped, redis_url, model=ALONE, follow=True, batch_rows=7)["status"] == "verified"
+    assert registers(redis_url) == REGISTERS
+    with Scramble(shaped, plan_of(shaped, ALONE).tables.values(), seed) as writer:
+        for round_ in range(3):
+            for _ in range(30):
+                writer.transaction(truncate=round_ == 1)
+            follow(shaped, redis_url)
+            assert verified(shaped, redis_url)
+    line = "INSERT INTO \"Lines\" VALUES (1, 2, '2026-01-01', '2026-01-01', md5('')::uuid, 'x')"
+    run_sql(shaped, f'TRUNCATE "Lines"; {line}')
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+    assert judge.compare(shaped, redis_url, model=ALONE) == {"lost": 0, "doubled": 0, "altered": 0}
+    following.drop_slot(shaped, redis_url)
+    assert registers(redis_url) == set()
+    assert verified(shaped, redis_url)
 
 
-def test_a_score_that_is_too_far_is_refused_and_stops_it(shaped: str, redis_url: str) -> None:
-    migrate(shaped, redis_url, model=MODEL, follow=True)
-    run_sql(shaped, 'UPDATE "Lines" SET "No" = 9007199254740993 WHERE "No" = 2')
-    with pytest.raises(HelpersError, match=r'row \d, 9007199254740993 of "Lines" has a number or date'):
+def test_a_list_is_followed_that_was_migrated_before(
+    shaped: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its register is made while all is compared, which is no difference; and is looked at once it is there."""
+    migrate(shaped, redis_url, model=ALONE)
+    before = dump(redis_url)
+    compare, mended = verification.compare, list[bool]()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        mended.append(options.get("mender") is not None)
+        return compare(*arguments, **options)
+
+    monkeypatch.setattr(verification, "compare", counted)
+    result = migrate(shaped, redis_url, model=ALONE, follow=True)
+    assert (result["status"], result["caught_up"], result["differences"]) == ("verified", {}, 0)
+    assert mended == [True, False]
+    assert dump(redis_url) == before and registers(redis_url) == REGISTERS
+    run_sql(shaped, 'UPDATE "Lines" SET "No" = -"No", at = at + interval \'90 min\' WHERE part::text < \'8\'')
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+    following.drop_slot(shaped, redis_url)
+    assert migrate(shaped, redis_url, model=ALONE)["caught_up"] == {}
+
+
+@pytest.mark.parametrize("when", ["registers", "status"])
+def test_registers_that_were_begun_come_to_an_end(shaped: str, redis_url: str, when: str) -> None:
+    migrate(shaped, redis_url, model=ALONE)
+    with pytest.raises(HelpersError, match="made no replication slot"):
         follow(shaped, redis_url)
-    with pytest.raises(HelpersError, match=r'row \d, 9007199254740993 of "Lines" has a number or date'):
-        migrate(shaped, redis_url, model=MODEL, follow=True)
+    interrupted(shaped, redis_url, lambda state: when in state, model=ALONE, follow=True)
+    client = connections.redis(redis_url)
+    assert (
+        set(json.loads(client.hget("migration:state", "registers") or b"[]")) == REGISTERS
+    )  # before any is there
+    assert not [key for key in client.scan_iter() if key.startswith(b"migration:register:")]
+    client.close()
+    assert migrate(shaped, redis_url, model=ALONE, follow=True)["status"] == "verified"
+    assert registers(redis_url) == REGISTERS
+    run_sql(shaped, 'DELETE FROM "Lines" WHERE "No" > 0')
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+
+
+def test_a_load_that_began_without_them(shaped: str, redis_url: str) -> None:
+    interrupted(shaped, redis_url, lambda state: "position:at" in state, model=ALONE, batch_rows=7)
+    assert migrate(shaped, redis_url, model=ALONE, follow=True)["status"] == "verified"
+    assert registers(redis_url) == REGISTERS
+    run_sql(shaped, "UPDATE \"Lines\" SET at = at - interval '30 min'")
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+    migrate(shaped, redis_url, model=ALONE, follow=True, replace=True)
+    assert verified(shaped, redis_url)
+
+
+def test_a_lost_target_leaves_the_registers(
+    shaped: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, left = Checkpoint.commit, [True]
+
+    def lose(self: Checkpoint, commands: Any = NOTHING, state: Any = None, doing: str = "") -> Any:
+        found = commit(self, commands, state, doing)
+        if left and "position:at" in (state or {}):
+            left.clear()
+            raise resp.Lost("redis at somewhere: gone")
+        return found
+
+    monkeypatch.setattr(Checkpoint, "commit", lose)
+    assert migrate(shaped, redis_url, model=ALONE, follow=True, batch_rows=7)["status"] == "verified"
+    assert not left and registers(redis_url) == REGISTERS
+    run_sql(shaped, "UPDATE \"Lines\" SET at = at - interval '30 min'")
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+
+
+def test_a_target_that_refuses_registers_is_known_before_the_first_write(shaped: str) -> None:
+    plan = plan_of(shaped, ALONE)
+    rehearsed = [{str(words[1]) for words in rehearsal.commands(one, follow=True) if len(words) > 1} for one in
+                 (plan, plan.registering([kind.name for kind in model.unguided(plan)]))]  # fmt: skip
+    more = rehearsed[1] - rehearsed[0]
+    assert more == {f"migration:register:{one}" for one in ("lines:1", "lines:1:what", "at:1", "numbers:1")}
+
+
+def test_a_register_is_verified_and_mended(shaped: str, redis_url: str) -> None:
+    migrate(shaped, redis_url, model=ALONE, follow=True)
+    client, register = connections.redis(redis_url), "migration:register:lines:0"
+    client.lset(register, 3, "2026-01-01:77")
+    client.rpush("migration:register:lines:9", "2026-01-01:1")
+    client.expire("migration:register:lines:1", 1000)
+    seen = verification.verify(shaped, redis_url, progress=False)
+    assert seen["by_problem"] == {"wrong element": 1, "extra key": 1, "expiring key": 1}
+    assert migrate(shaped, redis_url, model=ALONE, follow=True)["caught_up"] == seen["by_problem"]
+    assert verified(shaped, redis_url)
+    client.delete(register)
+    run_sql(shaped, 'DELETE FROM "Lines" WHERE doc = 0')
+    with pytest.raises(HelpersError, match="is not of the length of"):
+        follow(shaped, redis_url)
+    with pytest.raises(HelpersError, match="stopped in the middle of a transaction; run `migrate --follow`"):
+        follow(shaped, redis_url)
+    migrate(shaped, redis_url, model=ALONE, follow=True)
+    assert verified(shaped, redis_url)
+    client.close()
+
+
+def test_a_score_that_is_too_far_stops_it_until_the_list_has_a_register(shaped: str, redis_url: str) -> None:
+    migrate(shaped, redis_url, model=MODEL, follow=True)
+    assert registers(redis_url) == set()
+    run_sql(shaped, 'UPDATE "Lines" SET "No" = 9007199254740993 WHERE "No" = 2')
+    with pytest.raises(HelpersError, match=r'row \d, 9007199254740993 of "Lines" has .* `migrate --follow`'):
+        follow(shaped, redis_url)
+    assert migrate(shaped, redis_url, model=MODEL, follow=True)["status"] == "verified"
+    assert registers(redis_url) == {"numbers"}
+    run_sql(
+        shaped,
+        'INSERT INTO "Lines" SELECT 2, n, day, at, md5(n::text)::uuid, what FROM "Lines", '
+        'generate_series(9007199254740990, 9007199254740999) n WHERE "No" = 4 AND n % 10 <> 3',
+        'UPDATE "Lines" SET "No" = "No" + 1 WHERE "No" = 9007199254740999',
+    )
+    follow(shaped, redis_url)
+    assert verified(shaped, redis_url)
+    run_sql(shaped, 'DELETE FROM "Lines" WHERE "No" > 100')
+    assert migrate(shaped, redis_url, model=MODEL, follow=True)["status"] == "verified"
+    assert registers(redis_url) == set()  # nobody needs it any more
+
+
+BY_TEXT = """
+[[key]]
+name = "names"
+type = "list"
+table = "t"
+value = "{id}"
+order = ["name"]
+"""
+
+
+def test_another_order_of_texts_stops_it(postgres_url: str, redis_url: str) -> None:
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY, name text)",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t VALUES (1, 'a'), (2, 'B')",
+    )
+    migrate(postgres_url, redis_url, model=BY_TEXT, follow=True)
+    run_sql(postgres_url, 'ALTER TABLE t ALTER name TYPE text COLLATE "POSIX"')
+    with pytest.raises(HelpersError, match=r"column name of t had the collation .*default.* run `migrate"):
+        follow(postgres_url, redis_url)
+    assert migrate(postgres_url, redis_url, model=BY_TEXT, follow=True)["status"] == "verified"
+    run_sql(postgres_url, "INSERT INTO t VALUES (3, 'C')")
+    follow(postgres_url, redis_url)
+    assert verified(postgres_url, redis_url)
+
+
+@pytest.mark.parametrize("type_", ["regclass", "regtype[]", "of_names"])
+def test_names_of_the_catalogue_that_order_a_list_are_refused(
+    postgres_url: str, redis_url: str, type_: str
+) -> None:
+    """What they name may be called otherwise later, or be gone."""
+    run_sql(postgres_url, "CREATE TYPE of_names AS (a int, b regclass)")
+    run_sql(
+        postgres_url,
+        f"CREATE TABLE t (id int PRIMARY KEY, name {type_})",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t (id) VALUES (1)",
+    )
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(HelpersError, match=r"key 'names': it is ordered by name, of type reg\w+, whose"):
+            migrate(postgres_url, redis_url, model=BY_TEXT, follow=True, **options)
+    assert dump(redis_url, b"\0") == {}
+    assert migrate(postgres_url, redis_url, model=BY_TEXT)["status"] == "verified"
+
+
+def test_what_is_too_long_for_a_register(
+    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list holds a row that is put in its place by a text longer than what Redis holds; a register cannot."""
+    monkeypatch.setattr(rows, "LONGEST_BYTES", 1_000)
+    monkeypatch.setattr(rows, "COMPRESSED_BYTES", 1)
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY, name text)",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t VALUES (1, 'a'), (2, repeat('b', 1000))",
+    )
+    migrate(postgres_url, redis_url, model=BY_TEXT, follow=True)
+    run_sql(
+        postgres_url, "UPDATE t SET name = 'c' WHERE id = 1", "UPDATE t SET name = name || 'c' WHERE id = 2"
+    )
+    with pytest.raises(
+        HelpersError, match=r"row 2 of t is put in its place in a list by name and id, which is "
+    ):
+        follow(postgres_url, redis_url)
+    with pytest.raises(
+        HelpersError, match=r"row 2 of t is put in its place in a list by name and id, which is "
+    ):
+        migrate(postgres_url, redis_url, model=BY_TEXT, follow=True)
 
 
 @pytest.mark.parametrize("whole", ["int2", "int4", "int8", "oid"])
@@ -646,7 +868,7 @@ def test_what_happens_to_one_partition_stops_it_by_name(
         run_sql(events, "UPDATE e SET v = 'before'")
         for statement in statements:
             run_sql(events, statement)
-        _, message = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=120)
         assert process.returncode == 2
     else:
         run_sql(events, "UPDATE e SET v = 'before'", *statements)

@@ -343,3 +343,41 @@ OTHERWISE = {
     "# Tables that": 'dates = "iso"\n# Tables that',
 }
 """What the general model says, and what it might have said: each is looked at."""
+
+
+def test_rows_that_their_keys_could_not_give_back_have_no_place(postgres_url: str, redis_url: str) -> None:
+    """A string has the rows whole, but for those without a text; what the migration keeps is not judged."""
+    model = """
+[[key]]
+name = "{day}:x"
+type = "string"
+table = "t"
+value = ""
+
+[[key]]
+name = "whole:{id}"
+type = "string"
+table = "t"
+value = "{day} {a}"
+
+[[key]]
+name = "list"
+type = "list"
+table = "t"
+value = "{id}"
+order = ["day"]
+"""
+    run_sql(
+        postgres_url,
+        "CREATE TABLE t (id int PRIMARY KEY, day date NOT NULL UNIQUE, a text, "
+        "b int GENERATED ALWAYS AS (1) STORED)",
+        "INSERT INTO t VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', NULL), (3, '2026-01-03', 'b')",
+    )
+    moved = migration.migrate(postgres_url, redis_url, model=model, progress=False)
+    assert moved["rows_rejected"] == {"t": 1}
+    client = connections.redis(redis_url)
+    client.set("migration:register:2026-01-01:x", "")
+    assert judge.compare(postgres_url, redis_url, model=model) == CLEAN
+    client.set("2026-01-02:x", "")
+    assert judge.compare(postgres_url, redis_url, model=model) == {**CLEAN, "doubled": 1}
+    client.close()

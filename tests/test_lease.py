@@ -38,7 +38,7 @@ def test_one_that_ended_is_dead_also_while_its_parent_does_not_look() -> None:
         token = process.stdout.readline()
         assert lease.still_runs(token) is True
         process.kill()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while lease.still_runs(token) is not False and time.monotonic() < deadline:
             time.sleep(0.01)
         assert process.returncode is None  # nobody has waited for it
@@ -86,10 +86,10 @@ def test_a_commit_prolongs_the_lease_to_its_full_life(
     held: tuple[Checkpoint, Callable[[], int]], state: dict[str, Any] | None
 ) -> None:
     holding, left_ms = held
-    time.sleep(1.5)
-    assert left_ms() <= lease.LEASE_MS - 1500
+    time.sleep(3)
+    before = left_ms()
     holding.commit(state=state)
-    assert lease.LEASE_MS - 1000 < left_ms() <= lease.LEASE_MS
+    assert before <= lease.LEASE_MS - 3000 and before + 1000 < left_ms() <= lease.LEASE_MS
 
 
 def test_a_renewal_is_made_when_it_is_due_and_not_before(
@@ -108,7 +108,7 @@ def test_a_renewal_is_made_when_it_is_due_and_not_before(
     holding.renewed = time.monotonic() - third + 2
     assert not renews()
     holding.renewed = time.monotonic() - third - 0.1
-    assert renews() and left_ms() > lease.LEASE_MS - 1000
+    assert renews() and left_ms() > lease.LEASE_MS // 2
     assert not renews(), "it is counted from there"
     holding.renewed = time.monotonic() - third - 0.1
     holding.commit(state={"x": 1})
@@ -188,7 +188,7 @@ def test_a_dead_ones_lease_that_somebody_else_took_meanwhile_is_left_alone(
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Leases last a second and a half; who took one."""
+    """Leases last a few seconds; who took one."""
     taken: list[Any] = []
     acquire = Checkpoint.acquire
 
@@ -196,8 +196,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         taken.append(self)
         acquire(self, *arguments)
 
-    monkeypatch.setattr(checkpoint, "LEASE_MS", 1_500)
-    monkeypatch.setattr(Checkpoint, "life_ms", 1_500)
+    monkeypatch.setattr(checkpoint, "LEASE_MS", 4_500)
+    monkeypatch.setattr(Checkpoint, "life_ms", 4_500)
     monkeypatch.setattr(Checkpoint, "acquire", noted)
     return taken
 
@@ -210,7 +210,7 @@ def test_a_source_that_is_slow_does_not_cost_the_lease(
     chunks = Source.chunks
 
     def slow(self: Source, query: str, *arguments: Any, **options: Any) -> None:
-        time.sleep(2.5 if "activity_date" in query else 0)
+        time.sleep(6 if "activity_date" in query else 0)
         chunks(self, query, *arguments, **options)
 
     monkeypatch.setattr(Source, "chunks", slow)
@@ -225,7 +225,7 @@ def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
     ask, client, left_ms = verification.Comparison._ask, connections.redis(redis_url), list[Any]()
 
     def slow(self: verification.Comparison, asked: Expectations) -> None:
-        time.sleep(0.3)
+        time.sleep(0.5)
         left_ms.append(client.pttl("migration:lease"))
         ask(self, asked)
 
@@ -246,7 +246,7 @@ def test_a_follower_without_anything_to_apply_keeps_the_lease(
     def look(_: Lag) -> None:
         left_ms.append(client.pttl("migration:lease"))
 
-    following.follow(source, redis_url, until_idle_s=4.0, shown=False, report=look)
+    following.follow(source, redis_url, until_idle_s=6.5, shown=False, report=look)
     following.drop_slot(source, redis_url)
     assert len(left_ms) > 5 and min(left_ms) > 0
     assert len(short) == 3, "each took it once"

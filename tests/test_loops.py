@@ -21,13 +21,17 @@ READ = Operation("read_profile", (1,))
 
 
 class Sleeper:
-    """Takes as long as it is told; not a store that keeps anything."""
+    """Takes as long as it is told; not a store that keeps anything.
+
+    The first calls wait for each other, as many as are to be under way ``together``.
+    """
 
     name, address, ERRORS = "sleeper", "nowhere:0", (OSError,)
 
-    def __init__(self, seconds, fail_from=10**9, fail_to=10**9):
+    def __init__(self, seconds, fail_from=10**9, fail_to=10**9, together=0):
         self.seconds, self.fail_from, self.fail_to = seconds, fail_from, fail_to
         self.calls, self.lock, self.under_way, self.most = 0, threading.Lock(), 0, 0
+        self.together, self.barrier = together, threading.Barrier(max(together, 1), timeout=60)
 
     def null_op(self):
         pass
@@ -41,6 +45,8 @@ class Sleeper:
             number = self.calls
             self.under_way += 1
             self.most = max(self.most, self.under_way)
+        if number <= self.together:
+            self.barrier.wait()
         time.sleep(self.seconds)
         with self.lock:
             self.under_way -= 1
@@ -56,17 +62,16 @@ def _lags_us(run):
 def test_closed_loop_times_each_operation():
     run = loops.closed(Sleeper(0.005), [[READ] * 20])
     assert run.operations == ["read_profile"] * 20
-    assert all(5000 <= us < 50_000 for us in run.latency_us)
+    assert all(5000 <= us < 5_000_000 for us in run.latency_us)  # microseconds, on a busy machine too
     assert run.wall_s >= sum(run.latency_us) / 1e6 * 0.99
     assert run.errors == 0
 
 
 def test_closed_loop_runs_clients_at_once():
-    sleeper = Sleeper(0.01)
+    sleeper = Sleeper(0.01, together=4)
     run = loops.closed(sleeper, [[READ] * 10] * 4)
     assert sleeper.most == 4
     assert len(run.latency_us) == 40
-    assert run.wall_s < 0.3
 
 
 def test_a_failed_operation_is_counted_and_is_no_sample():
@@ -92,7 +97,7 @@ def test_open_loop_counts_from_when_operations_were_due():
     # not show it
     run = loops.open_loop(Sleeper(0.01), [READ] * 10, [0.0] * 10, clients=1)
     assert max(run.latency_us) >= 95_000
-    assert max(run.service_us) < 60_000
+    assert np.median(run.service_us) < max(run.latency_us) / 2
     assert _lags_us(run).max() >= 85_000
 
 

@@ -33,6 +33,21 @@ for _ in range(3):
         thread.join()
 print(machine.peak_rss_mb(), *[line for line in open("/proc/self/maps") if " ---p " in line], sep="")
 """
+BATCHES = """
+import resource
+from helpers.servers import machine
+{before}
+def batch():
+    return [b"x" * 1_000_000 for _ in range(8)]
+def touched():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+batch()
+began = touched()
+for _ in range(10):
+    batch()
+print(touched() - began)
+"""
+"""It prints how often a page had to be given to it."""
 
 
 def run(code):
@@ -76,3 +91,9 @@ def test_the_processor_time_of_a_process_that_is_gone_is_unknown():
     process = psutil.Process(child.pid)
     child.communicate()
     assert machine.cpu_s(process) is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")
+def test_a_batch_takes_the_memory_of_the_one_before():
+    each, kept = (int(run(BATCHES.format(before=line))) for line in ("", "assert machine.one_arena()"))
+    assert each > 1000 > 100 > kept

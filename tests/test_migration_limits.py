@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,15 +153,17 @@ def test_what_the_target_would_refuse_is_known_before_the_first_write(
 
 def test_a_target_that_reads_its_data_is_to_be_waited_for(source: str) -> None:
     with scratch.redis(
-        "enable-debug-command yes", "key-load-delay 2000", "loading-process-events-interval-bytes 1024"
+        "enable-debug-command yes", "key-load-delay 10000", "loading-process-events-interval-bytes 1024"
     ) as server:
         client = connections.redis(server.url)
         client.mset({f"x{i}": "y" * 100 for i in range(1000)})
-        reload = threading.Thread(target=lambda: client.execute_command("DEBUG", "RELOAD"))
+        patient = connections.redis(server.url, socket_timeout=300)
+        reload = threading.Thread(target=lambda: patient.execute_command("DEBUG", "RELOAD"))
         reload.start()
-        time.sleep(0.3)
+        until(lambda: client.info("persistence")["loading"])
         with pytest.raises(HelpersError, match=r"loading the dataset.*; wait until it has read its data"):
             migrate(source, server.url)
+        client.config_set("key-load-delay", 0)
         reload.join()
 
 

@@ -146,10 +146,8 @@ from helpers.target import Checkpoint, resp
 Checkpoint(resp.Connection({redis_url!r}), "").acquire()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert connections.redis(redis_url).pttl("migration:lease") > 10_000
-    started = time.monotonic()
+    connections.redis(redis_url).pexpire("migration:lease", 10**9)  # nobody waits for that
     assert migrate(source, redis_url)["status"] == "verified"
-    assert time.monotonic() - started < 8
 
 
 def test_a_lease_of_another_machine_runs_out_or_is_renewed(source: str, redis_url: str) -> None:
@@ -158,13 +156,24 @@ def test_a_lease_of_another_machine_runs_out_or_is_renewed(source: str, redis_ur
     client.set("migration:lease", elsewhere, px=1500)
     started = time.monotonic()
     assert migrate(source, redis_url)["status"] == "verified"
-    assert 1 < time.monotonic() - started < 10
-    client.set("migration:lease", elsewhere, px=1500)
-    renewal = threading.Timer(0.5, lambda: client.pexpire("migration:lease", 15_000))
-    renewal.start()
-    with pytest.raises(HelpersError, match=r"under way \(process 1 of another machine; .* runs out in 1\d s"):
-        migrate(source, redis_url)
-    renewal.join()
+    assert time.monotonic() - started > 1
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(0.3):
+            client.set("migration:lease", elsewhere, px=15_000)
+
+    client.set("migration:lease", elsewhere, px=15_000)
+    renewals = threading.Thread(target=renew)
+    renewals.start()
+    try:
+        with pytest.raises(
+            HelpersError, match=r"under way \(process 1 of another machine; .* runs out in 1\d s"
+        ):
+            migrate(source, redis_url)
+    finally:
+        over.set()
+        renewals.join()
 
 
 @pytest.mark.slow

@@ -430,11 +430,11 @@ def test_two_hundred_tables_are_checked_within_two_seconds(postgres_url: str, tm
     path = tmp_path / "own.toml"
     path.write_text(propose(postgres_url), encoding="utf-8")
     assert len(model.load(path).keys) == 399
-    took_s = []
-    for _ in range(3):
+    took_s = [2.0]
+    while min(took_s) >= 2 and len(took_s) < 4:  # of the processor: others may be busy on this machine, too
         begun = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = call("--check", str(path), "--source", postgres_url)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
         took_s.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
         assert done.returncode == 0 and done.stdout.count("can be restored") == 200, done.stderr
-    assert min(took_s) < 1, took_s  # of the processor: others may be busy on this machine, too
+    assert min(took_s) < 2, took_s

@@ -1,13 +1,17 @@
 """Progress bars as a notebook shows them, run by a real kernel."""
 
+import io
 import json
 import re
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 
+from helpers import progress
 from helpers.report import notebooks, publication
 
 WORK = """\
@@ -78,3 +82,18 @@ def test_nothing_is_on_stderr_and_nothing_is_published(ran: tuple[Any, Any]) -> 
     assert [len(cell["outputs"]) for cell in cleaned] == [0, 1, 1, 1, 0]
     assert cleaned[2]["outputs"][0]["data"]["text/plain"] == ["'done'"]
     assert cleaned[3]["outputs"][0]["text"] == ["failed\n"]
+
+
+def test_a_bar_that_nobody_reads_any_more_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(progress, "pace", lambda: 0)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with progress.bar(3, "migrate") as shown:
+        time.sleep(0.6)  # bars are shown after half a second
+        shown.update()
+        progress.say("warning: nobody hears it")
+        shown.update()
+    assert shown.n == 2

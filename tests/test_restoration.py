@@ -1,5 +1,6 @@
 """The way back: what migrate wrote comes out of Redis as it was, or is named."""
 
+import itertools
 import json
 import os
 import random
@@ -504,31 +505,30 @@ def test_a_migration_under_way_is_refused_and_a_dead_ones_lease_waited_for(
     migrate(source, redis_url)
     lease = Checkpoint(resp.Connection(redis_url), "")
     lease.acquire()
-    started = time.monotonic()
+    client = connections.redis(redis_url)
+    client.pexpire("migration:lease", 10**9)  # nobody waits for that
     with pytest.raises(HelpersError, match=r"under way .*this machine"):
         restore(redis_url, source, back)
-    assert time.monotonic() - started < 2
     lease.release()
     lease.connection.close()
 
-    client = connections.redis(redis_url)  # of another machine, where only its renewals tell that it lives
-    done = threading.Event()
+    done, renewals = threading.Event(), itertools.count()
+    elsewhere = "a b 1 2"  # another machine's, where only its renewals tell that it lives
 
     def renew() -> None:
         while not done.wait(0.3):
-            client.set("migration:lease", "a b 1 2", px=15_000)
+            client.set("migration:lease", elsewhere, px=10**6 + next(renewals))
 
-    client.set("migration:lease", "a b 1 2", px=15_000)
+    client.set("migration:lease", elsewhere, px=10**6)
     thread = threading.Thread(target=renew)
     thread.start()
-    started = time.monotonic()
     try:
         with pytest.raises(HelpersError, match=r"under way .*another machine"):
             restore(redis_url, source, back)
     finally:
         done.set()
         thread.join()
-    assert time.monotonic() - started < 10, "one renewal is enough"
+    assert next(renewals) < 50, "one renewal is enough"
     client.pexpire("migration:lease", 700)
     assert restore(redis_url, source, back)["warnings"] == []
 
@@ -773,7 +773,7 @@ def test_killed_in_the_middle_leaves_nothing(postgres_url: str, redis_url: str, 
         return cursor.fetchone() is not None
 
     kills = 0
-    for _ in range(6):
+    for _ in range(40):  # some come too late
         process = subprocess.Popen(command(redis_url, postgres_url, back), stderr=subprocess.DEVNULL)
         until(lambda: process.poll() is not None or working())  # noqa: B023
         time.sleep(chance.uniform(0, 0.25))
@@ -783,8 +783,10 @@ def test_killed_in_the_middle_leaves_nothing(postgres_url: str, redis_url: str, 
         assert not killed or not exists(postgres_url, back)
         if not killed:
             drop(postgres_url, back)
+        if kills == 4:
+            break
     connection.close()
-    assert kills >= 4
+    assert kills == 4
     assert restore(redis_url, postgres_url, back)["warnings"] == []
     assert differences(postgres_url, back) == []
 

@@ -270,7 +270,7 @@ OURS = {
     "literal(constraint.comment)", "literal(index.comment)", "self._sql[table]",
     "', '.join(self._sql.values())", "furthest", "stream.where", "quoted(name)",
     "guide.score.sql", "self._schema", "names", "_columns_sql(table)", "arrays",
-    "source.plan.asks_sql(guide.scored)", "kind.table.sql.replace('%', '%%')",
+    "source.plan.asks_sql(guide.scored)", "fits", "kind.table.sql.replace('%', '%%')",
 }  # fmt: skip
 """Names of constants, of the model's tables and columns, and of what PostgreSQL has quoted itself."""
 

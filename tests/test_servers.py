@@ -224,7 +224,7 @@ ctypes.CDLL(None).pthread_exit(None)  # the first thread is a zombie then, and t
 def test_a_process_whose_first_thread_has_ended_holds_its_port_until_all_have(tmp_path: Path) -> None:
     port = process.free_port()
     record = process.start([sys.executable, "-c", HALF_ENDED, str(port)], tmp_path, port)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while psutil.Process(record.pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.02)

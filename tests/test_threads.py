@@ -25,7 +25,7 @@ def test_a_failure_cancels_the_other_and_is_raised(failing: int) -> None:
         raise ValueError("first")
 
     def wait() -> None:
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         raise KeyError("second, because it was cancelled")
 
     works = [fail, wait] if failing == 0 else [wait, fail]

@@ -21,6 +21,7 @@ import pytest
 from migrating import dump, migrate, run_sql, until, without_bars
 from psycopg2 import sql
 
+from helpers import model
 from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.task import Task, do
@@ -79,7 +80,7 @@ def workers(pid: int) -> list[psutil.Process]:
     return found
 
 
-def gone(processes: list[psutil.Process], patience_s: float = 15) -> bool:
+def gone(processes: list[psutil.Process], patience_s: float = 60) -> bool:
     return not psutil.wait_procs(processes, timeout=patience_s)[1]
 
 
@@ -118,7 +119,7 @@ def once(source: str, target: str) -> None:
 
 
 def test_two_workers_leave_what_one_leaves(postgres_url: str, redis_url: str) -> None:
-    fill(postgres_url)
+    fill(postgres_url, activities=6_000, orders=1_500)
     run_sql(postgres_url, "SET session_replication_role = replica", HOSTILE)
     alone = migrate(postgres_url, redis_url, prefix="alone:")
     both = migrate(postgres_url, redis_url, prefix="both:", workers=2, batch_rows=200)
@@ -126,7 +127,7 @@ def test_two_workers_leave_what_one_leaves(postgres_url: str, redis_url: str) ->
         {key.removeprefix(name): value for key, value in dump(redis_url).items() if key.startswith(name)}
         for name in (b"alone:", b"both:")
     )
-    assert len(held) > 5_000 and shared == held
+    assert len(held) > 2_000 and shared == held
     assert alone.keys() == both.keys()
     same = ("status", "rows_read", "rows_rejected", "rejects_by_reason", "rows_loaded_now", "caught_up")
     assert [both[name] for name in same] == [alone[name] for name in same]
@@ -177,9 +178,19 @@ def test_tables_of_any_shape_are_loaded_by_more_workers_than_they_need(
 ) -> None:
     fill(postgres_url, activities=4_000, orders=500)
     run_sql(postgres_url, "SET session_replication_role = replica", SHAPES[shape])
-    result = migrate(postgres_url, redis_url, workers=4, batch_rows=100)
-    assert (result["status"], result["workers"]) == ("verified", 4)
+    result = migrate(postgres_url, redis_url, workers=3, batch_rows=100)
+    assert (result["status"], result["workers"]) == ("verified", 3)
     once(postgres_url, redis_url)
+
+
+BY_QUANTITY = """
+[[key]]
+name = "by_quantity:{user_id}"
+type = "list"
+table = "orders"
+value = "{product_id}"
+order = ["quantity"]
+"""
 
 
 def test_a_migration_to_follow_is_loaded_from_the_slots_snapshot(redis_url: str) -> None:
@@ -187,8 +198,13 @@ def test_a_migration_to_follow_is_loaded_from_the_slots_snapshot(redis_url: str)
         fill(server.url, activities=3_000)
         for table in ("users", "products", "activities", "orders"):
             run_sql(server.url, f"ALTER TABLE {table} REPLICA IDENTITY FULL")
-        result = migrate(server.url, redis_url, follow=True, workers=2, batch_rows=200)
+        text = model.course() + BY_QUANTITY
+        result = migrate(server.url, redis_url, model=text, follow=True, workers=2, batch_rows=200)
         assert result["status"] == "verified" and result["slot"]
+        client = connections.redis(redis_url)
+        lists = [key for key in client.scan_iter(count=1000) if key.startswith(b"by_quantity:")]
+        assert lists and all(client.llen(b"migration:register:" + key) == client.llen(key) for key in lists)
+        client.close()
 
 
 def test_one_process_needs_no_dask(source: str, redis_url: str) -> None:
@@ -291,7 +307,7 @@ def test_a_killed_load_is_resumed_by_another_number_of_workers(postgres_url: str
 def test_killed_workers_are_replaced_and_nothing_is_doubled(postgres_url: str, redis_url: str) -> None:
     fill(postgres_url, activities=30_000)
     chance, client, kills = random.Random(6), client_of(redis_url), 0
-    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "50") as mover:
+    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "10") as mover:
         further(client, 0, mover)
         deadline = time.monotonic() + 120
         while mover.poll() is None and kills < 3:
@@ -393,7 +409,9 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
 ) -> None:
     _, task = job
     code = (
-        "import json, sys; from helpers.migration.task import Task, do; "
+        "import json, sys, time; from helpers.migration.task import Task, do; "
+        "from helpers.target.checkpoint import PartitionCheckpoint as One; commit = One.commit; "
+        "One.commit = lambda *words, **more: (time.sleep(0.02), commit(*words, **more))[1]; "
         "print(do(Task(**json.load(sys.stdin))))"
     )
     with subprocess.Popen(
@@ -489,7 +507,7 @@ def test_an_interrupt_stops_all(postgres_url: str, redis_url: str, group: bool) 
         r"the same command goes on from there\n",
         said,
     )
-    assert gone(children, 5) and not client.keys("migration:[lc]*")
+    assert gone(children) and not client.keys("migration:[lc]*")
     result = migrate(postgres_url, redis_url)
     assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
     assert result["rows_loaded_now"] > 0
@@ -562,7 +580,7 @@ class Elsewhere:
         import distributed
 
         with distributed.Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(len(self.running) - 1, timeout=60)
+            client.wait_for_workers(len(self.running) - 1, timeout=300)
 
     def end(self) -> str:
         """End all, and give what they said."""

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from helpers.migration import dry_run, loading, parallel, verification
 from helpers.migration.findings import Rejects
 from helpers.migration.job import Job
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
-from helpers.model import PARTITIONS
+from helpers.model import PARTITIONS, REGISTERED, registered
 from helpers.servers import machine
 from helpers.source import (
     Source,
@@ -109,9 +109,9 @@ class Attempt:
         if job.follow:
             require_single(self.connection, "--follow")
         fitness = keyspace.inspect(self.connection, job.prefix)
-        rehearsal.rehearse(self.connection, self.source.plan, flushdb=job.flushdb, follow=job.follow)
         if job.follow:
-            follow_checks.check(self.source)
+            self._register(follow_checks.check(self.source))
+        rehearsal.rehearse(self.connection, self.source.plan, flushdb=job.flushdb, follow=job.follow)
         refuse(job, self.source, self.connection, self.checkpoint)
         job.warnings += fitness.warnings + self.source.plan.warnings
         state = self.checkpoint.read()
@@ -151,6 +151,7 @@ class Attempt:
         if state.get("format") == BEFORE:
             checkpoint.commit(state={"format": FORMAT, **self.source.plan.record()})
         followed = self._follow(stack) if job.follow else {}
+        made = self._keep_registers(registered(state))
         source = self.source
         if job.resumed is None:
             job.resumed = not fresh and state["status"] != "complete"
@@ -162,7 +163,7 @@ class Attempt:
             if again:
                 # The source may have changed, and the reply to the last batch may never have been read.
                 checkpoint.commit(state={"status": "reconciling"})
-                checked = self._compare(mend=True)
+                checked = self._compare(mend=True, made=made)
             rows, rejects = source.counts(), Rejects(source.plan)
             if again or rows != loaded.table_rows():
                 rejects.collect(source, checkpoint.renew_when_due)
@@ -181,7 +182,7 @@ class Attempt:
             )
         caught_up = checked["by_problem"] if checked else {}
         mended = checked["difference_file"] if checked else None
-        if checked and not caught_up:  # that was a verification
+        if checked and not caught_up and not made:  # that was a verification
             job.load_seconds -= checked["verify_seconds"]
         elif job.verify:
             checked = self._compare(mend=False)
@@ -230,6 +231,7 @@ class Attempt:
                 idle=self.checkpoint.renew_when_due,
             )
         )
+        self._register(follow_checks.registers(self.source))
         ((moment,),) = self.source.ask("SELECT (extract(epoch FROM now()) * 1000000)::int8")
         return {
             slot.SLOT: name,
@@ -240,6 +242,25 @@ class Attempt:
             slot.COMMITTED: str(moment),
             slot.FAULT: "",
         }
+
+    def _register(self, names: Sequence[str]) -> None:
+        """Let lists have registers, and no others."""
+        self.source.plan = self.source.plan.registering(names)
+
+    def _keep_registers(self, before: Sequence[str]) -> list[str]:
+        """Remove the registers that nobody needs any more; the names of those that are to be made.
+
+        Args:
+            before: the lists that have one, by the state.
+        """
+        checkpoint, plan = self.checkpoint, self.source.plan
+        new = [one for one in plan.registered if one not in before]
+        if new:  # what is written from now on can be found again
+            checkpoint.commit(state={REGISTERED: json.dumps([*before, *new])})
+        keyspace.keep_registers(
+            self.connection, plan.registering([*before, *new]), checkpoint, plan.registered
+        )
+        return [one.name for one in plan.registers if one.of and one.of.name in new]
 
     def _first_state(self) -> dict[str, str]:
         return {
@@ -304,8 +325,8 @@ class Attempt:
         self.workers.end()
         job.cpu_seconds += sum(ended - began for began, ended in used.values())
 
-    def _compare(self, *, mend: bool) -> dict[str, Any]:
-        """What differs between target and snapshot; with ``mend`` it is put right."""
+    def _compare(self, *, mend: bool, made: Collection[str] = ()) -> dict[str, Any]:
+        """What differs between target and snapshot; with ``mend`` it is put right, and registers are made."""
         checkpoint = self.checkpoint
 
         def mender(commands: list[bytes]) -> None:
@@ -317,6 +338,7 @@ class Attempt:
             progress=self.job.progress,
             idle=checkpoint.renew_when_due,
             mender=mender if mend else None,
+            made=made,
         )
 
     def _needed(self) -> str:

@@ -60,9 +60,9 @@ def dry_run(job: Job) -> dict[str, Any]:
         if job.follow:
             require_single(connection, "--follow")
         fitness = keyspace.inspect(connection, job.prefix)
-        rehearsal.rehearse(connection, source.plan, flushdb=job.flushdb, follow=job.follow)
         if job.follow:
-            follow_checks.check(source)
+            source.plan = source.plan.registering(follow_checks.check(source))
+        rehearsal.rehearse(connection, source.plan, flushdb=job.flushdb, follow=job.follow)
         checkpoint = checkpoint_of(connection, job.prefix)
         refuse(job, source, connection, checkpoint)
         state = checkpoint.read()
@@ -167,7 +167,7 @@ def _measure(connection: resp.Connection, commands: Strings, more: int) -> int |
     for error in resp.errors(replies):
         if str(error).startswith("NOPERM"):
             return None
-        raise connection.refused(error, "sample")
+        raise connection.error_of(error, "sample")
     sizes: list[int] = replies[-1][len(commands) : len(commands) + len(keys)]
     return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
 
@@ -215,7 +215,12 @@ def fits(needed: int, fitness: keyspace.Fitness) -> bool:
 
 
 def shortage(needed: int, fitness: keyspace.Fitness) -> str:
-    """What to say when that is more than there is; arguments are those of ``fits``."""
+    """What to say when that is more than there is.
+
+    Args:
+        needed: bytes, over all nodes of a cluster.
+        fitness: of the target, or of the node of it with the least room.
+    """
     needed = round(needed * fitness.share)
     enough = fitness.used_bytes + _with_margin(needed)
     where = f" of redis at {fitness.where}" if fitness.where else ""

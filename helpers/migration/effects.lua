@@ -6,6 +6,10 @@
 --                     come, these in their order. The pattern finds in a member what settles equal scores, ties
 --                     say of each how it is compared (n: a number, b: bytes) and which capture it is. A row is
 --                     its score, its ties, its member, its element in each list. The mark is no element.
+--   R mark k lists... length n m removed... added...
+--                     k lists, a register and those of whose rows it tells the places, all of one length: the
+--                     same, where a row is its place and its element in each list. What comes has the place that
+--                     it would have when those that leave are gone, and others that come are not there.
 -- After an error the position stays, and the state says what went wrong: some of the changes may be there.
 local CHUNK, FEW, NEAR = 1000, 8, 1000
 local at = 0
@@ -75,13 +79,10 @@ local function place(set, one)
   return before
 end
 
-local function remove(set, lists, removed, mark)
+-- Takes rows out of lists, whose places are known.
+local function take(lists, removed, mark)
   local first = nil
   for _, one in ipairs(removed) do
-    one.index = place(set, one)
-    if not redis.call('ZSCORE', set.key, one.member) then
-      error(set.key .. ' has not ' .. one.member, 0)
-    end
     for i, list in ipairs(lists) do
       if redis.call('LINDEX', list, one.index) ~= one.elements[i] then
         error(list .. ' has not ' .. one.elements[i] .. ' where it should be', 0)
@@ -89,12 +90,22 @@ local function remove(set, lists, removed, mark)
     end
     if not first or one.index < first then first = one.index end
   end
-  for _, one in ipairs(removed) do redis.call('ZREM', set.key, one.member) end
   for _, list in ipairs(lists) do
     local length = redis.call('LLEN', list)
     for _, one in ipairs(removed) do redis.call('LSET', list, one.index, mark) end
     redis.call('LREM', list, 2 * first < length and #removed or -#removed, mark)
   end
+end
+
+local function remove(set, lists, removed, mark)
+  for _, one in ipairs(removed) do
+    one.index = place(set, one)
+    if not redis.call('ZSCORE', set.key, one.member) then
+      error(set.key .. ' has not ' .. one.member, 0)
+    end
+  end
+  take(lists, removed, mark)
+  for _, one in ipairs(removed) do redis.call('ZREM', set.key, one.member) end
 end
 
 -- Pushes elements that stood from an index on, with those of added between them whose places are there;
@@ -112,8 +123,12 @@ local function weave(list, elements, index, added, i, which)
   return i
 end
 
-local function insert(list, added, which, middle, mark)
-  local length, last = redis.call('LLEN', list), 1
+-- Puts rows into a list, whose places are known among those that are there.
+local function insert(list, added, which, mark)
+  local length, last, middle = redis.call('LLEN', list), 1, 0
+  for _, one in ipairs(added) do
+    if one.index < length then middle = middle + 1 end
+  end
   if middle > 0 and length - added[1].index <= NEAR then
     local first = added[1].index
     local tail = redis.call('LRANGE', list, first, -1)
@@ -140,13 +155,28 @@ local function insert(list, added, which, middle, mark)
 end
 
 local function add(set, lists, added, mark)
-  local length, middle = redis.call('ZCARD', set.key), 0
-  for _, one in ipairs(added) do
-    one.index = place(set, one)  -- among those that are there already
-    if one.index < length then middle = middle + 1 end
-  end
+  for _, one in ipairs(added) do one.index = place(set, one) end  -- among those that are there already
   for _, one in ipairs(added) do redis.call('ZADD', set.key, one.score, one.member) end
-  for which, list in ipairs(lists) do insert(list, added, which, middle, mark) end
+  for which, list in ipairs(lists) do insert(list, added, which, mark) end
+end
+
+local function register()
+  local mark = word()
+  local lists = words(number())
+  local length, n, m = number(), number(), number()
+  local function rows(count)
+    local found = {}
+    for i = 1, count do found[i] = {index = number(), elements = words(#lists)} end
+    return found
+  end
+  local removed, added = rows(n), rows(m)
+  for _, list in ipairs(lists) do
+    if redis.call('LLEN', list) ~= length then
+      error(list .. ' is not of the length of ' .. lists[1], 0)
+    end
+  end
+  if n > 0 then take(lists, removed, mark) end
+  for which, list in ipairs(lists) do insert(list, added, which, mark) end
 end
 
 local function timeline()
@@ -176,10 +206,13 @@ end
 
 local function apply()
   while at < #ARGV do
-    if word() == 'C' then
+    local what = word()
+    if what == 'C' then
       redis.call(unpack(words(number())))
-    else
+    elseif what == 'T' then
       timeline()
+    else
+      register()
     end
   end
 end

@@ -5,14 +5,16 @@ the old row had there and puts what the new one has; which of both is nothing do
 changes only what they come to counts: a row that came and went leaves nothing to do, and of a key or member
 that one row leaves and another takes only what the other has there.
 
-The place of a row in a list is the number of rows before it, which a sorted set tells; only Redis knows that
-at the moment of writing, hence a script. It also answers for the whole: the position is written only when
-everything else was, because ``EXEC`` goes on after an error.
+The place of a row in a list is the number of rows before it. A sorted set tells it, which only Redis knows at
+the moment of writing, hence a script; or the list has a register, in which it was looked for before
+(``places``), and the script makes sure that what leaves is there. The script also answers for the whole: the
+position is written only when everything else was, because ``EXEC`` goes on after an error.
 """
 
 import json
 import re
 import secrets
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from helpers import model
 from helpers.errors import HelpersError
-from helpers.model import Column, Guide, KeyKind, Pattern, Plan, Table
+from helpers.model import Column, Guide, KeyKind, Limits, Pattern, Plan, Table
 from helpers.target import encode
 
 SCRIPT = Path(__file__).with_name("effects.lua").read_bytes()
@@ -38,6 +40,11 @@ FIRST_DAY = date(1970, 1, 1).toordinal()
 Row = tuple[str | None, ...]
 """Values of a row as PostgreSQL writes them, in the order of the table's columns; None for NULL."""
 Word = bytes | str | int
+Place = tuple[bytes, bytes, Row]
+"""(key of a register, what stands there for a row, the row)."""
+Find = Callable[[KeyKind, Sequence[Place]], "tuple[Sequence[tuple[int, int]], Mapping[bytes, int]]"]
+"""Finds where rows stand in a register, or would, among those that are there: which of some rows, and its
+place, in the order of the list; and how long each register is."""
 Text = Callable[[str], bytes]
 T = TypeVar("T")
 
@@ -255,9 +262,6 @@ class _Timeline:
         assert guide.scored.value is not None
         self._pattern, places = _lua(guide.scored.value, [one.name for one in guide.ties])
         self._how = ",".join(f"{how}{place}" for (_, _, how), place in zip(self._ties, places, strict=True))
-        self._texts = all(
-            not (one.value and one.value.raw) or one.value.formats[0].name != "bytes" for one in guide.lists
-        )
 
     def entry(self, row: Row) -> tuple[Owner, Entry]:
         """Of which keys it is, and what is there.
@@ -267,10 +271,7 @@ class _Timeline:
         """
         score = self.scored.score(row)
         if self.guide.whole and not model.exact(int(score)):
-            table = self.guide.scored.table
-            raise HelpersError(
-                model.inexact(table.name, ", ".join(str(row[table.places[n]]) for n in table.key))
-            )
+            raise HelpersError(model.inexact(self.guide, _named(self.guide.scored.table, row)))
         ties = tuple(text(row[at] or "") for at, text, _ in self._ties)
         order = tuple(
             int(tie) if how == model.BY_NUMBER else tie
@@ -282,7 +283,7 @@ class _Timeline:
 
     def words(self, owner: Owner, gone: Sequence[Entry], come: Sequence[Entry]) -> list[Word]:
         """The script's operation that takes some rows of an owner away and brings others."""
-        mark = NO_TEXT if self._texts else NO_TEXT + secrets.token_bytes(32)
+        mark = _mark(self.lists)
         key, lists = owner
         words: list[Word] = [
             "T",
@@ -300,6 +301,79 @@ class _Timeline:
         for one in sorted(come, key=lambda one: (one.score, one.order)):
             words += one.words()
         return words
+
+
+class _Registered:
+    """What a row comes to in a list and its register.
+
+    Attributes:
+        register: of the list.
+        used: gives what of a row both depend on.
+    """
+
+    def __init__(self, register: KeyKind, limits: Limits, kinds: Mapping[str, _Kind]) -> None:
+        assert register.of is not None
+        self.register, self._limits = register, limits
+        self._lists = [kinds[register.name], kinds[register.of.name]]
+        self.used = self._lists[1].used
+
+    def holds(self, row: Row) -> bool:
+        """Whether a row that can be held is in them."""
+        return self._lists[1].holds(row)
+
+    def entry(self, row: Row) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """(keys of register and list, the row's element in each).
+
+        Raises:
+            HelpersError: the register has no room for the row.
+        """
+        if not self._limits.short(row):
+            raise HelpersError(model.too_long(self.register, _named(self.register.table, row)))
+        return tuple(one.key(row) for one in self._lists), tuple(one.value(row) for one in self._lists)
+
+    def words(self, changes: Sequence[tuple[Row, int]], find: Find) -> Iterator[list[Word]]:
+        """The script's operations, one for each list of some that change.
+
+        Args:
+            changes: rows that come (a count above 0) or go.
+            find: where they stand, or would.
+        """
+        made = [(*self.entry(row), row, count) for row, count in changes]
+        places, lengths = find(self.register, [(keys[0], mine[0], row) for keys, mine, row, _ in made])
+        gone: dict[bytes, list[int]] = defaultdict(list)
+        for which, place in places:
+            keys, _, _, count = made[which]
+            if count < 0:
+                gone[keys[0]].append(place)
+        lines: dict[tuple[bytes, ...], tuple[list[list[Word]], list[list[Word]]]]
+        lines = defaultdict(lambda: ([], []))
+        for which, place in places:
+            keys, mine, _, count = made[which]
+            before = bisect_left(gone[keys[0]], place) if count > 0 else 0  # these are no longer there
+            lines[keys][count > 0].append([place - before, *mine])
+        for keys, (old, new) in lines.items():
+            head: list[Word] = [
+                "R",
+                _mark(self._lists),
+                len(keys),
+                *keys,
+                lengths[keys[0]],
+                len(old),
+                len(new),
+            ]
+            yield head + [word for one in (*old, *new) for word in one]
+
+
+def _mark(lists: Sequence[_Kind]) -> bytes:
+    """What is an element of none of some lists."""
+    patterns = [one.kind.value for one in lists]
+    texts = all(not one.raw or one.formats[0].name != "bytes" for one in patterns if one)
+    return NO_TEXT if texts else NO_TEXT + secrets.token_bytes(32)
+
+
+def _named(table: Table, row: Row) -> str:
+    """The key of a row, for people."""
+    return ", ".join(str(row[table.places[name]]) for name in table.key)
 
 
 def _lua(pattern: Pattern, wanted: Sequence[str]) -> tuple[str, list[int]]:
@@ -333,14 +407,21 @@ class Forms:
         plan: of the migration.
 
     Raises:
-        HelpersError: the places of rows in one of its lists could not be told.
+        HelpersError: nothing tells the places of rows in one of its lists.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan, prefix = plan, plan.prefix.encode()
-        kinds = {kind.name: _Kind(kind, prefix) for kind in plan.kinds}
+        for kind in model.unguided(plan):
+            if kind.name not in plan.registered:
+                raise HelpersError(
+                    f"{plan.model.where}: key {str(kind.key.template)!r}: nothing tells a row's place in "
+                    "this list; run `migrate --follow` again, which keeps the places"
+                )
+        kinds = {kind.name: _Kind(kind, prefix) for kind in plan.written}
         timelines = [_Timeline(guide, kinds) for guide in model.guides(plan)]
         guided = {one.name for line in timelines for one in (line.guide.scored, *line.guide.lists)}
+        guided |= set(plan.registered)
         self.kinds = {
             table: [kinds[kind.name] for kind in plan.kinds_of(table) if kind.name not in guided]
             for table in plan.tables
@@ -349,6 +430,21 @@ class Forms:
             table: [line for line in timelines if line.guide.scored.table.name == table]
             for table in plan.tables
         }
+        self.registered = {
+            table: [
+                _Registered(one, plan.register_limits[one.name], kinds)
+                for one in plan.registers
+                if one.table.name == table
+            ]
+            for table in plan.tables
+        }
+
+
+def unsought(
+    register: KeyKind, places: Sequence[Place]
+) -> tuple[Sequence[tuple[int, int]], Mapping[bytes, int]]:
+    """A ``Find`` for plans without registers."""
+    raise AssertionError(register)
 
 
 class Effects:
@@ -395,7 +491,7 @@ class Effects:
             if total:
                 self._rows[table, row] = total
 
-    def commands(self, state_key: bytes, fields: Mapping[str, str]) -> list[bytes]:
+    def commands(self, state_key: bytes, fields: Mapping[str, str], find: Find = unsought) -> list[bytes]:
         """The script calls that bring all of it to Redis, and set fields of the state in the end, in RESP.
 
         They belong in one ``EXEC``. After an error in one of them those behind it do nothing.
@@ -403,12 +499,13 @@ class Effects:
         Args:
             state_key: the hash that holds the state.
             fields: its fields to set, with their values.
+            find: where rows stand in registers, as these are until the commands run.
 
         Raises:
             HelpersError: whether a row can be held depends on others.
         """
         calls: list[list[Word]] = [[]]
-        for operation in self._operations():
+        for operation in self._operations(find):
             if calls[-1] and len(calls[-1]) + len(operation) > MOST_WORDS:
                 calls.append([])
             calls[-1] += operation
@@ -418,7 +515,7 @@ class Effects:
             for i, words in enumerate(calls, 1)
         ]
 
-    def _operations(self) -> Iterator[list[Word]]:
+    def _operations(self, find: Find) -> Iterator[list[Word]]:
         """All that is taken away, then all that comes, then the lists."""
         gone: dict[Piece, Content] = {}
         come: dict[Piece, Content] = {}
@@ -443,6 +540,11 @@ class Effects:
         yield from _brought(come)
         for (table, i, owner), (old, new) in lines.items():
             yield self._forms.timelines[table][i].words(owner, old, new)
+        for table, some in rows.items():
+            for one in self._forms.registered[table]:
+                changes = [change for change in _differing(some, one.used) if one.holds(change[0])]
+                if changes:
+                    yield from one.words(changes, find)
 
 
 def _differing(rows: Sequence[tuple[Row, int]], used: Callable[[Row], Any]) -> Iterator[tuple[Row, int]]:

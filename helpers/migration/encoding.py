@@ -110,7 +110,7 @@ class Encoder:
         pushing = bool(self._push_script) and any(kind.type == "list" for kind in stream.kinds)
         if rejected == rows:
             return Batch(rows, position, NOTHING, rejected, order, self._pushed if pushing else None)
-        groups = _grouped(self._owners(made), made.number)
+        groups = self._grouped(made)
         commands = [self._collection(kind, groups, made) for kind in stream.kinds]
         return Batch(rows, position, stacked(*commands), rejected, order, self._pushed if pushing else None)
 
@@ -147,22 +147,21 @@ class Encoder:
         value = rows.pieces(kind.value)
         if kind.type == "zset":
             items = bulk_string(score[::-1]) + bulk_string(*(_reversed(piece) for piece in value))
-            return self._commands(b"ZADD", groups.reversed(), kind, rows, items, 2)
+            return self._commands(b"ZADD", groups.reversed(), kind, items, 2)
         if kind.type == "list" and self._push_script:
-            return self._pushes(groups, kind, rows, bulk_string(*value))
+            return self._pushes(groups, kind, bulk_string(*value))
         return self._commands(
-            b"SADD" if kind.type == "set" else b"RPUSH", groups, kind, rows, bulk_string(*value), 1
+            b"SADD" if kind.type == "set" else b"RPUSH", groups, kind, bulk_string(*value), 1
         )
 
-    def _key(self, groups: "_Groups", kind: KeyKind, rows: "_Rows") -> list[Piece]:
+    def _key(self, groups: "_Groups", kind: KeyKind) -> list[Piece]:
         if not kind.key.columns:  # one key for all rows
             name = self.prefix + kind.key.literals[0]
             return [b"$%d\r\n%b\r\n" % (len(name), name)]
-        pieces = (p if isinstance(p, bytes) else p[groups.heads] for p in rows.pieces(kind.key))
-        return bulk_string(self.prefix, *pieces)
+        return bulk_string(self.prefix, *groups.heads.pieces(kind.key))
 
     def _commands(
-        self, command: bytes, groups: "_Groups", kind: KeyKind, rows: "_Rows", items: list[Piece], words: int
+        self, command: bytes, groups: "_Groups", kind: KeyKind, items: list[Piece], words: int
     ) -> Strings:
         """One command for each group.
 
@@ -170,15 +169,14 @@ class Encoder:
             command: its name.
             groups: the rows.
             kind: of the keys.
-            rows: what the keys are named by.
             items: pieces of what each row adds, in the order of the groups' rows.
             words: how many words these are.
         """
         head = b"\r\n$%d\r\n%b\r\n" % (len(command), command)
-        heads = weave(b"*", decimals(2 + groups.sizes * words), head, *self._key(groups, kind, rows))
+        heads = weave(b"*", decimals(2 + groups.sizes * words), head, *self._key(groups, kind))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
 
-    def _pushes(self, groups: "_Groups", kind: KeyKind, rows: "_Rows", items: list[Piece]) -> Strings:
+    def _pushes(self, groups: "_Groups", kind: KeyKind, items: list[Piece]) -> Strings:
         """One call of ``PUSH`` for each group; the first list may go on from the last batch."""
         before = np.zeros(len(groups.first), dtype=np.int64)
         if groups.owners.at(0) == self._pushed[0]:
@@ -189,9 +187,18 @@ class Encoder:
             len(self._push_script),
             self._push_script,
         )
-        key = self._key(groups, kind, rows)
+        key = self._key(groups, kind)
         heads = weave(b"*", decimals(5 + groups.sizes), script, *key, *bulk_string(decimals(before)))
         return merged(weave(spread(heads, groups.first, groups.rows), *items), groups.first)
+
+    def _grouped(self, rows: "_Rows") -> "_Groups":
+        begins: Mask = np.zeros(rows.number, dtype=bool)
+        for name in self.stream.order[: self.stream.owner]:
+            begins |= ~repeats(rows.read[name])
+        begins[0] = True
+        first = np.flatnonzero(begins)
+        heads = rows.only(first)
+        return _Groups(rows.number, self._owners(heads), heads, first, np.diff(np.append(first, rows.number)))
 
     def _owners(self, rows: "_Rows") -> "_Owners":
         names = self.stream.order[: self.stream.owner]
@@ -321,16 +328,6 @@ class _Owners:
         """The owner of each row."""
         return self.numbers.tolist() if self.numbers is not None else [self.at(row) for row in range(rows)]
 
-    def first(self, rows: int) -> Numbers:
-        """The first row of each."""
-        begins: Mask = np.zeros(rows, dtype=bool)
-        if self.numbers is not None:
-            begins[1:] = self.numbers[1:] != self.numbers[:-1]
-        elif self.names is not None:
-            begins = ~repeats(self.names)
-        begins[0] = True
-        return np.flatnonzero(begins)
-
     def __getitem__(self, rows: Numbers) -> "_Owners":
         return _Owners(
             None if self.numbers is None else self.numbers[rows],
@@ -345,14 +342,14 @@ class _Groups:
     Attributes:
         rows: how many rows there are, at least one.
         owners: the owner of each group.
-        heads: a row of each group, among the rows as they were read.
-        first: the first row of each group.
+        heads: the first row of each group.
+        first: where it is among the rows.
         sizes: how many rows each has.
     """
 
     rows: int
     owners: _Owners
-    heads: Numbers
+    heads: _Rows
     first: Numbers
     sizes: Numbers
 
@@ -364,9 +361,5 @@ class _Groups:
         """
         first = self.rows - self.first - self.sizes
         backwards = np.arange(len(first))[::-1]
-        return _Groups(self.rows, self.owners[backwards], self.heads[::-1], first[::-1], self.sizes[::-1])
-
-
-def _grouped(owners: _Owners, rows: int) -> _Groups:
-    first = owners.first(rows)
-    return _Groups(rows, owners[first], first, first, np.diff(np.append(first, rows)))
+        heads = self.heads.only(backwards)
+        return _Groups(self.rows, self.owners[backwards], heads, first[::-1], self.sizes[::-1])

@@ -22,6 +22,7 @@ from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.effects import Effects, Forms, Row
 from helpers.migration.findings import Rejects
+from helpers.migration.places import Finder
 from helpers.model import Plan
 from helpers.source import BEAT, Stream, Upstream, pgoutput, publication, slot
 from helpers.target import Checkpoint, keyspace, record, resp
@@ -147,6 +148,7 @@ class Follower:
         self._committed_us = int(state[slot.COMMITTED])
         self._held, self._rejected = (record.recorded(state, name) for name in ("rows_held", "rows_rejected"))
         self._seen = json.loads(state[slot.TABLES_SEEN])
+        self._finder = Finder(connection, upstream, self._seen, checkpoint.renew_when_due)
         self._told: dict[int, _Told] = {}
         for table in plan.tables:
             own = self._seen[table]
@@ -283,7 +285,7 @@ class Follower:
         transaction.seen -= 1
         self._flush_part()
         transaction.seen += 1
-        kinds = {kind.name for table in tables for kind in self._plan.kinds_of(table)}
+        kinds = {kind.name for kind in self._plan.written if kind.table.name in tables}
         for keys in keyspace.scan(self._connection, self._plan):
             names = [key for kind, key in keys if kind in kinds]
             if names:
@@ -364,7 +366,8 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
-        self._checkpoint.commit(column_of(*effects.commands(self._checkpoint.key, fields)), doing=doing)
+        commands = effects.commands(self._checkpoint.key, fields, self._finder.find)
+        self._checkpoint.commit(column_of(*commands), doing=doing)
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
         self._effects, self._bytes, self._whole = Effects(self._forms), 0, 0

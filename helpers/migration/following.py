@@ -250,7 +250,7 @@ def describe(result: dict[str, Any]) -> list[str]:
 def drop_slot(
     source: str | None = None, target: str | None = None, *, prefix: str = "", name: str | None = None
 ) -> dict[str, Any]:
-    """End the following of a target: drop its slot, and the publication when no other slot needs it.
+    """End the following of a target: drop its slot, its registers, and the publication when no slot needs it.
 
     Args:
         source: PostgreSQL URL; the resolved server when None.
@@ -286,6 +286,9 @@ def drop_slot(
                         f"{identity}); check --source"
                     )
                 found = slot.drop(upstream, state[slot.SLOT])
+                recorded = Plan.recorded(state, prefix)
+                if recorded is not None:
+                    keyspace.keep_registers(connection, recorded, checkpoint, ())
                 checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
             finally:
                 checkpoint.release()

@@ -1,6 +1,6 @@
 """The closer look at replies that are not what they should be: what differs, and what puts it right."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,7 @@ class Inspector:
         plan: of the migration.
         differences: where each difference is noted.
         mender: runs a list of commands in RESP that put differences right; None to look only.
+        made: names of kinds that are made by mending: what they lack is no difference.
 
     Attributes:
         missing: how many keys were not there.
@@ -64,7 +65,9 @@ class Inspector:
         plan: Plan,
         differences: Differences,
         mender: Callable[[list[bytes]], object] | None = None,
+        made: Collection[str] = (),
     ) -> None:
+        self._made = frozenset(made)
         self._source, self._connection, self._plan = source, connection, plan
         self._differences, self._mender = differences, mender
         self._mending: list[bytes] = []
@@ -100,7 +103,7 @@ class Inspector:
         asked, wanted, came = resp.parse(commands), resp.parse(expected), resp.parse(replies)
         for words, due, reply in zip(asked, wanted, came, strict=True):
             if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("WRONGTYPE"):
-                raise self._connection.refused(reply, "verify")
+                raise self._connection.error_of(reply, "verify")
             if words[0] == b"HMGET":
                 self._fetched = words, due
             if reply != due:
@@ -118,7 +121,9 @@ class Inspector:
             problem: a few words, the same for each difference of that sort.
             mending: commands in RESP, in the order in which they are to run.
         """
-        self._differences.add(key, field, expected, actual, problem)
+        kind = self._plan.kind_of(key) if self._made else None
+        if kind is None or kind.name not in self._made:
+            self._differences.add(key, field, expected, actual, problem)
         self._repair(*mending)
 
     def mend(self) -> None:

@@ -66,7 +66,8 @@ def migrate(
         verify: compare every field afterwards.
         prefix: stands before every key.
         follow: make a replication slot and load from its snapshot, so that ``following.follow`` can go on
-            from there; needs ``wal_level=logical`` and rights to publish and replicate.
+            from there; needs ``wal_level=logical`` and rights to publish and replicate. Lists in which no
+            sorted set tells the places get registers beside them (``model.guiding``).
         progress: show progress bars, and each warning at once, on stderr.
 
     Returns:

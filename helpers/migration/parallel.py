@@ -75,6 +75,7 @@ def load(
                     name,
                     source.exported,
                     checkpoint.token,
+                    source.plan.registered,
                     keep=workers.scheduler is None,
                 )
                 for name in wanted

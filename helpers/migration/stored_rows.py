@@ -333,7 +333,7 @@ class StoredRows:
         for key, reply in zip(commands, replies, strict=True):
             if isinstance(reply, hiredis.ReplyError):
                 if not str(reply).startswith("WRONGTYPE"):
-                    raise self.connection.refused(reply, "restore")
+                    raise self.connection.error_of(reply, "restore")
                 found = show(self.connection.call("TYPE", key)).replace("zset", "sorted set")
                 raise self.damaged(key, f"is a {found}, not a {type_}")
         return replies

@@ -71,7 +71,12 @@ def first_fault(
 
 
 def too_long(column: Column, values: Sequence[bytes | None]) -> tuple[int, str] | None:
-    """The first value that is a whole number of more than 64 bits, as ``first_fault`` gives it."""
+    """The first value that is a whole number of more than 64 bits, as ``first_fault`` gives it.
+
+    Args:
+        column: whose values these are; of one that is not of whole numbers none is too long.
+        values: text of each row, None for NULL.
+    """
     if column.format.name == "integer" and max(map(len, filter(None, values)), default=0) > 18:
         for i, value in enumerate(values):
             if value is not None and len(value) > 18 and int(value) not in INT8:

@@ -40,6 +40,7 @@ class Task:
         partition: its name in the state.
         snapshot: the exported one, which ends with the process that exported it.
         lease: the token of the migration's lease.
+        registered: names of the lists that have a register.
         keep: whether the process ends with the load, and may keep its connection to the snapshot until then.
     """
 
@@ -51,6 +52,7 @@ class Task:
     partition: str
     snapshot: str
     lease: str = field(repr=False)
+    registered: tuple[str, ...] = ()
     keep: bool = False
 
 
@@ -148,6 +150,7 @@ def _source(task: Task) -> Iterator[Source]:
             lanes=1,
         )
     )
+    source.plan = source.plan.registering(task.registered)
     try:
         yield source
     except BaseException:

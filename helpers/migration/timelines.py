@@ -35,10 +35,20 @@ class Stage(Protocol):
     """Where what does not fit into a window is put in order."""
 
     def sort(self, members: Iterable[list[Member]], rows: Batches) -> Iterator[list[Member]]:
-        """Members in the order of (score, tie)."""
+        """Members in the order of (score, tie).
+
+        Args:
+            members: in batches, in any order.
+            rows: asked before each list for how many members it may have.
+        """
 
     def distinct(self, members: Iterable[list[bytes]], rows: Batches) -> Iterator[list[bytes]]:
-        """Each member once."""
+        """Each member once.
+
+        Args:
+            members: in batches; one may come twice.
+            rows: asked before each list for how many members it may have.
+        """
 
 
 class Timelines:

@@ -6,7 +6,7 @@ compared byte by byte, and only what differs is looked at (``inspector``).
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,9 @@ def _opened(
 ) -> Source:
     """The snapshot, where it is known which tables are meant, or the course's are there."""
     try:
-        return Source(source, model, prefix=prefix)
+        found = Source(source, model, prefix=prefix)
+        found.plan = found.plan.registering(models.registered(state))
+        return found
     except SourceLost:
         raise
     except HelpersError as error:
@@ -100,6 +102,7 @@ def compare(
     progress: bool,
     idle: Callable[[], None] = lambda: None,
     mender: Callable[[list[bytes]], object] | None = None,
+    made: Collection[str] = (),
 ) -> dict[str, Any]:
     """``verify`` on a snapshot and a connection that are open already; with a mender it catches up.
 
@@ -109,6 +112,7 @@ def compare(
         progress: show a progress bar.
         idle: called now and then by the thread that uses the connection.
         mender: runs a list of commands in RESP that put differences right; None to look only.
+        made: names of registers that are made by this: that they lack elements is no difference.
 
     Returns:
         What ``verify`` returns, but for ``left_behind``. With a mender ``differences`` were mended.
@@ -122,7 +126,7 @@ def compare(
     title = "catch up" if mender else "verify"
     with bar(sum(source.counts().values()), title, enabled=progress) as shown:
         comparison = Comparison(
-            source, connection, differences, mender=mender, advance=shown.update, idle=idle
+            source, connection, differences, mender=mender, made=made, advance=shown.update, idle=idle
         )
         try:
             comparison.run()
@@ -166,6 +170,7 @@ class Comparison:
         connection: the target.
         differences: where each difference is noted.
         mender: runs commands that put a difference right; None to look only.
+        made: names of registers that are made by this.
         advance: told how many rows were compared, for a progress bar.
         idle: called now and then while PostgreSQL sorts.
 
@@ -181,12 +186,13 @@ class Comparison:
         differences: Differences,
         *,
         mender: Callable[[list[bytes]], object] | None = None,
+        made: Collection[str] = (),
         advance: Callable[[int], object] = lambda rows: None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._source, self._connection = source, connection
         self._advance, self._idle = advance, idle
-        self._inspector = Inspector(source, connection, source.plan, differences, mender)
+        self._inspector = Inspector(source, connection, source.plan, differences, mender, made)
         self.rows: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
 
@@ -274,7 +280,7 @@ def find_expiring(
     keys, fields = keyspace.expiring(connection, plan)
     if not keys and not fields:
         return
-    kinds, seen = {kind.name: kind for kind in plan.kinds}, set()
+    kinds, seen = {kind.name: kind for kind in plan.written}, set()
     for found in keyspace.scan(connection, plan):
         idle()
         asked: list[tuple[bytes, bytes | None, bytes]]
@@ -284,7 +290,7 @@ def find_expiring(
                 asked.append((key, field.encode(), encode("HPTTL", key, "FIELDS", 1, field)))
         replies = resp.parse(connection.exchange(*(command for _, _, command in asked)))
         for error in resp.errors(replies):
-            raise connection.refused(error, "verify")
+            raise connection.error_of(error, "verify")
         for (key, part, _), reply in zip(asked, replies, strict=True):
             left = reply[0] if isinstance(reply, list) else reply
             if left < 0 or (key, part) in seen:  # SCAN may give a key twice
@@ -321,7 +327,7 @@ def find_extra_keys(
         if keyspace.holds_only(connection, plan, sum(wanted.values())):
             return
         found = keyspace.count(connection, plan)
-        if all(found[kind.name] == wanted[kind.name] for kind in plan.kinds):
+        if all(found[kind.name] == wanted[kind.name] for kind in plan.written):
             return
     seen: set[bytes] = set()
     waiting: dict[str, list[bytes]] = defaultdict(list)
@@ -337,7 +343,7 @@ def find_extra_keys(
                 inspector.note(key, None, None, held, "extra key", encode("UNLINK", key))
         inspector.mend()
 
-    kinds = {kind.name: kind for kind in plan.kinds}
+    kinds = {kind.name: kind for kind in plan.written}
     for keys in keyspace.scan(connection, plan):
         idle()
         for name, key in keys:

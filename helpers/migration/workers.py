@@ -32,6 +32,10 @@ LOOK_S = 0.2
 COUNT_S = 2.0
 """How often it counts the workers."""
 CONNECT_S = 5
+ANSWER_S = 30
+"""A scheduler that was reached may be slow on a machine that is busy, as with the load itself."""
+START_S = 120
+"""A worker that takes longer to start is given up."""
 ALONE_S = 30
 """After so long without any worker it gives up."""
 MARK = "helpers-migrate-"
@@ -98,9 +102,14 @@ class Workers:
         self._open.enter_context(_quiet())
         address = self.scheduler or self._open.enter_context(self._local())
         self._client = self._connect(address)
-        self._open.callback(self._client.close, timeout=2)
+        self._open.callback(self._leave, self._client)
         if self.scheduler:
             self._check()
+
+    @staticmethod
+    def _leave(client: Any) -> None:
+        with suppress(TimeoutError):  # all is done by then: what is busy is not waited for
+            client.close(timeout=2)
 
     @contextmanager
     def _local(self) -> Iterator[Any]:
@@ -121,7 +130,7 @@ class Workers:
                     memory_limit=0,
                     preload=["helpers.migration.task"],
                     local_directory=folder,
-                    death_timeout=30,
+                    death_timeout=START_S,
                     security=True,
                     silence_logs=logging.CRITICAL,
                 )
@@ -152,7 +161,10 @@ class Workers:
     def _connect(self, address: Any) -> Any:
         try:
             return distributed.Client(
-                address, timeout=CONNECT_S, set_as_default=False, name="helpers-migrate"
+                address,
+                timeout=CONNECT_S if self.scheduler else ANSWER_S,
+                set_as_default=False,
+                name="helpers-migrate",
             )
         except Exception as error:
             raise WorkersLost(
@@ -195,7 +207,7 @@ class Workers:
             WorkersLost: the scheduler does not say.
         """
         try:
-            found = self._client.sync(self._client.scheduler.ncores, callback_timeout=CONNECT_S)
+            found = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER_S)
         except Exception as error:
             raise WorkersLost(f"{self._where}: {first_line(error)}; {self._remedy}") from error
         return dict(found)
@@ -252,7 +264,7 @@ class Workers:
 
     def _outcome(self, future: Any) -> Outcome:
         try:
-            found = future.result(timeout=CONNECT_S)
+            found = future.result(timeout=ANSWER_S)
         except Exception as error:  # no task raises: so it is Dask that says something
             name = type(error).__name__
             raise WorkersLost(f"{self._where}: {name}: {first_line(error)}; {self._remedy}") from None

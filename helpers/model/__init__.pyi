@@ -17,20 +17,25 @@ from .formats import (
     format_of as format_of,
 )
 from .guiding import (
+    BOOKKEEPING as BOOKKEEPING,
     BY_NUMBER as BY_NUMBER,
+    REGISTERED as REGISTERED,
     TIES as TIES,
     Guide as Guide,
     exact as exact,
     guides as guides,
     inexact as inexact,
+    order_within as order_within,
+    too_long as too_long,
+    unguided as unguided,
 )
 from .kinds import (
     KeyKind as KeyKind,
     Pair as Pair,
 )
 from .plan import (
-    BOOKKEEPING as BOOKKEEPING,
     Plan as Plan,
+    registered as registered,
 )
 from .proposing import (
     Catalogue as Catalogue,
@@ -44,6 +49,7 @@ from .rows import (
     EXACT_SCORE as EXACT_SCORE,
     LONGEST_BYTES as LONGEST_BYTES,
     REASONS as REASONS,
+    Limits as Limits,
     far_sql as far_sql,
     literal as literal,
     why as why,

@@ -20,7 +20,7 @@ def numbered(name: str) -> Iterator[str]:
         number += 1
 
 
-def refused(model: Model, key: Key, why: str) -> HelpersError:
+def misfit(model: Model, key: Key, why: str) -> HelpersError:
     """The error for a key that does not fit.
 
     Args:
@@ -48,7 +48,7 @@ def bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind:
         found = table.column(name)
         if found is None:
             names = ", ".join(one.name for one in table.columns)
-            raise refused(model, key, f"table {table.name} has no column {name!r}; it has {names}")
+            raise misfit(model, key, f"table {table.name} has no column {name!r}; it has {names}")
         return found
 
     def pattern(text: str, option: str) -> Pattern:
@@ -57,11 +57,11 @@ def bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind:
         bound = Template(template.literals, tuple(one.name for one in columns))
         found = Pattern(bound, tuple(one.format for one in columns), in_name=option == "name")
         if fault := found.fault():
-            raise refused(model, key, f"{option} {text!r}: {fault}")
+            raise misfit(model, key, f"{option} {text!r}: {fault}")
         return found
 
     if not table.keys:
-        raise refused(
+        raise misfit(
             model,
             key,
             f"table {table.name} has no unique key over NOT NULL columns, so that its rows could not be told "
@@ -77,7 +77,7 @@ def bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind:
         fields = tuple((field_, column(of)) for field_, of in pairs)
     score = None if key.score is None else column(key.score)
     if score is not None and not score.format.scored:
-        raise refused(
+        raise misfit(
             model,
             key,
             f"score {score.name} is of type {score.type}; a score is a number, a date or a time of day",
@@ -88,7 +88,7 @@ def bind(key: Key, table: Table, model: Model, taken: Sequence[str]) -> KeyKind:
     told = set(name.columns) if key.type in SINGLE else {*name.columns, *(value.columns if value else ())}
     if key.type != "list" and not any(set(one) <= told for one in table.keys):
         where = "name does" if key.type in SINGLE else "name and value together do"
-        raise refused(
+        raise misfit(
             model,
             key,
             f"{where} not hold a unique key of {table.name}, so that rows would fall together; it has "

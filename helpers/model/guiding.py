@@ -1,24 +1,34 @@
-"""Which sorted set tells the place of a row in a list.
+"""What tells the place of a row in a list: a sorted set of the model's, or a register of the migration's own.
 
 Who follows a source puts rows into the middle of lists and takes them out again. Equal elements cannot be
 told apart, so that only the number of those before it says which is meant. A sorted set of the same rows and
 owner, by the same order, knows it: those with a lower score, and of the same score those that come earlier by
 what their members say. (A ``Pair`` is something else: list and sorted set hold whole rows, to be restored.)
+
+Any other list gets a register when it is to be followed: a list beside it, under the migration's own keys,
+with the values by which each row stands where it does. They are in PostgreSQL's order, whatever that is, so
+that a place is found by comparing a few of them there; nothing else of the table has to be known for it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from helpers.errors import HelpersError
+from helpers.model.formats import FORMATS
 from helpers.model.rows import EXACT_SCORE
 from helpers.model.tables import Column
-from helpers.model.templates import hole
+from helpers.model.templates import Pattern, Template
 
 if TYPE_CHECKING:
     from helpers.model.kinds import KeyKind
     from helpers.model.plan import Plan
 
+BOOKKEEPING = "migration:"
+"""What the keys of a migration's own bookkeeping begin with, behind the prefix."""
+REGISTER = f"{BOOKKEEPING}register:"
+"""What the key of a register begins with; that of its list follows."""
+REGISTERED = "registers"
+"""Field of the state: the names of the lists that have a register."""
 WHOLE = ("integer", "moment", "zoned")
 """Formats whose scores are whole numbers, of which those beyond ``EXACT_SCORE`` may share a double."""
 EXACT = (*WHOLE, "date", "time", "float")
@@ -39,11 +49,14 @@ class Guide:
         scored: the sorted set.
         lists: of the same rows, owner and order.
         ties: the columns that settle equal scores within an owner, in their order.
+        paired: whether it holds rows together with one of the lists, so that a register could not serve
+            instead: which rows are held then depends on their neighbours, where a score is not exact.
     """
 
     scored: "KeyKind"
     lists: "tuple[KeyKind, ...]"
     ties: tuple[Column, ...]
+    paired: bool = False
 
     @property
     def score(self) -> Column:
@@ -59,29 +72,71 @@ class Guide:
 
 def order_within(kind: "KeyKind") -> tuple[str, ...]:
     """The columns that order the rows of one owner in a list; none where an owner has one row at most."""
+    if any(set(key) <= set(kind.owner) for key in kind.table.keys):
+        return ()
     return tuple(name for name in kind.order if name not in kind.owner)
 
 
 def guides(plan: "Plan") -> tuple[Guide, ...]:
-    """The guides of all lists whose owners may have several rows.
+    """The guides of those lists that have one, but of lists with registers.
 
     Args:
         plan: a plan.
-
-    Raises:
-        HelpersError: a list has none; it says what to put beside it.
     """
     found: dict[str, tuple[KeyKind, list[KeyKind]]] = {}
-    for kind in plan.kinds:
-        if kind.type == "list" and order_within(kind):
-            guide = next((one for one in plan.kinds_of(kind.table.name) if _guides(plan, one, kind)), None)
-            if guide is None:
-                raise HelpersError(f"{plan.model.where}: key {str(kind.key.template)!r}: {_remedy(kind)}")
+    for kind in _to_place(plan):
+        guide = None if kind.name in plan.registered else _guide(plan, kind)
+        if guide is not None:
             found.setdefault(guide.name, (guide, []))[1].append(kind)
+    pairs = {pair.list.name for pair in plan.pairs.values()}
     return tuple(
-        Guide(scored, tuple(lists), tuple(_column(scored, name) for name in order_within(lists[0])[1:]))
+        Guide(
+            scored,
+            tuple(lists),
+            tuple(_column(scored, name) for name in order_within(lists[0])[1:]),
+            any(one.name in pairs for one in lists),
+        )
         for scored, lists in found.values()
     )
+
+
+def unguided(plan: "Plan") -> tuple["KeyKind", ...]:
+    """The lists in which no sorted set tells the places, though their owners may have several rows.
+
+    Args:
+        plan: a plan.
+    """
+    return tuple(kind for kind in _to_place(plan) if _guide(plan, kind) is None)
+
+
+def register(kind: "KeyKind") -> "KeyKind":
+    """The register of a list: a list of what orders its rows, element by element beside its own.
+
+    A moment or date stands there as it does in a field, whether it has a form in ISO 8601 or not.
+
+    Args:
+        kind: the list.
+    """
+    key, columns = kind.key.template, order_within(kind)
+    formats = (_column(kind, name).format for name in columns)
+    value = Pattern(
+        Template(("", *":" * (len(columns) - 1), ""), columns),
+        tuple(FORMATS["text"] if one.dated else one for one in formats),
+        in_name=False,
+    )
+    assert not value.fault()
+    template = Template((REGISTER + key.literals[0], *key.literals[1:]), key.columns)
+    return replace(
+        kind, name=f"{kind.name}_register", key=replace(kind.key, template=template), value=value, of=kind
+    )
+
+
+def _to_place(plan: "Plan") -> "list[KeyKind]":
+    return [kind for kind in plan.kinds if kind.type == "list" and order_within(kind)]
+
+
+def _guide(plan: "Plan", kind: "KeyKind") -> "KeyKind | None":
+    return next((one for one in plan.kinds_of(kind.table.name) if _guides(plan, one, kind)), None)
 
 
 def exact(number: int) -> bool:
@@ -89,17 +144,39 @@ def exact(number: int) -> bool:
     return abs(number) < EXACT_SCORE or int(float(number)) == number
 
 
-def inexact(table: str, row: str) -> str:
-    """What to say of a row whose score is too far.
+def inexact(guide: Guide, row: str) -> str:
+    """What to say of a row whose score is too far to tell its place.
 
     Args:
-        table: its name.
+        guide: in which it stands.
+        row: its key, for people.
+    """
+    said = (
+        f"row {row} of {guide.scored.table.name} has a number or date (beyond 2255 or before 1684) that no "
+        "score holds exactly"
+    )
+    if not guide.paired:
+        return (
+            f"{said}, so that no sorted set tells its place in a list any more; run `migrate --follow` "
+            "again, which keeps the places itself"
+        )
+    return (
+        f"{said}, and whether it can be kept depends on its neighbours; set it to one that a double holds, "
+        "as dates of whole seconds, then `migrate --follow`"
+    )
+
+
+def too_long(register: "KeyKind", row: str) -> str:
+    """What to say of a row for which a register has no room.
+
+    Args:
+        register: of a list.
         row: its key, for people.
     """
     return (
-        f"row {row} of {table} has a number or date (beyond 2255 or before 1684) that no score holds "
-        "exactly, and whether it can be kept depends on its neighbours; set it to one that a double holds, "
-        "as dates of whole seconds, then `migrate --follow`"
+        f"row {row} of {register.table.name} is put in its place in a list by "
+        f"{' and '.join(order_within(register))}, which is longer than what Redis holds; order the list by "
+        "other columns, or migrate without --follow"
     )
 
 
@@ -118,24 +195,3 @@ def _guides(plan: "Plan", one: "KeyKind", kind: "KeyKind") -> bool:
 
 def _column(kind: "KeyKind", name: str) -> Column:
     return kind.table.columns[kind.table.places[name]]
-
-
-def _remedy(kind: "KeyKind") -> str:
-    first, *ties = order_within(kind)
-    why = "following could not find a row's place in this list"
-    wrong = [name for name in ties if _column(kind, name).format.name not in TIES]
-    if _column(kind, first).format.name not in EXACT or wrong:
-        name = first if _column(kind, first).format.name not in EXACT else wrong[0]
-        return (
-            f"{why}, which is ordered by {name} ({_column(kind, name).type}); order it by a number or date "
-            "and a unique key, or migrate without --follow"
-        )
-    names = [name for name in kind.needs if _column(kind, name).nullable and name not in (*kind.owner, first)]
-    value = ":".join(
-        f"{{{hole(name)}}}" for name in dict.fromkeys((*ties, *names, *(() if ties else (first,))))
-    )
-    return (
-        f"{why} without a sorted set of the same rows and order beside it; add one with a name that "
-        f"begins {str(kind.key.template)!r}, table = {kind.table.name!r}, value = {value!r} and score = "
-        f"{first!r}, or migrate without --follow"
-    )

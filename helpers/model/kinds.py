@@ -24,6 +24,7 @@ class KeyKind:
         value: the pattern of an element, a member or a string; None where it has fields.
         score: the column of a sorted set's score.
         order: of a list, the columns by which its elements stand, a unique key among them.
+        of: of a register, the list whose rows it tells apart; None for a kind of the model's.
     """
 
     name: str
@@ -34,6 +35,7 @@ class KeyKind:
     value: Pattern | None = None
     score: Column | None = None
     order: tuple[str, ...] = ()
+    of: "KeyKind | None" = None
 
     @property
     def single(self) -> bool:
@@ -48,6 +50,8 @@ class KeyKind:
     @cached_property
     def needs(self) -> tuple[str, ...]:
         """Columns without which a row has no key or element of this kind, in the order of the table's."""
+        if self.of is not None:
+            return self.of.needs
         score = (self.score.name,) if self.score else ()
         value = self.value.columns if self.value else ()
         found = {*self.owner, *value, *score, *(self.order if self.type == "list" else ())}

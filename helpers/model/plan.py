@@ -7,22 +7,20 @@ restored, and how a load is cut. What does not fit together is refused here, bef
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from helpers.model import rows
-from helpers.model.binding import bind, numbered, refused
+from helpers.model import guiding, rows
+from helpers.model.binding import bind, misfit, numbered
 from helpers.model.declaration import Model, parse
 from helpers.model.formats import FORMATS
+from helpers.model.guiding import BOOKKEEPING, REGISTERED
 from helpers.model.kinds import Holder, KeyKind, Pair, holder_of
 from helpers.model.streams import PARTITIONS, Partition, Stream, ranges
 from helpers.model.tables import Table
 from helpers.model.templates import Pattern, Template, overlap
-
-BOOKKEEPING = "migration:"
-"""What the keys of a migration's own bookkeeping begin with, behind the prefix."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,11 @@ class Plan:
         bound: each table by what the model's ``table`` says of it; several may say the same.
         prefix: stands before every key.
         encoding: of the database, as PostgreSQL names it.
+        registered: names of the lists that have a register, as they are followed.
+
+    Attributes:
+        kinds: of the model's keys.
+        registers: the kinds of the migration's own that are written beside them.
 
     Raises:
         HelpersError: the model does not fit the tables, or its keys do not fit together; it names the file,
@@ -44,8 +47,10 @@ class Plan:
     bound: Mapping[str, Table]
     prefix: str = ""
     encoding: str = "UTF8"
+    registered: tuple[str, ...] = ()
     tables: Mapping[str, Table] = field(init=False)
     kinds: tuple[KeyKind, ...] = field(init=False)
+    registers: tuple[KeyKind, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         found: dict[str, Table] = {}
@@ -54,6 +59,16 @@ class Plan:
             found.setdefault(table.name, table)
         object.__setattr__(self, "tables", found)
         object.__setattr__(self, "kinds", tuple(self._kinds()))
+        lists = [kind for kind in self.kinds if kind.name in self.registered]
+        object.__setattr__(self, "registers", tuple(map(guiding.register, lists)))
+
+    def registering(self, names: Sequence[str]) -> "Plan":
+        """The same plan with registers beside some of its lists, and no others.
+
+        Args:
+            names: of these lists.
+        """
+        return self if tuple(names) == self.registered else replace(self, registered=tuple(names))
 
     # -- binding
 
@@ -65,20 +80,25 @@ class Plan:
         own = Pattern(Template((BOOKKEEPING, ""), ("any",)), (FORMATS["text"],), in_name=False)
         for key, kind in zip(self.model.keys, found, strict=True):
             if overlap(kind.key, own):
-                raise refused(
+                raise misfit(
                     self.model,
                     key,
                     f"it could be named as the migration's own {BOOKKEEPING}state; begin it otherwise",
                 )
         for (one, a), (other, b) in combinations(zip(self.model.keys, found, strict=True), 2):
             if overlap(a.key, b.key):
-                raise refused(
+                raise misfit(
                     self.model,
                     other,
                     f"it and key {one.name!r} could have the same name; let another word stand in one of "
                     "them",
                 )
         yield from sorted(found, key=lambda kind: not kind.single)
+
+    @property
+    def written(self) -> tuple[KeyKind, ...]:
+        """All kinds of keys that are written: the model's and the registers."""
+        return (*self.kinds, *self.registers)
 
     # -- rows
 
@@ -142,6 +162,11 @@ class Plan:
         return self.limits[table].reason(row)
 
     @cached_property
+    def register_limits(self) -> Mapping[str, "rows.Limits"]:
+        """Of each register, by its name, which rows it could hold."""
+        return {one.name: rows.Limits(one.table, [one], []) for one in self.registers}
+
+    @cached_property
     def pairs(self) -> Mapping[str, Pair]:
         """Of each table whose rows a list and a sorted set hold together, these."""
         return {name: one.pair for name, one in self.holders.items() if one.pair}
@@ -152,7 +177,11 @@ class Plan:
     def streams(self) -> tuple[Stream, ...]:
         """What a load reads: keys of one row first, then collections that lead back, then those with rows."""
         holding = {kind.name for one in self.holders.values() for kind in one.kinds}
-        ranked = sorted(self.kinds, key=lambda k: 0 if k.single else 2 if k.name in holding else 1)
+
+        def rank(kind: KeyKind) -> int:
+            return 0 if kind.single else 2 if (kind.of or kind).name in holding else 1
+
+        ranked = sorted(self.written, key=rank)  # a register last, as it leaves the names of streams alone
         groups: dict[Any, list[KeyKind]] = {}
         for kind in ranked:
             by = (kind.owner, kind.sorted_by) if not kind.single else ()
@@ -202,7 +231,7 @@ class Plan:
     def _by_head(self) -> "list[tuple[int, dict[bytes, tuple[re.Pattern[bytes], list[KeyKind]]]]]":
         """Of each length: the beginnings of keys that have it, each with the kinds that begin so."""
         heads: dict[bytes, list[KeyKind]] = {}
-        for kind in self.kinds:
+        for kind in self.written:
             heads.setdefault(self.prefix.encode() + kind.key.literals[0], []).append(kind)
         found: dict[int, dict[bytes, tuple[re.Pattern[bytes], list[KeyKind]]]] = {}
         for head, kinds in heads.items():
@@ -235,7 +264,7 @@ class Plan:
     @cached_property
     def heads(self) -> tuple[str, ...]:
         """What the model's keys begin with, behind the prefix; none is the beginning of another."""
-        heads = sorted({kind.key.template.literals[0] for kind in self.kinds})
+        heads = sorted({kind.key.template.literals[0] for kind in self.written})
         return tuple(h for h in heads if not any(h != o and h.startswith(o) for o in heads))
 
     @cached_property
@@ -245,7 +274,7 @@ class Plan:
         def escaped(text: str) -> str:
             return re.sub(r"([*?\[\]\\^])", r"\\\1", text)
 
-        heads = [kind.key.template.literals[0].encode() for kind in self.kinds]
+        heads = [kind.key.template.literals[0].encode() for kind in self.written]
         common = min(map(len, heads))
         letters = [sorted({head[i : i + 1] for head in heads}) for i in range(min(common, 3))]
         if not all(letter.isalnum() and letter.isascii() for some in letters for letter in some):
@@ -257,10 +286,9 @@ class Plan:
 
     def record(self) -> dict[str, str]:
         """What the state keeps of it, as fields."""
-        return {
-            "model": self.model.toml(),
-            "tables": json.dumps({said: {"name": t.name, **t.record()} for said, t in self.bound.items()}),
-        }
+        tables = {said: {"name": t.name, **t.record()} for said, t in self.bound.items()}
+        own = {REGISTERED: json.dumps(self.registered)} if self.registered else {}
+        return {"model": self.model.toml(), "tables": json.dumps(tables), **own}
 
     @classmethod
     def recorded(cls, state: Mapping[str, str], prefix: str) -> "Plan | None":
@@ -273,4 +301,14 @@ class Plan:
         if "model" not in state or "tables" not in state:
             return None
         tables = {said: Table.recorded(one["name"], one) for said, one in json.loads(state["tables"]).items()}
-        return cls(parse(state["model"], "the recorded model"), tables, prefix)
+        declared = parse(state["model"], "the recorded model")
+        return cls(declared, tables, prefix, registered=registered(state))
+
+
+def registered(state: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the lists that have a register.
+
+    Args:
+        state: fields of the migration's state.
+    """
+    return tuple(json.loads(state.get(REGISTERED, "[]")))

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from helpers.errors import HelpersError
 from helpers.model.declaration import Key, Model
-from helpers.model.plan import BOOKKEEPING, Plan
+from helpers.model.guiding import BOOKKEEPING
+from helpers.model.plan import Plan
 from helpers.model.tables import Column, Table
 from helpers.model.templates import Pattern, Template, overlap
 from helpers.text import one_line

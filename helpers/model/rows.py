@@ -184,7 +184,7 @@ class Limits:
 
         found = [unless_null(c, iso_sql(c)) for c in self._iso]
         found += [unless_null(c, score_sql(c)) for c in self._scores if score_sql(c) != "true"]
-        found += [self._short_sql(one) for one in self._weights]
+        found += [] if self.short_sql == "true" else [self.short_sql]
         if self._any_bytes:
             found += [
                 unless_null(c, f"{c.sql}::text ~ '{_UTF8}'")
@@ -203,6 +203,11 @@ class Limits:
             if "true" not in some:
                 found.append(f"({' OR '.join(f'({one})' for one in dict.fromkeys(some))})")
         return " AND ".join(dict.fromkeys(found)) or "true"
+
+    @cached_property
+    def short_sql(self) -> str:
+        """The rows none of whose texts is longer than what Redis holds."""
+        return " AND ".join(self._short_sql(one) for one in self._weights) or "true"
 
     def _any_field_sql(self, kind: "KeyKind", known: set[str]) -> str | None:
         """That a hash is not empty; None where it cannot be."""
@@ -263,13 +268,15 @@ class Limits:
             value = row[place]
             if value is not None and not _is_utf8(value):
                 return "not_utf8"
-        for weights in self._weights:
-            if (
-                sum(w * _size(self._table.columns[at[n]], row[at[n]]) for n, w in weights.items())
-                > LONGEST_BYTES
-            ):
-                return "too_long"
-        return None
+        return None if self.short(row) else "too_long"
+
+    def short(self, row: Sequence[str | None]) -> bool:
+        """Whether none of a row's texts is longer than what Redis holds."""
+        at, columns = self._table.places, self._table.columns
+        return all(
+            sum(w * _size(columns[at[n]], row[at[n]]) for n, w in weights.items()) <= LONGEST_BYTES
+            for weights in self._weights
+        )
 
     def present(self, kind: "KeyKind", row: Sequence[str | None]) -> bool:
         """Whether a row that can be held has a key or element of a kind."""

@@ -145,7 +145,12 @@ def parse_name(text: str) -> tuple[str | None, str]:
 
 
 def write_name(schema: str | None, relation: str) -> str:
-    """The name that ``parse_name`` reads, quoted where it must be."""
+    """The name that ``parse_name`` reads, quoted where it must be.
+
+    Args:
+        schema: of the table; None to leave it to the search path.
+        relation: the table's own name, as the catalogue has it.
+    """
     return ".".join(
         part if _PLAIN.fullmatch(part) else quoted(part) for part in (schema, relation) if part is not None
     )

@@ -22,6 +22,9 @@ from .fleet import (
 from .mongodb_nodes import (
     ReplicaSet as ReplicaSet,
 )
+from .redis_socket import (
+    RedisSocket as RedisSocket,
+)
 from .scratch import (
     Scratch as Scratch,
 )

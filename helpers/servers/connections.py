@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import socket
 import sys
 import threading
 import time
@@ -15,14 +14,14 @@ from urllib.parse import quote, unquote, urlsplit
 
 import psycopg2
 import psycopg2.extensions
-import redis as redis_py
 
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.servers import urls
 
-if TYPE_CHECKING:  # each of these drivers takes a third of a migration's memory
+if TYPE_CHECKING:  # each of these drivers takes much of a migration's memory, or of its first second
     import pymongo
+    import redis as redis_py
     from cassandra.cluster import Session
 
 REMEDY = "check the URL, or start the servers with `python -m helpers up`"
@@ -67,7 +66,7 @@ CLOSED_S = 3.0
 """How long a server may take to notice that a connection was closed."""
 PROCESS = f"helpers {secrets.token_hex(4)}"
 """What this process calls itself at PostgreSQL, where the URL and the environment do not say."""
-PATIENCE = {
+KEEP_ALIVE = {
     "connect_timeout": TIMEOUT_S,
     "keepalives_idle": settings.SILENCE_S // 2,
     "keepalives_interval": settings.SILENCE_S // 6,
@@ -77,7 +76,7 @@ PATIENCE = {
 """Parameters of libpq by which a host that has gone is noticed; those of the URL win."""
 
 
-def refused(name: str, url: str, error: BaseException) -> HelpersError:
+def unreachable(name: str, url: str, error: BaseException) -> HelpersError:
     """The error to raise when a server cannot be had: one line that says where, why, and the remedy.
 
     Args:
@@ -104,7 +103,7 @@ def refused(name: str, url: str, error: BaseException) -> HelpersError:
     return HelpersError(f"{name} at {settings.address(url)}: {reason}; {remedy}")
 
 
-def lost(error: Exception) -> HelpersError | None:
+def unexpected(error: Exception) -> HelpersError | None:
     """What to tell of a driver's error that nobody expected, in the middle of some work; None of another."""
     server = DRIVERS.get(type(error).__module__.partition(".")[0])
     if server is None:
@@ -133,11 +132,11 @@ def postgres(url: str | None = None, **options: Any) -> psycopg2.extensions.conn
             given.add("connect_timeout")
         if "PGAPPNAME" in os.environ:
             given.add("application_name")
-        wanted = PATIENCE | {"application_name": PROCESS}
+        wanted = KEEP_ALIVE | {"application_name": PROCESS}
         ours = {name: value for name, value in wanted.items() if name not in given}
         connection: psycopg2.extensions.connection = psycopg2.connect(url, **{**ours, **options})
     except (psycopg2.OperationalError, psycopg2.ProgrammingError, UnicodeDecodeError) as error:
-        raise refused("postgres", url, error) from error
+        raise unreachable("postgres", url, error) from error
     return connection
 
 
@@ -256,29 +255,19 @@ def redis(url: str | None = None, **options: Any) -> "redis_py.Redis":
     Raises:
         HelpersError: it cannot be reached, or refuses the user or password.
     """
+    import redis as redis_py
+
     url = urls.url("redis") if url is None else url
     try:
         client = redis_py.Redis.from_url(url, **{"socket_connect_timeout": TIMEOUT_S, **options})
     except (redis_py.RedisError, ValueError) as error:
-        raise refused("redis", url, error) from error
+        raise unreachable("redis", url, error) from error
     try:
         client.ping()
     except (redis_py.RedisError, OSError) as error:
         client.close()
-        raise refused("redis", url, error) from error
+        raise unreachable("redis", url, error) from error
     return client
-
-
-def redis_socket(client: "redis_py.Redis") -> socket.socket:
-    """The socket of a further connection of a client, past AUTH and SELECT, for bytes that redis-py does not
-    make or read.
-
-    Raises:
-        redis.RedisError, OSError: it cannot be had.
-    """
-    connection: Any = client.connection_pool.get_connection()
-    taken: socket.socket = connection._sock
-    return taken
 
 
 def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict[str, Any]]":
@@ -300,12 +289,12 @@ def mongodb(url: str | None = None, **options: Any) -> "pymongo.MongoClient[dict
             url, **{"serverSelectionTimeoutMS": TIMEOUT_S * 1000, **options}
         )
     except (pymongo.errors.PyMongoError, ValueError) as error:
-        raise refused("mongodb", url, error) from error
+        raise unreachable("mongodb", url, error) from error
     try:
         client.admin.command("ping")
     except pymongo.errors.PyMongoError as error:
         client.close()
-        raise refused("mongodb", url, error) from error
+        raise unreachable("mongodb", url, error) from error
     return client
 
 
@@ -338,14 +327,14 @@ def cassandra(url: str | None = None, **options: Any) -> "Session":
             **options,
         )
     except ValueError as error:
-        raise refused("cassandra", url, error) from error
+        raise unreachable("cassandra", url, error) from error
     try:
         return cluster.connect(parts.path.strip("/") or None)
     except (NoHostAvailable, OSError) as error:
         cluster.shutdown()
         causes = getattr(error, "errors", None)
         cause = next(iter(causes.values())) if isinstance(causes, dict) and causes else error
-        raise refused("cassandra", url, cause) from error
+        raise unreachable("cassandra", url, cause) from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-M_ARENA_MAX = -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 CPU_CLOCK = 2
 """The kind of a process's clock that counts what the scheduler gave it."""
 
@@ -29,16 +29,18 @@ def peak_rss_mb() -> float:
 
 
 def one_arena() -> bool:
-    """Have all threads share one arena of glibc's allocator; call it before threads start.
+    """Have all threads share one arena of glibc's allocator, which keeps its pages; call it before that.
 
     Each arena keeps what it once held, so with one for each thread the resident set creeps up for as long as
-    a load lasts (``M_ARENA_MAX`` of mallopt(3)).
+    a load lasts (``M_ARENA_MAX`` of mallopt(3)). This one keeps what a batch gives back for the next batch:
+    otherwise the kernel takes pages away and clears others, a third of all that a load is ever given.
 
     Returns:
         Whether the allocator knows this; others than glibc's do not.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and mallopt(M_ARENA_MAX, 1) == 1
+    wanted = {M_ARENA_MAX: 1, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 128 << 20}
+    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in wanted.items())
 
 
 _known: dict[tuple[str, str], psutil.Process] = {}

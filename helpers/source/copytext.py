@@ -15,6 +15,7 @@ ESCAPE = re.compile(rb"\\(.)", re.S)
 ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 DATE_WIDTH = FORMATS["moment"].width or 0
 FORM = np.frombuffer(b"1970-01-01T00:00:00.000000", dtype=np.uint8)
+FORM_ZONED = np.append(FORM, np.uint8(ord("Z")))
 BOOLEANS = column_of(b"false", b"true")
 NIBBLES = np.zeros(256, dtype=np.uint8)
 NIBBLES[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16)
@@ -128,13 +129,10 @@ def _moments(column: Strings, *, zoned: bool) -> Strings:
     plain = (data[np.minimum(column.starts + 4, data.size - 1)] == ord("-")) & (data[last] <= ord("9"))
     if column.present is not None:
         plain &= column.present
-    bare = Strings(data, column.starts, column.lengths - 3 * zoned, column.present) if zoned else column
     if plain.all():
-        text = dates(bare)[0]
-        return weave(text, b"Z") if zoned else text
+        return dates(column, zoned=zoned)[0]
     rows, others = np.flatnonzero(plain), np.flatnonzero(~plain)
-    text = dates(bare[rows])[0] if len(rows) else column[rows]
-    text = weave(text, b"Z") if zoned and len(rows) else weave(text) if len(rows) else text
+    text = dates(column[rows], zoned=zoned)[0] if len(rows) else column[rows]
     own = weave(column[others])
     starts, lengths = np.zeros((2, n), dtype=np.int64)
     starts[rows], lengths[rows] = text.starts, text.lengths
@@ -176,10 +174,7 @@ def moments(column: Strings, form: Format) -> tuple[Strings, Numbers]:
         column: as ``columns`` gives it; none is NULL.
         form: the format of its values.
     """
-    if form.name == "moment":
-        return dates(column)
-    text, numbers = dates(Strings(column.data, column.starts, column.lengths - 3))
-    return weave(text, b"Z"), numbers
+    return dates(column, zoned=form.name == "zoned")
 
 
 def _padded(column: Strings, form: Bytes) -> Bytes:
@@ -189,19 +184,22 @@ def _padded(column: Strings, form: Bytes) -> Bytes:
     return text.data
 
 
-def dates(column: Strings) -> tuple[Strings, Numbers]:
+def dates(column: Strings, *, zoned: bool = False) -> tuple[Strings, Numbers]:
     """(ISO 8601 of fixed width, microseconds since 1970) of dates that are of the years 1 to 9999.
 
     Args:
         column: n dates as PostgreSQL writes them (DateStyle ISO); where NULL, what is given back has no
             meaning.
+        zoned: each ends in ``+00``, for which there is a Z.
 
     Returns:
-        A column of ``DATE_WIDTH`` bytes a row, and whole numbers of shape (n,).
+        A column of ``DATE_WIDTH`` bytes a row, or one more, and whole numbers of shape (n,).
     """
     n = len(column)
-    text = whole(np.tile(FORM, (n, 1)))
-    place(column, text.data, text.starts)
-    text.data[10::DATE_WIDTH] = ord("T")
-    moments = text.data.view(f"S{DATE_WIDTH}").astype("datetime64[us]").astype(np.int64)
-    return Strings(text.data, text.starts, text.lengths, column.present), moments
+    text = whole(np.tile(FORM_ZONED if zoned else FORM, (n, 1)))
+    place(Strings(column.data, column.starts, column.lengths - 3 * zoned), text.data, text.starts)
+    width = DATE_WIDTH + zoned
+    text.data[10::width] = ord("T")
+    moments = np.ndarray((n,), f"S{DATE_WIDTH}", text.data, strides=(width,))
+    numbers = moments.astype("datetime64[us]").astype(np.int64)
+    return Strings(text.data, text.starts, text.lengths, column.present), numbers

@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 from helpers import text
 from helpers.errors import HelpersError
-from helpers.model import Guide, Plan, exact, far_sql, guides, inexact
+from helpers.model import (
+    Guide,
+    KeyKind,
+    Plan,
+    exact,
+    far_sql,
+    guides,
+    inexact,
+    order_within,
+    too_long,
+    unguided,
+)
 from helpers.source import copytext, publication, slot
 from helpers.source.snapshot import Source
 from helpers.source.tables import Ask
@@ -16,13 +27,40 @@ GENERATED = """
 SELECT attname::text, attgenerated::text FROM pg_attribute
 WHERE attrelid = %s::oid AND attgenerated <> '' AND NOT attisdropped"""
 STORED = "s"
+NAMES = """
+WITH RECURSIVE used AS (
+  SELECT attname, attrelid, atttypid AS type FROM pg_attribute
+  WHERE attrelid = %s::oid AND attname = ANY(%s::text[])
+  UNION SELECT attname, used.attrelid, part FROM used JOIN pg_type t ON t.oid = type CROSS JOIN LATERAL (
+    SELECT typelem UNION ALL SELECT typbasetype
+    UNION ALL SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid
+    UNION ALL SELECT atttypid FROM pg_attribute WHERE attrelid = typrelid AND attnum > 0) parts (part)
+  WHERE part <> 0)
+SELECT attname::text, format_type(type, NULL) FROM used JOIN pg_type t ON t.oid = type
+WHERE typnamespace = 'pg_catalog'::regnamespace AND typname LIKE 'reg%%' LIMIT 1"""
+"""A column whose text is the name of something in the catalogue, and another one when that is renamed."""
 
 
-def check(source: Source) -> None:
+TOTAL = """
+SELECT EXISTS (
+  SELECT FROM pg_index WHERE indrelid = %s::oid AND indisunique AND indisvalid AND indpred IS NULL
+    AND indexprs IS NULL AND NOT EXISTS (
+      SELECT FROM unnest(indkey::int2[], indcollation::oid[]) WITH ORDINALITY u (number, told, place)
+      JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+      LEFT JOIN pg_collation c ON c.oid = attcollation
+      WHERE place <= indnkeyatts AND (NOT attnotnull OR attname <> ALL(%s::text[]) OR (
+        told <> attcollation AND NOT collisdeterministic AND attname <> ALL(%s::text[])))))"""
+"""Whether some columns put any two rows in order: what an index tells apart may be equal to a column."""
+
+
+def check(source: Source) -> tuple[str, ...]:
     """Stop when the source cannot be followed; nothing is made.
 
     Args:
         source: a snapshot of it.
+
+    Returns:
+        The names of the lists that need a register, as ``registers`` gives them.
 
     Raises:
         HelpersError: it says what is lacking, and how to give it.
@@ -38,12 +76,57 @@ def check(source: Source) -> None:
             f"{where}: wal_level is {level}, and changes can be followed from logical on; `ALTER SYSTEM SET "
             "wal_level = logical`, restart the server, then the same command (or migrate without --follow)"
         )
-    of_lists = guides(source.plan)
     _check_tables(ask, source.plan, where)
     _check_generated(ask, source.plan, where)
     _check_rights(source, where, user)
-    for guide in of_lists:
-        _check_scores(source, guide, where)
+    return registers(source)
+
+
+def registers(source: Source) -> tuple[str, ...]:
+    """The names of the lists in which no sorted set tells the places of the rows that are there.
+
+    Args:
+        source: a snapshot.
+
+    Raises:
+        HelpersError: a list could not be followed with a register either; it says which and why.
+    """
+    plan, where = source.plan.registering(()), f"postgres at {source.address}"
+    found = {kind.name for kind in unguided(plan)}
+    for guide in guides(plan):
+        row = _inexact(source, guide)
+        if row is not None and guide.paired:
+            raise HelpersError(f"{where}: {inexact(guide, row)}")
+        found |= set() if row is None else {kind.name for kind in guide.lists}
+    names = tuple(kind.name for kind in plan.kinds if kind.name in found)
+    for kind in plan.registering(names).registers:
+        _check_order(source, plan.registering(names), kind, where)
+    return names
+
+
+def _check_order(source: Source, plan: Plan, register: KeyKind, where: str) -> None:
+    """Stop where the values that order a list could not be kept, or not be compared later."""
+    table, order = register.table, list(order_within(register))
+    key = f"{plan.model.where}: key {str((register.of or register).key.template)!r}"
+    for column, type_ in source.ask(NAMES, (publication.oids(source.ask, plan)[table.name], order)):
+        raise HelpersError(
+            f"{key}: it is ordered by {column}, of type {type_}, whose text is another one when what it "
+            "names is renamed; order it by other columns, or migrate without --follow"
+        )
+    columns, owner = [*order, *register.owner], list(register.owner)
+    ((total,),) = source.ask(TOTAL, (publication.oids(source.ask, plan)[table.name], columns, owner))
+    if not total:
+        raise HelpersError(
+            f"{key}: rows that {' and '.join(order)} tell apart are equal by the collations of these "
+            "columns, so that their order is not told; let it be ordered by another unique key too"
+        )
+    fits = plan.register_limits[register.name].short_sql
+    if fits != "true":
+        names = ", ".join(f"{table.columns[table.places[name]].sql}::text" for name in table.key)
+        held = plan.asks_sql(register)
+        long = source.ask(f"SELECT {names} FROM {table.sql} WHERE {held} AND NOT ({fits}) LIMIT 1")
+        if long:
+            raise HelpersError(f"{where}: {too_long(register, ', '.join(long[0]))}")
 
 
 def _check_tables(ask: Ask, plan: Plan, where: str) -> None:
@@ -125,11 +208,11 @@ def _check_rights(source: Source, where: str, user: str) -> None:
         )
 
 
-def _check_scores(source: Source, guide: Guide, where: str) -> None:
-    """Where two rows may share a score, whether one is held, and where, depends on its neighbours."""
+def _inexact(source: Source, guide: Guide) -> str | None:
+    """The key of a row whose score is not exact, so that others may share it; None where there is none."""
     far = far_sql(guide.score)
     if far == "false":
-        return
+        return None
     table, inexact_rows = guide.scored.table, list[str]()
     keys = [table.columns[table.places[name]] for name in table.key]
 
@@ -145,5 +228,4 @@ def _check_scores(source: Source, guide: Guide, where: str) -> None:
         f"WHERE {source.plan.asks_sql(guide.scored)} AND ({far}) ORDER BY {order}",
         look,
     )
-    if inexact_rows:
-        raise HelpersError(f"{where}: {inexact(table.name, inexact_rows[0])}")
+    return inexact_rows[0] if inexact_rows else None

@@ -17,7 +17,7 @@ from psycopg2 import errors
 
 from helpers import text
 from helpers.errors import HelpersError, first_line
-from helpers.model import Plan, Table, load
+from helpers.model import Plan, Table, load, order_within
 from helpers.source.tables import Ask
 from helpers.source.upstream import Upstream
 
@@ -46,7 +46,10 @@ SELECT indrelid::int8, indimmediate,
 FROM pg_index WHERE indrelid = ANY(%s::oid[]) AND indisunique AND indisvalid
   AND indpred IS NULL AND indexprs IS NULL
 ORDER BY indrelid, indexrelid"""
-
+_COLLATIONS = """
+SELECT attname::text, format('%%I.%%I', nspname, collname) FROM pg_attribute
+JOIN pg_collation l ON l.oid = attcollation JOIN pg_namespace n ON n.oid = collnamespace
+WHERE attrelid = %s::oid AND attname = ANY(%s::text[])"""
 _LABELS = """
 WITH RECURSIVE used AS (
   SELECT attrelid AS root, atttypid AS type FROM pg_attribute
@@ -223,7 +226,8 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
     Returns:
         Of each table ``oid``; ``columns`` as lists of name, number of the type, its modifier; ``generated``,
         the same of columns that are computed; ``keys``, unique indexes as lists of columns, with whether each
-        holds at every moment; ``labels``, what values of enums are called, by their number; ``leaves`` where
+        holds at every moment; ``labels``, what values of enums are called, by their number; ``collations`` of
+        the texts that order lists, by column, where there are any; ``leaves`` where
         it is partitioned, of each ``oid``, ``name``, ``made``, ``holds``, ``columns`` and ``generated``.
     """
     below, of = leaves(ask, plan), oids(ask, plan)
@@ -243,6 +247,8 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
         if oid is None:
             continue
         found[name] = {"oid": oid, **columns[oid], "keys": keys[oid], "labels": labels[oid]}
+        if ordered := _collations(ask, plan, name, oid):
+            found[name]["collations"] = ordered
         if name in below:
             found[name]["leaves"] = [
                 {
@@ -255,6 +261,19 @@ def seen(ask: Ask, plan: Plan) -> dict[str, dict[str, Any]]:
                 for leaf in below[name]
             ]
     return found
+
+
+def _collations(ask: Ask, plan: Plan, table: str, oid: int) -> dict[str, str]:
+    """The collations of the columns of a table that order lists, as SQL; of those that have one.
+
+    Args:
+        ask: runs a query.
+        plan: of the tables.
+        table: its name.
+        oid: its number in the catalogue.
+    """
+    names = {name for kind in plan.kinds_of(table) if kind.type == "list" for name in order_within(kind)}
+    return dict(ask(_COLLATIONS, (oid, sorted(names)))) if names else {}
 
 
 def check(upstream: Upstream, plan: Plan, before: Mapping[str, Any]) -> None:
@@ -288,6 +307,12 @@ def check(upstream: Upstream, plan: Plan, before: Mapping[str, Any]) -> None:
                 raise HelpersError(
                     f"{where}: value {label!r} of an enum in {name} was renamed since the migration, and "
                     f"rows that have it are not told; {AGAIN}"
+                )
+        for column, collation in then.get("collations", {}).items():
+            if now[name].get("collations", {}).get(column) != collation:
+                raise HelpersError(
+                    f"{where}: column {column} of {name} had the collation {collation} since the migration, "
+                    f"and another order puts lists otherwise; {AGAIN}"
                 )
         lost = [key for key, _ in then.get("keys", ()) if key not in [one for one, _ in now[name]["keys"]]]
         if lost and not all(_unique(kind, now[name]["keys"]) for kind in plan.kinds_of(name)):

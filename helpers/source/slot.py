@@ -107,7 +107,12 @@ def left_behind(ask: Ask, but: str | None = None) -> list[Slot]:
 
 
 def warnings(ask: Ask, but: str | None = None) -> list[str]:
-    """A line for each slot that seems to be left behind; arguments are those of ``left_behind``."""
+    """A line for each slot that seems to be left behind.
+
+    Args:
+        ask: runs a query.
+        but: the name of a slot that is left out; None for none.
+    """
     return [
         f"nobody follows from slot {slot.summary()}; go on with `follow` on its target, or drop it: "
         f"`follow --drop-slot {slot.name}`"

@@ -7,7 +7,7 @@ import psycopg2
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.model import Table
+from helpers.model import SETTINGS, Table
 from helpers.servers import connections
 from helpers.source.snapshot import SourceLost, identity
 
@@ -33,7 +33,8 @@ class Upstream:
         except HelpersError as error:
             raise SourceLost(str(error)) from error
         self._connection.autocommit = True
-        self.ask("SELECT set_config('datestyle', 'ISO, YMD', false)")
+        for setting, fixed in SETTINGS.items():  # values are compared by the text that COPY gave of them
+            self.ask("SELECT set_config(%s, %s, false)", (setting, fixed))
 
     def __enter__(self) -> "Upstream":
         return self

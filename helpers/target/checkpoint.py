@@ -157,7 +157,7 @@ class Checkpoint:
         """The replies to some commands, none of which is an error."""
         replies = resp.parse(self.connection.exchange(*commands))
         for error in resp.errors(replies):
-            raise self.connection.refused(error)
+            raise self.connection.error_of(error)
         return replies
 
     def commit(
@@ -193,7 +193,7 @@ class Checkpoint:
         # The error of a command that was not queued comes before that of EXEC, and is the reason. Where one
         # failed in EXEC, the others stand: a load that goes on is compared as a whole.
         for error in resp.errors(replies):
-            raise self.connection.refused(error, doing)
+            raise self.connection.error_of(error, doing)
         if not as_hoped or len(replies) != 3:
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
         results, _, other = replies
@@ -281,7 +281,15 @@ class PartitionCheckpoint(Checkpoint):
     def commit(
         self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
     ) -> list[Any]:
-        """``Checkpoint.commit`` under the lease of the partition; its arguments and replies.
+        """``Checkpoint.commit`` under the lease of the partition.
+
+        Args:
+            commands: a column with one command in RESP a row.
+            state: values of the fields of the state to set; the others stay.
+            doing: what this is, for messages.
+
+        Returns:
+            The replies to the commands.
 
         Raises:
             LeaseLost: the partition is not ours any more, and nothing was written; or it is, but nobody holds

@@ -63,9 +63,14 @@ def replaced(node: resp.Connection) -> resp.Lost:
 class Node(resp.Connection):
     """One node of a cluster."""
 
-    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
-        """``resp.Connection.refused``; a master that became a replica is lost."""
-        return replaced(self) if str(error).startswith("READONLY") else super().refused(error, doing)
+    def error_of(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """``resp.Connection.error_of``; a master that became a replica is lost.
+
+        Args:
+            error: the reply.
+            doing: what was being done, for the message; empty to leave it out.
+        """
+        return replaced(self) if str(error).startswith("READONLY") else super().error_of(error, doing)
 
 
 class Cluster(resp.Connection):
@@ -144,14 +149,19 @@ class Cluster(resp.Connection):
         for address, raw in came.items():
             for error in resp.errors(resp.parse(raw)):
                 if str(error).split(" ", 1)[0] not in (*NOT_EXECUTED, "WRONGTYPE"):
-                    raise self._nodes[address].refused(error)
+                    raise self._nodes[address].error_of(error)
         replies = self.exchange(*asked)
         return None if replies == b"".join(wanted) else replies
 
-    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
-        """``resp.Connection.refused``, with the node that gave the reply."""
+    def error_of(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+        """``resp.Connection.error_of``, with the node that gave the reply.
+
+        Args:
+            error: the reply.
+            doing: what was being done, for the message; empty to leave it out.
+        """
         node = self._nodes.get(self._error_from.get(str(error), ""))
-        return node.refused(error, doing) if node else super().refused(error, doing)
+        return node.error_of(error, doing) if node else super().error_of(error, doing)
 
     # -- what a cluster is besides
 

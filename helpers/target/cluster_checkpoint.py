@@ -78,7 +78,14 @@ def checkpoint_of(connection: resp.Connection, prefix: str) -> Checkpoint:
 def partition_checkpoint_of(
     connection: resp.Connection, prefix: str, partition: str, lease: str
 ) -> "PartitionCheckpoint | ClusterPartitionCheckpoint":
-    """The checkpoint of a partition, as its target needs it; arguments as of ``PartitionCheckpoint``."""
+    """The checkpoint of a partition, as its target needs it.
+
+    Args:
+        connection: the target, one server or a cluster.
+        prefix: the prefix of the migration.
+        partition: the partition's name.
+        lease: the token of the migration's lease, which must be held while the partition is written.
+    """
     if isinstance(connection, Cluster):
         return ClusterPartitionCheckpoint(connection, prefix, partition, lease)
     return PartitionCheckpoint(connection, prefix, partition, lease)
@@ -126,7 +133,7 @@ class ClusterCheckpoint(Checkpoint):
         """
         replies = self.connection.replies(commands) if commands else []
         for error in resp.errors(replies):
-            raise self.connection.refused(error, doing)
+            raise self.connection.error_of(error, doing)
         fields = [word for pair in (state or {}).items() for word in pair]
         leases = self._leases()
         words = (*leases.values(), self.life_ms, *fields)

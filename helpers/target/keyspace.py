@@ -1,14 +1,15 @@
 """The target's side: what it is fit for, which keys of the model it holds, and their removal."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from helpers.columns import Strings, column_of
 from helpers.errors import HelpersError
-from helpers.model import Plan
+from helpers.model import REGISTERED, Plan
 from helpers.target import resp
-from helpers.target.checkpoint import state_key
+from helpers.target.checkpoint import Checkpoint, state_key
 from helpers.target.lease import lease_key
 from helpers.target.resp import encode
 
@@ -106,7 +107,7 @@ def _inspect(connection: resp.Connection) -> Fitness:
 
 
 def scan(connection: resp.Connection, plan: Plan) -> Iterator[list[tuple[str, bytes]]]:
-    """(kind, key) of every key of the model under the prefix, in lists of bounded length; SCAN may repeat
+    """(kind, key) of every key of the plan under the prefix, in lists of bounded length; SCAN may repeat
     one.
 
     The masters of a cluster are scanned one after the other. A key that moves from one that was not scanned
@@ -149,7 +150,7 @@ def size(connection: resp.Connection) -> int:
 
 
 def count(connection: resp.Connection, plan: Plan) -> Counter[str]:
-    """How many keys of each kind of the model there are under a prefix (SCAN may count one twice).
+    """How many keys of each kind of the plan there are under a prefix (SCAN may count one twice).
 
     Args:
         connection: the target.
@@ -167,7 +168,7 @@ def holds_only(connection: resp.Connection, plan: Plan, keys: int) -> bool:
     Args:
         connection: the target.
         plan: of the migration.
-        keys: how many keys of the model there should be.
+        keys: how many keys of the plan there should be.
     """
     before, clustered = connection.layout(), connection.clustered
     names = (state_key(plan.prefix, clustered=clustered), lease_key(plan.prefix, clustered=clustered))
@@ -192,22 +193,47 @@ def expiring(connection: resp.Connection, plan: Plan) -> tuple[bool, bool]:
     return keys > connection.call("EXISTS", lease_key(plan.prefix, clustered=clustered)), fields > 0
 
 
-def remove(connection: resp.Connection, plan: Plan, commit: Callable[[Strings], object]) -> int:
-    """Remove every key of the model under the prefix, in batches; how many keys that were.
+def remove(
+    connection: resp.Connection,
+    plan: Plan,
+    commit: Callable[[Strings], object],
+    kinds: Collection[str] | None = None,
+) -> int:
+    """Remove every key of the plan under the prefix, in batches; how many keys that were.
 
     Args:
         connection: where to scan.
         plan: of the migration.
         commit: runs a column of commands in RESP (``Checkpoint.commit``).
+        kinds: the names of the kinds that are meant; all when None.
 
     Raises:
         LeaseLost: from ``commit``; some keys may be gone.
     """
     removed = 0
     for found in scan(connection, plan):
+        keys = [key for kind, key in found if kinds is None or kind in kinds]
         if connection.clustered:  # one command cannot take keys of several slots
-            commit(column_of(*(encode("UNLINK", key) for _, key in found)))
-        else:
-            commit(column_of(encode("UNLINK", *(key for _, key in found))))
-        removed += len(found)
+            commit(column_of(*(encode("UNLINK", key) for key in keys)))
+        elif keys:
+            commit(column_of(encode("UNLINK", *keys)))
+        removed += len(keys)
     return removed
+
+
+def keep_registers(
+    connection: resp.Connection, plan: Plan, checkpoint: Checkpoint, kept: Collection[str]
+) -> None:
+    """Remove the registers of all lists but some, and say so in the state when they are gone.
+
+    Args:
+        connection: where to scan.
+        plan: of the migration, with all registers that may be there.
+        checkpoint: its state, whose lease is held.
+        kept: names of the lists whose registers stay.
+    """
+    gone = [one.name for one in plan.registers if one.of and one.of.name not in kept]
+    if gone:
+        remove(connection, plan, checkpoint.commit, gone)
+        left = json.dumps([name for name in plan.registered if name in kept])
+        checkpoint.commit(state={REGISTERED: left})

@@ -114,7 +114,7 @@ def commands(
     state, lease = (name(plan.prefix, clustered=clustered) for name in (state_key, lease_key))
     partition = partition_lease_key(plan.streams[0].name, plan.prefix, clustered=clustered)
     found = [(state, ON_STATE), (lease, ON_LEASE), (partition, ON_PARTITION_LEASE)]
-    for kind in plan.kinds:
+    for kind in plan.written:
         more = FOLLOWING.get(kind.type, ()) if follow else ()
         key = key_of(kind) if key_of else _key(plan, kind, 1)
         found.append((key, (*ON_TYPE[kind.type], *ON_ANY, *more)))
@@ -192,7 +192,7 @@ def _try(connection: resp.Connection, sent: list[Command], plan: Plan) -> None:
             f"allow it by `ACL SETUSER {connection.user} {' '.join(rights)}`"
         )
     for _, error in errors:
-        raise connection.refused(error)
+        raise connection.error_of(error)
 
 
 def right(words: Command) -> str:

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import hiredis
-import redis as redis_py
 
 from helpers import settings
 from helpers.columns import Strings, joined
 from helpers.errors import HelpersError, brief, first_line
-from helpers.servers import connections
+from helpers.servers import RedisSocket, connections
 
 RECEIVE_BYTES = 1 << 18
 REMEDIES = {
@@ -95,36 +94,33 @@ class Connection:
         self.url = url
         self.address = settings.address(url)
         try:
-            self._client = connections.redis(url, protocol=2, socket_timeout=silence_s or settings.SILENCE_S)
-            self._socket = connections.redis_socket(self._client)
+            self._opened = RedisSocket(url, protocol=2, silence_s=silence_s or settings.SILENCE_S)
         except HelpersError as error:
             raise Lost(str(error)) from error
-        except (redis_py.RedisError, OSError) as error:
-            raise Lost(str(connections.refused("redis", url, error))) from error
         mark = secrets.token_hex(12).encode()
         self._last = encode(b"ECHO", mark)
         self._last_reply = bulk_string(mark)
         self._buffer = bytearray(RECEIVE_BYTES)
-        self._socket.sendall(self._last)
+        self._opened.socket.sendall(self._last)
         answer = self._receive(until=b"\r\n")
         if answer.startswith(b"-"):
-            raise self.refused(parse(answer + b"\r\n")[0])
+            raise self.error_of(parse(answer + b"\r\n")[0])
         if not answer.endswith(mark):
             self._receive(until=mark + b"\r\n")
 
     @property
     def user(self) -> str:
         """The name of the ACL user."""
-        return str(self._client.connection_pool.connection_kwargs.get("username") or "default")
+        return self._opened.user
 
     @property
     def database(self) -> int:
         """The number of the logical database."""
-        return int(self._client.connection_pool.connection_kwargs.get("db") or 0)
+        return self._opened.database
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._opened.close()
 
     def exchange(self, *commands: bytes) -> bytes:
         """The replies to some commands, raw.
@@ -161,7 +157,7 @@ class Connection:
             Lost: the connection broke.
         """
         try:
-            self._socket.sendall(b"".join((*commands, self._last)))
+            self._opened.socket.sendall(b"".join((*commands, self._last)))
         except OSError as error:
             raise self._lost(error) from error
 
@@ -206,10 +202,10 @@ class Connection:
         """
         (reply,) = parse(self.exchange(encode(*words)))
         for error in errors([reply]):
-            raise self.refused(error)
+            raise self.error_of(error)
         return reply
 
-    def refused(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
+    def error_of(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy.
 
         Args:
@@ -238,7 +234,7 @@ class Connection:
                 if len(self._buffer) - size < RECEIVE_BYTES:
                     self._buffer += bytes(len(self._buffer))
                 with memoryview(self._buffer) as whole, whole[size:] as room:
-                    got = self._socket.recv_into(room)
+                    got = self._opened.socket.recv_into(room)
                 if not got:
                     raise ConnectionResetError("connection closed by the server")
                 size += got

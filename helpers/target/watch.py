@@ -6,12 +6,11 @@ Source: https://redis.io/docs/latest/develop/reference/client-side-caching/ (bro
 from typing import Any
 
 import hiredis
-import redis as redis_py
 
 from helpers import settings, text
 from helpers.errors import HelpersError, first_line
 from helpers.model import BOOKKEEPING, Plan
-from helpers.servers import connections
+from helpers.servers import RedisSocket, connections
 from helpers.target import resp
 from helpers.target.checkpoint import state_key
 from helpers.target.lease import lease_key
@@ -40,11 +39,7 @@ class Watch:
         self._own = {name(plan.prefix, clustered=clustered).encode() for name in names}
         self._written: list[bytes] = []
         self._reader = hiredis.Reader()
-        self._client = connections.redis(url, protocol=3, socket_timeout=settings.SILENCE_S)
-        try:
-            self._socket = connections.redis_socket(self._client)
-        except (redis_py.RedisError, OSError) as error:
-            raise connections.refused("redis", url, error) from error
+        self._opened = RedisSocket(url, protocol=3, silence_s=settings.SILENCE_S)
         heads = sorted(plan.prefix + head for head in (*plan.heads, BOOKKEEPING))
         # Redis takes none that another begins with; all keys are told of where one head is empty.
         apart = [one for one in heads if not any(one != other and one.startswith(other) for other in heads)]
@@ -58,7 +53,7 @@ class Watch:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self._opened.close()
 
     def look(self) -> None:
         """Return if nothing was written since the watch began.
@@ -81,13 +76,13 @@ class Watch:
     def _ask(self, *words: str) -> Any:
         """The reply to a command; what is pushed before it is noted."""
         try:
-            self._socket.sendall(resp.encode(*words))
+            self._opened.socket.sendall(resp.encode(*words))
             while True:
                 while (reply := self._reader.gets()) is not False:
                     if not isinstance(reply, hiredis.PushNotification):
                         return reply
                     self._note(reply)
-                data = self._socket.recv(resp.RECEIVE_BYTES)
+                data = self._opened.socket.recv(resp.RECEIVE_BYTES)
                 if not data:
                     raise ConnectionResetError("connection closed by the server")
                 self._reader.feed(data)

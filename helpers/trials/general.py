@@ -44,7 +44,12 @@ STEADY = 5
 
 
 def text(chance: random.Random, most: int = 6) -> str:
-    """A random text, empty at times."""
+    """A random text, empty at times.
+
+    Args:
+        chance: where it comes from.
+        most: how many pieces it has at most.
+    """
     return "".join(chance.choices(PIECES, k=chance.randint(0, most)))
 
 

@@ -1,7 +1,7 @@
 """A second judge beside ``verify``: row by row, plain and slow, sharing no code with the migration.
 
 It reads the model's TOML by itself, rows by SELECT, values by one Redis command a key, and compares what each
-key should hold with what it holds. For small data whose rows the model can all hold, and a target in which
+key should hold with what it holds. For small data, dates that a score holds exactly, and a target in which
 keys that are named as the model's are all the migration's.
 """
 
@@ -31,7 +31,7 @@ TABLE = """
 SELECT c.oid::int8, format('%%I.%%I', nspname, relname), relkind = 'r'
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = %s::regclass"""
 COLUMNS = """
-SELECT attname, CASE WHEN nspname = 'pg_catalog' THEN typname ELSE 'of the user' END
+SELECT attname, CASE WHEN nspname = 'pg_catalog' THEN typname ELSE 'of the user' END, attgenerated <> ''
 FROM pg_attribute JOIN pg_type t ON t.oid = atttypid JOIN pg_namespace n ON n.oid = typnamespace
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 KEYS = """
@@ -42,6 +42,8 @@ WHERE indrelid = %s AND indisunique AND indisvalid AND indpred IS NULL AND index
   AND place <= indnkeyatts
 GROUP BY indexrelid, indisprimary, indnkeyatts HAVING bool_and(attnotnull)
 ORDER BY NOT indisprimary, indnkeyatts, indexrelid"""
+WHOLLY = ("hash", "string", "sorted_set", "set", "list")
+"""Types of keys, that first of which one is asked to give a row back."""
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d:\d\d)(?:\.(\d+))?(\+00)?)?")
 WHOLE = ("int2", "int4", "int8", "oid")
 DATED = ("date", "timestamp", "timestamptz")
@@ -143,10 +145,11 @@ def read(connection: Any, model: Mapping[str, Any]) -> list[Kind]:
 
 @dataclass
 class _Table:
-    """A table: what it is in a query, the type of each column, its unique keys."""
+    """A table: what it is in a query, the type of each column, those that are computed, its unique keys."""
 
     sql: str
     types: Mapping[str, str]
+    computed: "set[str]"
     keys: list[list[str]]
     left_out: "set[tuple[str | None, ...]]"
 
@@ -165,8 +168,15 @@ class _Table:
                 placed |= set(_fields(key, self).values())
             if "score" in key:
                 scores.add(self.column(key["score"]))
+        holders = self._holders(keys)
         for row in self.select(cursor, ()):
             try:
+                for key in holders:
+                    fields = _fields(key, self).values() if key["type"] == "hash" else ()
+                    if any(row[one] is None for one in _needed(key, self)) or (
+                        fields and all(row[one] is None for one in fields)
+                    ):
+                        raise NoPlace(key["name"])
                 for name, value in row.items():
                     if value is not None and name in placed:
                         _placed(self.types[name], value)
@@ -174,6 +184,35 @@ class _Table:
                         _score(self.types[name], value)
             except NoPlace:
                 self.left_out.add(self.key_of(row))
+
+    def _holders(self, keys: list[Any]) -> list[Any]:
+        """The keys, one or a list and a sorted set, that give rows back; none where no keys do."""
+        wanted = self.types.keys() - self.computed
+        for key in sorted(keys, key=lambda one: WHOLLY.index(one["type"])):
+            held = _held(key, self)
+            if wanted <= held and any(set(unique) <= held for unique in self.keys):
+                return [key]
+        for key in keys:
+            for other in keys:
+                if wanted <= _held(key, self) | _held(other, self) and self._pair(key, other):
+                    return [key, other]
+        return []
+
+    def _pair(self, key: Any, other: Any) -> bool:
+        """Whether a list and a sorted set have each row of an owner in the same place."""
+        if (key["type"], other["type"]) != ("list", "sorted_set"):
+            return False
+        names = ([text for one, text in _template(k["name"], self) if one] for k in (key, other))
+        order, score = _order(key, self), self.column(other["score"])
+        return (
+            next(names) == next(names)
+            and order == (score, *self.keys[0])
+            and len(order) == 2
+            and self.types[score] in (*WHOLE, *DATED)
+            and self.types[order[1]] in WHOLE
+            and (True, score) in _value(key, self)
+            and (True, order[1]) in _value(other, self)
+        )
 
     def key_of(self, row: Row) -> "tuple[str | None, ...]":
         """What tells a row from others."""
@@ -195,10 +234,12 @@ def _table(cursor: Any, said: str) -> _Table:
     cursor.execute(TABLE, (said,))
     [(oid, name, plain)] = cursor.fetchall()
     cursor.execute(COLUMNS, (oid,))
-    types = dict(cursor.fetchall())
+    columns = cursor.fetchall()
+    types = {column: type_ for column, type_, _ in columns}
+    computed = {column for column, _, generated in columns if generated}
     cursor.execute(KEYS, (oid,))
     keys = [key for (key,) in cursor.fetchall()]
-    return _Table(f"ONLY {name}" if plain else name, types, keys, set())
+    return _Table(f"ONLY {name}" if plain else name, types, computed, keys, set())
 
 
 def _template(text: str, table: _Table) -> list[tuple[bool, str]]:
@@ -225,17 +266,32 @@ def _fields(key: Mapping[str, Any], table: _Table) -> dict[str, str]:
     return {field: table.column(column) if "fields" in key else column for field, column in pairs.items()}
 
 
+def _order(key: Mapping[str, Any], table: _Table) -> tuple[str, ...]:
+    """The columns by which a list stands."""
+    order = tuple(table.column(one) for one in key.get("order", ()))
+    if key["type"] == "list" and not any(set(one) <= set(order) for one in table.keys):
+        order += tuple(one for one in table.keys[0] if one not in order)
+    return order
+
+
+def _needed(key: Mapping[str, Any], table: _Table) -> set[str]:
+    """The columns without which a row has no such key or element."""
+    templates = (*_template(key["name"], table), *_value(key, table))
+    score = {table.column(key["score"])} if "score" in key else set()
+    return {text for is_column, text in templates if is_column} | score | set(_order(key, table))
+
+
+def _held(key: Mapping[str, Any], table: _Table) -> set[str]:
+    """The columns whose values can be read from a key."""
+    templates = (*_template(key["name"], table), *_value(key, table))
+    return {text for is_column, text in templates if is_column} | set(_fields(key, table).values())
+
+
 def _kind(cursor: Any, key: Mapping[str, Any], table: _Table) -> Kind:
     name, value, fields = _template(key["name"], table), _value(key, table), _fields(key, table)
-    kind, order = key["type"], tuple(table.column(one) for one in key.get("order", ()))
-    if kind == "list" and not any(set(one) <= set(order) for one in table.keys):
-        order += tuple(one for one in table.keys[0] if one not in order)
+    kind, order = key["type"], _order(key, table)
     score = table.column(key["score"]) if "score" in key else None
-    needed = (
-        {text for is_column, text in (*name, *value) if is_column}
-        | set(order)
-        | ({score} if score else set())
-    )
+    needed = _needed(key, table)
     many: dict[bytes, Any] = defaultdict({"list": list, "set": set}.get(kind, dict))
     for row in table.select(cursor, order if kind == "list" else ()):
         if table.key_of(row) in table.left_out or any(row[column] is None for column in needed):
@@ -248,7 +304,7 @@ def _kind(cursor: Any, key: Mapping[str, Any], table: _Table) -> Kind:
             if found:
                 many[called] = found
         elif kind == "string":
-            many[called] = _written(value, table, row) if value else _json(fields, table, row)
+            many[called] = _written(value, table, row) if "value" in key else _json(fields, table, row)
         elif kind == "list":
             many[called].append(_written(value, table, row))
         elif kind == "set":
@@ -335,6 +391,8 @@ def _score(type_: str, value: str) -> float:
     number = float(value)
     if number != number or number in (float("inf"), float("-inf")):
         raise NoPlace(value)
+    if type_ == "numeric" and number != 0 and not 1e-300 <= abs(number) <= 1e300:
+        raise NoPlace(value)
     return number
 
 
@@ -353,6 +411,8 @@ class _Judge:
         expected = {name for kind in kinds for name in kind.keys}
         for key in set(self.client.scan_iter(count=1000)):
             name = key[len(self.prefix) :]
+            if key.startswith(self.prefix + b"migration:"):  # the bookkeeping
+                continue
             if key.startswith(self.prefix) and name not in expected:
                 self.found["doubled"] += any(kind.shape.fullmatch(name) for kind in kinds)
         return dict(self.found)
