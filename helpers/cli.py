@@ -528,9 +528,8 @@ def _restore(options: argparse.Namespace) -> int:
     profile("how much is measured (quick)"),
     flag(
         "--cross-check",
-        "let other load programs (redis-benchmark, go-ycsb, latte, cassandra-stress, pgbench), where "
-        "they are on PATH, "
-        "ask the same servers in turns with ours, and report the ratios",
+        "let other load programs (redis-benchmark, go-ycsb, pgbench), where they are on PATH, ask the same "
+        "servers in turns with ours, and report the ratios",
     ),
     interrupted=MEASURING,
 )

@@ -1,7 +1,5 @@
 """What other programs print is read as they document it; what they did not do is no figure."""
 
-import json
-
 import pytest
 
 from helpers import settings
@@ -13,28 +11,6 @@ HEADER = (
     '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms",'
     '"max_latency_ms"\n'
 )
-STRESS = """
-type,          total ops,    op/s,    pk/s,   row/s,    mean,     med,     .95,     .99
-total,             20000,    5123,    5123,    5123,     0.9,     0.6,     1.4,     2.9
-
-
-Results:
-Op rate                   :    5,123 op/s  [read: 5,123 op/s]
-Partition rate            :    5,123 pk/s  [read: 5,123 pk/s]
-Row rate                  :    5,123 row/s [read: 5,123 row/s]
-Latency mean              :    0.9 ms [read: 0.9 ms]
-Latency median            :    0.6 ms [read: 0.6 ms]
-Latency 95th percentile   :    1.4 ms [read: 1.4 ms]
-Latency 99th percentile   :    2.9 ms [read: 2.9 ms]
-Latency 99.9th percentile :   10.1 ms [read: 10.1 ms]
-Latency max               :   31.2 ms [read: 31.2 ms]
-Total partitions          :     20,000 [read: 20,000]
-Total errors              :          0 [read: 0]
-Total GC count            : 0
-Total operation time      : 00:00:03
-
-END
-"""
 
 
 class At:
@@ -88,52 +64,6 @@ def test_pgbench_is_read_from_its_log(tmp_path):
         program.parse(log, 4)
     with pytest.raises(HelpersError):
         program.parse(["0 1 failed 0 1700000000 500000"], 1)
-
-
-def latte_report(**result):
-    latency = {"percentiles": [{"value": value} for value in (0.1, 0.5, 1.4, 2.9)]}
-    return json.dumps(
-        {
-            "percentiles": [0.0, 50.0, 95.0, 99.0],
-            "result": {"error_count": 0, "request_count": 100, "request_latency": latency}
-            | {"req_throughput": {"value": 5123.0}}
-            | result,
-        }
-    )
-
-
-def test_latte_is_read_from_its_report(tmp_path):
-    program, turn = made(programs.Latte, tmp_path), Turn("read", 4, 100)
-    found = program.parse(latte_report(), turn)
-    assert found == {"p50": 500.0, "p95": 1400.0, "p99": 2900.0, "per_s": 5123.0}
-    with pytest.raises(HelpersError, match="1 operations failed"):
-        program.parse(latte_report(error_count=1), turn)
-    with pytest.raises(HelpersError, match="99 of 100 done"):
-        program.parse(latte_report(request_count=99), turn)
-    for other in ("", "{}", latte_report(request_latency=None)):
-        with pytest.raises(HelpersError, match="no figures in its report"):
-            program.parse(other, turn)
-
-
-def test_cassandra_stress_is_read_from_its_results(tmp_path):
-    program = made(programs.CassandraStress, tmp_path)
-    assert program.parse(STRESS) == {"p50": 600.0, "p95": 1400.0, "p99": 2900.0, "per_s": 5123.0}
-    for other in (
-        "",
-        STRESS.replace("Total errors              :          0", "Total errors              :          1"),
-    ):
-        with pytest.raises(HelpersError, match="no figures in what it printed"):
-            program.parse(other)
-
-
-def test_cassandra_stress_that_wants_a_password_on_the_command_line_is_not_run(tmp_path, monkeypatch):
-    tool = tmp_path / "cassandra-stress"
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    for said, unfit in (("-mode", True), ("-credentials-file", False)):
-        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
-        tool.chmod(0o755)
-        assert bool(programs.CassandraStress.unfit(At.url)) == unfit
-    assert programs.CassandraStress.unfit("cassandra://127.0.0.1") is None
 
 
 def test_a_failure_shows_no_secret(tmp_path):

@@ -8,7 +8,6 @@ program's environment or in a file of mode 0600, or the program is a temporary u
 """
 
 import csv
-import json
 import math
 import os
 import re
@@ -226,7 +225,7 @@ class GoYcsb(Program):
     """
 
     name = "go-ycsb"
-    source = "`go install` of github.com/pingcap/go-ycsb, see the README"
+    source = "github.com/pingcap/go-ycsb, built by Go as the README says"
     sends: ClassVar = {
         "redis": {"read": "HMGET of three fields", "insert": "HSET of three fields"},
         "mongodb": {
@@ -413,155 +412,7 @@ class PgBench(Program):
         return self._said_version("--version")
 
 
-class Latte(Program):
-    """A program for Cassandra in Rust: prepared statements on the very tables that we use."""
-
-    name = "latte"
-    source = "`cargo install latte-cli`, see the README"
-    sends: ClassVar = {"cassandra": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}}
-    SCRIPT = f"""
-const READ = "read";
-const INSERT = "insert";
-
-pub async fn prepare(db) {{
-    db.prepare(READ, `SELECT username, email, created_at_us FROM {cassandra.KEYSPACE}.users
-                      WHERE user_id = :user_id`).await?;
-    db.prepare(INSERT, `INSERT INTO {cassandra.KEYSPACE}.activities_by_user
-                        (activity_id, user_id, activity_type, at_us)
-                        VALUES (:activity_id, :user_id, :activity_type, :at_us)`).await?;
-}}
-
-pub async fn read(db, i) {{
-    db.execute_prepared(READ, [1 + latte::hash(i) % {RECORDS}]).await?
-}}
-
-pub async fn insert(db, i) {{
-    db.execute_prepared(INSERT, [i, 1 + latte::hash(i) % {RECORDS}, "login", i]).await?
-}}
-"""
-
-    def ask(self, turn: Turn) -> dict[str, float]:
-        """With a report in JSON, and so many operations in flight from one thread and one connection,
-        as ours.
-        """
-        script, report = self.folder / "latte.rn", self.folder / "latte.json"
-        script.write_text(self.SCRIPT, encoding="utf-8")
-        report.unlink(missing_ok=True)
-        parts = urlsplit(self.store.url)
-        words = ["run", str(script), "--function", turn.operation, "--quiet", "--output", str(report)]
-        words += ["--threads", "1", "--connections", "1", "--concurrency", str(turn.clients)]
-        words += ["--warmup", str(turn.clients), "--duration", str(turn.requests), "--retries", "0"]
-        words += ["--start-cycle", str(10**9 + self._next(turn)), "--consistency", "LOCAL_ONE"]
-        login = {"CASSANDRA_USER": parts.username, "CASSANDRA_PASSWORD": parts.password}
-        variables = {name: unquote(value) for name, value in login.items() if value}
-        self._run(*words, f"{parts.hostname or '127.0.0.1'}:{parts.port or 9042}", **variables)
-        return self._checked(self.parse(report.read_text(encoding="utf-8"), turn))
-
-    def parse(self, report: str, turn: Turn) -> dict[str, float]:
-        """The figures in its report, whose latencies are milliseconds, once none failed."""
-        try:
-            found = json.loads(report)
-            result = found["result"]
-            failed, done = int(result["error_count"]), int(result["request_count"])
-            latency = result["request_latency"]["percentiles"]
-            by_share = {
-                round(share, 2): float(of["value"]) * 1000
-                for share, of in zip(found["percentiles"], latency, strict=True)
-            }
-            figures = {name: by_share[round(share * 100, 2)] for name, share in POINTS.items()}
-            figures["per_s"] = float(result["req_throughput"]["value"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Failed(f"{self.name}: no figures in its report ({first_line(error)}); use 0.29") from error
-        if failed or done < turn.requests:
-            raise self._failed(f"{failed} operations failed, {done} of {turn.requests} done")
-        return figures
-
-    def version(self) -> str:
-        """As it says."""
-        return self._said_version("--version")
-
-
-class CassandraStress(Program):
-    """Cassandra's own, in Java: statements on the very tables that we use; its latencies are in tenths of
-    a millisecond.
-
-    The password is in a file, which it takes since 4.1.
-    """
-
-    name = "cassandra-stress"
-    source = "Cassandra's own, from 4.1 on; its archive has it under tools/bin"
-    sends: ClassVar = Latte.sends
-    WARM = 10
-    """So many times more operations than others are asked for: Java becomes fast by and by."""
-    TABLE: ClassVar = {"read": "users", "insert": "activities_by_user"}
-    COLUMNS: ClassVar = {
-        "read": f"  - name: user_id\n    population: uniform(1..{RECORDS})\n",
-        "insert": f"  - name: user_id\n    population: uniform(1..{RECORDS})\n"
-        "  - name: at_us\n    cluster: fixed(1)\n    population: uniform(1..1000000000)\n"
-        "  - name: activity_id\n    population: uniform(1..1000000000)\n"
-        "  - name: activity_type\n    size: fixed(5)\n",
-    }
-
-    @classmethod
-    def unfit(cls, url: str) -> str | None:
-        """Before 4.1 it takes a password on its command line only."""
-        path = shutil.which(cls.name)
-        if path is None or not urlsplit(url).username:
-            return None
-        done = subprocess.run([path, "help"], capture_output=True, text=True, timeout=PATIENCE_S)
-        if "-credentials-file" in done.stdout:
-            return None
-        return f"this {cls.name} takes a password on its command line only; that of Cassandra 4.1 does better"
-
-    def ask(self, turn: Turn) -> dict[str, float]:
-        """In user mode, by a profile of our table, in one thread for each client."""
-        parts, table = urlsplit(self.store.url), self.TABLE[turn.operation]
-        (definition,) = [one for one in cassandra.DEFINITIONS if one.startswith(f"CREATE TABLE {table} ")]
-        profile = self.folder / "stress.yaml"
-        profile.write_text(
-            f"keyspace: {cassandra.KEYSPACE}\ntable: {table}\ntable_definition: |\n  {definition}\n"
-            f"columnspec:\n{self.COLUMNS[turn.operation]}"
-            "insert:\n  partitions: fixed(1)\n  select: fixed(1)/1\n  batchtype: UNLOGGED\n"
-            "queries:\n  read:\n    cql: SELECT username, email, created_at_us FROM users WHERE user_id = ?\n"
-            "    fields: samerow\n",
-            encoding="utf-8",
-        )
-        words = ["user", f"profile={profile}", f"ops({turn.operation}=1)", f"n={turn.requests * self.WARM}"]
-        words += ["cl=LOCAL_ONE", "-rate", f"threads={turn.clients}", "-mode", "native", "cql3", "prepared"]
-        words += ["-node", parts.hostname or "127.0.0.1", "-port", f"native={parts.port or 9042}"]
-        login = {"cql.username": parts.username, "cql.password": parts.password}
-        given = {name: unquote(value) for name, value in login.items() if value}
-        path = _private(self.folder / "stress.properties", _properties(given))
-        try:
-            output = self._run(*words, *(("-credentials-file", str(path)) if given else ()))
-        finally:
-            path.unlink()
-        return self._checked(self.parse(output))
-
-    def parse(self, output: str) -> dict[str, float]:
-        """The figures in the block ``Results:`` of what it printed."""
-        results = output.rpartition("Results:")[2]
-        found = {
-            name: re.search(rf"^{line}\s*:\s*([\d.,]+)", results, re.MULTILINE)
-            for name, line in {
-                "p50": "Latency median",
-                "p95": "Latency 95th percentile",
-                "p99": "Latency 99th percentile",
-                "per_s": "Op rate",
-                "errors": "Total errors",
-            }.items()
-        }
-        values = {name: float(one[1].replace(",", "")) for name, one in found.items() if one}
-        if len(values) < len(found) or values.pop("errors"):
-            raise self._failed("no figures in what it printed, or operations that failed")
-        return {name: value if name == "per_s" else value * 1000 for name, value in values.items()}
-
-    def version(self) -> str:
-        """As it says."""
-        return self._said_version("version")
-
-
-PROGRAMS: Sequence[type[Program]] = (RedisBenchmark, GoYcsb, PgBench, Latte, CassandraStress)
+PROGRAMS: Sequence[type[Program]] = (RedisBenchmark, GoYcsb, PgBench)
 """Every program that is known, in the order in which they are shown."""
 
 
@@ -593,8 +444,6 @@ def passing_user(store: Store, program: str, *commands: str) -> Iterator[str]:
             f"user who may "
             "ACL SETUSER and ACL DELUSER, or a server of your own: `python -m helpers up redis`"
         ) from error
-    except store.ERRORS as error:
-        raise gone(store, error) from error
     try:
         yield name
     finally:
@@ -617,14 +466,6 @@ def sweep(store: Store) -> None:
             left = [name for name in client.acl_users() if name.startswith(USER)]
             if left:
                 client.execute_command("ACL", "DELUSER", *left)
-
-
-def gone(store: Store, error: BaseException) -> HelpersError:
-    """What is said when the server stopped answering, or a program failed on it."""
-    return HelpersError(
-        f"{store.name} at {store.address}: stopped answering ({first_line(error)}); see that the server runs "
-        "(`python -m helpers status`) and measure again"
-    )
 
 
 def _tls(program: str) -> str:
