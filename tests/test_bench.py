@@ -123,11 +123,7 @@ def test_nothing_is_left_in_the_servers(measured, urls):
     }
     session.cluster.shutdown()
     assert not [name for name in names if "comparison" in name]
-    connection = connections.postgres(urls["postgres"])
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.PG_SCHEMA,))
-        assert cursor.fetchone() == (0,)
-    connection.close()
+    assert schemas(urls["postgres"]) == 0
 
 
 def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
@@ -144,6 +140,45 @@ def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
         with pytest.raises(HelpersError, match=r"redis at 127\.0\.0\.1:\d+: Error \d+ connecting"):
             bench.run(design=SMALL, folder=tmp_path, progress=False, urls={**urls, "redis": server.url})
     assert list(tmp_path.iterdir()) == []
+
+
+def schemas(url):
+    """How many schemas of a comparison PostgreSQL holds."""
+    connection = connections.postgres(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.PG_SCHEMA,))
+        ((count,),) = cursor.fetchall()
+    connection.close()
+    return count
+
+
+def test_a_failure_while_loading_is_told_in_one_line_and_the_schema_goes(urls, monkeypatch):
+    counts = {"users": 20, "products": 2, "activities": 20_000, "orders": 2}
+    with (
+        pytest.raises(HelpersError, match=r"^cassandra at \S+: .*activities_by_user.*; nothing was saved"),
+        stores.opened("cassandra", urls["cassandra"]) as store,
+        dataset.made(urls["postgres"], **counts, seed=1) as made,
+    ):
+        create = store.create
+
+        def spoiled():
+            create()
+            store.session.execute("DROP TABLE activities_by_user", timeout=60)
+
+        monkeypatch.setattr(store, "create", spoiled)
+        made.load_into(store)
+    assert schemas(urls["postgres"]) == 0
+
+
+def test_what_ended_a_comparison_is_told_although_its_postgres_is_gone():
+    counts = {"users": 2, "products": 2, "activities": 2, "orders": 2}
+    with (
+        scratch.postgres() as server,
+        pytest.raises(HelpersError, match="why it ended"),
+        dataset.made(server.url, **counts, seed=1),
+    ):
+        server.kill()
+        raise HelpersError("why it ended")
 
 
 def test_two_comparisons_on_one_server_are_kept_apart(urls):

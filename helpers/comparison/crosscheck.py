@@ -139,30 +139,27 @@ def _measure(store: Store, clients: Processes, others: Sequence[Program], found:
     """All rounds of one store with the programs that are there."""
     with ExitStack() as stack:
         failed: dict[str, str] = {}
-        try:
-            programs.sweep(store)
-            _load(store)
-            for program in others:
-                try:
-                    stack.enter_context(program.ready())
-                except programs.Failed as error:
-                    failed[program.name] = str(error)
-            sides = _Sides(store, clients, others, failed)
-            plan = [
-                (operation, count)
-                for operation in OPERATIONS
-                if operation in SENDS[store.name]
-                for count in CLIENT_COUNTS
-            ]
-            turns = [
-                turn
-                for number in range(found["rounds"])
-                for operation, count in plan
-                for turn in sides.take(Turn(operation, count, found["requests"]), number)
-            ]
-            server_version = store.version()
-        except store.ERRORS as error:
-            raise programs.gone(store, error) from error
+        programs.sweep(store)
+        _load(store)
+        for program in others:
+            try:
+                stack.enter_context(program.ready())
+            except programs.Failed as error:
+                failed[program.name] = str(error)
+        sides = _Sides(store, clients, others, failed)
+        plan = [
+            (operation, count)
+            for operation in OPERATIONS
+            if operation in SENDS[store.name]
+            for count in CLIENT_COUNTS
+        ]
+        turns = [
+            turn
+            for number in range(found["rounds"])
+            for operation, count in plan
+            for turn in sides.take(Turn(operation, count, found["requests"]), number)
+        ]
+        server_version = store.version()
     for program in others:
         if program.name in failed:
             reason = {NOT_MEASURED: failed[program.name]}

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from helpers import settings
+from helpers.errors import HelpersError, first_line
 from helpers.relational import schema
 
 
@@ -116,6 +117,13 @@ class Store(ABC):
     def address(self) -> str:
         """``host:port`` of the server."""
         return settings.address(self.url)
+
+    def failed(self, error: BaseException) -> HelpersError:
+        """What is said when the server failed, or stopped answering, outside of a timed operation."""
+        return HelpersError(
+            f"{self.name} at {self.address}: {first_line(error)}; nothing was saved, see that the server "
+            "runs (`python -m helpers status`) and measure again"
+        )
 
     def __enter__(self) -> Self:
         return self

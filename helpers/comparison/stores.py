@@ -37,10 +37,17 @@ def opened(name: str, url: str | None = None) -> Iterator[Store]:
     Args:
         name: one of ``NAMES``.
         url: of its server; the resolved one when None.
+
+    Raises:
+        HelpersError: in place of what its driver raises inside.
     """
     store = connect(name, url)
     try:
         yield store
+    except OSError:  # may be of a disk, too
+        raise
+    except store.ERRORS as error:
+        raise store.failed(error) from error
     finally:
         with suppress(*store.ERRORS):
             store.drop()
