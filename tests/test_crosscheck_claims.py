@@ -48,7 +48,7 @@ def test_agreement_tells_win_tie_and_reverse():
     assert "With 16 clients our rate is 0.250 times theirs on Redis" in text
     assert "no difference" not in text
     tie = claims.agreement(found(several(OURS, OURS)))
-    assert "1.00 times theirs on Redis, no difference shown in 1 of 1" in tie
+    assert "1.00 times theirs on Redis (no difference shown in 1 of 1)" in tie
     faster = claims.agreement(found(several(OURS, {store: rate / 2 for store, rate in OURS.items()})))
     assert "With 16 clients our rate is 2.00 times theirs on Redis" in faster
 
@@ -59,10 +59,10 @@ def test_programs_that_were_not_run_are_named_with_the_reason():
         ("cassandra", "go-ycsb", "go-ycsb is not on PATH"),
     ]
     assert claims.agreement(found([], absent)) == (
-        "No other program was run. Not run: go-ycsb is not on PATH (MongoDB and Cassandra)."
+        "No other program was run. Not run on MongoDB and Cassandra: go-ycsb is not on PATH."
     )
     text = claims.agreement(found(several(OURS, OURS), [("postgres", "pgbench", "pgbench is not on PATH")]))
-    assert text.endswith(" Not run: latte is not on PATH (Cassandra).")
+    assert text.endswith(" Not run on PostgreSQL: pgbench is not on PATH.")
     frame = claims.programs_table(found(pings(), absent))
     assert list(frame["version"]) == ["7.0.15", "not run", "not run"]
     assert frame.iloc[1]["server"] == "go-ycsb is not on PATH"

@@ -139,7 +139,10 @@ def test_where_the_client_was_the_limit_nobody_is_first_for_it():
         assert len(decision.best(scored[criterion])) == 3, criterion
     assert "the client was the limit" in " ".join(one.why for one in decision.missing(alike))
     assert not [one for one in decision.measures(alike) if "through" in one.label or "reached" in one.label]
-    with_core(alike, at="client", redis=1000.0, mongodb=5000.0, cassandra=5000.0)  # it costs its server most
+    with_core(alike, at="client", redis=9000.0, mongodb=5000.0, cassandra=5000.0)
+    assert not [one for one in decision.measures(alike) if "one core" in one.label]
+    assert "the clients could not load each server" in [one.why for one in decision.missing(alike)]
+    with_core(alike, redis=1000.0, mongodb=5000.0, cassandra=5000.0)  # it costs its server most
     assert "redis" not in decision.best(decision.scores(alike)["scalability"])
 
 

@@ -27,12 +27,13 @@ def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
         draw(results(None))
 
 
-def test_a_client_bound_point_is_open():
+@pytest.mark.parametrize("limit", ["client", "machine", "waiting"])
+def test_a_point_is_open_where_the_server_was_not_the_limit(limit):
     found = data(US)
     for row in found["throughput"]:
-        row["limit"] = "machine"
+        row["limit"] = "server"
     closed = figures.throughput(results(copy.deepcopy(found)))
-    found["throughput"][0]["limit"] = "client"
+    found["throughput"][0]["limit"] = limit
     opened = figures.throughput(results(found))
     faces = [
         sum(line.get_markerfacecolor() == "white" for line in figure.axes[0].lines)

@@ -135,39 +135,49 @@ def test_ratios_are_of_settings_that_have_both_stores():
 BOTH = {"read": (1.0, 2.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)}
 
 
+def served(us):
+    """A comparison in which each server was the limit."""
+    found = data(us)
+    for row in found["throughput"]:
+        row["limit"] = "server"
+    return found
+
+
 def test_the_same_and_the_opposite_direction_are_told(theirs):
     theirs(BOTH)
-    text = claims.directions(results(data(MONGODB_FAST)))
+    text = claims.directions(results(served(MONGODB_FAST)))
     assert (
         "the median of a read is 0.500 times Cassandra's there, in 1 pair of runs, and 0.333 (0.333" in text
     )
     assert text.count("(the same direction)") == 1  # read; inserts and throughput are turned round there
     assert text.count("(the opposite direction)") == 2
-    text = claims.directions(results(data(CASSANDRA_FAST)))
+    text = claims.directions(results(served(CASSANDRA_FAST)))
     assert "and 3.00 (3.00 to 3.00) here (the opposite direction); the median of an insert" in text
     assert text.count("(the same direction)") == 2
 
 
 def test_a_tie_here_or_no_one_direction_there(theirs):
     theirs(BOTH)
-    text = claims.directions(results(data(dict.fromkeys(MONGODB_FAST, 100.0))))
+    text = claims.directions(results(served(dict.fromkeys(MONGODB_FAST, 100.0))))
     assert text.count("(no difference shown here)") == 3
     theirs(BOTH, {"read": (2.0, 1.0), "insert": (8.0, 2.0), "throughput": (50.0, 100.0)})
-    text = claims.directions(results(data(MONGODB_FAST)))
+    text = claims.directions(results(served(MONGODB_FAST)))
     assert "a read is 0.500 to 2.00 times Cassandra's there, in 2 pairs of runs" in text
     assert text.count("(no one direction there)") == 1
 
 
-def test_no_rate_is_compared_where_our_client_was_the_limit(theirs):
+@pytest.mark.parametrize("limit", ["client", "machine", "waiting"])
+def test_no_rate_is_compared_where_a_server_was_not_the_limit(theirs, limit):
     theirs(BOTH)
-    found = data(MONGODB_FAST)
+    found = served(MONGODB_FAST)
     for row in found["throughput"]:
-        row["limit"] = "client" if row["store"] == "cassandra" else "server"
+        row["limit"] = limit if row["store"] == "cassandra" else "server"
     text = claims.directions(results(found))
-    assert "rates are not compared, because our client was the limit" in text and "the rate is" not in text
+    assert f"not compared, because the limit here was: server on MongoDB and {limit} on Cassandra" in text
+    assert "the rate is" not in text
     frame = claims.beside_table(results(found))
     own = frame[(frame["source"] == "this run") & (frame["figure"] == "rate")].iloc[0]
-    assert own["Cassandra"].endswith("/s, limit: client") and own["MongoDB"].endswith(" /s")
+    assert own["Cassandra"].endswith(f" /s, limit: {limit}") and own["MongoDB"].endswith(" /s, limit: server")
 
 
 def test_medians_that_nobody_published_are_not_compared(theirs):
@@ -226,7 +236,9 @@ def test_redis_beside_its_documentation():
         row["per_s"] = 72144.87 / 2
     text = claims.redis(results(found))
     assert "at 72,145 SET per second with 50 clients; the same program was not run here (no cross" in text
-    assert "Our client does 36,072 operations of the 50/50 mix with 16 clients, 0.500 times as many" in text
+    assert (
+        "Our client does 36,072 operations of the 50/50 mix with 16 clients, 0.500 times as many (lim" in text
+    )
     found["cross_check"] = check(pings(theirs_per_s=2 * 72144.87))
     assert "sends 144,290 PING per second here with 16 clients, 2.00 times as many" in claims.redis(
         results(found)

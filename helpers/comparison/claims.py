@@ -1,9 +1,12 @@
-"""Sentences on the comparison of Redis, MongoDB and Cassandra."""
+"""Sentences on the comparison: answers, times, rates, and what limited them."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
-from helpers.comparison.summary import BUSY
+from helpers.comparison.decision import best
+from helpers.comparison.statistics import Interval
+from helpers.comparison.summary import BUSY, busiest, by_core
 from helpers.comparison.tables import medians_us, shorter_than_null, with_ends
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
@@ -41,9 +44,8 @@ def fastest(data: Mapping[str, Any]) -> str:
         ]
         level = [LABELS[store] for store, test in tests.items() if not test["shown"]]
         notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
-        place = first if longer else ""
-        median = f"{duration_us(medians[first])}; " if longer else ""
-        by_store.setdefault(place, []).append(f"to {IN_WORDS[operation]} ({median}{', '.join(notes)})")
+        told = f" ({duration_us(medians[first])}; {', '.join(notes)})" if longer else ""
+        by_store.setdefault(first if longer else "", []).append(f"to {IN_WORDS[operation]}{told}")
     sentences = [
         f"{LABELS[store]} has the lowest median {join(found)}"
         if store
@@ -57,11 +59,11 @@ def fastest(data: Mapping[str, Any]) -> str:
 def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     """In how many of the tests a difference is shown after Holm's correction, and where it is not."""
     level = [test for test in tests if not test["shown"]]
-    blocks = min(test["blocks"] for test in tests)
+    blocks, shown = min(test["blocks"] for test in tests), len(tests) - len(level)
     opening = (
         f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair "
         f"of stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
-        f"correction over all), {len(tests) - len(level)} show a difference"
+        f"correction over all), {shown} {'shows' if shown == 1 else 'show'} a difference"
     )
     if not level:
         return f"{opening}."
@@ -109,7 +111,7 @@ def driver_share(data: Mapping[str, Any]) -> str:
         else:
             shares = [null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS]
             sentences.append(
-                f"{takes}, which is {span([100 * share for share in shares])} % of its four operations"
+                f"{takes}, which is {span([100 * share for share in shares])} % of the median of an operation"
             )
     again = [
         f" In the cross-check, at another time and in turns with {row['program']}, {LABELS[row['store']]}'s "
@@ -148,7 +150,7 @@ LIMITED: Mapping[str, str] = {
     "client": "the clients",
     "server": "the server",
     "machine": "the machine, whose cores server and clients share",
-    "waiting": "waiting, as nobody was busy",
+    "waiting": "the wait for each answer, as nobody was busy",
 }
 """What limited a rate, in words."""
 AGREE = 1 - BUSY
@@ -162,14 +164,15 @@ OTHERS = 0.15
 @_claim("Throughput against concurrency:", "throughput")
 def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
     """How throughput changes from one client to the most, what the limit was, and who comes first."""
-    alone, crowd = _fewest_and_most(rows)
+    fewest, crowd = min(row["clients"] for row in rows), busiest(rows)
+    alone = {row["store"]: row for row in having(rows, clients=fewest)}
     sentences = []
     for store, many in crowd.items():
         one = alone[store]
         per_s = count(many["per_s"])
         if many["limit"] == "client":
             text = f"{LABELS[store]}: at least {per_s} per second, as the clients could send no more"
-        elif one["low"] is not None and many["low"] <= one["high"] and one["low"] <= many["high"]:
+        elif _rate(one).overlaps(_rate(many)):
             text = f"{LABELS[store]}: no change shown ({count(one['per_s'])} and {per_s} per second)"
         else:
             change = many["per_s"] / one["per_s"]
@@ -180,7 +183,7 @@ def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
         sentences.append(text)
     clients = next(iter(crowd.values()))["clients"]
     limits = [
-        f"{words} for {join([LABELS[s] for s in found])}"
+        f"{words} ({join([LABELS[s] for s in found])})"
         for limit, words in LIMITED.items()
         if (found := [store for store, row in crowd.items() if row["limit"] == limit])
     ]
@@ -201,41 +204,30 @@ def _others(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _fewest_and_most(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The rows with the fewest and the most clients, by store."""
-    ends = (min(row["clients"] for row in rows), max(row["clients"] for row in rows))
-    fewest, most = ({row["store"]: row for row in rows if row["clients"] == end} for end in ends)
-    return fewest, most
+def _rate(row: Mapping[str, Any]) -> Interval:
+    """The rate reached; with a single block nothing bounds it."""
+    low, high = (0.0, inf) if row["low"] is None else (row["low"], row["high"])
+    return Interval(row["per_s"], low, high)
 
 
 def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
     """Who reaches most; nobody where a rate is not the server's own, as more load could then reach more."""
     if any(row["limit"] != "server" for row in crowd.values()):
         return "Nobody is called first by these rates: only where the server is the limit are they its own."
-    intervals = {
-        store: {"value": row["per_s"], "low": row["low"], "high": row["high"]} for store, row in crowd.items()
-    }
-    first, level = _most(intervals)
+    first, *level = best({store: _rate(row) for store, row in crowd.items()})
     if level:
-        return f"No difference is shown between those that reach most, {join([LABELS[s] for s in level])}."
+        named = join([LABELS[store] for store in (first, *level)])
+        return f"No difference is shown between those that reach most, {named}."
     return f"{LABELS[first]} reaches most."
-
-
-def _most(intervals: Mapping[str, Mapping[str, float | None]]) -> tuple[str, list[str]]:
-    """The store with the highest value, and all whose intervals reach up to its own, itself first."""
-    first, *others = sorted(intervals, key=lambda store: -(intervals[store]["value"] or 0))
-    low = intervals[first]["low"]
-    level = [s for s in others if low is None or (high := intervals[s]["high"]) is None or high >= low]
-    return first, [first, *level] if level else []
 
 
 @_claim("Two ways to a rate:", "throughput")
 def core_rates(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rate reached beside the one that a core of the server allows, and whether they agree."""
-    _, crowd = _fewest_and_most(rows)
+    crowd = busiest(rows)
     clients = next(iter(crowd.values()))["clients"]
     sentences = [f"{LABELS[store]} {_two_ways(row)}" for store, row in crowd.items()]
-    return f"With {plural(clients, 'client')}: {'; '.join(sentences)}. {_first_by_core(crowd)}"
+    return f"With {plural(clients, 'client')}: {'; '.join(sentences)}. {_first_by_core(rows)}"
 
 
 def _two_ways(row: Mapping[str, Any]) -> str:
@@ -244,8 +236,7 @@ def _two_ways(row: Mapping[str, Any]) -> str:
     core = row["core_per_s"]
     if core is None:
         return f"{reached}, and its server's processor time is not known"
-    ends = f"{count(core['low'])} to {count(core['high'])}"
-    text = f"{reached}, and one core of its server allows {count(core['value'])} ({ends})"
+    text = f"{reached}, and one core of its server allows {Interval.of(core).written(count)}"
     cores = three(row["server_busy_cores"])
     if row["limit"] != "server":
         why = {
@@ -253,30 +244,34 @@ def _two_ways(row: Mapping[str, Any]) -> str:
             "machine": "all cores of the machine were in use",
             "waiting": "its clients waited for each answer",
         }[row["limit"]]
-        return f"{text}; the two cannot agree, as the server had {cores} cores because {why}"
+        return f"{text}; the two cannot agree: the server used {cores} cores, as {why}"
     ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
     if abs(ratio - 1) <= AGREE:
         return f"{text}; with {cores} cores in use the two agree"
     return f"{text}; with {cores} cores in use the two do not agree ({three(ratio)} times)"
 
 
-def _first_by_core(crowd: Mapping[str, Mapping[str, Any]]) -> str:
+def _first_by_core(rows: Sequence[Mapping[str, Any]]) -> str:
     """Whose server needs least processor time; nobody where the clients could not load one as the others."""
-    if any(row["core_per_s"] is None for row in crowd.values()):
-        return "Nobody is called first: not every server's processor time is known."
+    crowd, allowed = busiest(rows), by_core(rows)
     if bound := [LABELS[store] for store, row in crowd.items() if row["limit"] == "client"]:
         return f"Nobody is called first, as the clients could not load {join(bound)} in full."
-    first, level = _most({store: row["core_per_s"] for store, row in crowd.items()})
+    if len(allowed) < len(crowd):
+        return "Nobody is called first: not every server's processor time is known."
+    first, *level = best(allowed)
     if level:
-        named = join([LABELS[store] for store in level])
+        named = join([LABELS[store] for store in (first, *level)])
         return f"No difference is shown between those whose core allows most, {named}."
     others = [
-        f"{three(crowd[first]['core_per_s']['value'] / row['core_per_s']['value'])} times as many as one of "
-        f"{LABELS[store]}"
-        for store, row in crowd.items()
+        f"{three(allowed[first].value / core.value)} times as many as one of {LABELS[store]}"
+        for store, core in allowed.items()
         if store != first
     ]
     return f"A core of {LABELS[first]} allows most, {join(others)}."
+
+
+KEPT = 0.95
+"""Share of an offered rate from which on it counts as done."""
 
 
 @_claim("Open loop:", "open_loop")
@@ -287,9 +282,9 @@ def open_loop(rows: Sequence[dict[str, Any]]) -> str:
     for row in having(rows, offered_per_s=rate):
         name = "p99" if row["latency_us"]["p99"] else "p50"
         due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
-        kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
-        who = "the clients" if row["limit"] == "client" else "it"
-        late = "" if kept else f", and {who} fell behind ({count(row['achieved_per_s'])} per second)"
+        kept = row["achieved_per_s"] >= KEPT * row["offered_per_s"]
+        done = f", and only {count(row['achieved_per_s'])} per second were done (limit: {row['limit']})"
+        late = "" if kept else done
         sentences.append(
             f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
             f"when it was sent ({name}){late}"

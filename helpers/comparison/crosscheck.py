@@ -30,7 +30,11 @@ from helpers.comparison.workload import Operation
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 
-NEEDED = {"redis-benchmark": "the cross-check of Redis (Debian: redis-tools)"}
+NEEDED = {
+    "redis-benchmark": "the cross-check of Redis (Debian: redis-tools)",
+    "go-ycsb": "the cross-check of MongoDB and Cassandra (the README says how to get it)",
+    "pgbench": "the cross-check of PostgreSQL (Debian: postgresql-contrib)",
+}
 """What a publication lacks where a program is not on PATH."""
 OPERATIONS = ("null", "read", "insert")
 CLIENT_COUNTS = (1, 4, CLIENTS)
@@ -328,19 +332,15 @@ def describe(found: Mapping[str, Any]) -> list[str]:
         what = (
             f"{row['store']} by {row['program']}, {row['operation']}, {text.plural(row['clients'], 'client')}"
         )
-        median, rate = row["ratio"]["p50"], row["ratio"]["per_s"]
-        if median is None or rate is None:
+        if None in row["ratio"].values():
             lines.append(f"{what}: one round shows nothing; measure more")
             continue
+        median, rate = (statistics.Interval.of(row["ratio"][name]).written() for name in ("p50", "per_s"))
         lines.append(
             f"{what}: median {text.duration_us(row['ours_us']['p50']['value'])} against "
-            f"{text.duration_us(row['theirs_us']['p50']['value'])}, ratio {_ends(median)}; "
+            f"{text.duration_us(row['theirs_us']['p50']['value'])}, ratio {median}; "
             f"{text.count(row['ours_per_s']['value'])} against "
             f"{text.count(row['theirs_per_s']['value'])} a second, "
-            f"ratio {_ends(rate)}; {found['rounds']} rounds"
+            f"ratio {rate}; {found['rounds']} rounds"
         )
     return lines
-
-
-def _ends(ratio: Mapping[str, float]) -> str:
-    return f"{text.three(ratio['value'])} ({text.three(ratio['low'])} to {text.three(ratio['high'])})"

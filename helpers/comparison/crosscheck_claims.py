@@ -11,7 +11,7 @@ from helpers.comparison.statistics import Interval
 from helpers.report import claim, style
 from helpers.results import NOT_MEASURED, Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, known, plural, span, three
+from helpers.text import count, duration_us, join, known, plural, span
 
 IN_WORDS: Mapping[str, str] = {"read": "reads", "insert": "inserts"}
 """The operations that have data to do with, as they are called in sentences."""
@@ -32,17 +32,17 @@ def floor(check: Mapping[str, Any]) -> str:
     many = max(pings, key=lambda row: int(row["clients"]))
     (about,) = having(check["programs"], store=one["store"], program=one["program"])
     echo, null, rate = (
-        _interval(ratio) for ratio in (one["theirs_to_echo"], one["ratio"]["p50"], many["ratio"]["per_s"])
+        Interval.of(ratio) for ratio in (one["theirs_to_echo"], one["ratio"]["p50"], many["ratio"]["per_s"])
     )
     theirs, ours = (duration_us(one[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
     return (
         f"One client of {one['program']} {about['version']} gets the answer to a PING from "
         f"{LABELS[one['store']]} in "
-        f"{theirs} (median), {_shown(echo)} times a bare TCP round trip{_noted(echo)}; our driver's null "
-        f"operation "
-        f"takes {ours}, {_shown(null)} times as long{_noted(null)}. With {many['clients']} clients it sends "
+        f"{theirs} (median), {echo.written()} times a bare TCP round trip{_noted(echo)}; our driver's null "
+        f"operation takes {ours}, {null.written()} times as long{_noted(null)}. With {many['clients']} "
+        "clients it sends "
         f"{count(many['theirs_per_s']['value'])} per second, ours {count(many['ours_per_s']['value'])}, "
-        f"{_shown(rate)} times as many{_noted(rate)} ({plural(check['rounds'], 'round')} in turns)."
+        f"{rate.written()} times as many{_noted(rate)} ({plural(check['rounds'], 'round')} in turns)."
     )
 
 
@@ -62,9 +62,9 @@ def agreement(check: Mapping[str, Any]) -> str:
     ):
         parts = []
         for store in dict.fromkeys(row["store"] for row in rows):
-            found = [_interval(row["ratio"][figure]) for row in having(rows, store=store, clients=clients)]
-            level = sum(one.low <= 1 <= one.high for one in found)
-            no = f", no difference shown in {level} of {len(found)}" if level else ""
+            found = [Interval.of(row["ratio"][figure]) for row in having(rows, store=store, clients=clients)]
+            level = sum(one.holds(1) for one in found)
+            no = f" (no difference shown in {level} of {len(found)})" if level else ""
             parts.append(f"{span([one.value for one in found])} times theirs on {LABELS[store]}{no}")
         sentences.append(f"With {plural(clients, 'client')} {what} {join(parts)}")
     named = join(list(dict.fromkeys(row["program"] for row in rows)))
@@ -111,8 +111,8 @@ def gain(check: Mapping[str, Any]) -> str:
     rows = [row for row in _asked(check) if row.get("gain")]
     for program, operation, clients in _several(rows):
         parts = [
-            f"{_shown(_interval(row['gain']['theirs']))} times on {LABELS[row['store']]} "
-            f"(ours: {_shown(_interval(row['gain']['ours']))})"
+            f"{_written(row['gain']['theirs'])} times on {LABELS[row['store']]} "
+            f"(ours: {_written(row['gain']['ours'])})"
             for row in having(rows, program=program, operation=operation, clients=clients)
         ]
         sentences.append(
@@ -142,10 +142,10 @@ def table(results: Results) -> pd.DataFrame:
             "clients": row["clients"],
             "median, ours": known(row["ours_us"]["p50"], lambda of: duration_us(of["value"])),
             "median, theirs": known(row["theirs_us"]["p50"], lambda of: duration_us(of["value"])),
-            "ratio of medians": known(row["ratio"]["p50"], lambda of: _shown(_interval(of))),
+            "ratio of medians": known(row["ratio"]["p50"], _written),
             "per second, ours": known(row["ours_per_s"], lambda of: count(of["value"])),
             "per second, theirs": known(row["theirs_per_s"], lambda of: count(of["value"])),
-            "ratio of rates": known(row["ratio"]["per_s"], lambda of: _shown(_interval(of))),
+            "ratio of rates": known(row["ratio"]["per_s"], _written),
         }
         for row in check["rows"]
     )
@@ -186,7 +186,7 @@ def ratios(results: Results) -> Figure:
     for axis, (operation, title) in zip(axes, IN_WORDS.items(), strict=True):
         for store, program in dict.fromkeys((row["store"], row["program"]) for row in rows):
             found = having(rows, store=store, program=program, operation=operation)
-            rates = [_interval(row["ratio"]["per_s"]) for row in found]
+            rates = [Interval.of(row["ratio"]["per_s"]) for row in found]
             axis.errorbar(
                 [row["clients"] for row in found],
                 [one.value for one in rates],
@@ -226,9 +226,10 @@ def _several(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, int]
 
 def _faster(one: Mapping[str, Any], other: Mapping[str, Any], side: str) -> str | None:
     """The store with the higher rate, None where the intervals overlap."""
-    if one[side]["low"] > other[side]["high"]:
-        return str(one["store"])
-    return str(other["store"]) if other[side]["low"] > one[side]["high"] else None
+    rates = [Interval.of(row[side]) for row in (one, other)]
+    if rates[0].overlaps(rates[1]):
+        return None
+    return str((one if rates[0].value > rates[1].value else other)["store"])
 
 
 def _absent(check: Mapping[str, Any]) -> str:
@@ -237,17 +238,12 @@ def _absent(check: Mapping[str, Any]) -> str:
     for one in check["programs"]:
         if NOT_MEASURED in one:
             stores.setdefault(one[NOT_MEASURED], []).append(LABELS[one["store"]])
-    left = [f"{reason} ({join(names)})" for reason, names in stores.items()]
-    return f"Not run: {'; '.join(left)}." if left else ""
+    return " ".join(f"Not run on {join(names)}: {reason}." for reason, names in stores.items())
 
 
-def _interval(found: Mapping[str, float]) -> Interval:
-    return Interval(found["value"], found["low"], found["high"])
-
-
-def _shown(found: Interval) -> str:
-    return f"{three(found.value)} ({three(found.low)} to {three(found.high)})"
+def _written(found: Mapping[str, float]) -> str:
+    return Interval.of(found).written()
 
 
 def _noted(found: Interval) -> str:
-    return ", no difference shown" if found.low <= 1 <= found.high else ""
+    return ", no difference shown" if found.holds(1) else ""

@@ -23,9 +23,10 @@ from typing import Any
 
 from helpers import results as saved
 from helpers.comparison.statistics import Interval
-from helpers.comparison.summary import GRID
+from helpers.comparison.summary import GRID, busiest, by_core
 from helpers.comparison.workload import BASE, IN_WORDS, MIX, OPERATIONS
 from helpers.results import Results, having
+from helpers.text import plural
 
 CRITERIA: Mapping[str, str] = {
     "data_model": "Data model",
@@ -220,10 +221,6 @@ def _exact(value: float) -> Interval:
     return Interval(float(value), float(value), float(value))
 
 
-def _interval(found: Mapping[str, float]) -> Interval:
-    return Interval(*(float(found[end]) for end in ("value", "low", "high")))
-
-
 def _latencies(
     data: Mapping[str, Any], tier: str, operations: Sequence[str], name: str
 ) -> dict[str, Interval]:
@@ -240,14 +237,15 @@ def _latencies(
 
 
 def _core(data: Mapping[str, Any]) -> tuple[Measure, str]:
-    """From one client to many: what a core of the server allows. It does not depend on how fast a client is,
-    as a rate that was reached does.
+    """From one client to many: what a core of the server allows, where the clients could load it. It does not
+    depend on how fast a client is, as a rate that was reached does.
     """
-    most = max((row["clients"] for row in data["throughput"]), default=1)
-    rows = having(data["throughput"], clients=most)
-    values = {row["store"]: _interval(core) for row in rows if (core := row.get("core_per_s"))}
-    label = f"operations per second that one core of the server allows, {most} clients"
-    return Measure("scalability", label, "1/s", False, values), "the servers' processor time is not known"
+    crowd = busiest(data["throughput"])
+    clients = max((row["clients"] for row in crowd.values()), default=1)
+    label = f"operations per second that one core of the server allows, {plural(clients, 'client')}"
+    bound = any(row["limit"] == "client" for row in crowd.values())
+    why = "the clients could not load each server" if bound else "the servers' processor time is not known"
+    return Measure("scalability", label, "1/s", False, by_core(data["throughput"])), why
 
 
 def _nodes(nodes: Mapping[str, Any] | None) -> list[tuple[Measure, str]]:
@@ -264,7 +262,7 @@ def _nodes(nodes: Mapping[str, Any] | None) -> list[tuple[Measure, str]]:
                 label,
                 unit,
                 True,
-                {store: _interval(one) for store, of in by_store.items() if (one := of.get(name))},
+                {store: Interval.of(one) for store, of in by_store.items() if (one := of.get(name))},
             ),
             "not measured on several nodes of each store",
         )

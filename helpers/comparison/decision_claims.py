@@ -179,4 +179,4 @@ def _valued(found: Interval) -> str:
     """The value as it is, an interval behind it where there is one; whole numbers without decimals."""
     if found.low == found.high:
         return f"{found.value:,.0f}" if found.value == int(found.value) else three(found.value)
-    return f"{three(found.value)} ({three(found.low)} to {three(found.high)})"
+    return found.written()

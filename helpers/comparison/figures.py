@@ -1,5 +1,6 @@
 """Charts of the comparison: distributions, percentiles, throughput, floors, open loop, warm-up."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -139,8 +140,8 @@ def _nines(axis: Any, count: int) -> None:
 
 @style.shared
 def throughput(results: Results) -> Figure:
-    """Throughput against clients with 95 % intervals, and latency against throughput; points at which the
-    clients were the limit are open.
+    """Throughput against clients with 95 % intervals, and latency against throughput; filled where the server
+    was the limit.
     """
     rows = results.part("comparison", "throughput")
     figure, (left, right) = style.new_figure(3.1, ncols=2)
@@ -157,8 +158,7 @@ def throughput(results: Results) -> Figure:
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
         right.plot(rates, medians, **look)
         for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
-            face = "white" if row["limit"] == "client" else style.COLOURS[store]
-            marks = style.look(store, label=None, linestyle="-", markerfacecolor=face, zorder=3)
+            marks = style.look(store, label=None, linestyle="-", markerfacecolor=_face(row), zorder=3)
             left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
@@ -173,6 +173,11 @@ def throughput(results: Results) -> Figure:
     )
     style.legend_below(figure, left)
     return figure
+
+
+def _face(row: Mapping[str, Any]) -> str:
+    """A rate is the server's own, and its point filled, only where the server was the limit."""
+    return style.COLOURS[row["store"]] if row["limit"] == "server" else "white"
 
 
 @style.shared
@@ -192,9 +197,10 @@ def core_rates(results: Results) -> Figure:
             **look | {"linestyle": "-", "marker": None},
         )
         for row in mine:
-            face = style.COLOURS[store] if row["limit"] == "server" else "white"
             axis.plot(
-                [row["clients"]], [row["per_s"]], **look | {"markerfacecolor": face, "linestyle": "none"}
+                [row["clients"]],
+                [row["per_s"]],
+                **look | {"markerfacecolor": _face(row), "linestyle": "none"},
             )
         allowed = [row for row in mine if row["core_per_s"]]
         cores = [row["core_per_s"] for row in allowed]
@@ -289,7 +295,6 @@ def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
     """
     floors, cost = results.part("comparison", "floors"), results.part("comparison", "cost")
     figure, axis = style.new_figure(3.2)
-    echo = floors["echo_us"]["p50"]["value"] / 1000
     ticks = {}
     for place, store in enumerate(cost):
         for shift, what, found in (
@@ -311,16 +316,14 @@ def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
                 )
             ticks[x] = what
         axis.text(2.5 * place + 0.475, 1.01, LABELS[store], transform=axis.get_xaxis_transform(), ha="center")
-    axis.axhline(echo, color="black", linestyle="--", linewidth=1)
     axis.set_xticks(list(ticks), list(ticks.values()))
     axis.grid(axis="x", visible=False)
     axis.set_ylabel("mean (ms)")
     axis.set_title("Where the time goes", pad=16)
-    handles: list[Any] = [
+    handles = [
         Patch(facecolor=ASKING, edgecolor="black", label="asking thread on a processor"),
         Patch(facecolor="white", edgecolor="black", label="in colour: it waits"),
         Patch(facecolor="white", edgecolor="black", hatch="////", label="server's processor time"),
-        Line2D([], [], color="black", linestyle="--", linewidth=1, label="TCP echo (median)"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from helpers.comparison.summary import busiest, by_core
 from helpers.comparison.workload import BASE, IN_WORDS, MIX, OPERATIONS, READS, TIERS
 from helpers.report import claim
 from helpers.results import Missing, having
@@ -61,15 +62,13 @@ def _exchanged(data: Mapping[str, Any], store: str, tier: str, operations: Seque
 def _of_a_processor(data: Mapping[str, Any], store: str) -> list[str]:
     """Operations from a processor second of its server, with the most clients, against PostgreSQL's.
 
-    It does not depend on how much the clients could send, as a rate would.
+    It does not depend on how fast the clients are, as a rate would.
     """
-    most = max((row["clients"] for row in data["throughput"]), default=0)
-    rates = {row["store"]: row["core_per_s"] for row in having(data["throughput"], clients=most, mix=MIX)}
-    mine, base = rates.get(store), rates.get(BASE)
-    if not mine or not base:
+    rates = by_core(data["throughput"])
+    if not {store, BASE} <= rates.keys():
         return []
-    if mine["low"] <= base["high"] and base["low"] <= mine["high"]:
-        much = "no other number of operations is shown"
-    else:
-        much = f"{three(mine['value'] / base['value'])} times the operations"
-    return [f"from a processor second of the server, with {plural(most, 'client')}: {much}"]
+    mine, base = rates[store], rates[BASE]
+    much = f"{three(mine.value / base.value)} times the operations"
+    clients = plural(busiest(data["throughput"])[store]["clients"], "client")
+    told = "no difference shown in operations" if mine.overlaps(base) else much
+    return [f"from a processor second of the server, with {clients}: {told}"]

@@ -407,11 +407,6 @@ def _round_trip(connection: socket.socket) -> None:
         received += len(connection.recv(MESSAGE_BYTES))
 
 
-def null_op_us(store: Store, count: int) -> np.ndarray:
-    """How long ``count`` null operations of a store's driver take, each in microseconds."""
-    return _timed(store.null_op, count)
-
-
 def fsync_us(count: int, folder: Path) -> np.ndarray:
     """Appending ``BLOCK_BYTES`` bytes to a file and flushing it to the disk, in microseconds.
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from helpers.comparison import published
 from helpers.comparison.statistics import Interval
+from helpers.comparison.summary import busiest
 from helpers.comparison.tables import value_of
 from helpers.comparison.workload import MIX, TITLES
 from helpers.report import claim
@@ -35,17 +36,22 @@ def directions(data: Mapping[str, Any]) -> str:
             ours = _median_ratio(data, NEAREST[figure])
             sentences.append(
                 f"{what} {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
-                f"and {_interval(ours)} here ({_verdict(theirs, ours)})"
+                f"and {ours.written()} here ({_verdict(theirs, ours)})"
             )
-    most, rows = _busiest(data)
+    crowd = busiest(data["throughput"])
     theirs = published.ratios(sources, "throughput", "mean", "mongodb", "cassandra")
-    if any(row["limit"] == "client" for row in rows if row["store"] in ("mongodb", "cassandra")):
-        sentences.append("rates are not compared, because our client was the limit")
+    limits = {store: crowd[store]["limit"] for store in ("mongodb", "cassandra")}
+    if set(limits.values()) != {"server"}:
+        told = join([f"{limit} on {LABELS[store]}" for store, limit in limits.items()])
+        sentences.append(f"rates are not compared, because the limit here was: {told}")
     else:
-        rate = _throughput_ratio(data)
+        over, under = (
+            Interval(row["per_s"], row["low"], row["high"]) for row in (crowd[store] for store in limits)
+        )
+        rate = over.times(under)
         sentences.append(
             f"the rate is {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
-            f"and {_interval(rate)} here ({_verdict(theirs, rate)})"
+            f"and {rate.written()} here ({_verdict(theirs, rate)})"
         )
     clients = [
         setting["clients"]
@@ -55,8 +61,8 @@ def directions(data: Mapping[str, Any]) -> str:
     ]
     return (
         f"On MongoDB, in runs by benchANT and in ours, {'; '.join(sentences)}. Theirs are with "
-        f"{span(clients, count)} clients; our times are with one, our rates with {most} and operations of "
-        "both kinds."
+        f"{span(clients, count)} clients; our times are with one, our rates with "
+        f"{crowd['mongodb']['clients']} and operations of both kinds."
     )
 
 
@@ -77,13 +83,14 @@ def durability(data: Mapping[str, Any]) -> str:
         having(inserts, store=store, tier=tier)
         for store, tier in (("mongodb", "strict"), ("cassandra", "relaxed"))
     )
-    relaxed = f"with both in the relaxed tier it is {_interval(even)} times"
+    relaxed = f"with both in the relaxed tier it is {even.written()} times"
     if not strict or not other:
         return f"{opening} Here {relaxed}; MongoDB's strict tier was not measured in this run."
-    uneven = _quotient(*(rows[0]["percentiles_us"]["p50"] for rows in (strict, other)))
+    over, under = (Interval.of(rows[0]["percentiles_us"]["p50"]) for rows in (strict, other))
+    uneven = over.times(under)
     return (
         f"{opening} Here {relaxed}; with MongoDB in the strict tier and Cassandra in the relaxed one, which "
-        f"is nearest to theirs, {_interval(uneven)} times ({_verdict(theirs, uneven)})."
+        f"is nearest to theirs, {uneven.written()} times ({_verdict(theirs, uneven)})."
     )
 
 
@@ -95,7 +102,7 @@ def redis(data: Mapping[str, Any]) -> str:
         for one in published.figures(published.load())
         if (one.store, one.figure) == ("redis", "throughput")
     ]
-    row = max(having(data["throughput"], store="redis"), key=lambda row: int(row["clients"]))
+    row = busiest(data["throughput"])["redis"]
     check = data.get("cross_check", {"rows": [], "programs": []})
     pings = having(check["rows"], store="redis", program="redis-benchmark", operation="null")
     most = max(pings, key=lambda ping: int(ping["clients"]), default=None)
@@ -112,9 +119,8 @@ def redis(data: Mapping[str, Any]) -> str:
     return (
         f"Redis's documentation shows redis-benchmark at {count(shown.value)} SET per second with "
         f"{shown.clients} clients; {here}. Our client does {count(row['per_s'])} operations of the {MIX} mix "
-        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many"
-        f"{', and was the limit itself' if row['limit'] == 'client' else ''}; its writes are transactions of "
-        "several commands."
+        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many (limit: "
+        f"{row['limit']}); its writes are transactions of several commands."
     )
 
 
@@ -179,28 +185,18 @@ def _own(data: Mapping[str, Any], figure: str, statistic: str) -> dict[str, str]
     stores that others published.
     """
     if figure == "throughput":
-        most, found = _busiest(data)
-        rows = [row for row in found if row["store"] in published.STORES]
-        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s{_limited(row)}" for row in rows}
-        return {"setting": f"one machine, {plural(most, 'client')}, all four operations"} | cells
+        rows = [row for store, row in busiest(data["throughput"]).items() if store in published.STORES]
+        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s, limit: {row['limit']}" for row in rows}
+        clients = plural(rows[0]["clients"], "client")
+        return {"setting": f"one machine, {clients}, all four operations"} | cells
     found = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
     rows = [row for row in found if row["store"] in published.STORES]
     cells = {LABELS[row["store"]]: value_of(row["percentiles_us"].get(statistic)) for row in rows}
     return {"setting": f"one machine, 1 client, {TITLES[NEAREST[figure]].lower()}"} | cells
 
 
-def _limited(row: Mapping[str, Any]) -> str:
-    return ", limit: client" if row["limit"] == "client" else ""
-
-
 def _shown(one: published.Figure) -> str:
     return f"{count(one.value)} /s" if one.unit == "1/s" else duration_us(one.value)
-
-
-def _busiest(data: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
-    """The most clients, and the throughput with so many."""
-    most = max(row["clients"] for row in data["throughput"])
-    return most, having(data["throughput"], clients=most)
 
 
 def _median_ratio(data: Mapping[str, Any], operation: str) -> Interval:
@@ -213,36 +209,9 @@ def _median_ratio(data: Mapping[str, Any], operation: str) -> Interval:
     raise KeyError(operation)
 
 
-def _throughput_ratio(data: Mapping[str, Any]) -> Interval:
-    """MongoDB over Cassandra with the most clients."""
-    rows = {row["store"]: row | {"value": row["per_s"]} for row in _busiest(data)[1]}
-    return _quotient(rows["mongodb"], rows["cassandra"])
-
-
-def _quotient(over: Mapping[str, float], under: Mapping[str, float]) -> Interval:
-    """How many times larger one is than the other; each end takes those of both at their worst.
-
-    Args:
-        over, under: ``value``, ``low`` and ``high``; ends from blocks, where there are enough of them, count
-            before those from samples.
-    """
-    (low, high), (lowest, highest) = (
-        [found.get(f"block_{end}", found[end]) for end in ("low", "high")] for found in (over, under)
-    )
-    return Interval(over["value"] / under["value"], low / highest, high / lowest)
-
-
-def _interval(found: Interval) -> str:
-    return f"{three(found.value)} ({three(found.low)} to {three(found.high)})"
-
-
-def _level(found: Interval) -> bool:
-    return found.low <= 1 <= found.high
-
-
 def _verdict(theirs: Sequence[float], ours: Interval) -> str:
     """Whether ours lies on the same side of 1 as all of theirs."""
-    if _level(ours):
+    if ours.holds(1):
         return "no difference shown here"
     sides = {ratio > 1 for ratio in theirs if ratio != 1}
     if len(sides) != 1:

@@ -1,6 +1,6 @@
 """From raw samples to the figures that are shown: percentiles, ratios, throughput, open loop, cost. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -247,6 +247,26 @@ def limit(store: str, *, client: float, server: float | None, machine: float | N
     if full:
         return "machine"
     return "client" if client >= BUSY else "waiting"
+
+
+def busiest(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The rows of ``throughput`` with the most clients, by store."""
+    most = max((row["clients"] for row in rows), default=0)
+    return {row["store"]: row for row in rows if row["clients"] == most}
+
+
+def by_core(rows: Sequence[Mapping[str, Any]]) -> dict[str, statistics.Interval]:
+    """What one core of each server allows, with the most clients, by store; left out where it is not known,
+    and where the clients could send no more: such a server had too little to do.
+
+    Args:
+        rows: of ``throughput``.
+    """
+    return {
+        store: statistics.Interval.of(row["core_per_s"])
+        for store, row in busiest(rows).items()
+        if row["core_per_s"] and row["limit"] != "client"
+    }
 
 
 def _load(runs: Sequence[RunSamples]) -> dict[str, Any]:

@@ -1,28 +1,25 @@
 """Tables of the comparison, as data frames made from saved results."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from helpers.comparison.statistics import Interval
 from helpers.comparison.workload import MIX, MIXES, OPERATIONS
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import NOT_AVAILABLE, count, duration_us, known, size_bytes, three
+from helpers.text import count, duration_us, known, size_bytes, three
 
 
 def with_ends(interval: Mapping[str, float] | None) -> str:
     """``123 µs (120 µs to 130 µs)``, or n/a where there are too few samples."""
-    return known(interval, lambda of: f"{duration_us(of['value'])} ({_ends(of, duration_us)})")
+    return known(interval, lambda of: Interval.of(of).written(duration_us))
 
 
 def value_of(interval: Mapping[str, float] | None) -> str:
     """``123 µs``, or n/a where there are too few samples for an interval."""
     return known(interval, lambda of: duration_us(of["value"]))
-
-
-def _ends(interval: Mapping[str, float], write: Callable[[float], str]) -> str:
-    return f"{write(interval['low'])} to {write(interval['high'])}"
 
 
 def idioms_table(results: Results) -> pd.DataFrame:
@@ -62,6 +59,7 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
             "operation": row["operation"],
             "store": LABELS[row["store"]],
             "n": row["n"],
+            "blocks": row["blocks"],
             **{name: with_ends(interval) for name, interval in row["percentiles_us"].items()},
         }
         for row in found
@@ -81,7 +79,7 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
             "block medians of": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
             "blocks": row["blocks"],
             "mean ratio": three(row["ratio"]),
-            "95 % interval": _ends(row, three),
+            "95 % interval": f"{three(row['low'])} to {three(row['high'])}",
             "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
             "difference": "shown" if row["shown"] else "not shown",
         }
@@ -90,20 +88,29 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
 
 
 def throughput_table(results: Results) -> pd.DataFrame:
-    """Throughput and latency against the number of clients, and what kept the rate from rising."""
+    """Throughput (geometric mean over blocks, 95 % interval) and latency against the number of clients, and
+    what kept the rate from rising.
+    """
     return pd.DataFrame(
         {
             "store": LABELS[row["store"]],
             "clients": row["clients"],
             "processes": row["processes"],
-            "operations per second": count(row["per_s"]),
-            "95 % interval": _ends(row, count) if row["low"] else NOT_AVAILABLE,
+            "blocks": row["blocks"],
+            "operations per second": _rate(row),
             "p50": value_of(row["percentiles_us"]["p50"]),
             "p99": value_of(row["percentiles_us"]["p99"]),
             "limit": row["limit"],
         }
         for row in results.part("comparison", "throughput")
     )
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    """The rate with its interval, without one where there is a single block."""
+    if row["low"] is None:
+        return count(row["per_s"])
+    return Interval(row["per_s"], row["low"], row["high"]).written(count)
 
 
 def core_rates_table(results: Results) -> pd.DataFrame:
@@ -113,9 +120,7 @@ def core_rates_table(results: Results) -> pd.DataFrame:
             "store": LABELS[row["store"]],
             "clients": row["clients"],
             "reached per second": count(row["per_s"]),
-            "one core allows": known(
-                row["core_per_s"], lambda of: f"{count(of['value'])} ({_ends(of, count)})"
-            ),
+            "one core allows": known(row["core_per_s"], lambda of: Interval.of(of).written(count)),
             "server, an operation": known(row["server_cpu_us"], duration_us),
             "clients, an operation": duration_us(row["client_cpu_us"]),
             "server, cores": known(row["server_busy_cores"], lambda cores: f"{cores:.2f}"),

@@ -162,14 +162,14 @@ def failover(data: Mapping[str, Any]) -> str:
     if not sentences:
         raise Missing("nodes: the time to notice a dead node was not recorded")
     return (
-        "When a node was killed, its keys got no acknowledgement for so long; who promotes another is in "
-        f"brackets. {' '.join(sentences)} Only what was set alike is compared."
+        "For so long nothing was acknowledged when a node was killed; who promotes another is in brackets. "
+        f"{' '.join(sentences)} The decision compares only what was set alike."
     )
 
 
 def _way(one: Mapping[str, Any]) -> str:
-    noticed = "" if one["detect_s"] is None else f", noticed after {duration_s(one['detect_s'])}"
-    return f"{killed_for(one)} {one['detection']}{noticed}"
+    dead = "" if one["detect_s"] is None else f", silent nodes dead after {duration_s(one['detect_s'])}"
+    return f"{killed_for(one)} {one['detection']}{dead}"
 
 
 @_claim("The model's order in a Redis Cluster was", "redis_cluster")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import IN_WORDS, value_of
+from helpers.comparison import IN_WORDS, statistics, value_of
 from helpers.results import NOT_MEASURED, Missing, Results
 from helpers.scaling.nodes_schemas import COMMAND, PARTS, SET, SHIPPED
 from helpers.settings import LABELS
@@ -56,7 +56,7 @@ def growth_table(results: Results) -> pd.DataFrame:
         {
             "operation": IN_WORDS[row["operation"]],
             "store": LABELS[row["store"]],
-            "largest / smallest": f"{three(row['ratio'])} ({three(row['low'])} to {three(row['high'])})",
+            "largest / smallest": statistics.Interval(row["ratio"], row["low"], row["high"]).written(),
             "p (Holm)": f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "below 0.001",
             "difference": "shown" if row["shown"] else "no difference shown",
         }

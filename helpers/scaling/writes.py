@@ -159,10 +159,7 @@ class Scene:
             for writer in (name, against)
         ]
         over, under = both
-        if over is None or under is None:
-            return None
-        ratio = over.value / under.value, over.low / under.high, over.high / under.low
-        return statistics.Interval(*ratio).as_dict()
+        return None if over is None or under is None else over.times(under).as_dict()
 
     def common(self, kept: Collection[int], settings: Mapping[str, str]) -> dict[str, Any]:
         """What each part of the result ``nodes`` tells alike.
