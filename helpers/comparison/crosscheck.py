@@ -33,7 +33,7 @@ from helpers.results import NOT_MEASURED
 NEEDED = {
     "redis-benchmark": "the cross-check of Redis (Debian: redis-tools)",
     "go-ycsb": "the cross-check of MongoDB and Cassandra (the README says how to get it)",
-    "pgbench": "the cross-check of PostgreSQL (Debian: postgresql-contrib)",
+    "pgbench": "the cross-check of PostgreSQL (Debian: postgresql)",
 }
 """What a publication lacks where a program is not on PATH."""
 OPERATIONS = ("null", "read", "insert")

@@ -339,7 +339,7 @@ class PgBench(Program):
     """PostgreSQL's own, in C: prepared statements on the very tables that we use."""
 
     name = "pgbench"
-    source = "PostgreSQL's own; Debian's package postgresql-contrib or postgresql-client-18 has it"
+    source = "PostgreSQL's own; Debian's package postgresql has it"
     sends: ClassVar = {"postgres": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"}}
     SCRIPTS: ClassVar = {
         "read": (
