@@ -234,23 +234,13 @@ def evicting(part: Mapping[str, Any]) -> str:
 @_claim("What PostgreSQL does when data outgrow its shared buffers was", "outgrown", "postgres")
 def postgres_beyond(part: Mapping[str, Any]) -> str:
     """PostgreSQL with data of several times its buffers: reads inside and outside, and what is lost."""
-    multiple = three(part["file_bytes"] / part["cache_bytes"])
-    return (
-        f"With shared buffers of {size_bytes(part['cache_bytes'])}, PostgreSQL took data of "
-        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
-        f"{_reads(part, 'postgres')} {_lost(part)}"
-    )
+    return _beyond(part, "postgres", "shared buffers")
 
 
 @_claim("What MongoDB does when data outgrow its cache was", "outgrown", "mongodb")
 def mongodb_beyond(part: Mapping[str, Any]) -> str:
     """MongoDB with data of several times its cache: reads inside and outside, and what is lost."""
-    multiple = three(part["file_bytes"] / part["cache_bytes"])
-    return (
-        f"With a cache of {size_bytes(part['cache_bytes'])}, MongoDB took data of "
-        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
-        f"{_reads(part, 'mongodb')} {_lost(part)}"
-    )
+    return _beyond(part, "mongodb", "a cache")
 
 
 @_claim("What Cassandra does when data outgrow its memtables was", "outgrown", "cassandra")
@@ -271,6 +261,16 @@ def cassandra_beyond(part: Mapping[str, Any]) -> str:
 def not_shown(data: Mapping[str, Any]) -> str:
     """What the measurement beyond memory cannot tell."""
     return " ".join(data["outgrown"]["not_shown"])
+
+
+def _beyond(part: Mapping[str, Any], store: str, cache: str) -> str:
+    """A store with more data than it keeps in memory, and what it calls that memory."""
+    multiple = three(part["file_bytes"] / part["cache_bytes"])
+    return (
+        f"With {cache} of {size_bytes(part['cache_bytes'])}, {LABELS[store]} took data of "
+        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
+        f"{_reads(part, store)} {_lost(part)}"
+    )
 
 
 def _reads(part: Mapping[str, Any], store: str) -> str:
