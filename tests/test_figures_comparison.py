@@ -21,7 +21,8 @@ FIGURES = (
 def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
     first, again = (style.svg(draw(results(data(US)))) for _ in range(2))
     assert first == again
-    assert all(store in first for store in ("PostgreSQL", "Redis", "MongoDB", "Cassandra"))
+    assert all(store in first for store in ("Redis", "MongoDB", "Cassandra"))
+    assert ("PostgreSQL" in first) == (draw is not decision_figures.sensitivity)  # which ranks candidates
     assert len(first) < 120_000
     with pytest.raises(Missing):
         draw(results(None))

@@ -165,7 +165,7 @@ OTHERS = 0.15
 def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
     """How throughput changes from one client to the most, what the limit was, and who comes first."""
     fewest, crowd = min(row["clients"] for row in rows), busiest(rows)
-    alone = {row["store"]: row for row in having(rows, clients=fewest)}
+    alone = {row["store"]: row for row in rows if row["clients"] == fewest}
     sentences = []
     for store, many in crowd.items():
         one = alone[store]
