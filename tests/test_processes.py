@@ -96,6 +96,16 @@ def test_a_process_that_dies_or_hangs_is_one_error_and_no_other_is_left(store, m
         assert len(crowd.closed("redis", [[READ]] * 2).latency_us) == 2
 
 
+def test_a_process_that_takes_no_order_is_one_error(store, monkeypatch):
+    with processes.Processes({"redis": store}, 2) as crowd:
+        crowd.closed("redis", [[READ]] * 2)
+        monkeypatch.setattr(processes, "PATIENCE_S", 1.5)
+        os.kill(children()[0].pid, signal.SIGSTOP)
+        with pytest.raises(HelpersError, match=r"has made no progress for 1\.5 s; nothing of this block"):
+            crowd.closed("redis", [[READ] * 200_000] * 2)  # more than the pipe to it holds
+        assert children() == []
+
+
 def test_a_server_that_is_gone_is_named_with_what_was_done(store, server):
     with scratch.redis("appendonly no") as gone, stores.opened("redis", gone.url) as asked:
         asked.create()

@@ -7,7 +7,10 @@ that dies or makes no progress ends the run, and all others with it.
 
 import gc
 import multiprocessing
+import os
 import signal
+import socket
+import struct
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -147,7 +150,7 @@ class Processes:
                 elif message is not None and not isinstance(message, _Beat):
                     said[worker] = message.what
                 elif time.monotonic() - moment > patience_s:
-                    raise _lost(f"has made no progress for {patience_s:g} s")
+                    raise _stuck(patience_s)
         return [said[worker] for worker in workers]
 
     def close(self, *, force: bool = False) -> None:
@@ -169,6 +172,10 @@ def _lost(what: str) -> HelpersError:
         f"a process of clients {what}; nothing of this block is kept, and the others were ended: measure "
         "again"
     )
+
+
+def _stuck(patience_s: float) -> HelpersError:
+    return _lost(f"has made no progress for {patience_s:g} s")
 
 
 @dataclass(frozen=True)
@@ -203,12 +210,24 @@ class _Worker:
         """Send it something.
 
         Raises:
-            HelpersError: it is gone.
+            HelpersError: it is gone, or takes nothing.
         """
         try:
+            self._limit_waiting()
             self.pipe.send(what)
+        except BlockingIOError as error:
+            raise _stuck(PATIENCE_S) from error
         except OSError as error:
             raise self._gone() from error
+
+    def _limit_waiting(self) -> None:
+        """Have no write to the pipe and no read from it wait longer than a process may make no progress: what
+        is sent may be larger than what the pipe holds.
+        """
+        limit = struct.pack("ll", int(PATIENCE_S), int(PATIENCE_S % 1 * 1e6))
+        with socket.socket(fileno=os.dup(self.pipe.fileno())) as end:
+            for which in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                end.setsockopt(socket.SOL_SOCKET, which, limit)
 
     def heard(self) -> "_Beat | _Said | None":
         """What it has said, None when nothing so far.
@@ -218,6 +237,8 @@ class _Worker:
         """
         try:
             found = self.pipe.recv() if self.pipe.poll() else None
+        except BlockingIOError as error:
+            raise _stuck(PATIENCE_S) from error
         except (EOFError, OSError) as error:
             raise self._gone() from error
         if isinstance(found, Exception):
