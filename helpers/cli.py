@@ -318,7 +318,7 @@ def _run(options: argparse.Namespace) -> int:
 
     rows = {name: getattr(options, name) for name in ROWS if getattr(options, name) is not None}
     Rows(**rows)  # better refused now than by a cell
-    programs = crosscheck.PROGRAMS | rungs.PROGRAMS
+    programs = crosscheck.NEEDED | rungs.PROGRAMS
     made = course.run(
         profile=options.profile,
         out=options.out,
@@ -525,13 +525,14 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 @command(
-    "measure the comparison of Redis, MongoDB and Cassandra, with growing data and more than one node, "
-    "and save the raw samples",
+    "measure the comparison of PostgreSQL, Redis, MongoDB and Cassandra, with growing data and more than one "
+    "node, and save the raw samples",
     AS_JSON,
     profile("how much is measured (quick)"),
     flag(
         "--cross-check",
-        "let redis-benchmark, where it is installed, measure the same server, and report the ratio",
+        "let other load programs (redis-benchmark, go-ycsb, pgbench), where they are on PATH, ask the same "
+        "servers in turns with ours, and report the ratios",
     ),
     interrupted=MEASURING,
 )

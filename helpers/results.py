@@ -21,7 +21,6 @@ from helpers.errors import HelpersError, first_line, os_refusal, usable, writing
 from helpers.settings import checkout
 
 FORMAT = "user-activity-results"
-VERSION = 1
 KINDS = (
     "schema",
     "population",
@@ -34,6 +33,14 @@ KINDS = (
     "ladder",
     "scaleout",
 )
+VERSIONS: Mapping[str, int] = dict.fromkeys(KINDS, 1) | {"comparison": 2, "scale": 2, "nodes": 2}
+"""Of the data of each kind: one more whenever what reads them could not read the old ones."""
+AGAIN: Mapping[str, str] = (
+    dict.fromkeys(KINDS, "python -m helpers run")
+    | dict.fromkeys(("comparison", "scale", "nodes"), "python -m helpers bench")
+    | {kind: f"python -m helpers {kind}" for kind in ("ladder", "crashes")}
+)
+"""The command that measures each kind again."""
 PROFILES = ("quick", "full")
 ELSEWHERE = "set HELPERS_RESULTS to a folder you can write to"
 REQUIRED: Mapping[str, tuple[str, ...]] = {
@@ -220,7 +227,7 @@ def save(
     target = folder or current_folder()
     record = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSIONS[kind],
         "kind": kind,
         "profile": profile,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -285,7 +292,8 @@ def read(path: Path) -> Result:
             f"{path}: not a readable result ({first_line(error)}); measure it again"
         ) from error
     if complaint := fault(record):
-        raise HelpersError(f"{path}: not a result of version {VERSION} ({complaint}); measure it again")
+        command = AGAIN.get(path.stem, AGAIN["schema"])
+        raise HelpersError(f"{path}: {complaint}; measure it again with `{command}`")
     if record["kind"] != path.stem:
         raise HelpersError(f"{path}: holds a result of kind {record['kind']}; measure {path.stem} again")
     return Result(**{name: record[name] for name in ("kind", "profile", "created", "environment", "data")})
@@ -305,12 +313,14 @@ def fault(record: Any) -> str | None:
         return f"with {', '.join(further)}"
     for name, choices in {
         "format": (FORMAT,),
-        "version": (VERSION,),
         "kind": KINDS,
         "profile": PROFILES,
     }.items():
         if record[name] not in choices:
             return f"{name} is {record[name]!r}, not {' or '.join(map(repr, choices))}"
+    kind, version = record["kind"], record["version"]
+    if version != VERSIONS[kind]:
+        return f"a {kind} of version {version}, and this program reads version {VERSIONS[kind]}"
     for name in ("environment", "data"):
         if not isinstance(record[name], dict):
             return f"{name} is not a JSON object"

@@ -33,6 +33,10 @@ def record(
     latency = [us * (1 + 0.1 * ((i * 7) % 13) / 13 + 0.02 * block) for i in range(count)]
     return RunSamples(
         phase=phase, tier=tier, mix=mix, block=block, position=0, store=store, clients=clients,
+        processes=more.pop("processes", min(clients, 4)),
+        busiest_cpu_s=more.pop("busiest_cpu_s", count * 1e-5),
+        asking_cpu_s=more.pop("asking_cpu_s", count * 3e-5), cores=2,
+        machine_busy_share=more.pop("machine_busy_share", 0.5),
         rate_per_s=rate, wall_s=more.pop("wall_s", sum(latency) / 1e6 / clients),
         client_cpu_s=more.pop("client_cpu_s", count * 4e-5),
         server_cpu_s=more.pop("server_cpu_s", count * 2e-5), errors=0, verbs=(LETTERS * count)[:count],
@@ -105,7 +109,19 @@ def _data(us, at16, rss, blocks):
             "echo_us": percentiles(20.0),
             "fsync_us": percentiles(200.0),
             "null_op_us": {store: percentiles(latency / 2) for store, latency in us.items()},
+            "null_op_cost": {
+                store: {
+                    "asks": "nothing",
+                    "elapsed_us": latency / 2,
+                    "asking_us": latency / 4,
+                    "rest_us": latency / 4,
+                    "client_cpu_us": latency / 4,
+                    "server_cpu_us": latency / 8,
+                }
+                for store, latency in us.items()
+            },
         },
+        "seconds": 40.0,
         "counts": counts,
         **summary.summarise(records(us, blocks=blocks, at16=at16)),
     }

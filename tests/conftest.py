@@ -28,7 +28,7 @@ SLOW = (
     "cluster_interrupted",
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
-    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "cluster"),
+    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "crosscheck", "cluster"),
     *("model_random", "model_whole", "model_rows", "model_proposal", "restoration_models", "definitions"),
     "verification_models",
 )

@@ -3,6 +3,7 @@
 import copy
 
 from helpers.results import Result, Results
+from helpers.scaling.nodes import costs
 
 NAMES = ("redis_replica", "redis_cluster", "mongodb_set", "cassandra_ring")
 LEFT_OUT = {"not measured": "no room"}
@@ -20,7 +21,15 @@ def tier(*, writes=100, acknowledged=98, lost=0, unasked=0, outage_s=0.5, errors
     }
 
 
-def part(tiers, found, *, nodes=3, shown=None):
+def way(detection, detect_s, outages_s, by="the others"):
+    return {"detection": detection, "detect_s": detect_s, "promoted_by": by, "outages_s": outages_s}
+
+
+def times(value):
+    return {"value": value, "low": value * 0.9, "high": value * 1.1}
+
+
+def part(tiers, found, *, nodes=3, shown=None, failover=None, second_node=None):
     points = [[0.1 * i, 1.0 + i % 3, 0 if i in (10, 11) else 1] for i in range(30)]
     whole = next(iter(tiers.values())) if shown is None else tiers[shown]
     return {
@@ -29,8 +38,10 @@ def part(tiers, found, *, nodes=3, shown=None):
         **{name: whole[name] for name in ("writes", "acknowledged", "lost", "unasked", "outage_s")},
         "timeline": points,
         "events": [[1.0, "killed"], [1.001, "promoted"], [2.0, "killed"]],
-        "settings": {"timeline": "every write"} | ({"shown": shown} if shown else {}),
+        "settings": {"timeline": "every write", "retries": "off"} | ({"shown": shown} if shown else {}),
         "tiers": tiers,
+        "failover": failover or [],
+        "second_node": second_node,
         "found": found,
     }
 
@@ -53,7 +64,9 @@ def _replica():
         "cut_s": 4.0,
         "refused_alone": "NOREPLICAS Not enough good replicas.",
     }
-    return part({"no WAIT": tier(lost=40), "WAIT 1": tier(acknowledged=97)}, found, nodes=2, shown="no WAIT")
+    tiers = {"no WAIT": tier(lost=40), "WAIT 1": tier(acknowledged=97)}
+    ways = [way("by command", None, [0.5, 0.75], "a command")]
+    return part(tiers, found, nodes=2, shown="no WAIT", failover=ways, second_node=times(1.3))
 
 
 def _cluster():
@@ -72,15 +85,16 @@ def _cluster():
             {"way": "one hash tag", "keys": {"{a}b": 7}, "nodes": 1, "driver": "", "server": ""},
         ],
     }
-    whole = part({"whole": tier(), "partial": tier(acknowledged=90)}, found, nodes=6)
-    whole["settings"]["cluster-node-timeout"] = "500"
-    return whole
+    ways = [way("as set", 2.0, [2.5, 2.6, 2.7]), way("as shipped", 15.0, [16.0, 18.0])]
+    return part({"whole": tier(), "partial": tier(acknowledged=90)}, found, nodes=6, failover=ways)
 
 
 def _mongodb():
     both = {"w:majority": tier(outage_s=3.0), "w:1": tier(lost=1, outage_s=2.5)}
     found = {"cases": {"killed": both, "behind": copy.deepcopy(both)}, "rolled_back": 12, "lost_at": []}
-    return part(copy.deepcopy(both), found, shown="w:majority")
+    ways = [way("as set", 2.0, [3.0, 3.1, 3.2]), way("as shipped", 10.0, [12.0])]
+    tiers = copy.deepcopy(both)
+    return part(tiers, found, shown="w:majority", failover=ways, second_node=times(2.0))
 
 
 def _cassandra():
@@ -92,15 +106,17 @@ def _cassandra():
         "returned": [returned],
         "lacking": {"before_reading_at_all": [0, 10, 4], "after_reading_at_all": [0, 0, 0]},
         "refused_after_s": 2.0,
-        "cases": [],
+        "cases": [{"from": "node 3 killed"} | levels],
     }
-    return part(levels, found, shown="QUORUM")
+    ways = [way("as shipped", None, [0.05, 0.06, 0.07], "nobody")]
+    return part(levels, found, shown="QUORUM", failover=ways, second_node=times(1.4))
 
 
 def data():
     """A full measurement: every part, to be changed at will."""
     made = (_replica(), _cluster(), _mongodb(), _cassandra())
-    return dict(zip(NAMES, made, strict=True)) | {"not_told": ["what a network adds", "what power does"]}
+    found = dict(zip(NAMES, made, strict=True))
+    return found | {"costs": costs(found), "not_told": ["what a network adds", "what power does"]}
 
 
 def results(found):

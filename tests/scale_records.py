@@ -10,7 +10,7 @@ from helpers.scaling import growth, summary
 from helpers.scaling.summary import Block
 
 SIZES = (1_000, 100_000)
-STORES = ("redis", "mongodb", "cassandra")
+STORES = ("postgres", "redis", "mongodb", "cassandra")
 
 
 def blocks(us, *, number=6, count=400):
@@ -71,11 +71,22 @@ def policy(*, acknowledged=600, refused=400, gone=0, evicted=0, torn=0, **more):
 
 
 def outgrown():
-    """Redis refuses 400 or drops 200 of 1,000, MongoDB reads take 3 times as long outside its cache,
-    Cassandra's the same.
+    """Redis refuses 400 or drops 200 of 1,000, reads of PostgreSQL and MongoDB take 3 times as long outside
+    their caches, Cassandra's the same.
     """
     on_disk = {"acknowledged": 10, "load_s": 1.0, "checked": 500, "lost": 0, "version": "1"}
+    reads = {
+        "inside": reading(100.0),
+        "outside": reading(300.0, cache=2**20),
+        "forgotten": reading(900.0, cache=2**20, disk=2**21),
+    }
+    ratios = {
+        "outside": {"value": 3.0, "low": 2.5, "high": 3.5, "p": 0.001},
+        "forgotten": {"value": 9.0, "low": 8.0, "high": 10.0, "p": 0.001},
+    }
+    cached = {"file_bytes": 2**30, "rss_mb": 400.0, "cache_bytes": 2**28, "cached_bytes": 2**27}
     return {
+        "postgres": on_disk | cached | {"written_bytes": 2**29, "reads": reads, "ratios": ratios},
         "redis": {
             "version": "8",
             "room_bytes": 2**20,
@@ -85,23 +96,9 @@ def outgrown():
             },
         },
         "mongodb": on_disk
-        | {
-            "written_bytes": 2**29,
-            "file_bytes": 2**30,
-            "rss_mb": 400.0,
-            "cache_bytes": 2**28,
-            "cached_bytes": 2**27,
-            "stored_bytes": 2**30,
-            "reads": {
-                "inside": reading(100.0),
-                "outside": reading(300.0, cache=2**20),
-                "forgotten": reading(900.0, cache=2**20, disk=2**21),
-            },
-            "ratios": {
-                "outside": {"value": 3.0, "low": 2.5, "high": 3.5, "p": 0.001},
-                "forgotten": {"value": 9.0, "low": 8.0, "high": 10.0, "p": 0.001},
-            },
-        },
+        | cached
+        | {"written_bytes": 2**29, "stored_bytes": 2**30, "reads": copy.deepcopy(reads)}
+        | {"ratios": copy.deepcopy(ratios)},
         "cassandra": on_disk
         | {
             "written_bytes": 2**28,
@@ -120,9 +117,14 @@ def outgrown():
     }
 
 
-LEVEL = {"redis": (100.0, 100.0), "mongodb": (300.0, 300.0), "cassandra": (900.0, 900.0)}
-MEMORY = {"redis": (90, 80), "mongodb": (400, 200), "cassandra": None}
-DISK = {"redis": (45, 45), "mongodb": (90, 60), "cassandra": (20, 10)}
+LEVEL = {
+    "postgres": (200.0, 200.0),
+    "redis": (100.0, 100.0),
+    "mongodb": (300.0, 300.0),
+    "cassandra": (900.0, 900.0),
+}
+MEMORY = {"postgres": (120, 100), "redis": (90, 80), "mongodb": (400, 200), "cassandra": None}
+DISK = {"postgres": (130, 120), "redis": (45, 45), "mongodb": (90, 60), "cassandra": (20, 10)}
 
 
 def data(us=LEVEL, *, memory=MEMORY, disk=DISK, **more):

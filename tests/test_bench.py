@@ -1,7 +1,10 @@
 """A whole comparison, as small as it can be, on four real servers."""
 
+import itertools
 import json
+import re
 import threading
+from collections import Counter
 from dataclasses import asdict, replace
 
 import jsonschema
@@ -17,7 +20,7 @@ SMALL = replace(
     phases.DESIGNS["quick"],
     users=40, products=5, activities=200, orders=40, warm_up_operations=60, blocks=2, block_operations=40,
     concurrency=(1, 4), concurrency_blocks=2, concurrency_operations=40, open_shares=(0.3,), open_seconds=0.2,
-    floor_operations=40, fsyncs=10,
+    floor_operations=40, fsyncs=10, client_processes=2,
 )  # fmt: skip
 
 
@@ -52,6 +55,9 @@ def test_the_summary_follows_from_the_raw_samples(measured):
     data, folder = measured
     again = summary.summarise(list(samples.read(folder)))
     assert {part: data[part] for part in again} == again
+    for part in ("counts", "cost", "errors", "warm_up"):
+        assert list(data[part]) == list(stores.NAMES)
+    assert list(dict.fromkeys(row["store"] for row in data["throughput"])) == list(stores.NAMES)
 
 
 def test_every_store_got_the_same_operations(measured):
@@ -62,7 +68,8 @@ def test_every_store_got_the_same_operations(measured):
         by_run.setdefault(key, {})[run.store] = sorted(run.verbs)
     assert len(by_run) == 1 + 2 * 2 + 2 * 2 + 1
     for done in by_run.values():
-        assert done["redis"] == done["mongodb"] == done["cassandra"]
+        assert set(done) == set(stores.NAMES)
+        assert len({tuple(verbs) for verbs in done.values()}) == 1
 
 
 def test_answers_were_compared_and_nothing_failed(measured):
@@ -77,16 +84,30 @@ def test_answers_were_compared_and_nothing_failed(measured):
 
 def test_it_is_described_in_lines(measured):
     lines = bench.describe(measured[0])
-    assert len(lines) == 4 * 2 + 2
-    assert lines[0].startswith("median of read_profile (95/5): redis ")
-    assert lines[-2].endswith("operations timed, 0 failed")
+    assert len(lines) == 4 * 2 + 3
+    assert lines[0].startswith("median of read_profile (95/5): postgres ")
+    assert lines[-3].endswith("operations timed, 0 failed")
+    times = re.fullmatch(
+        r"measured in \S+ s; the full profile has ([\d.,]+) times as many operations", lines[-2]
+    )
+    assert times and float(times[1].replace(",", "")) > 100
+    full = measured[0] | {"design": asdict(phases.DESIGNS["full"]), "seconds": 600}
+    assert bench.time_taken(full) == "measured in 600 s"
 
 
 def test_processor_time_is_split_between_client_and_server(measured):
     data, _ = measured
-    for mixes in data["cost"].values():
-        assert mixes["50/50"]["client_cpu_us"] > 0
-        assert mixes["50/50"]["server_cpu_us"] is not None
+    for store, mixes in data["cost"].items():
+        for found in (mixes["50/50"], data["floors"]["null_op_cost"][store]):
+            assert found["client_cpu_us"] > 0 and found["asking_us"] > 0 and found["rest_us"] > 0
+            assert found["asking_us"] + found["rest_us"] == pytest.approx(found["elapsed_us"], abs=0.02)
+            assert found["server_cpu_us"] is not None
+    for row in data["throughput"]:
+        assert row["processes"] == min(row["clients"], 2)
+        assert 0 < row["machine_busy_share"] <= 1 and row["server_busy_cores"] > 0
+        assert row["others_busy_share"] < row["machine_busy_share"]
+    assert {row["processes"] for row in data["open_loop"]} == {2}
+    assert data["seconds"] > 0
 
 
 def test_nothing_is_left_in_the_servers(measured, urls):
@@ -102,11 +123,7 @@ def test_nothing_is_left_in_the_servers(measured, urls):
     }
     session.cluster.shutdown()
     assert not [name for name in names if "comparison" in name]
-    connection = connections.postgres(urls["postgres"])
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.PG_SCHEMA,))
-        assert cursor.fetchone() == (0,)
-    connection.close()
+    assert schemas(urls["postgres"]) == 0
 
 
 def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
@@ -120,11 +137,48 @@ def test_a_server_killed_on_the_way_saves_nothing(urls, tmp_path, monkeypatch):
             server.kill()
 
         monkeypatch.setattr(Session, "_floors", kill_then_measure)
-        with pytest.raises(
-            HelpersError, match=r"redis at 127\.0\.0\.1:\d+: stopped answering after 0 operations"
-        ):
+        with pytest.raises(HelpersError, match=r"redis at 127\.0\.0\.1:\d+: Error \d+ connecting"):
             bench.run(design=SMALL, folder=tmp_path, progress=False, urls={**urls, "redis": server.url})
     assert list(tmp_path.iterdir()) == []
+
+
+def schemas(url):
+    """How many schemas of a comparison PostgreSQL holds."""
+    connection = connections.postgres(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_namespace WHERE nspname = %s", (dataset.PG_SCHEMA,))
+        ((count,),) = cursor.fetchall()
+    connection.close()
+    return count
+
+
+def test_a_failure_while_loading_is_told_in_one_line_and_the_schema_goes(urls, monkeypatch):
+    counts = {"users": 20, "products": 2, "activities": 20_000, "orders": 2}
+    with (
+        pytest.raises(HelpersError, match=r"^cassandra at \S+: .*activities_by_user.*; nothing was saved"),
+        stores.opened("cassandra", urls["cassandra"]) as store,
+        dataset.made(urls["postgres"], **counts, seed=1) as made,
+    ):
+        create = store.create
+
+        def spoiled():
+            create()
+            store.session.execute("DROP TABLE activities_by_user", timeout=60)
+
+        monkeypatch.setattr(store, "create", spoiled)
+        made.load_into(store)
+    assert schemas(urls["postgres"]) == 0
+
+
+def test_what_ended_a_comparison_is_told_although_its_postgres_is_gone():
+    counts = {"users": 2, "products": 2, "activities": 2, "orders": 2}
+    with (
+        scratch.postgres() as server,
+        pytest.raises(HelpersError, match="why it ended"),
+        dataset.made(server.url, **counts, seed=1),
+    ):
+        server.kill()
+        raise HelpersError("why it ended")
 
 
 def test_two_comparisons_on_one_server_are_kept_apart(urls):
@@ -154,17 +208,21 @@ def test_unknown_profile_and_weights_are_refused():
         bench.run(weights={"beauty": 1.0})
 
 
-def test_each_store_is_first_second_and_third_equally_often():
-    turns = phases.orders(["a", "b", "c"], 6)
-    assert len(set(turns)) == 6
-    assert turns[:3] == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")]
-    for place in range(3):
-        assert sorted(turn[place] for turn in turns[:3]) == ["a", "b", "c"]
+@pytest.mark.parametrize(("names", "blocks"), [("ab", 2), ("abc", 6), ("abcd", 4), ("abcde", 10)])
+def test_each_store_is_in_each_place_and_after_each_other_equally_often(names, blocks):
+    turns = phases.orders(names, 2 * blocks)
+    assert len(set(turns)) == blocks and turns[0] == turns[blocks]
+    places = Counter((place, name) for turn in turns for place, name in enumerate(turn))
+    assert len(places) == len(names) ** 2 and len(set(places.values())) == 1
+    pairs = Counter(pair for turn in turns for pair in itertools.pairwise(turn))
+    assert len(pairs) == len(names) * (len(names) - 1) and len(set(pairs.values())) == 1
 
 
 def test_profiles_say_what_they_do():
     quick, full = phases.DESIGNS["quick"], phases.DESIGNS["full"]
-    assert full.blocks % 6 == 0
+    turns = len(set(phases.orders(stores.NAMES, 100)))
+    for name in ("blocks", "concurrency_blocks", "open_blocks", "strict_blocks"):
+        assert getattr(full, name) % turns == 0, name
     assert full.strict_blocks and not quick.strict_blocks
     assert all(asdict(full)[name] >= asdict(quick)[name] for name in ("users", "activities", "blocks"))
     # p99.9 has an interval for every operation of the even mix

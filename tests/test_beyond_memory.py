@@ -11,6 +11,7 @@ from helpers.scaling import beyond_cache, beyond_maxmemory, beyond_memory
 from helpers.servers import (
     cassandra as cassandra_server,
     mongodb as mongodb_server,
+    postgres as postgres_server,
     redis as redis_server,
     scratch,
 )
@@ -52,12 +53,23 @@ def test_the_quick_profile_is_redis_alone():
     assert len(done) == beyond_memory.STEPS["quick"]
     assert set(found) == {*stores.NAMES, "not_shown"}
     assert "policies" in found["redis"]
-    for name in ("mongodb", "cassandra"):
+    for name in ("postgres", "mongodb", "cassandra"):
         assert found[name] == {"not measured": "the quick profile leaves it out"}
     assert found["not_shown"]
     lines = beyond_memory.describe(found)
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[-1] == "cassandra beyond its memory: not measured, the quick profile leaves it out"
+
+
+def test_postgres_reads_from_its_buffers_and_from_beyond_them():
+    found = beyond_memory.postgres(users=1_500, rounds=2)
+    assert found["file_bytes"] > found["cache_bytes"] == 2**25
+    assert found["cache_bytes"] >= found["cached_bytes"] > found["cache_bytes"] / 2
+    reads = found["reads"]
+    assert [row["n"] for row in reads.values()] == [2 * beyond_cache.ROUND_READS] * 3
+    assert reads["outside"]["into_cache_bytes"] > 5 * reads["inside"]["into_cache_bytes"]
+    assert reads["forgotten"]["from_disk_bytes"] > 10 * reads["outside"]["from_disk_bytes"]
+    assert (found["lost"], found["acknowledged"]) == (0, 15_000)
 
 
 def test_mongodb_reads_from_its_cache_and_from_beyond_it():
@@ -98,7 +110,12 @@ def test_what_is_missing_or_changed_is_counted(mongodb_url):
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("redis", redis_server), ("mongodb", mongodb_server), ("cassandra", cassandra_server)],
+    [
+        ("postgres", postgres_server),
+        ("redis", redis_server),
+        ("mongodb", mongodb_server),
+        ("cassandra", cassandra_server),
+    ],
 )
 def test_a_server_that_cannot_be_started_is_not_measured(name, module, monkeypatch):
     monkeypatch.setattr(module, "missing", lambda: "there is none")
@@ -107,7 +124,7 @@ def test_a_server_that_cannot_be_started_is_not_measured(name, module, monkeypat
     }
 
 
-@pytest.mark.parametrize("name", ["mongodb", "cassandra"])
+@pytest.mark.parametrize("name", ["postgres", "mongodb", "cassandra"])
 def test_without_disk_space_nothing_is_started(name, monkeypatch):
     monkeypatch.setattr(beyond_cache, "FREE_GB", 10**6)
     assert "GB of disk are free" in getattr(beyond_memory, name)()["not measured"]

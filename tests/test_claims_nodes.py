@@ -4,7 +4,7 @@ import pytest
 from nodes_records import LEFT_OUT, NAMES, data, results, tier
 
 from helpers.results import Missing
-from helpers.scaling import nodes_claims, tables
+from helpers.scaling import nodes, nodes_claims, tables
 from helpers.scaling.nodes_schemas import PARTS
 
 OF_PART = {
@@ -13,10 +13,13 @@ OF_PART = {
     "mongodb_set": ("mongodb",),
     "cassandra_ring": ("cassandra", "cassandra_returned"),
 }
-TABLES = ("nodes_table", "cases_table", "order_table")
+OF_ALL = ("summary", "failover", "not_told")
+TABLES = ("nodes_table", "cases_table", "order_table", "failover_table", "nodes_settings_table")
 
 
-@pytest.mark.parametrize("name", [*(name for of in OF_PART.values() for name in of), "summary", "not_told"])
+@pytest.mark.parametrize(
+    "name", [*(name for of in OF_PART.values() for name in of), "summary", "failover", "not_told"]
+)
 def test_what_was_not_measured_is_told(name):
     assert "not measured" in getattr(nodes_claims, name)(results(None))
 
@@ -119,9 +122,51 @@ def test_moved_slots_tell_failures_and_lost_keys():
 
 def test_a_failover_tells_what_the_other_masters_did():
     text = nodes_claims.cluster_failover(results(data()))
-    assert "with whole, keys of the killed master could not be written for 2.00 s, none of 60 writes" in text
-    assert "with partial, keys of the killed master could not be written for 2.50 s, 3 of 60 writes" in text
-    assert "(cluster-node-timeout 500 ms)" in text
+    assert "With whole, keys of the killed master could not be written for 2.00 s, none of 60 writes" in text
+    assert "With partial, keys of the killed master could not be written for 2.50 s, 3 of 60 writes" in text
+
+
+def test_who_promotes_and_what_was_set_is_told_and_nothing_else_compared():
+    found = data()
+    text = nodes_claims.failover(results(found))
+    assert "Redis, primary and replica (a command): 500 ms to 750 ms (2 kills) by command." in text
+    assert (
+        "Redis Cluster (the others): 2.50 s to 2.70 s (3 kills) as set, silent nodes dead after 2.00 s; 16"
+    ) in text
+    assert "Cassandra, ring (nobody): 50.0 ms to 70.0 ms (3 kills) as shipped." in text
+    for part in NAMES:
+        found[part]["failover"] = []
+    assert nodes_claims.failover(results(found)).endswith("not measured.")
+    with pytest.raises(Missing, match="notice"):
+        tables.failover_table(results(found))
+
+
+def test_the_table_of_failovers_has_two_columns_and_no_number_where_nothing_was_set():
+    frame = tables.failover_table(results(data())).set_index("Nodes")
+    assert list(frame.columns) == [
+        "writes", "who promotes", "as shipped: dead after", "as shipped: nothing acknowledged for",
+        "as set: dead after", "as set: nothing acknowledged for",
+    ]  # fmt: skip
+    assert frame.loc["Redis Cluster", "as set: dead after"] == "2.00 s"
+    assert frame.loc["MongoDB, replica set", "as shipped: nothing acknowledged for"] == "12.0 s (1 kill)"
+    assert frame.loc["Redis, primary and replica", "as shipped: dead after"] == "n/a"
+    killed = frame.loc["Redis, primary and replica", "as set: nothing acknowledged for"]
+    assert killed == "500 ms to 750 ms (2 kills)"
+    assert frame.loc["Cassandra, ring", "as set: nothing acknowledged for"] == "n/a"
+
+
+def test_only_what_was_set_alike_costs_anything_in_the_decision():
+    found = data()
+    told = nodes.costs(found)
+    assert told["redis"]["killed_node_s"]["value"] == pytest.approx(2.6, rel=0.01)  # not 16 s, nor 0.5 s
+    assert told["mongodb"]["killed_node_s"]["value"] == pytest.approx(3.1, rel=0.01)
+    assert told["cassandra"]["killed_node_s"]["value"] == pytest.approx(0.06, rel=0.02)
+    assert told["redis"]["second_node"]["value"] == 1.3
+    found["mongodb_set"]["failover"] = found["mongodb_set"]["failover"][1:]  # as shipped alone
+    found["redis_cluster"] = LEFT_OUT
+    found["cassandra_ring"]["failover"][0]["outages_s"] = [0.05]  # one kill tells no interval
+    told = nodes.costs(found)
+    assert [one["killed_node_s"] for one in told.values()] == [None, None, None]
 
 
 def test_the_order_is_taken_or_refused_by_names_of_keys():
@@ -140,8 +185,14 @@ def test_the_order_is_taken_or_refused_by_names_of_keys():
 def test_mongodb_tells_each_case_and_what_was_rolled_back():
     found = data()
     text = nodes_claims.mongodb(results(found))
-    assert text.startswith("When the primary was killed: ")
-    assert "When the primary was killed some time after the secondaries: " in text
+    assert text.startswith(
+        "When the primary was killed, nothing was acknowledged for 2.50 s to 3.00 s; with w:1"
+    )
+    assert "When the primary was killed some time after the secondaries, " in text
+    assert "with w:1 1 of 98 acknowledged writes was lost. " in text
+    for concerns in found["mongodb_set"]["found"]["cases"].values():
+        concerns["w:1"]["lost"] = 0
+    assert nodes_claims.mongodb(results(found)).count("no acknowledged write was lost") == 2
     assert text.endswith("laid 12 documents aside (rollback).")
     found["mongodb_set"]["found"]["rolled_back"] = 0
     assert "No member that came back had a document to lay aside" in nodes_claims.mongodb(results(found))
@@ -167,7 +218,8 @@ def test_cassandra_tells_what_a_quorum_refused_and_what_came_back():
 def test_tables_hold_a_row_for_each_setting_case_and_way():
     found = results(data())
     assert len(tables.nodes_table(found)) == 8
-    assert len(tables.cases_table(found)) == 4 + 2 + 4
+    assert len(tables.cases_table(found)) == 4 + 2 + 4 + 2
+    assert {"Cassandra, ring", "Redis Cluster"} <= set(tables.nodes_settings_table(found)["Nodes"])
     ways = tables.order_table(found)
     assert list(ways["server, script"]) == [
         "CROSSSLOT Keys in request don't hash to the same slot",

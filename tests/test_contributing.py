@@ -1,18 +1,12 @@
-"""What helpers/CONTRIBUTING.md promises: a fifth table, a fifth store, paths and names that exist."""
+"""What helpers/CONTRIBUTING.md promises: a fifth table, paths and names that exist."""
 
 import importlib
 import re
-from typing import Any
 
 import fifth_table
-import pytest
-from fifth_store import PostgresStore
 
 from helpers import settings
-from helpers.comparison import answers, loops, stores
-from helpers.comparison.workload import OPERATIONS, Population, Workload
 from helpers.relational import schema
-from helpers.relational.rows import Rows
 from helpers.servers import connections
 
 ROOT = settings.project_root()
@@ -41,35 +35,6 @@ def test_a_fifth_table_is_migrated_verified_and_restored(postgres_url: str, redi
     assert found["again"] == found["rows"][:200]
     assert found["next"] == 201
     assert "reviews" not in schema.TABLES
-
-
-def test_a_further_store_answers_as_the_others_do(
-    postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(stores.STORES, "postgres", PostgresStore)
-    made = Rows(users=30, products=7, activities=400, orders=60, seed=3)
-    tables: dict[str, Any] = {table: list(made.table(table)) for table in schema.TABLES}
-    tables["activities"].sort(key=lambda row: (row[1], row[3], row[0]))
-    latest = max(row[3] for table in ("activities", "orders") for row in tables[table])
-    population = Population(**made.counts, latest=latest)
-    stream = Workload(population, seed=3).stream(300, "50/50")
-    with stores.connect("redis", redis_url) as redis, stores.connect("postgres", postgres_url) as store:
-        for one in (redis, store):
-            one.create()
-            one.load(**tables)
-        assert answers.compare([redis, store], population, users=30, orders=60)["misses"] > 0
-        runs = {one.name: loops.closed(one, [stream]) for one in (redis, store)}
-        assert [run.errors for run in runs.values()] == [0, 0]
-        assert answers.compare_runs(runs) > 0
-        assert answers.compare([redis, store], population, users=30, orders=60)["last_activities"] > 30
-        assert set(store.IDIOMS) == set(OPERATIONS)
-        store.append_activity(10**6, 1, "only here", latest)
-        with pytest.raises(
-            answers.Different, match=r"^last_activities\(1, 20\): redis answers .* and postgres"
-        ):
-            answers.compare([redis, store], population, users=30, orders=60)
-        for one in (redis, store):
-            one.drop()
 
 
 def test_every_path_and_name_on_the_page_exists() -> None:

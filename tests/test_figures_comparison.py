@@ -1,4 +1,5 @@
 import copy
+from itertools import combinations
 
 import pytest
 from comparison_records import data, results
@@ -7,9 +8,10 @@ from helpers.comparison import decision_figures, figures
 from helpers.report import style
 from helpers.results import Missing
 
-US = {"redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
+US = {"postgres": 200.0, "redis": 100.0, "mongodb": 300.0, "cassandra": 900.0}
 FIGURES = (
-    figures.cost_stack, figures.ecdf, figures.open_loop, figures.percentile_curve, figures.percentiles,
+    figures.core_rates, figures.cost_stack,
+    figures.ecdf, figures.open_loop, figures.percentile_curve, figures.percentiles,
     figures.ratios, figures.throughput, figures.warm_up, decision_figures.decision,
     decision_figures.sensitivity,
 )  # fmt: skip
@@ -20,17 +22,19 @@ def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
     first, again = (style.svg(draw(results(data(US)))) for _ in range(2))
     assert first == again
     assert all(store in first for store in ("Redis", "MongoDB", "Cassandra"))
+    assert ("PostgreSQL" in first) == (draw is not decision_figures.sensitivity)  # which ranks candidates
     assert len(first) < 120_000
     with pytest.raises(Missing):
         draw(results(None))
 
 
-def test_a_client_bound_point_is_open():
+@pytest.mark.parametrize("limit", ["client", "machine", "waiting"])
+def test_a_point_is_open_where_the_server_was_not_the_limit(limit):
     found = data(US)
     for row in found["throughput"]:
-        row["client_bound"] = False
+        row["limit"] = "server"
     closed = figures.throughput(results(copy.deepcopy(found)))
-    found["throughput"][0]["client_bound"] = True
+    found["throughput"][0]["limit"] = limit
     opened = figures.throughput(results(found))
     faces = [
         sum(line.get_markerfacecolor() == "white" for line in figure.axes[0].lines)
@@ -42,22 +46,38 @@ def test_a_client_bound_point_is_open():
 def test_a_difference_not_shown_is_open():
     found = data(US)
     found["ratios"][-1]["shown"] = False
-    axis = figures.ratios(results(found)).axes[0]
-    points = [line for line in axis.lines if line.get_marker() == "o"]
-    assert len(points) == 12
+    axes = figures.ratios(results(found)).axes
+    points = [line for axis in axes for line in axis.lines if line.get_marker() == "o"]
+    assert len(points) == 4 * len(list(combinations(US, 2)))
     assert sum(line.get_markerfacecolor() == "white" for line in points) == 1
 
 
-def test_the_stack_adds_up_to_the_median():
-    found = results(data(US))
-    axis = figures.cost_stack(found).axes[0]
-    tops = {round(patch.get_y() + patch.get_height(), 6) for patch in axis.patches}
-    medians = {
-        round(row["percentiles_us"]["p50"]["value"] / 1000, 6)
-        for row in found["comparison"].data["latency"]
-        if row["mix"] == "50/50"
-    }
-    assert medians <= tops
+def test_the_stack_adds_up_to_what_elapsed_and_the_server_begins_where_the_waiting_does():
+    found = data(US)
+    axis = figures.cost_stack(results(found)).axes[0]
+    boxes = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in axis.patches]
+    for store in US:
+        cost = found["cost"][store]["50/50"]
+        (waiting,) = [box for box in boxes if box[1] == pytest.approx(cost["elapsed_us"] / 1000, abs=1e-4)]
+        assert waiting[0] == pytest.approx(cost["asking_us"] / 1000)
+        assert any(
+            low == waiting[0] and high - low == pytest.approx(cost["server_cpu_us"] / 1000)
+            for low, high in boxes
+        )
+
+
+def test_a_rate_is_filled_only_where_the_server_was_the_limit():
+    found = data(US)
+    for row in found["throughput"]:
+        row["limit"] = "server" if row["store"] == "redis" and row["clients"] == 16 else "machine"
+    points = [
+        line
+        for axis in figures.core_rates(results(found)).axes
+        for line in axis.lines
+        if len(line.get_xdata()) == 1
+    ]
+    assert len(points) == 3 * len(US)
+    assert sum(line.get_markerfacecolor() != "white" for line in points) == 1
 
 
 def test_a_tier_that_was_not_measured_is_missing():
@@ -68,7 +88,12 @@ def test_a_tier_that_was_not_measured_is_missing():
 def test_the_percentile_curve_reaches_the_slowest_operation():
     found = data(US)
     figure = figures.percentile_curve(results(found))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Redis", "MongoDB", "Cassandra"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "PostgreSQL",
+        "Redis",
+        "MongoDB",
+        "Cassandra",
+    ]
     for axis, us in zip(figure.axes, US.values(), strict=True):
         due, corrected, sent = (line for line in axis.lines if len(line.get_xdata()) > 1)
         assert [max(line.get_xdata()) for line in (due, sent)] == [400, 400]

@@ -31,6 +31,15 @@ def test_failed_and_lost_writes_are_marked_each_in_its_own_way():
     assert marks["o"] == [1.5, 1.6]
 
 
+def test_times_without_an_acknowledgement_are_shaded_and_told():
+    found = data()
+    assert not figures.timelines(results(found)).axes[0].patches
+    found["redis_replica"]["timeline"] = [[0.1 * i, 1.0, 0 if 5 <= i < 25 else 1] for i in range(30)]
+    axis = figures.timelines(results(found)).axes[0]
+    assert len(axis.patches) == 1
+    assert "2.1 s" in [text.get_text() for text in axis.texts]  # from the last before it to the first after
+
+
 def test_thousands_of_lost_writes_are_thinned_and_the_file_stays_small():
     found = data()
     found["redis_replica"]["found"]["lost_at"] = [[0.002 * i, 1.0, 1] for i in range(1500)]

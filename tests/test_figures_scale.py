@@ -18,11 +18,11 @@ def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
 
 
 def test_latency_has_a_thick_median_and_a_thin_tail_for_each_store():
-    axes = figures.latency(results(data(LEVEL | {"redis": (100.0, 200.0)}))).axes
+    axes = figures.latency(results(data(LEVEL | {"postgres": (100.0, 200.0)}))).axes
     assert len(axes) == 4
     for axis in axes:
         lines = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() != "None"]
-        assert [line.get_linewidth() for line in lines] == [1.8, 0.7] * 3
+        assert [line.get_linewidth() for line in lines] == [1.8, 0.7] * 4
         first = lines[0].get_ydata()
         assert first[1] / first[0] == pytest.approx(2, rel=0.01)
         assert axis.get_xscale() == axis.get_yscale() == "log"
@@ -52,13 +52,14 @@ def test_bars_are_the_shares_that_are_gone():
 
 def test_reads_are_drawn_for_the_stores_that_were_measured():
     found = data()
-    assert len(figures.reads(results(found)).axes) == 2
+    assert len(figures.reads(results(found)).axes) == 3
     found["outgrown"]["cassandra"] = {"not measured": "no disk"}
+    found["outgrown"]["postgres"] = {"not measured": "no disk"}
     (axis,) = figures.reads(results(found)).axes
     assert [tick.get_text() for tick in axis.get_xticklabels()] == [
         "in the cache",
         "outside",
-        "outside,\nfiles dropped",
+        "outside,\nfiles\ndropped",
     ]
     found["outgrown"]["mongodb"] = found["outgrown"]["redis"] = {"not measured": "no disk"}
     for draw in (figures.reads, figures.evictions):

@@ -3,8 +3,13 @@
 import platform
 import subprocess
 import sys
+import threading
+import time
 
+import psutil
 import pytest
+
+from helpers.servers import machine
 
 GROWN = """
 from helpers.servers import machine
@@ -60,6 +65,32 @@ def test_the_peak_is_in_megabytes_and_stays():
 def test_threads_share_one_arena():
     each, one = (run(THREADS.format(before=line)).count("\n") for line in ("", "assert machine.one_arena()"))
     assert one < each
+
+
+def test_processor_time_is_of_all_threads_ended_ones_too_and_finer_than_a_tick():
+    def work():
+        began = time.thread_time()
+        while time.thread_time() - began < 0.05:
+            pass
+
+    me = psutil.Process()
+    before = machine.cpu_s(me)
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    used = machine.cpu_s(me) - before
+    assert 0.15 <= used < 0.3
+    assert machine.cpu_s(me) == pytest.approx(time.process_time(), abs=0.01)
+    assert machine.cpu_s(None) is None
+
+
+def test_the_processor_time_of_a_process_that_is_gone_is_unknown():
+    child = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
+    process = psutil.Process(child.pid)
+    child.communicate()
+    assert machine.cpu_s(process) is None
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator than glibc's")

@@ -10,6 +10,7 @@ import pytest
 from helpers import settings
 from helpers.errors import HelpersError
 from helpers.scaling import mongodb_set
+from helpers.scaling.writes import DETECTION_S
 from helpers.servers import mongodb as server, process
 from helpers.servers.mongodb_nodes import Member, ReplicaSet, lags_ms, replica_set
 
@@ -40,6 +41,8 @@ def test_the_common_fields_agree_with_each_other(measured, steps) -> None:
     assert measured["writes"] - measured["acknowledged"] == sum(shown["errors"].values())
     assert [second for second, _ in measured["events"]] == sorted(second for second, _ in measured["events"])
     assert len(steps) == mongodb_set.STEPS["small"]
+    second = measured["second_node"]
+    assert 0 < second["low"] <= second["value"] <= second["high"]
 
 
 def test_what_only_the_primary_had_is_lost_and_what_a_majority_had_is_not(measured) -> None:
@@ -52,7 +55,8 @@ def test_what_only_the_primary_had_is_lost_and_what_a_majority_had_is_not(measur
 
 def test_a_killed_primary_costs_an_election_timeout_and_a_stepdown_does_not(measured) -> None:
     cases = measured["found"]["cases"]
-    timeout_s = int(measured["settings"]["electionTimeoutMillis"]) / 1000
+    assert measured["settings"]["electionTimeoutMillis"] == "2000 ms as set"  # read back
+    timeout_s = DETECTION_S
     assert cases["behind"]["w:1"]["outage_s"] > timeout_s / 2
     assert cases["behind"]["w:1"]["outage_s"] > cases["stepdown"]["w:1"]["outage_s"]
     assert cases["stepdown"]["w:1"]["lost"] == 0

@@ -10,6 +10,7 @@ from helpers import results, settings
 from helpers.errors import HelpersError
 from helpers.scaling import nodes as measurement, redis_cluster, redis_replica
 from helpers.scaling.nodes_schemas import NOT_MEASURED, PARTS
+from helpers.scaling.writes import DETECTION_S
 from helpers.servers import redis as server
 from helpers.servers.redis_cluster import cluster
 from helpers.servers.redis_nodes import pair
@@ -72,7 +73,14 @@ def test_slots_move_under_a_client_and_no_key_is_lost(measured):
 def test_a_failover_takes_at_least_the_timeout_and_at_most_loses_what_was_not_copied(measured):
     data = measured[1]["redis_cluster"]
     (kill,) = data["found"]["kills"]
-    assert kill["took_over_s"] > int(data["settings"]["cluster-node-timeout"]) / 1000
+    assert data["settings"]["cluster-node-timeout"].startswith("2000 ms with full coverage")  # read back
+    assert kill["took_over_s"] > DETECTION_S
+    (way,) = data["failover"]
+    assert (way["detection"], way["detect_s"], way["outages_s"]) == ("as set", 2.0, [kill["outage_s"]])
+    told = measured[1]["redis_replica"]
+    assert told["failover"][0]["detection"] == "by command" and told["second_node"]["value"] > 0
+    assert measured[1]["costs"]["redis"]["second_node"] == told["second_node"]
+    assert measured[1]["costs"]["redis"]["killed_node_s"] is None  # one kill has no interval
     assert kill["outage_s"] >= kill["others_outage_s"]
 
 

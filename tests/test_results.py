@@ -96,8 +96,11 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ("damage", "complaint"),
     [
         ("", "not a readable result"),
-        ('{"format": "other"}', "not a result of version"),
-        ("version", "version"),
+        ('{"format": "other"}', "without created, data"),
+        (
+            "version",
+            "a ladder of version 0, and this program reads version 1; measure it again with `python -m",
+        ),
         ("kind", "holds a result of kind schema"),
     ],
 )
@@ -112,6 +115,28 @@ def test_a_broken_or_old_file_is_named(tmp_path: Path, damage: str, complaint: s
     with pytest.raises(HelpersError, match=complaint) as caught:
         results.load(tmp_path)
     assert "ladder.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"), [("comparison", "bench"), ("crashes", "crashes"), ("schema", "run")]
+)
+def test_an_old_result_is_named_with_its_version_and_the_command_that_makes_a_new_one(
+    tmp_path: Path, kind: str, command: str
+) -> None:
+    version = results.VERSIONS[kind]
+    path = results.save(
+        kind, dict.fromkeys(results.REQUIRED.get(kind, ()), 0), profile="full", folder=tmp_path
+    )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["version"] == version
+    path.write_text(json.dumps(record | {"version": version - 1}), encoding="utf-8")
+    for read in (lambda: results.load(tmp_path), lambda: results.read(path)):
+        with pytest.raises(HelpersError) as caught:
+            read()
+        assert str(caught.value) == (
+            f"{path}: a {kind} of version {version - 1}, and this program reads version {version}; "
+            f"measure it again with `python -m helpers {command}`"
+        )
 
 
 def test_the_environment_names_no_host_user_or_path() -> None:

@@ -174,7 +174,7 @@ CHAPTERS = """
 from helpers import comparison, relational, scaling, trials
 from helpers.report import claim, show, style
 comparison.claims, comparison.tables, comparison.figures, comparison.decision_figures
-comparison.published_claims
+comparison.published_claims, comparison.crosscheck_claims
 scaling.claims, scaling.tables, scaling.figures, scaling.nodes_claims
 relational.claims, relational.tables, relational.figures, relational.modeling_claims
 trials.crashes_claims, trials.migration_claims, trials.ladder_claims, trials.scaleout_claims, trials.figures

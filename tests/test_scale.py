@@ -98,8 +98,8 @@ def test_space_is_known_once_a_size_and_says_how(measured):
 
 def test_it_is_described_in_lines(measured):
     lines = growth.describe(measured[0])
-    assert len(lines) == 12 + 3 + 4 + 1
-    assert lines[0].startswith("read_profile on redis: ")
+    assert len(lines) == 16 + 4 + 5 + 1
+    assert lines[0].startswith("read_profile on postgres: ")
     assert "not told" not in "\n".join(lines)
 
 
@@ -110,6 +110,8 @@ def test_nothing_is_left_in_the_servers(measured, urls):
                 assert store.client.keys("comparison:*") == []
             elif name == "mongodb":
                 assert not [n for n in store.client.list_database_names() if "comparison" in n]
+            elif name == "postgres":
+                assert not store.do("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%comparison%'")
             else:
                 rows = store.session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
                 assert not [row for row in rows if "comparison" in row[0]]
@@ -157,7 +159,7 @@ def test_the_size_of_activities_counts_them_and_nothing_else(name, urls):
     with stores.connect(name, urls[name]) as store:
         store.create()
         try:
-            products = [(n, "x" * 200, Decimal("1.00")) for n in range(1, 200)]
+            products = [(n, "x" * 100, Decimal("1.00")) for n in range(1, 200)]
             orders = [(n, 1, 1, DAY + timedelta(seconds=n), 1) for n in range(1, 200)]
             store.load(users=USERS, products=products, activities=rows(0, 40), orders=orders)
             small = store.activity_size()
@@ -175,6 +177,9 @@ def test_the_size_of_activities_counts_them_and_nothing_else(name, urls):
             elif name == "mongodb":
                 stats = store.database.command("collStats", "activities")
                 assert large.disk_bytes == stats["storageSize"] + stats["totalIndexSize"]
+            elif name == "postgres":
+                assert store.do("SELECT pg_total_relation_size('activities')") == [(large.disk_bytes,)]
+                assert large.memory_bytes < store.size().memory_bytes
             else:
                 assert large.how.startswith("files of activities_by_user after a flush")
                 setting = store.session.execute(
@@ -212,6 +217,13 @@ def test_an_unpaired_ratio_is_welchs_test_on_logarithms():
     assert statistics.unpaired_log_ratio([1.0], [1.0, 2.0]) is None
     assert statistics.unpaired_log_ratio([2.0, 2.0], [1.0, 1.0]).p == 0
     assert statistics.unpaired_log_ratio([1.0, 1.0], [1.0, 1.0]).p == 1
+
+
+def test_stores_are_shown_in_one_order_whoever_was_measured_first():
+    us = dict.fromkeys(("cassandra", "redis", "postgres"), (100.0, 100.0))
+    found = summary.summarise(blocks(us, count=20))
+    assert list(found["errors"]) == ["postgres", "redis", "cassandra"]
+    assert [row["store"] for row in found["latency"][:3]] == ["postgres", "redis", "cassandra"]
 
 
 def test_growth_is_shown_only_where_it_is():

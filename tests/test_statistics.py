@@ -106,3 +106,13 @@ def test_describe_takes_its_interval_from_blocks_where_there_are_enough():
     ).values()
     assert two == pooled
     assert statistics.describe(apart, {"p50": 0.5})["p50"] == blocked
+
+
+def test_intervals_are_compared_and_written():
+    one, other = statistics.Interval(2, 1, 4), statistics.Interval(5, 4, 8)
+    assert one.overlaps(other) and other.overlaps(one)
+    assert not one.overlaps(statistics.Interval(5, 4.1, 8))
+    assert one.holds(1) and one.holds(4) and not one.holds(0.9)
+    assert other.times(one) == statistics.Interval(2.5, 1, 8)
+    assert statistics.Interval.of({"value": 2, "low": 1, "high": 4, "p": 0.5}) == one
+    assert one.written() == "2.00 (1.00 to 4.00)"

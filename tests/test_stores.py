@@ -1,13 +1,20 @@
-"""The same operations on three real servers, with literal rows."""
+"""The same operations on real servers, with literal rows."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from helpers.comparison import answers, cassandra as cassandra_store, mongodb as mongodb_store, stores
+from helpers import settings
+from helpers.comparison import (
+    answers,
+    cassandra as cassandra_store,
+    mongodb as mongodb_store,
+    postgres as postgres_store,
+    stores,
+)
 from helpers.comparison.store import Traffic
-from helpers.comparison.workload import Population
+from helpers.comparison.workload import OPERATIONS, Population
 from helpers.errors import HelpersError
 from helpers.servers import connections
 
@@ -27,8 +34,9 @@ ORDERS = [
 
 
 @pytest.fixture(scope="module")
-def urls(redis_server, mongodb_url, cassandra_url):
+def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
     return {
+        "postgres": postgres_server,
         "redis": f"{redis_server.rpartition('/')[0]}/15",
         "mongodb": mongodb_url,
         "cassandra": cassandra_url,
@@ -65,6 +73,12 @@ def test_verbs_give_back_what_was_stored(store):
     assert store.orders_of_product(1) == [10, 9]  # equal dates: the highest id first
 
 
+@pytest.mark.parametrize("name", stores.NAMES)
+def test_each_operation_that_is_timed_says_how_it_is_done(name):
+    assert set(stores.STORES[name].IDIOMS) == set(OPERATIONS)
+    assert stores.STORES[name].DEFINITIONS or name == "redis"
+
+
 def test_what_is_not_there_is_missing(store):
     assert store.read_profile(3) is None
     assert store.last_activities(2) == store.last_activities(3) == []
@@ -83,7 +97,7 @@ def test_writes_are_read_back(store):
 
 
 def test_each_operation_is_one_round_trip(store):
-    one = {"redis": (4, 5), "mongodb": (1, 1), "cassandra": (1, 3)}[store.name]
+    one = {"postgres": (1, 1), "redis": (4, 5), "mongodb": (1, 1), "cassandra": (1, 3)}[store.name]
     assert store.traffic("read_profile", 1) == Traffic(1, 1)
     assert store.traffic("last_activities", 1, 20) == Traffic(1, 1)
     assert store.traffic("append_activity", 12, 1, "login", DAY) == Traffic(1, one[0])
@@ -96,6 +110,7 @@ def test_settings_are_read_back_from_the_server(store):
         shown = store.settings()
         assert shown["version"] == store.version()
         expected = {
+            "postgres": ("synchronous_commit", {"relaxed": "off", "strict": "on"}),
             "redis": ("appendfsync", {"relaxed": "everysec", "strict": "always"}),
             "mongodb": ("write concern received", {"relaxed": "w:1 j:false", "strict": "w:1 j:true"}),
             "cassandra": ("commit log", {"relaxed": "periodic", "strict": "batch"}),
@@ -135,7 +150,8 @@ def test_drop_takes_its_own_and_nothing_else(urls):
         store.create()
         store.load(users=USERS, products=PRODUCTS, activities=ACTIVITIES, orders=ORDERS)
         store.drop()
-    _redis, mongodb, cassandra = opened
+    postgres, _redis, mongodb, cassandra = opened
+    assert postgres.do("SELECT to_regnamespace(%s)", [postgres_store.SCHEMA]) == [(None,)]
     assert client.keys("*") == [b"user:1"]
     client.delete("user:1")
     assert mongodb_store.DATABASE not in mongodb.client.list_database_names()
@@ -157,9 +173,9 @@ def test_comparing_answers_counts_them_and_sees_one_that_differs(urls):
         assert counts["read_profile"] == 3
         assert counts["read_order"] == 11
         assert counts["misses"] == 3 + 8 + 1 + 1
-        opened[1].append_activity(99, 2, "login", DAY)
+        opened[2].append_activity(99, 2, "login", DAY)
         with pytest.raises(
-            answers.Different, match=r"last_activities\(2, 20\): redis answers \[\] and mongodb"
+            answers.Different, match=r"last_activities\(2, 20\): postgres answers \[\] and mongodb"
         ):
             answers.compare(opened, population, users=2, orders=10)
     finally:
@@ -171,11 +187,11 @@ def test_comparing_answers_counts_them_and_sees_one_that_differs(urls):
 @pytest.mark.parametrize("name", stores.NAMES)
 def test_unreachable_server_is_named(name, monkeypatch):
     monkeypatch.setattr(connections, "TIMEOUT_S", 1)  # MongoDB's driver asks again until its time is over
-    scheme = {"redis": "redis", "mongodb": "mongodb", "cassandra": "cassandra"}[name]
+    scheme = settings.SCHEMES[name][0]
     with pytest.raises(HelpersError, match=r"127\.0\.0\.1:1\b"):
         stores.connect(name, f"{scheme}://127.0.0.1:1")
 
 
 def test_unknown_store_is_refused():
-    with pytest.raises(HelpersError, match="choose from redis, mongodb, cassandra"):
+    with pytest.raises(HelpersError, match="choose from postgres, redis, mongodb, cassandra"):
         stores.connect("oracle")

@@ -3,12 +3,17 @@ from . import (
     bench as bench,
     claims as claims,
     crosscheck as crosscheck,
+    crosscheck_claims as crosscheck_claims,
     dataset as dataset,
     decision as decision,
+    decision_claims as decision_claims,
     decision_figures as decision_figures,
+    durability as durability,
     figures as figures,
+    leaving as leaving,
     loops as loops,
     phases as phases,
+    programs as programs,
     published as published,
     published_claims as published_claims,
     samples as samples,
@@ -26,6 +31,9 @@ from .cassandra import (
 from .mongodb import (
     MongoStore as MongoStore,
 )
+from .postgres import (
+    PostgresStore as PostgresStore,
+)
 from .store import (
     Store as Store,
 )
@@ -33,6 +41,7 @@ from .tables import (
     value_of as value_of,
 )
 from .workload import (
+    BASE as BASE,
     IN_WORDS as IN_WORDS,
     Operation as Operation,
     Workload as Workload,

@@ -1,5 +1,6 @@
-"""Measure Redis, MongoDB and Cassandra on the same data with the same operations, and save what was found."""
+"""Measure the stores on the same data with the same operations, and save what was found."""
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -11,7 +12,7 @@ import jsonschema
 from helpers import results, settings, text
 from helpers.comparison import dataset, decision, loops, samples, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
-from helpers.comparison.phases import DESIGNS, ComparisonDesign, Session, steps
+from helpers.comparison.phases import DESIGNS, ComparisonDesign, Session, operations, steps
 from helpers.comparison.schemas import COMPARISON
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MISS_SHARE, ZIPF_EXPONENT
@@ -39,8 +40,8 @@ def run(
     """Measure, save ``comparison.json`` and the raw samples beside it, and leave no data in any server.
 
     Args:
-        profile: ``quick`` (well under a minute, to see the method work) or ``full`` (as long as the
-            statistics need).
+        profile: ``quick`` (to see the method work) or ``full`` (as long as the statistics need);
+            ``time_taken`` tells how these compare.
         design: how much is measured, and in which order; that of the profile when None.
         folder: results folder; that of the current run when None.
         progress: show a progress bar.
@@ -55,6 +56,7 @@ def run(
             then nothing is saved.
         ValueError: weights that are none.
     """
+    started = time.monotonic()
     design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
     decision.totals({criterion: {} for criterion in decision.CRITERIA}, weights)  # better now than later
     sizes = {table: getattr(design, table) for table in dataset.QUERIES}
@@ -78,6 +80,7 @@ def run(
         "floors": session.floors,
         "counts": counts,
         **summary.summarise(session.records),
+        "seconds": round(time.monotonic() - started, 1),
     }
     jsonschema.validate(data, COMPARISON)
     target = folder or results.current_folder()
@@ -113,6 +116,14 @@ def _batching_cassandra(stack: ExitStack) -> Store:
     return stack.enter_context(stores.opened("cassandra", server.url))
 
 
+def time_taken(data: Mapping[str, Any]) -> str:
+    """How long a comparison took, and how many times as many operations the full profile has."""
+    design = {name: data["design"][name] for name in asdict(DESIGNS["full"])}
+    times = operations(DESIGNS["full"]) / operations(ComparisonDesign(**design))
+    full = "" if times <= 1 else f"; the full profile has {text.three(times)} times as many operations"
+    return f"measured in {text.duration_s(data['seconds'])}{full}"
+
+
 def describe(data: Mapping[str, Any]) -> list[str]:
     """What was measured, as lines for people: medians of the relaxed tier by operation and mix, errors,
     where it is.
@@ -128,5 +139,6 @@ def describe(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"median of {operation} ({mix}): {', '.join(medians)}")
     done, failed = sum(data["operations"].values()), sum(data["errors"].values())
     lines.append(f"{text.count(done)} operations timed, {text.count(failed)} failed")
+    lines.append(time_taken(data))
     lines.append(f"saved: comparison.json and {samples.FILE} in the results folder")
     return lines

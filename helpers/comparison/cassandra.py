@@ -3,7 +3,7 @@ for.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
@@ -14,6 +14,7 @@ from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable
 from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionException
+from cassandra.protocol import OptionsMessage
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
 from helpers.comparison.store import (
@@ -55,7 +56,6 @@ STATEMENTS = {
     table: f"INSERT INTO {table} (order_id, user_id, product_id, at_us, quantity) VALUES (?, ?, ?, ?, ?)"
     for table in ORDER_TABLES
 }
-NULL_OP = "SELECT key FROM system.local WHERE key = 'local'"
 ACTIVITIES = "activities_by_user"
 NO_MEMORY = "memory is one heap for all tables"
 FLUSH_S = 60.0
@@ -69,6 +69,7 @@ class CassandraStore(Store):
     """Tables of a keyspace of their own, one for each question, asked by prepared statements."""
 
     name = "cassandra"
+    NULL_OP = "OPTIONS"
     ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
     DEFINITIONS = DEFINITIONS
     IDIOMS: ClassVar = {
@@ -88,7 +89,6 @@ class CassandraStore(Store):
         self.session = connections.cassandra(
             self.url, **connections.cassandra_once(TIMEOUT_S), compression=False
         )
-        self._null_op = self.session.prepare(NULL_OP)
         self._prepared: dict[str, PreparedStatement] = {}
 
     def create(self) -> None:
@@ -98,6 +98,14 @@ class CassandraStore(Store):
             self.session.execute(statement, timeout=60)
             if statement is DEFINITIONS[0]:
                 self.session.set_keyspace(KEYSPACE)
+        self._prepare()
+
+    def join(self) -> None:
+        """Use the keyspace, and prepare the statements."""
+        self.session.set_keyspace(KEYSPACE)
+        self._prepare()
+
+    def _prepare(self) -> None:
         self._prepared = {name: self.session.prepare(text) for name, text in STATEMENTS.items()}
 
     def load_rows(self, table: str, rows: Iterable[Any]) -> None:
@@ -193,8 +201,12 @@ class CassandraStore(Store):
         return [row[0] for row in self.session.execute(self._prepared["by_product"], (product_id,))]
 
     def null_op(self) -> None:
-        """Read, by a prepared statement, one row that the server keeps about itself."""
-        self.session.execute(self._null_op)
+        """Send the protocol's OPTIONS, which no statement goes with, on a connection of the session."""
+        for pool in self.session.get_pools():
+            for connection in pool.get_connections():
+                connection.wait_for_response(OptionsMessage(), timeout=TIMEOUT_S)
+                return
+        raise NoHostAvailable("no connection", {})
 
     def tiers(self) -> tuple[str, ...]:
         """The one tier that the server was started with: ``commitlog_sync`` cannot change while it runs."""
@@ -227,6 +239,7 @@ class CassandraStore(Store):
         profile = self.session.cluster.profile_manager.default
         return lines | {
             "consistency level": f"{_consistency(profile.consistency_level)} (driver)",
+            **_java(machine.options(machine.listening(self.address, "java"))),
             "memtable heap": self._setting("memtable_heap_space"),
             "concurrent writes": self._setting("concurrent_writes"),
             "retries": "off (driver)",
@@ -327,6 +340,20 @@ class CassandraStore(Store):
         """Disconnect."""
         with suppress(*self.ERRORS):
             self.session.cluster.shutdown()
+
+
+def _java(options: Sequence[str]) -> dict[str, str]:
+    """The heap and the just-in-time compiler of a Java server, by its command line; of the last that says so.
+
+    Args:
+        options: the words of it; none where it is unknown.
+    """
+    if not options:
+        return {"heap": "unknown", "just-in-time compiler": "unknown"}
+    heap = next((word[4:] for word in reversed(options) if word.startswith("-Xmx")), "a part of the memory")
+    level = next((word for word in reversed(options) if word.startswith("-XX:TieredStopAtLevel=")), "")
+    compiler = f"up to level {level.partition('=')[2]}" if level else "all levels"
+    return {"heap": f"at most {heap}", "just-in-time compiler": "off" if "-Xint" in options else compiler}
 
 
 def _consistency(level: int) -> str:

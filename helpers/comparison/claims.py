@@ -1,15 +1,18 @@
-"""Sentences on the comparison of Redis, MongoDB and Cassandra."""
+"""Sentences on the comparison: answers, times, rates, and what limited them."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
-from helpers.comparison import decision
-from helpers.comparison.tables import with_ends
+from helpers.comparison.decision import best
+from helpers.comparison.statistics import Interval
+from helpers.comparison.summary import BUSY, busiest, by_core
+from helpers.comparison.tables import medians_us, shorter_than_null, with_ends
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Missing, having
+from helpers.results import Missing, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, plural, span, three
+from helpers.text import count, duration_s, duration_us, join, plural, span, three
 
 _claim = claim.from_result("comparison")
 
@@ -31,7 +34,7 @@ def fastest(data: Mapping[str, Any]) -> str:
     """The store with the lowest median for each operation, where a difference to the others is shown."""
     by_store: dict[str, list[str]] = {}
     for operation in OPERATIONS:
-        medians = _medians_us(data, operation)
+        medians = medians_us(data, operation)
         first, *others = sorted(medians, key=lambda store: medians[store])
         tests = {store: _ratio(data, operation, store, first) for store in others}
         longer = [
@@ -41,9 +44,8 @@ def fastest(data: Mapping[str, Any]) -> str:
         ]
         level = [LABELS[store] for store, test in tests.items() if not test["shown"]]
         notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
-        place = first if longer else ""
-        median = f"{duration_us(medians[first])}; " if longer else ""
-        by_store.setdefault(place, []).append(f"to {IN_WORDS[operation]} ({median}{', '.join(notes)})")
+        told = f" ({duration_us(medians[first])}; {', '.join(notes)})" if longer else ""
+        by_store.setdefault(first if longer else "", []).append(f"to {IN_WORDS[operation]}{told}")
     sentences = [
         f"{LABELS[store]} has the lowest median {join(found)}"
         if store
@@ -57,11 +59,11 @@ def fastest(data: Mapping[str, Any]) -> str:
 def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     """In how many of the tests a difference is shown after Holm's correction, and where it is not."""
     level = [test for test in tests if not test["shown"]]
-    blocks = min(test["blocks"] for test in tests)
+    blocks, shown = min(test["blocks"] for test in tests), len(tests) - len(level)
     opening = (
-        f"Of {plural(len(tests), 'test')} on medians (each pair of stores, operation, mix and tier; at least "
-        f"{plural(blocks, 'block')} each, Holm's correction over all), {len(tests) - len(level)} show a "
-        f"difference"
+        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair "
+        f"of stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
+        f"correction over all), {shown} {'shows' if shown == 1 else 'show'} a difference"
     )
     if not level:
         return f"{opening}."
@@ -94,60 +96,182 @@ def tails(data: Mapping[str, Any]) -> str:
 
 @_claim("Share of the driver:")
 def driver_share(data: Mapping[str, Any]) -> str:
-    """Which part of an operation's median the driver's null operation takes by itself."""
-    echo = with_ends(data["floors"]["echo_us"]["p50"])
+    """Which part of an operation's median a null operation takes, and where it is no floor."""
+    floors = data["floors"]
+    echo = with_ends(floors["echo_us"]["p50"])
     sentences = []
-    for store, null in data["floors"]["null_op_us"].items():
-        shares = [null["p50"]["value"] / _medians_us(data, operation)[store] for operation in OPERATIONS]
-        sentences.append(
-            f"{LABELS[store]}'s null operation takes {with_ends(null['p50'])}, which is "
-            f"{span([100 * share for share in shares])} % of its four operations"
-        )
-    return f"A bare TCP round trip takes {echo}; {join(sentences)}."
+    for store, null in floors["null_op_us"].items():
+        named = f"{LABELS[store]}'s null operation ({floors['null_op_cost'][store]['asks']})"
+        takes = f"{named} takes {with_ends(null['p50'])}"
+        above = shorter_than_null(data, store)
+        if above:
+            sentences.append(
+                f"{takes}, no less than to {join([IN_WORDS[one] for one in above])}: it is no floor"
+            )
+        else:
+            shares = [null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS]
+            sentences.append(
+                f"{takes}, which is {span([100 * share for share in shares])} % of the median of an operation"
+            )
+    again = [
+        f" In the cross-check, at another time and in turns with {row['program']}, {LABELS[row['store']]}'s "
+        f"takes {with_ends(row['ours_us']['p50'])}."
+        for row in data.get("cross_check", {}).get("rows", ())
+        if (row["operation"], row["clients"]) == ("null", 1)
+    ]
+    return (
+        f"With one client, in turns with the other stores, a bare TCP round trip takes {echo}; "
+        f"{'; '.join(sentences)}.{''.join(again)}"
+    )
 
 
-@_claim("Processor time:", "cost")
+@_claim("Time of an operation:", "cost")
 def cost(by_store: Mapping[str, Any]) -> str:
-    """Where the processor time of an operation goes: client or server."""
+    """Where the time of an operation goes: the client's thread, waiting, and the server meanwhile."""
     sentences = []
     for store, mixes in by_store.items():
-        client, server = mixes[MIX]["client_cpu_us"], mixes[MIX]["server_cpu_us"]
-        rest = ", the server's is unknown" if server is None else f" and {duration_us(server)} in the server"
-        sentences.append(f"{LABELS[store]} {duration_us(client)} in the client{rest}")
-    return f"Processor time of one operation ({MIX}, one client): {'; '.join(sentences)}."
-
-
-@_claim("Throughput against concurrency:")
-def scaling(data: Mapping[str, Any]) -> str:
-    """How throughput changes from one client to the most, and where the client itself was the limit."""
-    rows = {(row["store"], row["clients"]): row for row in data["throughput"]}
-    most = max(clients for _, clients in rows)
-    sentences = []
-    for store in data["counts"]:
-        alone, crowd = rows[store, 1], rows[store, most]
-        change = crowd["per_s"] / alone["per_s"]
-        if alone["low"] is not None and crowd["low"] <= alone["high"] and alone["low"] <= crowd["high"]:
-            both = f"{count(alone['per_s'])} and {count(crowd['per_s'])} per second"
-            text = f"{LABELS[store]}: no change shown ({both})"
+        of = mixes[MIX]
+        server = of["server_cpu_us"]
+        if server is None:
+            meanwhile = "the server's processor time is unknown"
         else:
-            verb = "rises" if change > 1 else "falls"
+            meanwhile = f"the server uses {duration_us(server)} of processor time"
+            if server > of["rest_us"]:
+                over = duration_us(server - of["rest_us"])
+                meanwhile += f", at least {over} of it while other threads or the client work"
+        sentences.append(
+            f"{LABELS[store]} {duration_us(of['elapsed_us'])}, of which the asking thread is on a processor "
+            f"for {duration_us(of['asking_us'])} and waits for {duration_us(of['rest_us'])}; {meanwhile}"
+        )
+    return f"One operation of one client takes on average ({MIX}): {'. '.join(sentences)}."
+
+
+LIMITED: Mapping[str, str] = {
+    "client": "the clients",
+    "server": "the server",
+    "machine": "the machine, whose cores server and clients share",
+    "waiting": "the wait for each answer, as nobody was busy",
+}
+"""What limited a rate, in words."""
+AGREE = 1 - BUSY
+"""How far apart two rates may lie that are to agree: a server counts as busy from so much below a core on."""
+
+
+OTHERS = 0.15
+"""Share of the machine from which on what other programs use is told."""
+
+
+@_claim("Throughput against concurrency:", "throughput")
+def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How throughput changes from one client to the most, what the limit was, and who comes first."""
+    fewest, crowd = min(row["clients"] for row in rows), busiest(rows)
+    alone = {row["store"]: row for row in rows if row["clients"] == fewest}
+    sentences = []
+    for store, many in crowd.items():
+        one = alone[store]
+        per_s = count(many["per_s"])
+        if many["limit"] == "client":
+            text = f"{LABELS[store]}: at least {per_s} per second, as the clients could send no more"
+        elif _rate(one).overlaps(_rate(many)):
+            text = f"{LABELS[store]}: no change shown ({count(one['per_s'])} and {per_s} per second)"
+        else:
+            change = many["per_s"] / one["per_s"]
             text = (
-                f"{LABELS[store]} {verb} to {three(change)} times, from {count(alone['per_s'])} to "
-                f"{count(crowd['per_s'])} per second"
+                f"{LABELS[store]} {'rises' if change > 1 else 'falls'} to {three(change)} times, from "
+                f"{count(one['per_s'])} to {per_s} per second"
             )
         sentences.append(text)
-    bound = [
-        f"{LABELS[row['store']]} with {plural(row['clients'], 'client')}"
-        for row in data["throughput"]
-        if row["client_bound"]
+    clients = next(iter(crowd.values()))["clients"]
+    limits = [
+        f"{words} ({join([LABELS[s] for s in found])})"
+        for limit, words in LIMITED.items()
+        if (found := [store for store, row in crowd.items() if row["limit"] == limit])
     ]
-    limit = (
-        f" The client, one Python process whose threads share one core, was the limit for {join(bound)}: "
-        "there the figure is not the server's."
-        if bound
-        else " The client was the limit nowhere."
+    return (
+        f"From one client to {clients}: {'; '.join(sentences)}. With {plural(clients, 'client')} the limit "
+        f"was {'; '.join(limits)}. {_first_by_rate(crowd)}{_others(rows)}"
     )
-    return f"From one client to {most}: {'; '.join(sentences)}.{limit}"
+
+
+def _others(rows: Sequence[Mapping[str, Any]]) -> str:
+    """That other programs kept the machine busy, where they did."""
+    most = max((row["others_busy_share"] or 0.0 for row in rows), default=0.0)
+    if most < OTHERS:
+        return ""
+    return (
+        f" Programs that have no part in this used up to {100 * most:.0f} % of the machine meanwhile, so it "
+        "could give less."
+    )
+
+
+def _rate(row: Mapping[str, Any]) -> Interval:
+    """The rate reached; with a single block nothing bounds it."""
+    low, high = (0.0, inf) if row["low"] is None else (row["low"], row["high"])
+    return Interval(row["per_s"], low, high)
+
+
+def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
+    """Who reaches most; nobody where a rate is not the server's own, as more load could then reach more."""
+    if any(row["limit"] != "server" for row in crowd.values()):
+        return "Nobody is called first by these rates: only where the server is the limit are they its own."
+    first, *level = best({store: _rate(row) for store, row in crowd.items()})
+    if level:
+        named = join([LABELS[store] for store in (first, *level)])
+        return f"No difference is shown between those that reach most, {named}."
+    return f"{LABELS[first]} reaches most."
+
+
+@_claim("Two ways to a rate:", "throughput")
+def core_rates(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rate reached beside the one that a core of the server allows, and whether they agree."""
+    crowd = busiest(rows)
+    clients = next(iter(crowd.values()))["clients"]
+    sentences = [f"{LABELS[store]} {_two_ways(row)}" for store, row in crowd.items()]
+    return f"With {plural(clients, 'client')}: {'; '.join(sentences)}. {_first_by_core(rows)}"
+
+
+def _two_ways(row: Mapping[str, Any]) -> str:
+    """The rate reached and the one allowed, and how they stand to each other."""
+    reached = f"reached {count(row['per_s'])} per second"
+    core = row["core_per_s"]
+    if core is None:
+        return f"{reached}, and its server's processor time is not known"
+    text = f"{reached}, and one core of its server allows {Interval.of(core).written(count)}"
+    cores = three(row["server_busy_cores"])
+    if row["limit"] != "server":
+        why = {
+            "client": "the clients could send no more",
+            "machine": "all cores of the machine were in use",
+            "waiting": "its clients waited for each answer",
+        }[row["limit"]]
+        return f"{text}; the two cannot agree: the server used {cores} cores, as {why}"
+    ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
+    if abs(ratio - 1) <= AGREE:
+        return f"{text}; with {cores} cores in use the two agree"
+    return f"{text}; with {cores} cores in use the two do not agree ({three(ratio)} times)"
+
+
+def _first_by_core(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Whose server needs least processor time; nobody where the clients could not load one as the others."""
+    crowd, allowed = busiest(rows), by_core(rows)
+    if bound := [LABELS[store] for store, row in crowd.items() if row["limit"] == "client"]:
+        return f"Nobody is called first, as the clients could not load {join(bound)} in full."
+    if len(allowed) < len(crowd):
+        return "Nobody is called first: not every server's processor time is known."
+    first, *level = best(allowed)
+    if level:
+        named = join([LABELS[store] for store in (first, *level)])
+        return f"No difference is shown between those whose core allows most, {named}."
+    others = [
+        f"{three(allowed[first].value / core.value)} times as many as one of {LABELS[store]}"
+        for store, core in allowed.items()
+        if store != first
+    ]
+    return f"A core of {LABELS[first]} allows most, {join(others)}."
+
+
+KEPT = 0.95
+"""Share of an offered rate from which on it counts as done."""
 
 
 @_claim("Open loop:", "open_loop")
@@ -158,8 +282,9 @@ def open_loop(rows: Sequence[dict[str, Any]]) -> str:
     for row in having(rows, offered_per_s=rate):
         name = "p99" if row["latency_us"]["p99"] else "p50"
         due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
-        kept = row["achieved_per_s"] >= 0.95 * row["offered_per_s"]
-        late = "" if kept else f", and fell behind ({count(row['achieved_per_s'])} per second)"
+        kept = row["achieved_per_s"] >= KEPT * row["offered_per_s"]
+        done = f", and only {count(row['achieved_per_s'])} per second were done (limit: {row['limit']})"
+        late = "" if kept else done
         sentences.append(
             f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
             f"when it was sent ({name}){late}"
@@ -180,47 +305,6 @@ def warm_up(by_store: Mapping[str, Sequence[float]]) -> str:
     return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
 
 
-@_claim("Durability:")
-def durability(data: Mapping[str, Any]) -> str:
-    """In which durability tiers each store was measured."""
-    sentences = []
-    for tier, stores in data["tiers"].items():
-        there = [LABELS[store] for store, found in stores.items() if NOT_MEASURED not in found]
-        absent = [
-            f"{LABELS[store]} not: {found[NOT_MEASURED]}"
-            for store, found in stores.items()
-            if NOT_MEASURED in found
-        ]
-        sentences.append(f"{tier}: {'; '.join([join(there), *absent])}")
-    missing = [] if "strict" in data["tiers"] else ["the strict tier was not measured in this run"]
-    fsync = data["floors"]["fsync_us"]["p50"]
-    disk = f" One flush to this disk takes {duration_us(fsync['value'])}." if fsync else ""
-    return f"Durability, as the servers state it: {'; '.join(sentences + missing)}.{disk}"
-
-
-@_claim("Price of durability:")
-def strictness(data: Mapping[str, Any]) -> str:
-    """How much longer writes take in the strict tier."""
-    if "strict" not in data["tiers"]:
-        return "Price of durability: the strict tier was not measured in this run."
-    sentences = []
-    for store in data["counts"]:
-        times = []
-        for operation in ("append_activity", "place_order"):
-            rows = having(data["latency"], store=store, mix=MIX, operation=operation)
-            strict, relaxed = (having(rows, tier=tier) for tier in ("strict", "relaxed"))
-            if strict and relaxed:
-                medians = [of[0]["percentiles_us"]["p50"]["value"] for of in (strict, relaxed)]
-                times.append(medians[0] / medians[1])
-        sentences.append(
-            f"{LABELS[store]} {span(times)} times" if times else f"{LABELS[store]}: not measured"
-        )
-    return (
-        "With every write on disk before it is acknowledged, writes take, against the relaxed tier: "
-        f"{'; '.join(sentences)}."
-    )
-
-
 @_claim("Failed operations:")
 def errors(data: Mapping[str, Any]) -> str:
     """How many operations failed."""
@@ -233,50 +317,10 @@ def errors(data: Mapping[str, Any]) -> str:
     return f"Of {whole} timed operations {join(named)} failed; they are in no figure."
 
 
-@_claim("Decision:")
-def choice(data: Mapping[str, Any]) -> str:
-    """Which store comes first with the weights of the run, by how much, and first in which criteria."""
-    scored = decision.scores(data)
-    total = decision.totals(scored, data["weights"])
-    ranked = sorted(total, key=lambda store: -total[store])
-    leaders = decision.best(total)
-    points = join([f"{LABELS[store]} {total[store]:.2f}" for store in ranked])
-    strong = [
-        f"{decision.CRITERIA[criterion].lower()} ({join([LABELS[s] for s in decision.best(by_store)])})"
-        for criterion, by_store in scored.items()
-    ]
-    opening = (
-        f"{join([LABELS[store] for store in leaders])} are level at the top"
-        if len(leaders) > 1
-        else f"{LABELS[leaders[0]]} comes first"
-    )
-    return f"With these weights {opening}: {points}. First by criterion: {join(strong)}."
-
-
-@_claim("Sensitivity:")
-def sensitivity(data: Mapping[str, Any]) -> str:
-    """Where the choice would flip, and how often each store wins over all weightings."""
-    scored = decision.scores(data)
-    shares = decision.shares_of_weightings(scored)
-    wins = join([f"{LABELS[s]} in {100 * shares[s]:.0f} %" for s in sorted(shares, key=lambda s: -shares[s])])
-    found = decision.flips(scored, data["weights"])
-    turns = [
-        f"{decision.CRITERIA[flip.criterion].lower()} had {100 * flip.share_then:.0f} % of the weight "
-        f"instead of {100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
-        for flip in found
-    ]
-    where = (
-        f"The first place would change hands if {join(turns, 'or')}."
-        if turns
-        else "No change of a single weight would change the first place."
-    )
-    return f"{where} Over all ways to spread the weight in tenths, the first place goes to {wins}."
-
-
-def _medians_us(data: Mapping[str, Any], operation: str) -> dict[str, float]:
-    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
-    by_store = {row["store"]: row["percentiles_us"]["p50"]["value"] for row in rows}
-    return {store: float(by_store[store]) for store in data["counts"]}
+@_claim("Time of the comparison:", "seconds")
+def duration(seconds: float) -> str:
+    """How long measuring took."""
+    return f"The comparison was measured in {duration_s(seconds)}."
 
 
 def _ratio(data: Mapping[str, Any], operation: str, store: str, against: str) -> dict[str, Any]:

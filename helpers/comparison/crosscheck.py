@@ -1,190 +1,254 @@
-"""Another program's measurement of the same server in the same minutes, beside our own.
+"""Other programs' measurements of the same servers in the same minutes, beside our own.
 
-``redis-benchmark``, where it is installed, sends PING to the Redis server; in turns with it, our driver's
-null operation and a bare TCP echo are timed. What the two measure is not the same: it is a C program with
-one event loop, ours is Python with a thread for each client. Their ratio is what the client's language and
-driver cost, and a server figure that is wrong would show in it.
+Each program of ``programs`` that is on PATH asks a store the same as we do, where it has the same
+operation, with as many clients, in turns with ours; for Redis' PING a bare TCP echo takes its turn too.
+What they measure is not the same: their clients are not written in Python. A ratio of ours to theirs is
+what the client's language and driver cost, and a figure of a server that is wrong would show in it: where
+a program gets much more out of a server than we, what we measured was not the server.
 """
 
-import csv
 import json
-import math
 import os
-import secrets
+import random
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
-import redis as redis_py
+import psutil
 
-from helpers import results, text
-from helpers.comparison import loops, statistics, stores
-from helpers.comparison.redis import RedisStore
-from helpers.comparison.store import CLIENTS
+from helpers import results, settings, text
+from helpers.comparison import loops, programs, statistics, stores
+from helpers.comparison.processes import Processes
+from helpers.comparison.programs import FIRST, POINTS, RECORDS, Program, Turn
+from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import Operation
 from helpers.errors import HelpersError, first_line
 from helpers.results import NOT_MEASURED
 
-TOOL = "redis-benchmark"
-PROGRAMS = {TOOL: "the cross-check of Redis (Debian: redis-tools)"}
-"""What a publication lacks where a program is not on PATH."""
-PEERS = {
-    "mongodb": ("mongoperf", "it times the disk, not the server, and left MongoDB with version 4.4"),
-    "cassandra": ("cassandra-stress", "its statements and tables are its own, none is a null operation"),
+NEEDED = {
+    "redis-benchmark": "the cross-check of Redis (Debian: redis-tools)",
+    "go-ycsb": "the cross-check of MongoDB and Cassandra (the README says how to get it)",
+    "pgbench": "the cross-check of PostgreSQL (Debian: postgresql)",
 }
-"""Programs of the same kind for the other stores, and why they would not be run if they were here."""
-POINTS = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-"""The percentiles that ``redis-benchmark --csv`` gives."""
-ROUNDS = 10
+"""What a publication lacks where a program is not on PATH."""
+OPERATIONS = ("null", "read", "insert")
+CLIENT_COUNTS = (1, 4, CLIENTS)
+ROUNDS = 8
 REQUESTS = 2000
-PATIENCE_S = 30
-"""``redis-benchmark`` goes on asking when its server is gone; after so long it is ended."""
-NULL = Operation("null_op", ())
-USER = "cross-check-"
+OURS, ECHO = "ours", "echo"
+SENDS: Mapping[str, Mapping[str, str]] = {
+    "postgres": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"},
+    "redis": {"null": "PING", "read": "HGETALL of three fields", "insert": "HSET of three fields"},
+    "mongodb": {
+        "read": "a document of three fields by its key",
+        "insert": "a document of three fields, one more index",
+    },
+    "cassandra": {"read": "SELECT of a row by its key", "insert": "INSERT of an activity"},
+}
+"""What we send, by store and operation."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1", "local")
+START = datetime(2026, 1, 1)
 
 
 def run(
-    url: str | None = None,
+    urls: Mapping[str, str] | None = None,
     folder: Path | None = None,
     *,
     rounds: int = ROUNDS,
     requests: int = REQUESTS,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Compare with ``redis-benchmark``, and add what was found to the saved comparison of a folder.
+    """Compare with every program on PATH, and add what was found to the saved comparison of a folder.
+
+    The comparison's data are made anew in each store, and removed at the end.
 
     Args:
-        url: of Redis; the resolved server when None.
+        urls: of the servers, by name; the resolved ones where none is given.
         folder: a results folder whose ``comparison.json`` gets it as ``cross_check``; None saves nothing.
         rounds: turns that each side takes; they are the unit of replication.
         requests: how many each side sends in a turn.
+        names: of the stores; all when None.
 
     Returns:
-        By store: percentiles of both sides in microseconds with intervals over rounds, requests per second
-        and ratios (ours / theirs); or ``{"not measured": reason}``.
+        What ``CROSS_CHECK`` describes: the programs with their versions or why they gave nothing; for
+        each store, program, operation and number of clients both sides' percentiles in microseconds and
+        requests per second with intervals over rounds, and ratios (ours / theirs); every turn.
 
     Raises:
-        HelpersError: the server cannot be reached, stops answering, or refuses the temporary user.
+        HelpersError: a server cannot be reached, stops answering, or refuses the temporary user.
     """
     if folder is not None:
         results.read(folder / "comparison.json")  # better refused now than later
-    found = {"redis": _redis(url, rounds, requests)}
-    for name, (tool, reason) in PEERS.items():
-        why = f"{tool} is not run: {reason}" if shutil.which(tool) else f"{tool} is not on PATH"
-        found[name] = {NOT_MEASURED: why}
+    found: dict[str, Any] = {"rounds": rounds, "requests": requests, "records": RECORDS}
+    found |= {"programs": [], "rows": [], "turns": []}
+    with _own_folder() as private:
+        for name in names or stores.NAMES:
+            _store(name, (urls or {}).get(name), private, found)
     if folder is not None:
         _add(found, folder)
     return found
 
 
-def _redis(url: str | None, rounds: int, requests: int) -> dict[str, Any]:
-    tool = shutil.which(TOOL)
-    if tool is None:
-        return {NOT_MEASURED: f"{TOOL} is not on PATH (Debian's package redis-tools has it)"}
-    store = stores.connect("redis", url)
-    assert isinstance(store, RedisStore)
-    with store:
-        where = options(store.url)
-        if where is None:
-            return {NOT_MEASURED: f"{TOOL} is not given the certificates of a TLS connection"}
-        with _pinger(store) as user:
-            command = [tool, *where, "--user", user, "-a", "any", "-n", str(requests), "--csv"]
-            turns = [_turn(store, command, requests, number) for number in range(rounds)]
-            version = store.version()
-    return {
-        "tool": TOOL,
-        "tool_version": _version(tool),
-        "server_version": version,
-        "rounds": rounds,
-        "requests": requests,
-        "one_client": _compared(turns, "one_client") | _beside_echo(turns),
-        "many_clients": {"clients": CLIENTS} | _compared(turns, "many_clients"),
-        "turns": turns,
-    }
-
-
-def options(url: str) -> list[str] | None:
-    """Where the server is, as options of ``redis-benchmark``, without what is secret; None for TLS."""
-    parts = urlsplit(url)
-    if parts.scheme == "rediss":
-        return None
-    if parts.scheme == "unix":
-        return ["-s", parts.path]
-    return ["-h", parts.hostname or "127.0.0.1", "-p", str(parts.port or 6379)]
-
-
 @contextmanager
-def _pinger(store: RedisStore) -> Iterator[str]:
-    """A temporary user who may PING and nothing else, so that no password is on a command line.
+def _own_folder() -> Iterator[Path]:
+    """A folder for the programs' files, removed at the end; what a killed process left is removed first."""
+    home = settings.home()
+    for left in home.glob("cross-check-*-*"):
+        owner = left.name.split("-")[2]
+        if not (owner.isdigit() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"cross-check-{os.getpid()}-", dir=home) as path:
+        yield Path(path)
 
-    It needs no password and reaches no key, and is removed again.
-    """
-    name = USER + secrets.token_hex(6)
-    rules = ("on", "nopass", "resetkeys", "resetchannels", "-@all", "+ping")
+
+def _store(name: str, url: str | None, folder: Path, found: dict[str, Any]) -> None:
+    """Measure one store, and add what was found."""
+    paths: dict[type[Program], str] = {}
+    missing: dict[type[Program], str] = {}
+    for program in programs.PROGRAMS:
+        if name in program.sends:
+            path = shutil.which(program.name)
+            if path is None:
+                missing[program] = f"{program.name} is not on PATH ({program.source})"
+            else:
+                paths[program] = path
+    if paths:
+        with stores.opened(name, url) as store, Processes({name: store}, psutil.cpu_count() or 1) as clients:
+            for program in list(paths):
+                reason = _elsewhere(store) or program.unfit(store.url)
+                if reason:
+                    del paths[program]
+                    missing[program] = reason
+            if paths:
+                _measure(store, clients, [of(path, store, folder) for of, path in paths.items()], found)
+    found["programs"] += [
+        {"store": name, "program": program.name, NOT_MEASURED: reason} for program, reason in missing.items()
+    ]
+
+
+def _elsewhere(store: Store) -> str | None:
+    """Why no load is sent to a server, None for one on this machine."""
     address = store.address
-    try:
-        store.client.execute_command("ACL", "SETUSER", name, *rules)
-    except redis_py.ResponseError as error:
-        raise HelpersError(
-            f"redis at {address}: no temporary user for {TOOL} ({first_line(error)}); use a user who may "
-            "ACL SETUSER and ACL DELUSER, or a server of your own: `python -m helpers up redis`"
-        ) from error
-    except store.ERRORS as error:
-        raise _gone(store, error) from error
-    try:
-        yield name
-    finally:
-        try:
-            store.client.execute_command("ACL", "DELUSER", name)
-        except redis_py.ResponseError as error:
-            raise HelpersError(
-                f"redis at {address}: the temporary user {name} (PING only) stays ({first_line(error)}); "
-                f"remove it: ACL DELUSER {name}"
-            ) from error
-        except store.ERRORS:
-            pass  # the server is gone, and the user with it: users are kept in memory
+    if address.startswith("/") or address.rpartition(":")[0] in LOOPBACK:
+        return None
+    return f"the server at {address} is not on this machine, and a load is sent to no other"
 
 
-def _turn(store: RedisStore, command: Sequence[str], requests: int, number: int) -> dict[str, Any]:
-    """One turn of each side; who begins changes from turn to turn."""
-    turn: dict[str, Any] = {"one_client": {}, "many_clients": {}}
+def _measure(store: Store, clients: Processes, others: Sequence[Program], found: dict[str, Any]) -> None:
+    """All rounds of one store with the programs that are there."""
+    with ExitStack() as stack:
+        failed: dict[str, str] = {}
+        programs.sweep(store)
+        _load(store)
+        for program in others:
+            try:
+                stack.enter_context(program.ready())
+            except programs.Failed as error:
+                failed[program.name] = str(error)
+        sides = _Sides(store, clients, others, failed)
+        plan = [
+            (operation, count)
+            for operation in OPERATIONS
+            if operation in SENDS[store.name]
+            for count in CLIENT_COUNTS
+        ]
+        turns = [
+            turn
+            for number in range(found["rounds"])
+            for operation, count in plan
+            for turn in sides.take(Turn(operation, count, found["requests"]), number)
+        ]
+        server_version = store.version()
+    for program in others:
+        if program.name in failed:
+            reason = {NOT_MEASURED: failed[program.name]}
+            found["programs"].append({"store": store.name, "program": program.name} | reason)
+            continue
+        about = {"version": program.version(), "server_version": server_version}
+        found["programs"].append({"store": store.name, "program": program.name} | about)
+        for operation, count in plan:
+            if operation in program.sends[store.name]:
+                found["rows"].append(_row(store.name, program, operation, count, turns))
+    found["turns"] += [turn for turn in turns if turn["side"] not in failed]
 
-    def ours_alone() -> None:
-        turn["one_client"]["ours"] = _points(loops.null_op_us(store, requests))
 
-    def theirs_alone() -> None:
-        turn["one_client"]["theirs"] = _benchmark(store, [*command, "-c", "1", "PING"])
-
-    def echo() -> None:
-        turn["one_client"]["echo"] = _points(loops.echo_us(requests))
-
-    def ours_together() -> None:
-        done = loops.closed(store, [[NULL] * (requests // CLIENTS)] * CLIENTS)
-        figures = _points(np.asarray(done.latency_us)) | {"per_s": len(done.operations) / done.wall_s}
-        turn["many_clients"]["ours"] = figures
-
-    def theirs_together() -> None:
-        turn["many_clients"]["theirs"] = _benchmark(store, [*command, "-c", str(CLIENTS), "PING"])
-
-    alone, together = (ours_alone, theirs_alone, echo), (ours_together, theirs_together)
-    try:
-        for group in (alone, together):
-            for place in range(len(group)):
-                group[(place + number) % len(group)]()
-    except store.ERRORS as error:
-        raise _gone(store, error) from error
-    return turn
+def _load(store: Store) -> None:
+    """The comparison's own tables with the users that are read, in the relaxed tier where the server
+    can be set.
+    """
+    store.create()
+    if "relaxed" in store.tiers():
+        store.set_durability("relaxed")
+    store.load_rows("users", (_user(FIRST.get(store.name, 1) + number) for number in range(RECORDS)))
 
 
-def _gone(store: RedisStore, error: BaseException) -> HelpersError:
-    return HelpersError(
-        f"redis at {store.address}: stopped answering ({first_line(error)}); see that the server runs "
-        "(`python -m helpers status`) and measure again"
-    )
+def _user(number: int) -> Any:
+    name = f"user{number % 10_000:04}"
+    return number, name, f"{name}@example.org", START + timedelta(microseconds=number % 10**9)
+
+
+class _Sides:
+    """Ours and the other programs, which take turns at one store; one that fails is asked no more.
+
+    Args:
+        store: loaded.
+        clients: our own.
+        others: the programs, each ready.
+        failed: why, by name; those in it are not asked, and those that fail are put into it.
+    """
+
+    def __init__(
+        self, store: Store, clients: Processes, others: Sequence[Program], failed: dict[str, str]
+    ) -> None:
+        self._store, self._clients, self._others, self._failed = store, clients, others, failed
+        self._inserted = 0
+        self._random = random.Random(1)
+
+    def take(self, turn: Turn, number: int) -> Iterator[dict[str, Any]]:
+        """One turn of each side that has the operation; who begins changes with the round's number."""
+        sides: dict[str, Callable[[Turn], dict[str, float]]] = {OURS: self._ours}
+        sides |= {
+            program.name: program.ask
+            for program in self._others
+            if turn.operation in program.sends[self._store.name] and program.name not in self._failed
+        }
+        if len(sides) == 1:
+            return
+        if (turn.operation, turn.clients) == ("null", 1):
+            sides[ECHO] = lambda turn: _points(loops.echo_us(turn.requests))
+        order = list(sides)
+        for place in range(len(order)):
+            side = order[(place + number) % len(order)]
+            try:
+                figures = sides[side](turn)
+            except programs.Failed as error:
+                self._failed[side] = str(error)
+                continue
+            about = {"store": self._store.name, "operation": turn.operation, "clients": turn.clients}
+            yield about | {"round": number, "side": side} | figures
+
+    def _ours(self, turn: Turn) -> dict[str, float]:
+        each = turn.requests // turn.clients
+        streams = [[self._operation(turn.operation) for _ in range(each)] for _ in range(turn.clients)]
+        done = self._clients.closed(self._store.name, streams)
+        return _points(np.asarray(done.latency_us)) | {"per_s": len(done.operations) / done.wall_s}
+
+    def _operation(self, name: str) -> Operation:
+        if name == "null":
+            return Operation("null_op", ())
+        user_id = FIRST.get(self._store.name, 1) + self._random.randrange(RECORDS)
+        if name == "read":
+            return Operation("read_profile", (user_id,))
+        self._inserted += 1
+        if self._store.name == "redis":  # an activity is two commands there, which no program sends
+            return Operation("load_rows", ("users", [_user(3 * 10**12 + self._inserted)]))
+        moment = START + timedelta(milliseconds=self._inserted)
+        return Operation("append_activity", (self._inserted, user_id, "login", moment))
 
 
 def _points(latency_us: np.ndarray) -> dict[str, float]:
@@ -193,86 +257,50 @@ def _points(latency_us: np.ndarray) -> dict[str, float]:
     return found | {"per_s": 1e6 / float(latency_us.mean())}
 
 
-def _benchmark(store: RedisStore, command: Sequence[str]) -> dict[str, float]:
-    """Run ``redis-benchmark`` once, and read its figures.
+def _row(
+    store: str, program: Program, operation: str, clients: int, turns: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Both sides over the rounds, and their ratios (ours / theirs) with Student's interval on logarithms."""
 
-    Raises:
-        HelpersError: it failed, or took too long.
-    """
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_S, env=os.environ | {"LC_ALL": "C"}
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _gone(store, TimeoutError(f"{TOOL} not done after {PATIENCE_S} s")) from error
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
-        raise _gone(store, OSError(f"{TOOL}: {said[-1] if said else done.returncode}"))
-    return parse(done.stdout)
+    def of(side: str, figure: str, clients: int = clients) -> list[float]:
+        return [
+            turn[figure]
+            for turn in turns
+            if (turn["operation"], turn["clients"], turn["side"]) == (operation, clients, side)
+        ]
 
+    def ratio(figure: str, these: str, others: str) -> dict[str, float] | None:
+        found = statistics.log_ratio(of(these, figure), of(others, figure))
+        return None if found is None else found.as_dict()
 
-def parse(output: str) -> dict[str, float]:
-    """The figures in the output of ``redis-benchmark --csv`` for one test.
-
-    Returns:
-        ``p50``, ``p95`` and ``p99`` in microseconds, ``per_s``.
-
-    Raises:
-        HelpersError: the output has no such columns (before Redis 6.2), or a figure is below its
-            resolution.
-    """
-    rows = list(csv.DictReader(output.splitlines()))
-    try:
-        row = rows[-1]
-        found = {name: float(row[f"{name}_latency_ms"]) * 1000 for name in POINTS}
-        found["per_s"] = float(row["rps"])
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise HelpersError(
-            f"{TOOL}: no percentiles in what it printed; install redis-tools 6.2 or newer"
-        ) from error
-    if not all(0 < value < math.inf for value in found.values()):
-        raise HelpersError(f"{TOOL}: a figure is below its resolution of 1 µs, so no ratio can be had")
-    return {name: round(value, 3) for name, value in found.items()}
-
-
-def _compared(turns: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any]:
-    """Both sides over the turns, and their ratios (ours / theirs) with Student's interval on logarithms."""
-    ratios = {}
-    for name in (*POINTS, "per_s"):
-        ours, theirs = ([turn[part][side][name] for turn in turns] for side in ("ours", "theirs"))
-        ratio = statistics.log_ratio(ours, theirs)
-        ratios[name] = None if ratio is None else ratio.as_dict()
-    return {
-        "ours_us": _summary(turns, part, "ours"),
-        "theirs_us": _summary(turns, part, "theirs"),
-        "ours_per_s": _mean([turn[part]["ours"]["per_s"] for turn in turns]),
-        "theirs_per_s": _mean([turn[part]["theirs"]["per_s"] for turn in turns]),
-        "ratio": ratios,
+    row: dict[str, Any] = {
+        "store": store,
+        "program": program.name,
+        "operation": operation,
+        "clients": clients,
+        "ours": SENDS[store][operation],
+        "theirs": program.sends[store][operation],
+        "ours_us": {name: _mean(of(OURS, name)) for name in POINTS},
+        "theirs_us": {name: _mean(of(program.name, name)) for name in POINTS},
+        "ours_per_s": _mean(of(OURS, "per_s")),
+        "theirs_per_s": _mean(of(program.name, "per_s")),
+        "ratio": {name: ratio(name, OURS, program.name) for name in (*POINTS, "per_s")},
     }
-
-
-def _beside_echo(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The bare round trip of the same turns, and how many of it a PING by ``redis-benchmark`` takes."""
-    theirs, echo = ([turn["one_client"][side]["p50"] for turn in turns] for side in ("theirs", "echo"))
-    ratio = statistics.log_ratio(theirs, echo)
-    return {
-        "echo_us": _summary(turns, "one_client", "echo"),
-        "theirs_to_echo": None if ratio is None else ratio.as_dict(),
-    }
-
-
-def _summary(turns: Sequence[Mapping[str, Any]], part: str, side: str) -> dict[str, Any]:
-    return {name: _mean([turn[part][side][name] for turn in turns]) for name in POINTS}
+    if clients > 1:
+        gains = {
+            side: statistics.log_ratio(of(of_side, "per_s"), of(of_side, "per_s", 1))
+            for side, of_side in ((OURS, OURS), ("theirs", program.name))
+        }
+        row["gain"] = {side: None if one is None else one.as_dict() for side, one in gains.items()}
+    if of(ECHO, "p50"):
+        row["echo_us"] = {name: _mean(of(ECHO, name)) for name in POINTS}
+        row["theirs_to_echo"] = ratio("p50", program.name, ECHO)
+    return row
 
 
 def _mean(values: Sequence[float]) -> dict[str, float] | None:
     found = statistics.geometric_mean(values)
     return None if found is None else found.as_dict()
-
-
-def _version(tool: str) -> str:
-    done = subprocess.run([tool, "--version"], capture_output=True, text=True, timeout=PATIENCE_S)
-    return done.stdout.split()[-1] if done.stdout.split() else "unknown"
 
 
 def _add(found: Mapping[str, Any], folder: Path) -> None:
@@ -295,20 +323,24 @@ def _add(found: Mapping[str, Any], folder: Path) -> None:
 
 def describe(found: Mapping[str, Any]) -> list[str]:
     """What was found, as lines for people."""
-    lines = []
-    for store, part in found.items():
-        if NOT_MEASURED in part:
-            lines.append(f"{store}: not compared: {part[NOT_MEASURED]}")
+    lines = [
+        f"{one['store']} by {one['program']}: not compared: {one[NOT_MEASURED]}"
+        for one in found["programs"]
+        if NOT_MEASURED in one
+    ]
+    for row in found["rows"]:
+        what = (
+            f"{row['store']} by {row['program']}, {row['operation']}, {text.plural(row['clients'], 'client')}"
+        )
+        if None in row["ratio"].values():
+            lines.append(f"{what}: one round shows nothing; measure more")
             continue
-        for clients, which in (("one client", "one_client"), (f"{CLIENTS} clients", "many_clients")):
-            ratio = part[which]["ratio"]["p50"]
-            ours, theirs = part[which]["ours_us"]["p50"], part[which]["theirs_us"]["p50"]
-            if ratio is None:
-                lines.append(f"{store}, {clients}: one round shows nothing; measure more")
-                continue
-            lines.append(
-                f"{store}, {clients}: median of PING {text.duration_us(ours['value'])}, by {part['tool']} "
-                f"{text.duration_us(theirs['value'])}; ratio {text.three(ratio['value'])} "
-                f"({text.three(ratio['low'])} to {text.three(ratio['high'])}, {part['rounds']} rounds)"
-            )
+        median, rate = (statistics.Interval.of(row["ratio"][name]).written() for name in ("p50", "per_s"))
+        lines.append(
+            f"{what}: median {text.duration_us(row['ours_us']['p50']['value'])} against "
+            f"{text.duration_us(row['theirs_us']['p50']['value'])}, ratio {median}; "
+            f"{text.count(row['ours_per_s']['value'])} against "
+            f"{text.count(row['theirs_per_s']['value'])} a second, "
+            f"ratio {rate}; {found['rounds']} rounds"
+        )
     return lines

@@ -1,10 +1,12 @@
 """The data set of the comparison: made in a PostgreSQL schema of its own, read from there into each store."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from helpers.comparison.store import Store
@@ -33,17 +35,38 @@ class Dataset:
     connection: Any
     population: Population
 
-    def rows(self, table: str) -> Iterator[Any]:
+    def rows(self, table: str) -> Generator[Any]:
         """The rows of a table, streamed; activities sorted by user, date and id."""
         with self.connection, self.connection.cursor(name=f"comparison_{table}") as cursor:
             cursor.itersize = FETCH_ROWS
             cursor.execute(QUERIES[table])
             yield from cursor
 
+    @contextmanager
+    def tables(self) -> Iterator[Mapping[str, Iterator[Any]]]:
+        """The rows of each table by its name; a stream that was not read to its end is closed."""
+        streams = {table: self.rows(table) for table in QUERIES}
+        try:
+            yield streams
+        finally:
+            for stream in streams.values():
+                _close(stream)
+
     def load_into(self, store: Store) -> None:
         """Load a store, made anew, with all rows."""
         store.create()
-        store.load(**{table: self.rows(table) for table in QUERIES})
+        with self.tables() as tables:
+            store.load(**tables)
+
+
+def _close(stream: Generator[Any]) -> None:
+    closed = False
+    while not closed:
+        try:
+            stream.close()
+            closed = True
+        except ValueError:  # a thread of a driver that failed takes a row just now
+            time.sleep(0.01)
 
 
 @contextmanager
@@ -87,9 +110,10 @@ def made(
         try:
             yield Dataset(connection, Population(**counts, latest=latest))
         finally:
-            connection.rollback()
-            with connection, connection.cursor() as cursor:
-                _drop(cursor)
+            with suppress(psycopg2.Error):  # the server is gone; the next comparison on it drops the schema
+                connection.rollback()
+                with connection, connection.cursor() as cursor:
+                    _drop(cursor)
     finally:
         connection.close()
 

@@ -1,9 +1,11 @@
 """Charts of the comparison: distributions, percentiles, throughput, floors, open loop, warm-up."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from helpers.comparison import statistics
@@ -16,8 +18,8 @@ from helpers.settings import LABELS
 POINTS = ("p50", "p90", "p99", "p99.9")
 RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 """Where an axis of ratios has its ticks."""
-GREYS = {"TCP echo": "#333333", "null operation beyond it": "#8C8C8C"}
-"""The parts of an operation's time that are not its own, in the order in which they are stacked."""
+ASKING = "#8C8C8C"
+"""The colour of what the client's own thread takes."""
 
 
 def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
@@ -138,8 +140,8 @@ def _nines(axis: Any, count: int) -> None:
 
 @style.shared
 def throughput(results: Results) -> Figure:
-    """Throughput against clients with 95 % intervals, and latency against throughput; client-bound
-    points open.
+    """Throughput against clients with 95 % intervals, and latency against throughput; filled where the server
+    was the limit.
     """
     rows = results.part("comparison", "throughput")
     figure, (left, right) = style.new_figure(3.1, ncols=2)
@@ -156,21 +158,72 @@ def throughput(results: Results) -> Figure:
         medians = [row["percentiles_us"]["p50"]["value"] / 1000 for row in mine]
         right.plot(rates, medians, **look)
         for row, x, rate, median in zip(mine, clients, rates, medians, strict=True):
-            face = "white" if row["client_bound"] else style.COLOURS[store]
-            marks = style.look(store, label=None, linestyle="-", markerfacecolor=face, zorder=3)
+            marks = style.look(store, label=None, linestyle="-", markerfacecolor=_face(row), zorder=3)
             left.plot([x], [rate], **marks)
             right.plot([rate], [median], **marks)
     ticks = sorted({row["clients"] for row in rows})
     style.log_at(left, "x", {tick: str(tick) for tick in ticks})
     left.set_ylim(bottom=0)
     style.whole_numbers(left, "y")
-    left.set(xlabel="clients (threads)", ylabel="operations per second", title="Throughput against clients")
+    left.set(xlabel="clients", ylabel="operations per second", title="Throughput against clients")
     style.plain_log(right, "y")
     style.whole_numbers(right, "x")
     right.set(
         xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
     )
     style.legend_below(figure, left)
+    return figure
+
+
+def _face(row: Mapping[str, Any]) -> str:
+    """A rate is the server's own, and its point filled, only where the server was the limit."""
+    return style.COLOURS[row["store"]] if row["limit"] == "server" else "white"
+
+
+@style.shared
+def core_rates(results: Results) -> Figure:
+    """Two ways to a rate against the number of clients: reached (solid), and allowed by one core of the
+    server (dotted) with 95 % intervals; filled where the server was the limit, so that the two should agree.
+    """
+    rows = results.part("comparison", "throughput")
+    stores = list(dict.fromkeys(row["store"] for row in rows))
+    figure, axes = style.new_figure(2.6, ncols=len(stores), sharey=True, squeeze=False)
+    for axis, store in zip(axes[0], stores, strict=True):
+        mine = having(rows, store=store)
+        look = style.look(store, label=None)
+        axis.plot(
+            [row["clients"] for row in mine],
+            [row["per_s"] for row in mine],
+            **look | {"linestyle": "-", "marker": None},
+        )
+        for row in mine:
+            axis.plot(
+                [row["clients"]],
+                [row["per_s"]],
+                **look | {"markerfacecolor": _face(row), "linestyle": "none"},
+            )
+        allowed = [row for row in mine if row["core_per_s"]]
+        cores = [row["core_per_s"] for row in allowed]
+        reach = [[of["value"] - of["low"] for of in cores], [of["high"] - of["value"] for of in cores]]
+        axis.errorbar(
+            [row["clients"] for row in allowed],
+            [of["value"] for of in cores],
+            yerr=reach,
+            capsize=2.5,
+            **look | {"linestyle": ":", "marker": None},
+        )
+        axis.set_title(LABELS[store])
+        axis.set_xlabel("clients")
+        style.log_at(
+            axis, "x", {clients: str(clients) for clients in sorted({row["clients"] for row in rows})}
+        )
+    style.plain_log(axes[0][0], "y")
+    axes[0][0].set_ylabel("operations per second")
+    handles = [
+        Line2D([], [], color="black", marker="o", markerfacecolor="white", label="reached"),
+        Line2D([], [], color="black", linestyle=":", label="allowed by one core of the server"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -206,61 +259,73 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure
     rows = having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
-    figure, axis = style.new_figure(3.9)
-    names = []
-    for place, row in enumerate(rows):
-        y = -place - 0.6 * (place // 3)
-        names.append((y, f"{TITLES[row['operation']]}: {LABELS[row['store']]} / {LABELS[row['against']]}"))
-        axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
-        face = "black" if row["shown"] else "white"
-        axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
-    axis.axvline(1, color=style.COLOURS["muted"], linestyle="--", linewidth=1)
-    axis.set_yticks([y for y, _ in names], [name for _, name in names])
-    axis.grid(axis="y", visible=False)
+    pairs = list(dict.fromkeys((row["store"], row["against"]) for row in rows))
+    figure, axes = style.new_figure(1.6 + 0.36 * len(pairs), nrows=2, ncols=2, sharex=True, sharey=True)
+    for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
+        for row in having(rows, operation=operation):
+            y = -pairs.index((row["store"], row["against"]))
+            axis.plot([row["low"], row["high"]], [y, y], color="black", linewidth=1.2)
+            face = "black" if row["shown"] else "white"
+            axis.plot([row["ratio"]], [y], marker="o", color="black", markerfacecolor=face)
+        axis.axvline(1, color=style.COLOURS["muted"], linestyle="--", linewidth=1)
+        axis.grid(axis="y", visible=False)
+        axis.set_title(TITLES[operation])
+    names = [f"{LABELS[store]} / {LABELS[against]}" for store, against in pairs]
+    axes[0][0].set_yticks([-place for place in range(len(pairs))], names)
+    axes[0][0].set_ylim(0.6 - len(pairs), 0.4)
     ends = [end for row in rows for end in (row["low"], row["high"], 1)]
     low, high = min(ends) / 1.15, max(ends) * 1.15
-    style.log_at(axis, "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
-    axis.set_xlim(low, high)
-    axis.set_xlabel("ratio of medians (below 1: the first is faster)")
-    axis.set_title("Ratios between stores")
+    style.log_at(axes[0][0], "x", {tick: f"{tick:g}" for tick in RATIOS if low <= tick <= high})
+    axes[0][0].set_xlim(low, high)
+    figure.supxlabel("ratio of medians (below 1: the first is faster)", fontsize=8.5)
     return figure
 
 
 @style.shared
 def cost_stack(results: Results, *, mix: str = MIX) -> Figure:
-    """The median of each operation, stacked: TCP echo, what a null operation adds, what the operation
-    adds.
+    """Where the time of a null operation and of an operation goes, by store, one client.
+
+    A bar is the asking thread's time on a processor and, above it, its waiting. The narrow bar is the
+    server's processor time, drawn from where the waiting begins: what of it reaches above the bar was used at
+    the same time as something else.
 
     Args:
         results: with a comparison.
         mix: of operations, one of ``workload.MIXES``.
     """
-    floors = results.part("comparison", "floors")
-    rows = _latency(results, "relaxed", mix)
-    echo = floors["echo_us"]["p50"]["value"] / 1000
+    floors, cost = results.part("comparison", "floors"), results.part("comparison", "cost")
     figure, axis = style.new_figure(3.2)
-    ticks = []
-    for place, row in enumerate(rows):
-        store, median = row["store"], row["percentiles_us"]["p50"]["value"] / 1000
-        null = min(floors["null_op_us"][store]["p50"]["value"] / 1000, median)
-        x = place + 0.8 * (place // len(floors["null_op_us"]))
-        parts = (min(echo, null), max(null - echo, 0), max(median - max(null, echo), 0))
-        bottom = 0.0
-        for part, face in zip(parts, (*GREYS.values(), style.COLOURS[store]), strict=True):
-            axis.bar(x, part, bottom=bottom, color=face, width=0.8, edgecolor="black", linewidth=0.5)
-            bottom += part
-        axis.text(x, bottom, LABELS[store][0], ha="center", va="bottom", fontsize=7)
-        ticks.append((x, row["operation"]))
-    middle = {op: float(np.mean([x for x, found in ticks if found == op])) for op in OPERATIONS}
-    axis.set_xticks(list(middle.values()), [TITLES[op].replace(" activities", "") for op in middle])
+    ticks = {}
+    for place, store in enumerate(cost):
+        for shift, what, found in (
+            (0.0, "null", floors["null_op_cost"][store]),
+            (0.95, "operation", cost[store][mix]),
+        ):
+            x = 2.5 * place + shift
+            asking, rest = found["asking_us"] / 1000, found["rest_us"] / 1000
+            look = {"width": 0.8, "edgecolor": "black", "linewidth": 0.5}
+            axis.bar(x, asking, color=ASKING, **look)
+            axis.bar(x, rest, bottom=asking, color=style.COLOURS[store], **look)
+            server = found["server_cpu_us"]
+            if server is not None:
+                axis.bar(
+                    x,
+                    server / 1000,
+                    bottom=asking,
+                    **look | {"width": 0.25, "color": "white", "hatch": "////"},
+                )
+            ticks[x] = what
+        axis.text(2.5 * place + 0.475, 1.01, LABELS[store], transform=axis.get_xaxis_transform(), ha="center")
+    axis.set_xticks(list(ticks), list(ticks.values()))
     axis.grid(axis="x", visible=False)
-    axis.set_ylabel("median (ms)")
-    axis.set_title("What an operation's time consists of")
-    handles = [Patch(facecolor=grey, edgecolor="black", label=name) for name, grey in GREYS.items()]
-    for store in floors["null_op_us"]:
-        label = f"{LABELS[store]} ({LABELS[store][0]})"
-        handles.append(Patch(facecolor=style.COLOURS[store], edgecolor="black", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    axis.set_ylabel("mean (ms)")
+    axis.set_title("Where the time goes", pad=16)
+    handles = [
+        Patch(facecolor=ASKING, edgecolor="black", label="asking thread on a processor"),
+        Patch(facecolor="white", edgecolor="black", label="in colour: it waits"),
+        Patch(facecolor="white", edgecolor="black", hatch="////", label="server's processor time"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -20,9 +20,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from helpers.comparison.store import Store
 from helpers.comparison.workload import READS, Operation
@@ -40,7 +41,7 @@ class StoreRun:
     """What came of one stream on one store.
 
     Samples of one client follow each other, in the order sent; failed operations have none. Times in
-    microseconds.
+    microseconds. What the others are is told by ``samples.RunSamples``, which is what is saved of it.
     """
 
     operations: list[str] = field(default_factory=list)
@@ -49,9 +50,34 @@ class StoreRun:
     errors: int = 0
     error: str = ""
     wall_s: float = 0.0
+    processes: int = 1
     client_cpu_s: float = 0.0
+    busiest_cpu_s: float = 0.0
+    asking_cpu_s: float = 0.0
     server_cpu_s: float | None = None
+    machine_busy_share: float | None = None
+    cores: int = 1
     answers: list[Any] = field(default_factory=list)
+
+
+Client = Callable[[StoreRun, threading.Event, int], None]
+"""What one client does; given are where it writes what it saw, what says that the server is gone, and the
+start.
+"""
+
+
+@dataclass
+class Part:
+    """What the clients of one process saw, in their order, and what they took of its processor time.
+
+    ``ended_ns`` is when the last one was done, by ``time.perf_counter_ns``, which is one clock for all
+    processes of a machine (Python's documentation calls it system-wide).
+    """
+
+    runs: list[StoreRun]
+    cpu_s: float
+    ended_ns: int
+    gave_up: bool
 
 
 @contextmanager
@@ -79,9 +105,13 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> StoreRun:
     Raises:
         HelpersError: the server stopped answering; says how many operations succeeded and failed.
     """
-    gave_up = threading.Event()
+    return _alone(store, closed_clients(store, streams))
 
-    def client(stream: Sequence[Operation], run: StoreRun) -> None:
+
+def closed_clients(store: Store, streams: Sequence[Sequence[Operation]]) -> list[Client]:
+    """A client for each stream, as ``closed`` has them."""
+
+    def client(stream: Sequence[Operation], run: StoreRun, gave_up: threading.Event, start_ns: int) -> None:
         do = _Doer(store, run, gave_up)
         for operation in stream:
             if gave_up.is_set():
@@ -91,7 +121,7 @@ def closed(store: Store, streams: Sequence[Sequence[Operation]]) -> StoreRun:
                 run.operations.append(operation.name)
                 run.latency_us.append((time.perf_counter_ns() - started) / 1000)
 
-    return _together(store, [partial(client, stream) for stream in streams], gave_up)
+    return [partial(client, stream) for stream in streams]
 
 
 def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int) -> StoreRun:
@@ -109,19 +139,20 @@ def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float],
     Raises:
         HelpersError: the server stopped answering.
     """
-    gave_up = threading.Event()
-    next_index = itertools.count()  # next() on it is one step of the interpreter, so each index is taken once
-    start: list[int] = []
+    return _alone(store, open_clients(store, stream, due_s, clients=clients))
 
-    def client(run: StoreRun) -> None:
+
+def open_clients(
+    store: Store, stream: Sequence[Operation], due_s: Sequence[float], *, clients: int
+) -> list[Client]:
+    """So many clients that share a stream, as ``open_loop`` has them."""
+    next_index = itertools.count()  # next() on it is one step of the interpreter, so each index is taken once
+
+    def client(run: StoreRun, gave_up: threading.Event, start_ns: int) -> None:
         do = _Doer(store, run, gave_up)
-        if not start:
-            start.append(time.perf_counter_ns())
         while not gave_up.is_set() and (index := next(next_index)) < len(stream):
-            due = start[0] + int(due_s[index] * 1e9)
-            wait_ns = due - time.perf_counter_ns()
-            if wait_ns > 0:
-                time.sleep(wait_ns / 1e9)
+            due = start_ns + int(due_s[index] * 1e9)
+            wait_until(due)
             sent = time.perf_counter_ns()
             if do(stream[index]):
                 ended = time.perf_counter_ns()
@@ -129,7 +160,14 @@ def open_loop(store: Store, stream: Sequence[Operation], due_s: Sequence[float],
                 run.latency_us.append((ended - due) / 1000)
                 run.service_us.append((ended - sent) / 1000)
 
-    return _together(store, [client] * clients, gave_up)
+    return [client] * clients
+
+
+def wait_until(moment_ns: int) -> None:
+    """Sleep until a moment of ``time.perf_counter_ns``; not at all when it has passed."""
+    wait_ns = moment_ns - time.perf_counter_ns()
+    if wait_ns > 0:
+        time.sleep(wait_ns / 1e9)
 
 
 class _Doer:
@@ -162,59 +200,167 @@ class _Doer:
         return True
 
 
-def _together(
-    store: Store, clients: Sequence[Callable[[StoreRun], None]], gave_up: threading.Event
-) -> StoreRun:
-    """Start all clients at once, wait for them, and add up what they saw."""
-    gc.collect()  # so that no store pays for what the others left behind
-    runs = [StoreRun() for _ in clients]
-    gate = threading.Barrier(len(clients) + 1)
-    faults: list[BaseException] = []
+class Crew:
+    """The clients of this process, each a thread that waits, connected, for the common start."""
 
-    def body(client: Callable[[StoreRun], None], run: StoreRun) -> None:
+    def __init__(self, store: Store, clients: Sequence[Client]) -> None:
+        gc.collect()  # so that no store pays for what the others left behind
+        self._store, self._runs = store, [StoreRun() for _ in clients]
+        self._gave_up, self._start_ns, self._cpu = threading.Event(), 0, 0.0
+        self._faults: list[BaseException] = []
+        self._ended_ns = [0] * len(clients)
+        self._connected, self._gate = (threading.Barrier(len(clients) + 1) for _ in range(2))
+        self._threads = [
+            threading.Thread(target=self._body, args=(number, client), daemon=True)
+            for number, client in enumerate(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+        with suppress(threading.BrokenBarrierError):  # the fault is raised at the end
+            self._connected.wait()
+
+    def _body(self, number: int, client: Client) -> None:
+        run = self._runs[number]
         try:
             try:
-                store.null_op()  # so that no timed operation opens a connection
-            except store.ERRORS as error:
+                self._store.null_op()  # so that no timed operation opens a connection
+            except self._store.ERRORS as error:
                 run.errors, run.error = 1, first_line(error)
-                gave_up.set()
-            gate.wait()
-            client(run)
+                self._gave_up.set()
+            self._connected.wait()
+            self._gate.wait()
+            wait_until(self._start_ns)
+            cpu = time.thread_time()
+            client(run, self._gave_up, self._start_ns)
+            run.asking_cpu_s = time.thread_time() - cpu
         except BaseException as fault:  # carried over to the thread that asked
-            gate.abort()
-            gave_up.set()
-            faults.append(fault)
+            self._connected.abort()
+            self._gate.abort()
+            self._gave_up.set()
+            self._faults.append(fault)
+        finally:
+            self._ended_ns[number] = time.perf_counter_ns()
 
-    threads = [
-        threading.Thread(target=body, args=pair, daemon=True) for pair in zip(clients, runs, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    server_before = _server_cpu_s(store)
-    with suppress(threading.BrokenBarrierError):  # the fault is raised below
-        gate.wait()
-    cpu, wall = time.process_time(), time.perf_counter()
-    for thread in threads:
-        thread.join()
-    total = StoreRun(wall_s=time.perf_counter() - wall, client_cpu_s=time.process_time() - cpu)
-    if faults:
-        raise faults[0]
-    for run in runs:
-        total.operations += run.operations
-        total.latency_us += run.latency_us
-        total.service_us += run.service_us
-        total.answers += run.answers
-        total.errors += run.errors
-        total.error = total.error or run.error
-    if gave_up.is_set():
+    def start(self, start_ns: int) -> None:
+        """Have all clients begin at a moment of ``time.perf_counter_ns``."""
+        self._start_ns = start_ns
+        self._cpu = time.process_time()
+        with suppress(threading.BrokenBarrierError):
+            self._gate.wait()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the server stopped answering."""
+        return self._gave_up.is_set()
+
+    @property
+    def done(self) -> int:
+        """How many operations were answered or failed so far."""
+        return sum(len(run.operations) + run.errors for run in self._runs)
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the clients, at most so long; gives whether they are done."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def part(self) -> Part:
+        """What they saw, once they are done.
+
+        Raises:
+            Exception: what one of them raised that is no failure of the store.
+        """
+        cpu_s = time.process_time() - self._cpu
+        if self._faults:
+            raise self._faults[0]
+        return Part(self._runs, cpu_s, max(self._ended_ns), self.gave_up)
+
+
+class Used(NamedTuple):
+    """Processor seconds of the server, and the share of all cores that were in use; None where unknown."""
+
+    server_cpu_s: float | None
+    machine_busy_share: float | None
+
+
+UNKNOWN = Used(None, None)
+
+
+class Meter:
+    """What server and machine were busy with between two moments.
+
+    Args:
+        store: whose server.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._before = store, (_server_cpu_s(store), psutil.cpu_times())
+
+    def read(self) -> Used:
+        """What was used since then."""
+        machine = psutil.cpu_times()
+        server = _server_cpu_s(self._store)
+        server_before, machine_before = self._before
+        used = None if server is None or server_before is None else server - server_before
+        # guest is in user, and guest_nice in nice (proc(5))
+        spent = {
+            name: getattr(machine, name) - getattr(machine_before, name)
+            for name in machine._fields
+            if not name.startswith("guest")
+        }
+        whole = sum(spent.values())
+        idle = spent["idle"] + spent.get("iowait", 0.0)
+        share = min(1.0, max(0.0, 1 - idle / whole)) if whole > 0 else None  # counted in ticks: a little off
+        return Used(used, share)
+
+
+def _alone(store: Store, clients: Sequence[Client]) -> StoreRun:
+    """Have the clients work in this process."""
+    crew = Crew(store, clients)
+    meter, start_ns = Meter(store), time.perf_counter_ns()
+    crew.start(start_ns)
+    crew.join()
+    used = UNKNOWN if crew.gave_up else meter.read()
+    return whole(store, [crew.part()], start_ns, used)
+
+
+def whole(store: Store, parts: Sequence[Part], start_ns: int, used: Used) -> StoreRun:
+    """The run of all clients.
+
+    Args:
+        store: that was asked.
+        parts: of each process; clients were dealt to them in turns.
+        start_ns: when all clients began.
+        used: by server and machine from then on.
+
+    Raises:
+        HelpersError: the server stopped answering; says how many operations succeeded and failed.
+    """
+    total = StoreRun(
+        processes=len(parts),
+        wall_s=(max(part.ended_ns for part in parts) - start_ns) / 1e9,
+        client_cpu_s=sum(part.cpu_s for part in parts),
+        busiest_cpu_s=max(part.cpu_s for part in parts),
+        server_cpu_s=used.server_cpu_s,
+        machine_busy_share=used.machine_busy_share,
+        cores=psutil.cpu_count() or 1,
+    )
+    for turn in itertools.zip_longest(*(part.runs for part in parts)):
+        for run in filter(None, turn):
+            total.operations += run.operations
+            total.latency_us += run.latency_us
+            total.service_us += run.service_us
+            total.answers += run.answers
+            total.asking_cpu_s += run.asking_cpu_s
+            total.errors += run.errors
+            total.error = total.error or run.error
+    if any(part.gave_up for part in parts):
         raise HelpersError(
             f"{store.name} at {store.address}: stopped answering after {len(total.operations):,} operations, "
             f"{total.errors} failed ({total.error}); nothing of this block is kept, see that the server runs "
             "(`python -m helpers status`) and measure again"
         )
-    server_after = _server_cpu_s(store)
-    if server_before is not None and server_after is not None:
-        total.server_cpu_s = server_after - server_before
     return total
 
 
@@ -259,11 +405,6 @@ def _round_trip(connection: socket.socket) -> None:
     received = 0
     while received < MESSAGE_BYTES:
         received += len(connection.recv(MESSAGE_BYTES))
-
-
-def null_op_us(store: Store, count: int) -> np.ndarray:
-    """How long ``count`` null operations of a store's driver take, each in microseconds."""
-    return _timed(store.null_op, count)
 
 
 def fsync_us(count: int, folder: Path) -> np.ndarray:

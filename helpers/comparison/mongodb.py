@@ -13,7 +13,6 @@ from pymongo.collection import Collection
 from helpers.comparison.store import (
     CLIENTS,
     NAMESPACE,
-    TIERS,
     TIMEOUT_S,
     Idiom,
     Order,
@@ -24,6 +23,7 @@ from helpers.comparison.store import (
     Traffic,
     batches,
 )
+from helpers.comparison.workload import TIERS
 from helpers.errors import HelpersError
 from helpers.relational import layouts, redis_model
 from helpers.servers import connections
@@ -39,6 +39,7 @@ class MongoStore(Store):
     """
 
     name = "mongodb"
+    NULL_OP = "ping"
     ERRORS = (pymongo.errors.PyMongoError, OSError)
     DEFINITIONS = tuple(
         f"db.{collection}.createIndex({{{', '.join(f'{field}: -1' for field in fields)}}})"

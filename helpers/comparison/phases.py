@@ -1,16 +1,17 @@
 """The phases of a comparison: answers, warm-up, closed loop, floors, concurrency, open loop, counting."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import permutations
 from typing import Any
 
 import numpy as np
+import psutil
 
 from helpers import settings
 from helpers.comparison import answers, loops, samples, statistics, stores, summary
 from helpers.comparison.dataset import Dataset
+from helpers.comparison.processes import Processes
 from helpers.comparison.samples import RunSamples
 from helpers.comparison.store import CLIENTS, Store
 from helpers.comparison.workload import LIMIT, MIXES, Operation, Workload, arrivals
@@ -30,6 +31,7 @@ class ComparisonDesign:
     concurrency: tuple[int, ...]
     concurrency_blocks: int
     concurrency_operations: int
+    """Of each client, so that a block with many is not over before it has begun."""
     open_shares: tuple[float, ...]
     open_blocks: int
     open_seconds: float
@@ -38,6 +40,8 @@ class ComparisonDesign:
     strict_blocks: int
     strict_operations: int
     seed: int = 7
+    client_processes: int = psutil.cpu_count() or 1
+    """The most processes that clients are spread over; each can keep one core busy."""
     mixes: tuple[str, ...] = tuple(MIXES)
     strict_mix: str = "50/50"
     busy_mix: str = "50/50"
@@ -50,11 +54,11 @@ DESIGNS = {
         activities=3000,
         orders=600,
         warm_up_operations=400,
-        blocks=6,
-        block_operations=280,
+        blocks=4,
+        block_operations=420,
         concurrency=(1, 4, 16),
-        concurrency_blocks=3,
-        concurrency_operations=200,
+        concurrency_blocks=4,
+        concurrency_operations=60,
         open_shares=(0.3, 0.7),
         open_blocks=1,
         open_seconds=0.6,
@@ -72,35 +76,37 @@ DESIGNS = {
         blocks=12,
         block_operations=2000,
         concurrency=(1, 4, 16),
-        concurrency_blocks=6,
-        concurrency_operations=2400,
+        concurrency_blocks=8,
+        concurrency_operations=600,
         open_shares=(0.25, 0.5, 0.75),
-        open_blocks=3,
+        open_blocks=4,
         open_seconds=3.0,
         floor_operations=4000,
         fsyncs=400,
-        strict_blocks=6,
+        strict_blocks=8,
         strict_operations=600,
     ),
 }
 
 
 def orders(names: Sequence[str], blocks: int) -> list[tuple[str, ...]]:
-    """In which order the stores take their turns, by block: each is first, second and third equally often.
+    """In which order the stores take their turns, by block: each in each place, and after each other,
+    equally often.
 
-    The first three are the rotations of a Latin square, then come the other three permutations, and so on.
+    The rows of a Williams square (Williams, Experimental designs balanced for the estimation of residual
+    effects of treatments, Australian Journal of Scientific Research A 2, 1949): as many as there are names,
+    with their mirror images where that number is odd. Then they come again.
 
     Args:
         names: of the stores.
         blocks: how many orders are wanted.
     """
-    everything = sorted(permutations(names), key=lambda order: _is_rotation(order, names), reverse=True)
-    return [everything[block % len(everything)] for block in range(blocks)]
-
-
-def _is_rotation(order: Sequence[str], names: Sequence[str]) -> bool:
-    start = order.index(names[0])
-    return [*order[start:], *order[:start]] == list(names)
+    count = len(names)
+    zigzag = [((place + 1) // 2 if place % 2 else -place // 2) % count for place in range(count)]
+    rows = [tuple(names[(step + shift) % count] for step in zigzag) for shift in range(count)]
+    if count % 2:
+        rows += [row[::-1] for row in rows]
+    return [rows[block % len(rows)] for block in range(blocks)]
 
 
 def steps(design: ComparisonDesign) -> int:
@@ -111,8 +117,18 @@ def steps(design: ComparisonDesign) -> int:
     return 1 + each * (1 + closed + len(design.open_shares) * design.open_blocks + strict)
 
 
+def operations(design: ComparisonDesign) -> int:
+    """How many operations of closed loops each store is asked for, warm-up and strict tier included."""
+    crowd = sum(design.concurrency) * design.concurrency_blocks * design.concurrency_operations
+    alone = design.warm_up_operations + len(design.mixes) * design.blocks * design.block_operations
+    return alone + crowd + design.strict_blocks * design.strict_operations
+
+
 ASKED_USERS = ASKED_ORDERS = 60
-FLOOR_ROUNDS = 10
+FLOOR_ROUNDS = 12
+NULL = Operation("null_op", ())
+Closed = Callable[[str, Sequence[Sequence[Operation]]], loops.StoreRun]
+"""A closed loop: the name of a store and the stream of each client go in."""
 
 
 @dataclass(frozen=True)
@@ -147,17 +163,19 @@ class Session:
             place = Place("closed", "relaxed", mix)
             self._closed(opened, workload, place, blocks=design.blocks, operations=design.block_operations)
         self._floors(opened)
-        for clients in design.concurrency:
-            place = replace(busy, phase="concurrency", clients=clients)
-            self._closed(
-                opened,
-                workload,
-                place,
-                blocks=design.concurrency_blocks,
-                operations=design.concurrency_operations,
-            )
-        self._compare(opened)
-        self._open(opened, workload)
+        with Processes(opened, design.client_processes) as processes:
+            for clients in design.concurrency:
+                place = replace(busy, phase="concurrency", clients=clients)
+                self._closed(
+                    opened,
+                    workload,
+                    place,
+                    blocks=design.concurrency_blocks,
+                    operations=design.concurrency_operations * clients,
+                    closed=processes.closed,
+                )
+            self._compare(opened)
+            self._open(opened, workload, processes)
         self._compare(opened, ordered=False)
         return read_back
 
@@ -209,13 +227,21 @@ class Session:
         )
 
     def _closed(
-        self, opened: Mapping[str, Store], workload: Workload, place: Place, *, blocks: int, operations: int
+        self,
+        opened: Mapping[str, Store],
+        workload: Workload,
+        place: Place,
+        *,
+        blocks: int,
+        operations: int,
+        closed: Closed | None = None,
     ) -> None:
+        closed = closed or (lambda name, streams: loops.closed(opened[name], streams))
         for block, order in enumerate(orders(list(opened), blocks)):
             streams = workload.streams(operations, place.mix, clients=place.clients)
             runs = {}
             for position, name in enumerate(order):
-                runs[name] = loops.closed(opened[name], streams)
+                runs[name] = closed(name, streams)
                 self._keep(runs[name], place, block, position, name)
             if not any(run.errors for run in runs.values()):  # a failed write leaves stores unequal
                 self.asked["while timing"] += answers.compare_runs(runs)
@@ -226,19 +252,25 @@ class Session:
         """
         each = -(-self.design.floor_operations // FLOOR_ROUNDS)
         echo: list[np.ndarray] = []
-        null: dict[str, list[np.ndarray]] = {name: [] for name in opened}
-        for _ in range(FLOOR_ROUNDS):
+        null: dict[str, list[loops.StoreRun]] = {name: [] for name in opened}
+        for order in orders(list(opened), FLOOR_ROUNDS):
             echo.append(loops.echo_us(each))
-            for name, store in opened.items():
-                null[name].append(loops.null_op_us(store, each))
+            for name in order:
+                null[name].append(loops.closed(opened[name], [[NULL] * each]))
         self.floors = {
             "echo_us": _described(echo),
             "fsync_us": _described([loops.fsync_us(self.design.fsyncs, settings.home())]),
-            "null_op_us": {name: _described(rounds) for name, rounds in null.items()},
+            "null_op_us": {
+                name: _described([np.asarray(run.latency_us) for run in rounds])
+                for name, rounds in null.items()
+            },
+            "null_op_cost": {
+                name: {"asks": opened[name].NULL_OP, **summary.parts(rounds)} for name, rounds in null.items()
+            },
         }
         self.bar.update()
 
-    def _open(self, opened: Mapping[str, Store], workload: Workload) -> None:
+    def _open(self, opened: Mapping[str, Store], workload: Workload, processes: Processes) -> None:
         design, busiest = self.design, max(self.design.concurrency)
         measured = summary.throughput(self.records, list(opened))
         slowest = min(row["per_s"] for row in measured if row["clients"] == busiest)
@@ -249,7 +281,7 @@ class Session:
                 due_s = arrivals(random, slowest * share, design.open_seconds).tolist()
                 stream: Sequence[Operation] = workload.stream(len(due_s), design.busy_mix)
                 for position, name in enumerate(order):
-                    run = loops.open_loop(opened[name], stream, due_s, clients=CLIENTS)
+                    run = processes.open_loop(name, stream, due_s, clients=CLIENTS)
                     self._keep(run, place, block, position, name)
 
     def _keep(self, run: loops.StoreRun, place: Place, block: int, position: int, store: str) -> None:

@@ -12,6 +12,12 @@ from helpers.settings import checkout
 
 STORES = ("redis", "mongodb", "cassandra")
 FIGURES = ("throughput", "read", "insert", "round trip")
+COMPARED: Mapping[str, tuple[str, ...]] = {
+    "throughput": ("mean",),
+    "read": ("p50", "p99"),
+    "insert": ("p50", "p99"),
+}
+"""The statistics of each figure that ours have too: of times percentiles, of a run its rate."""
 STATISTICS = ("mean", "p50", "p95", "p99", "typical")
 UNITS = ("1/s", "µs")
 TEXTS = {
@@ -125,17 +131,18 @@ def figures(sources: list[dict[str, Any]]) -> Iterator[Figure]:
                 yield Figure(source["key"], setting["name"], setting["clients"], **one)
 
 
-def ratios(sources: list[dict[str, Any]], figure: str, over: str, under: str) -> list[float]:
-    """How many times larger a mean is for one store than for another, by setting that has both.
+def ratios(sources: list[dict[str, Any]], figure: str, statistic: str, over: str, under: str) -> list[float]:
+    """How many times larger a figure is for one store than for another, by setting that has both.
 
     Args:
         sources: as ``load`` gives them.
         figure: one of ``FIGURES``.
+        statistic: one of ``STATISTICS``.
         over, under: names of the stores.
     """
     by_setting: dict[tuple[str, str], dict[str, float]] = {}
     for one in figures(sources):
-        if (one.figure, one.statistic) == (figure, "mean"):
+        if (one.figure, one.statistic) == (figure, statistic):
             by_setting.setdefault((one.source, one.setting), {})[one.store] = one.value
     return [
         values[over] / values[under] for values in by_setting.values() if over in values and under in values

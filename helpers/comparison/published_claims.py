@@ -1,4 +1,4 @@
-"""Our measurements beside those of others: published results, and another program on the same server."""
+"""Our measurements beside results that others published."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,35 +7,52 @@ import pandas as pd
 
 from helpers.comparison import published
 from helpers.comparison.statistics import Interval
+from helpers.comparison.summary import busiest
+from helpers.comparison.tables import value_of
 from helpers.comparison.workload import MIX, TITLES
 from helpers.report import claim
-from helpers.results import NOT_MEASURED, Results, having
+from helpers.results import NOT_MEASURED, Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, known, plural, span, three
+from helpers.text import NOT_AVAILABLE, count, duration_us, join, known, plural, span, three
 
 NEAREST: Mapping[str, str] = {"read": "read_profile", "insert": "append_activity"}
 """Our operation that is nearest to a published one."""
-BESIDE = ("throughput", "read", "insert")
-"""The published figures that have one of ours beside them, in the order in which they are shown."""
-TIMES: Mapping[str, str] = {"read": "a read takes", "insert": "an insert takes"}
+TIMES: Mapping[str, str] = {"read": "the median of a read is", "insert": "the median of an insert is"}
 
 _claim = claim.from_result("comparison", TypeError)
 
 
 @_claim("Published results beside ours:")
 def directions(data: Mapping[str, Any]) -> str:
-    """MongoDB against Cassandra in benchANT's runs and in ours: the same direction or the opposite one."""
+    """MongoDB against Cassandra in benchANT's runs and in ours: the same direction or the opposite one.
+
+    Medians are held against medians, in the runs that tell them; rates against rates.
+    """
     sources = published.load()
     sentences = []
-    for figure in ("read", "insert", "throughput"):
-        theirs = published.ratios(sources, figure, "mongodb", "cassandra")
-        ours = _throughput_ratio(data) if figure == "throughput" else _median_ratio(data, NEAREST[figure])
-        what = TIMES.get(figure, "throughput is")
-        times = "times that of Cassandra" if figure == "throughput" else "times as long as on Cassandra"
-        sentences.append(
-            f"{what} {span(theirs)} {times} there and {_interval(ours)} here ({_verdict(theirs, ours)})"
+    for figure, what in TIMES.items():
+        theirs = published.ratios(sources, figure, "p50", "mongodb", "cassandra")
+        if theirs:
+            ours = _median_ratio(data, NEAREST[figure])
+            sentences.append(
+                f"{what} {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
+                f"and {ours.written()} here ({_verdict(theirs, ours)})"
+            )
+    crowd = busiest(data["throughput"])
+    theirs = published.ratios(sources, "throughput", "mean", "mongodb", "cassandra")
+    limits = {store: crowd[store]["limit"] for store in ("mongodb", "cassandra")}
+    if set(limits.values()) != {"server"}:
+        told = join([f"{limit} on {LABELS[store]}" for store, limit in limits.items()])
+        sentences.append(f"rates are not compared, because the limit here was: {told}")
+    else:
+        over, under = (
+            Interval(row["per_s"], row["low"], row["high"]) for row in (crowd[store] for store in limits)
         )
-    runs = len(published.ratios(sources, "read", "mongodb", "cassandra"))
+        rate = over.times(under)
+        sentences.append(
+            f"the rate is {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
+            f"and {rate.written()} here ({_verdict(theirs, rate)})"
+        )
     clients = [
         setting["clients"]
         for source in sources
@@ -43,9 +60,9 @@ def directions(data: Mapping[str, Any]) -> str:
         if {one["store"] for one in setting["figures"]} >= {"mongodb", "cassandra"}
     ]
     return (
-        f"On MongoDB, in {plural(runs, 'pair')} of runs by benchANT and in ours, {'; '.join(sentences)}. "
-        f"Theirs are means with {span(clients, count)} clients; our times are medians with one client, "
-        f"our throughput is of {_busiest(data)[0]} clients with operations of both kinds."
+        f"On MongoDB, in runs by benchANT and in ours, {'; '.join(sentences)}. Theirs are with "
+        f"{span(clients, count)} clients; our times are with one, our rates with "
+        f"{crowd['mongodb']['clients']} and operations of both kinds."
     )
 
 
@@ -53,24 +70,27 @@ def directions(data: Mapping[str, Any]) -> str:
 def durability(data: Mapping[str, Any]) -> str:
     """Inserts on MongoDB against Cassandra with durability as uneven as in benchANT's runs, and even."""
     sources = published.load()
-    theirs = published.ratios(sources, "insert", "mongodb", "cassandra")
+    theirs = published.ratios(sources, "insert", "p50", "mongodb", "cassandra")
+    if not theirs:
+        raise Missing("published: no run tells medians of both stores")
     even = _median_ratio(data, "append_activity")
     opening = (
         "In benchANT's runs MongoDB acknowledged an insert once a majority of its nodes had it, Cassandra "
-        f"before its commit log was flushed; MongoDB's took {span(theirs)} times as long."
+        f"before its commit log was flushed; the median of MongoDB's was {span(theirs)} times Cassandra's."
     )
     inserts = having(data["latency"], mix=MIX, operation="append_activity")
     strict, other = (
         having(inserts, store=store, tier=tier)
         for store, tier in (("mongodb", "strict"), ("cassandra", "relaxed"))
     )
-    relaxed = f"with both in the relaxed tier it takes {_interval(even)} times as long"
+    relaxed = f"with both in the relaxed tier it is {even.written()} times"
     if not strict or not other:
         return f"{opening} Here {relaxed}; MongoDB's strict tier was not measured in this run."
-    uneven = _quotient(*(rows[0]["percentiles_us"]["p50"] for rows in (strict, other)))
+    over, under = (Interval.of(rows[0]["percentiles_us"]["p50"]) for rows in (strict, other))
+    uneven = over.times(under)
     return (
         f"{opening} Here {relaxed}; with MongoDB in the strict tier and Cassandra in the relaxed one, which "
-        f"is nearest to theirs, {_interval(uneven)} times ({_verdict(theirs, uneven)})."
+        f"is nearest to theirs, {uneven.written()} times ({_verdict(theirs, uneven)})."
     )
 
 
@@ -82,21 +102,25 @@ def redis(data: Mapping[str, Any]) -> str:
         for one in published.figures(published.load())
         if (one.store, one.figure) == ("redis", "throughput")
     ]
-    row = max(having(data["throughput"], store="redis"), key=lambda row: int(row["clients"]))
-    part = data.get("cross_check", {}).get("redis", {NOT_MEASURED: "no cross-check was made"})
-    same = part.get("many_clients", {}).get("theirs_per_s")
-    if same is None:
-        here = f"the same program was not run here ({part.get(NOT_MEASURED, 'a single round')})"
+    row = busiest(data["throughput"])["redis"]
+    check = data.get("cross_check", {"rows": [], "programs": []})
+    pings = having(check["rows"], store="redis", program="redis-benchmark", operation="null")
+    most = max(pings, key=lambda ping: int(ping["clients"]), default=None)
+    if most is None or most["theirs_per_s"] is None:
+        left = having(check["programs"], store="redis", program="redis-benchmark")
+        why = left[0].get(NOT_MEASURED, "a single round") if left else "no cross-check was made"
+        here = f"the same program was not run here ({why})"
     else:
+        same = most["theirs_per_s"]["value"]
         here = (
-            f"the same program sends {count(same['value'])} PING per second here with "
-            f"{part['many_clients']['clients']} clients, {three(same['value'] / shown.value)} times as many"
+            f"the same program sends {count(same)} PING per second here with {most['clients']} clients, "
+            f"{three(same / shown.value)} times as many"
         )
     return (
         f"Redis's documentation shows redis-benchmark at {count(shown.value)} SET per second with "
         f"{shown.clients} clients; {here}. Our client does {count(row['per_s'])} operations of the {MIX} mix "
-        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many; its writes are "
-        "transactions of several commands."
+        f"with {row['clients']} clients, {three(row['per_s'] / shown.value)} times as many (limit: "
+        f"{row['limit']}); its writes are transactions of several commands."
     )
 
 
@@ -116,57 +140,28 @@ def network(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("Cross-check:")
-def crosscheck(data: Mapping[str, Any]) -> str:
-    """PING as another program measures it on the same server, against our driver's null operation."""
-    found = data["cross_check"]
-    sentences = []
-    for store, part in found.items():
-        if NOT_MEASURED in part:
-            continue
-        alone, many = part["one_client"], part["many_clients"]
-        tool, label = f"{part['tool']} {part['tool_version']}", LABELS[store]
-        echo, null, rate = (
-            Interval(one["value"], one["low"], one["high"])
-            for one in (alone["theirs_to_echo"], alone["ratio"]["p50"], many["ratio"]["per_s"])
-        )
-        theirs, ours = (duration_us(alone[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
-        sentences.append(
-            f"One client of {tool} gets the answer to a PING from {label} in {theirs} (median), "
-            f"{_interval(echo)} times a bare TCP round trip{_noted(echo)}; our driver's null operation takes "
-            f"{ours}, {_interval(null)} times as long{_noted(null)}. "
-            f"With {many['clients']} clients it sends {count(many['theirs_per_s']['value'])} per second, our "
-            f"threads {count(many['ours_per_s']['value'])}, {_interval(rate)} times as many{_noted(rate)} "
-            f"({plural(part['rounds'], 'round')} in turns)."
-        )
-    absent = [
-        f"{LABELS[store]} ({part[NOT_MEASURED]})" for store, part in found.items() if NOT_MEASURED in part
-    ]
-    if absent:
-        sentences.append(f"No other program was compared on {join(absent)}.")
-    return " ".join(sentences)
-
-
 def beside_table(results: Results) -> pd.DataFrame:
-    """Published means and ours, store by store: throughput, read and insert.
+    """Published figures and ours in the same statistic, store by store: rates, medians and 99th percentiles.
 
     Raises:
         Missing: throughput or latency was not measured.
     """
     data = results.require("comparison", "throughput", "latency")
-    by_place: dict[tuple[str, str, int, str], dict[str, published.Figure]] = {}
-    for one in published.figures(published.load()):
-        if one.statistic == "mean":
-            key = (one.source, one.setting, one.clients, one.figure)
-            by_place.setdefault(key, {})[one.store] = one
-    rows: list[dict[str, Any]] = [
-        {"figure": figure, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"}
-        | {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
-        for (source, setting, clients, figure), by_store in by_place.items()
-    ]
-    rows += [{"figure": figure, "source": "this run"} | _own(data, figure) for figure in BESIDE]
-    rows.sort(key=lambda row: BESIDE.index(row["figure"]))
-    return pd.DataFrame(rows)
+    beside = [(figure, statistic) for figure, of in published.COMPARED.items() for statistic in of]
+    rows: list[dict[str, Any]] = []
+    for figure, statistic in beside:
+        by_place: dict[tuple[str, str, int], dict[str, published.Figure]] = {}
+        for one in published.figures(published.load()):
+            if (one.figure, one.statistic) == (figure, statistic):
+                by_place.setdefault((one.source, one.setting, one.clients), {})[one.store] = one
+        name = "rate" if figure == "throughput" else f"{figure}, {statistic}"
+        rows += [
+            {"figure": name, "source": source, "setting": f"{setting}, {plural(clients, 'client')}"}
+            | {LABELS[store]: known(by_store.get(store), _shown) for store in published.STORES}
+            for (source, setting, clients), by_store in by_place.items()
+        ]
+        rows.append({"figure": name, "source": "this run"} | _own(data, figure, statistic))
+    return pd.DataFrame(rows).fillna(NOT_AVAILABLE)
 
 
 def sources_table(_results: Results) -> pd.DataFrame:
@@ -185,25 +180,23 @@ def sources_table(_results: Results) -> pd.DataFrame:
     )
 
 
-def _own(data: Mapping[str, Any], figure: str) -> dict[str, str]:
-    """Our row of the table: throughput with the most clients, or the mean of the nearest operation."""
+def _own(data: Mapping[str, Any], figure: str, statistic: str) -> dict[str, str]:
+    """Our row of the table: the rate with the most clients, or a percentile of the nearest operation; of the
+    stores that others published.
+    """
     if figure == "throughput":
-        most, rows = _busiest(data)
-        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s" for row in rows}
-        return {"setting": f"one machine, {plural(most, 'client')}, all four operations"} | cells
-    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
-    cells = {LABELS[row["store"]]: known(row["mean_us"], duration_us) for row in rows}
+        rows = [row for store, row in busiest(data["throughput"]).items() if store in published.STORES]
+        cells = {LABELS[row["store"]]: f"{count(row['per_s'])} /s, limit: {row['limit']}" for row in rows}
+        clients = plural(rows[0]["clients"], "client")
+        return {"setting": f"one machine, {clients}, all four operations"} | cells
+    found = having(data["latency"], tier="relaxed", mix=MIX, operation=NEAREST[figure])
+    rows = [row for row in found if row["store"] in published.STORES]
+    cells = {LABELS[row["store"]]: value_of(row["percentiles_us"].get(statistic)) for row in rows}
     return {"setting": f"one machine, 1 client, {TITLES[NEAREST[figure]].lower()}"} | cells
 
 
 def _shown(one: published.Figure) -> str:
     return f"{count(one.value)} /s" if one.unit == "1/s" else duration_us(one.value)
-
-
-def _busiest(data: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
-    """The most clients, and the throughput with so many."""
-    most = max(row["clients"] for row in data["throughput"])
-    return most, having(data["throughput"], clients=most)
 
 
 def _median_ratio(data: Mapping[str, Any], operation: str) -> Interval:
@@ -216,40 +209,9 @@ def _median_ratio(data: Mapping[str, Any], operation: str) -> Interval:
     raise KeyError(operation)
 
 
-def _throughput_ratio(data: Mapping[str, Any]) -> Interval:
-    """MongoDB over Cassandra with the most clients."""
-    rows = {row["store"]: row | {"value": row["per_s"]} for row in _busiest(data)[1]}
-    return _quotient(rows["mongodb"], rows["cassandra"])
-
-
-def _quotient(over: Mapping[str, float], under: Mapping[str, float]) -> Interval:
-    """How many times larger one is than the other; each end takes those of both at their worst.
-
-    Args:
-        over, under: ``value``, ``low`` and ``high``; ends from blocks, where there are enough of them, count
-            before those from samples.
-    """
-    (low, high), (lowest, highest) = (
-        [found.get(f"block_{end}", found[end]) for end in ("low", "high")] for found in (over, under)
-    )
-    return Interval(over["value"] / under["value"], low / highest, high / lowest)
-
-
-def _interval(found: Interval) -> str:
-    return f"{three(found.value)} ({three(found.low)} to {three(found.high)})"
-
-
-def _level(found: Interval) -> bool:
-    return found.low <= 1 <= found.high
-
-
-def _noted(found: Interval) -> str:
-    return ", no difference shown" if _level(found) else ""
-
-
 def _verdict(theirs: Sequence[float], ours: Interval) -> str:
     """Whether ours lies on the same side of 1 as all of theirs."""
-    if _level(ours):
+    if ours.holds(1):
         return "no difference shown here"
     sides = {ratio > 1 for ratio in theirs if ratio != 1}
     if len(sides) != 1:

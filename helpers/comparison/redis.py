@@ -13,7 +13,6 @@ from helpers.comparison.store import (
     BATCH_ROWS,
     CLIENTS,
     NAMESPACE,
-    TIERS,
     TIMEOUT_S,
     Idiom,
     Order,
@@ -24,6 +23,7 @@ from helpers.comparison.store import (
     Traffic,
     batches,
 )
+from helpers.comparison.workload import TIERS
 from helpers.errors import HelpersError, first_line
 from helpers.relational import redis_model
 from helpers.servers import connections
@@ -40,6 +40,7 @@ class RedisStore(Store):
     """Hashes, lists and sorted sets of the course's Redis model, all keys beginning with ``comparison:``."""
 
     name = "redis"
+    NULL_OP = "PING"
     ERRORS = (redis_py.RedisError, OSError)
     IDIOMS: ClassVar = {
         "read_profile": Idiom("HGETALL user:ID", "one key", 0),

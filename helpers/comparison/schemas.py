@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.comparison.store import TIERS
 from helpers.comparison.stores import NAMES
-from helpers.comparison.workload import MIXES, OPERATIONS
+from helpers.comparison.summary import LIMITS
+from helpers.comparison.workload import MIXES, OPERATIONS, TIERS
 from helpers.results import (
     COUNT,
     NOT_MEASURED,
     NUMBER,
     OPTIONAL,
     POSITIVE,
+    SECONDS,
     TEXT,
+    WORDS,
     interval,
     map_of,
     object_with,
@@ -43,6 +45,15 @@ HISTOGRAM = {
 }  # as statistics.encoded writes it; null without its library
 TEXTS = map_of(TEXT)
 
+LOAD = {
+    "processes": COUNT,
+    "client_busy_share": NUMBER,
+    "server_busy_cores": OPTIONAL,
+    "machine_busy_share": OPTIONAL,
+    "others_busy_share": OPTIONAL,
+    "limit": {"enum": list(LIMITS)},
+}
+
 LATENCY = object_with(
     WHERE
     | {"store": STORE, "n": COUNT, "blocks": COUNT, "mean_us": OPTIONAL, "percentiles_us": PERCENTILES}
@@ -62,15 +73,23 @@ RATIO = object_with(
 )
 THROUGHPUT = object_with(
     {"store": STORE, "clients": COUNT, "mix": WHERE["mix"], "blocks": COUNT, "per_s": POSITIVE}
-    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES, "client_busy_share": NUMBER}
-    | {"client_bound": {"type": "boolean"}, "client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL}
+    | {"low": OPTIONAL, "high": OPTIONAL, "percentiles_us": PERCENTILES}
+    | LOAD
+    | {"client_cpu_us": NUMBER, "server_cpu_us": OPTIONAL, "core_per_s": INTERVAL}
 )
 OPEN_LOOP = object_with(
     {"store": STORE, "offered_per_s": POSITIVE, "achieved_per_s": POSITIVE, "mix": WHERE["mix"], "n": COUNT}
     | {"latency_us": PERCENTILES, "service_us": PERCENTILES, "lag_us": PERCENTILES}
     | {"latency_quantiles_us": QUANTILES, "latency_hdr": HISTOGRAM, "service_hdr": HISTOGRAM}
-    | {"client_busy_share": NUMBER}
+    | LOAD
 )
+COST = {
+    "elapsed_us": POSITIVE,
+    "asking_us": SECONDS,
+    "rest_us": SECONDS,
+    "client_cpu_us": SECONDS,
+    "server_cpu_us": OPTIONAL,
+}
 COUNTS = object_with(
     {
         "idle_rss_mb": OPTIONAL,
@@ -88,22 +107,47 @@ COUNTS = object_with(
         ),
     }
 )
-SIDES = object_with(
-    {"ours_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"theirs_us": object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))}
-    | {"ours_per_s": INTERVAL, "theirs_per_s": INTERVAL, "ratio": {"type": "object"}},
-    more=True,
+POINTS_US = object_with(dict.fromkeys(("p50", "p95", "p99"), INTERVAL))
+PROGRAM = {"store": STORE, "program": WORDS}
+CROSS_CHECK = object_with(
+    {
+        "rounds": COUNT,
+        "requests": COUNT,
+        "records": COUNT,
+        "programs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "oneOf": [
+                    object_with(PROGRAM | {NOT_MEASURED: TEXT}),
+                    object_with(PROGRAM | {"version": WORDS, "server_version": WORDS}),
+                ]
+            },
+        },
+        "rows": {
+            "type": "array",
+            "items": object_with(
+                PROGRAM
+                | {
+                    "operation": {"enum": ["null", "read", "insert"]},
+                    "clients": COUNT,
+                    "ours": WORDS,
+                    "theirs": WORDS,
+                }
+                | {
+                    "ours_us": POINTS_US,
+                    "theirs_us": POINTS_US,
+                    "ours_per_s": INTERVAL,
+                    "theirs_per_s": INTERVAL,
+                }
+                | {"ratio": object_with(dict.fromkeys(("p50", "p95", "p99", "per_s"), interval("p")))},
+                optional={"echo_us": POINTS_US, "theirs_to_echo": interval("p")}
+                | {"gain": object_with({"ours": interval("p"), "theirs": interval("p")})},
+            ),
+        },
+        "turns": {"type": "array"},
+    }
 )
-CROSS_CHECK = {
-    "oneOf": [
-        object_with({NOT_MEASURED: TEXT}),
-        object_with(
-            {"tool": {"type": "string"}, "tool_version": {"type": "string"}, "rounds": COUNT}
-            | {"one_client": SIDES, "many_clients": SIDES},
-            more=True,
-        ),
-    ]
-}
 
 COMPARISON: Mapping[str, Any] = object_with(
     {
@@ -115,16 +159,18 @@ COMPARISON: Mapping[str, Any] = object_with(
         "answers": {"type": "object", "additionalProperties": COUNT, "minProperties": 1},
         "floors": object_with(
             {"echo_us": PERCENTILES, "fsync_us": PERCENTILES, "null_op_us": _by_store(PERCENTILES)}
+            | {"null_op_cost": _by_store(object_with(COST | {"asks": WORDS}))}
         ),
         "counts": _by_store(COUNTS),
         "latency": {"type": "array", "items": LATENCY, "minItems": 1},
         "ratios": {"type": "array", "items": RATIO},
         "throughput": {"type": "array", "items": THROUGHPUT},
         "open_loop": {"type": "array", "items": OPEN_LOOP},
-        "cost": _by_store({"type": "object"}),
+        "cost": _by_store(map_of(object_with(COST))),
         "warm_up": _by_store(QUANTILES),
         "errors": _by_store(COUNT),
         "operations": _by_store(COUNT),
+        "seconds": SECONDS,
     },
-    optional={"cross_check": _by_store(CROSS_CHECK)},
+    optional={"cross_check": CROSS_CHECK},
 )

@@ -15,6 +15,7 @@ import numpy as np
 
 from helpers.errors import HelpersError, first_line
 from helpers.results import Missing
+from helpers.text import three
 
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
@@ -34,9 +35,34 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, found: Mapping[str, float]) -> "Interval":
+        """The interval of a saved result."""
+        return Interval(found["value"], found["low"], found["high"])
+
     def as_dict(self) -> dict[str, float]:
         """The three numbers by name, for JSON."""
         return asdict(self)
+
+    def written(self, write: Callable[[float], str] = three) -> str:
+        """As people read it: ``1.23 (1.10 to 1.38)``.
+
+        Args:
+            write: makes a number text.
+        """
+        return f"{write(self.value)} ({write(self.low)} to {write(self.high)})"
+
+    def times(self, under: "Interval") -> "Interval":
+        """How many times larger it is than another; each end takes those of both at their worst."""
+        return Interval(self.value / under.value, self.low / under.high, self.high / under.low)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within."""
+        return self.low <= value <= self.high
+
+    def overlaps(self, other: "Interval") -> bool:
+        """Whether the two have a value in common: then no difference is shown."""
+        return self.low <= other.high and other.low <= self.high
 
 
 def samples_needed(share: float, confidence: float = CONFIDENCE) -> int:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from helpers import settings
+from helpers.errors import HelpersError, first_line
 from helpers.relational import schema
 
 
@@ -46,9 +47,6 @@ TIMEOUT_S = 10.0
 """How long one operation may take before it counts as an error; nothing is retried behind the clock's
 back.
 """
-
-TIERS = ("relaxed", "strict")
-"""Durability: an acknowledged write may be lost with the machine (relaxed), or is on disk first (strict)."""
 
 BATCH_ROWS = 1000
 """Rows that are sent together while loading."""
@@ -103,6 +101,8 @@ class Store(ABC):
     """What the driver raises when an operation fails."""
     IDIOMS: ClassVar[Mapping[str, Idiom]]
     """How each operation is done, by its name."""
+    NULL_OP: ClassVar[str]
+    """What ``null_op`` asks, as it is shown."""
     DEFINITIONS: ClassVar[tuple[str, ...]] = ()
     """The statements that define tables and indexes before the first row."""
 
@@ -118,6 +118,13 @@ class Store(ABC):
         """``host:port`` of the server."""
         return settings.address(self.url)
 
+    def failed(self, error: BaseException) -> HelpersError:
+        """What is said when the server failed, or stopped answering, outside of a timed operation."""
+        return HelpersError(
+            f"{self.name} at {self.address}: {first_line(error)}; nothing was saved, see that the server "
+            "runs (`python -m helpers status`) and measure again"
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -129,6 +136,10 @@ class Store(ABC):
         """Make the empty keyspace, tables and indexes anew; whatever an earlier comparison left is
         removed.
         """
+
+    def join(self) -> None:
+        """Make ready for the operations, relaxed, on what another process has created and loaded."""
+        return
 
     def load(
         self,
@@ -211,8 +222,8 @@ class Store(ABC):
 
     @abstractmethod
     def null_op(self) -> None:
-        """The cheapest question the driver can put to the server: what an operation costs before it does
-        anything.
+        """The cheapest question that can be put to the server on the driver's connection: what an operation
+        costs before it does anything.
         """
 
     @abstractmethod

@@ -1,15 +1,18 @@
-"""The four operations on Redis, MongoDB and Cassandra: each store does them in its own idiom."""
+"""The stores that are compared, PostgreSQL as the base line first: each works in its own idiom."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from helpers.comparison.cassandra import CassandraStore
 from helpers.comparison.mongodb import MongoStore
+from helpers.comparison.postgres import PostgresStore
 from helpers.comparison.redis import RedisStore
 from helpers.comparison.store import Store
 from helpers.errors import HelpersError
 
-STORES: dict[str, type[Store]] = {"redis": RedisStore, "mongodb": MongoStore, "cassandra": CassandraStore}
+STORES: dict[str, type[Store]] = {
+    store.name: store for store in (PostgresStore, RedisStore, MongoStore, CassandraStore)
+}
 """The class of each store, in the order in which they are shown."""
 
 NAMES: Sequence[str] = tuple(STORES)
@@ -34,10 +37,17 @@ def opened(name: str, url: str | None = None) -> Iterator[Store]:
     Args:
         name: one of ``NAMES``.
         url: of its server; the resolved one when None.
+
+    Raises:
+        HelpersError: in place of what its driver raises inside.
     """
     store = connect(name, url)
     try:
         yield store
+    except OSError:  # may be of a disk, too
+        raise
+    except store.ERRORS as error:
+        raise store.failed(error) from error
     finally:
         with suppress(*store.ERRORS):
             store.drop()

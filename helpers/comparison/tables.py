@@ -1,28 +1,25 @@
 """Tables of the comparison, as data frames made from saved results."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import decision
+from helpers.comparison.statistics import Interval
 from helpers.comparison.workload import MIX, MIXES, OPERATIONS
 from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import NOT_AVAILABLE, count, duration_us, known, size_bytes, three
+from helpers.text import count, duration_us, known, size_bytes, three
 
 
 def with_ends(interval: Mapping[str, float] | None) -> str:
     """``123 µs (120 µs to 130 µs)``, or n/a where there are too few samples."""
-    return known(interval, lambda of: f"{duration_us(of['value'])} ({_ends(of, duration_us)})")
+    return known(interval, lambda of: Interval.of(of).written(duration_us))
 
 
 def value_of(interval: Mapping[str, float] | None) -> str:
     """``123 µs``, or n/a where there are too few samples for an interval."""
     return known(interval, lambda of: duration_us(of["value"]))
-
-
-def _ends(interval: Mapping[str, float], write: Callable[[float], str]) -> str:
-    return f"{write(interval['low'])} to {write(interval['high'])}"
 
 
 def idioms_table(results: Results) -> pd.DataFrame:
@@ -62,6 +59,7 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
             "operation": row["operation"],
             "store": LABELS[row["store"]],
             "n": row["n"],
+            "blocks": row["blocks"],
             **{name: with_ends(interval) for name, interval in row["percentiles_us"].items()},
         }
         for row in found
@@ -69,8 +67,8 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
 
 
 def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
-    """Ratios of medians with 95 % intervals from blocks, p-values after Holm's correction, and what they
-    show.
+    """Ratios of block medians, their geometric mean over blocks with its 95 % interval, p-values of paired
+    t-tests on their logarithms after Holm's correction, and what they show.
 
     Args:
         results, tier, mix: as for ``percentile_table``.
@@ -78,9 +76,10 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
     return pd.DataFrame(
         {
             "operation": row["operation"],
-            "ratio of medians": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
-            "value": three(row["ratio"]),
-            "95 % interval": _ends(row, three),
+            "block medians of": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
+            "blocks": row["blocks"],
+            "mean ratio": three(row["ratio"]),
+            "95 % interval": f"{three(row['low'])} to {three(row['high'])}",
             "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
             "difference": "shown" if row["shown"] else "not shown",
         }
@@ -89,17 +88,45 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
 
 
 def throughput_table(results: Results) -> pd.DataFrame:
-    """Throughput and latency against the number of clients; client-bound points are marked."""
+    """Throughput (geometric mean over blocks, 95 % interval) and latency against the number of clients, and
+    what kept the rate from rising.
+    """
     return pd.DataFrame(
         {
             "store": LABELS[row["store"]],
             "clients": row["clients"],
-            "operations per second": count(row["per_s"]),
-            "95 % interval": _ends(row, count) if row["low"] else NOT_AVAILABLE,
+            "processes": row["processes"],
+            "blocks": row["blocks"],
+            "operations per second": _rate(row),
             "p50": value_of(row["percentiles_us"]["p50"]),
             "p99": value_of(row["percentiles_us"]["p99"]),
-            "client busy": f"{100 * row['client_busy_share']:.0f} %",
-            "limit": "client" if row["client_bound"] else "",
+            "limit": row["limit"],
+        }
+        for row in results.part("comparison", "throughput")
+    )
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+    """The rate with its interval, without one where there is a single block."""
+    if row["low"] is None:
+        return count(row["per_s"])
+    return Interval(row["per_s"], row["low"], row["high"]).written(count)
+
+
+def core_rates_table(results: Results) -> pd.DataFrame:
+    """The rate reached beside the one that a core of the server allows, and who was how busy."""
+    return pd.DataFrame(
+        {
+            "store": LABELS[row["store"]],
+            "clients": row["clients"],
+            "reached per second": count(row["per_s"]),
+            "one core allows": known(row["core_per_s"], lambda of: Interval.of(of).written(count)),
+            "server, an operation": known(row["server_cpu_us"], duration_us),
+            "clients, an operation": duration_us(row["client_cpu_us"]),
+            "server, cores": known(row["server_busy_cores"], lambda cores: f"{cores:.2f}"),
+            "busiest client": f"{100 * row['client_busy_share']:.0f} %",
+            "machine": known(row["machine_busy_share"], lambda share: f"{100 * share:.0f} %"),
+            "limit": row["limit"],
         }
         for row in results.part("comparison", "throughput")
     )
@@ -117,18 +144,23 @@ def open_loop_table(results: Results) -> pd.DataFrame:
             "service p50": value_of(row["service_us"]["p50"]),
             "service p99": value_of(row["service_us"]["p99"]),
             "send lag p50": value_of(row["lag_us"]["p50"]),
+            "limit": row["limit"],
         }
         for row in results.part("comparison", "open_loop")
     )
 
 
 def floors_table(results: Results) -> pd.DataFrame:
-    """What no operation can be faster than: echo, null operation of each driver; and one flush to the
-    disk.
+    """What no operation can be faster than: echo, null operation of each store; and one flush to the disk.
+
+    A null operation that takes as long as an operation is named as none.
     """
-    floors = results.part("comparison", "floors")
+    data = results.require("comparison", "floors")
+    floors = data["floors"]
     named = {"TCP echo": floors["echo_us"]}
-    named |= {f"null operation, {LABELS[store]}": found for store, found in floors["null_op_us"].items()}
+    for store, found in floors["null_op_us"].items():
+        note = ", no floor" if shorter_than_null(data, store) else ""
+        named[f"null operation, {LABELS[store]} ({floors['null_op_cost'][store]['asks']}){note}"] = found
     named["flush to disk (fsync)"] = floors["fsync_us"]
     return pd.DataFrame(
         {"floor": name, **{p: with_ends(found[p]) for p in ("p50", "p90", "p99")}}
@@ -136,18 +168,43 @@ def floors_table(results: Results) -> pd.DataFrame:
     )
 
 
+def shorter_than_null(data: Mapping[str, Any], store: str) -> list[str]:
+    """The operations of a store whose median its null operation reaches, which is then no floor of them."""
+    null = data["floors"]["null_op_us"][store]["p50"]["value"]
+    return [operation for operation in OPERATIONS if medians_us(data, operation)[store] <= null]
+
+
+def medians_us(data: Mapping[str, Any], operation: str) -> dict[str, float]:
+    """The median of an operation in each store: relaxed tier, one client, the usual mix."""
+    rows = having(data["latency"], tier="relaxed", mix=MIX, operation=operation)
+    by_store = {row["store"]: row["percentiles_us"]["p50"]["value"] for row in rows}
+    return {store: float(by_store[store]) for store in data["counts"]}
+
+
 def cost_table(results: Results) -> pd.DataFrame:
-    """Processor time of client and server for one operation, by store and mix."""
+    """Where the time of one operation of one client goes, by store: mean of a null operation and of each mix.
+
+    The asking thread's time on a processor and its waiting make up the whole; the processor time of the
+    client's whole process and of the server, beside it, falls into both.
+    """
+    data = results.require("comparison", "cost")
+    parts = {
+        (store, what): found
+        for store, mixes in data["cost"].items()
+        for what, found in {"null operation": data["floors"]["null_op_cost"][store], **mixes}.items()
+        if what in (*MIXES, "null operation")
+    }
     return pd.DataFrame(
         {
             "store": LABELS[store],
-            "mix": mix,
-            "client": duration_us(found["client_cpu_us"]),
+            "of": what,
+            "elapsed": duration_us(found["elapsed_us"]),
+            "asking thread": duration_us(found["asking_us"]),
+            "waiting": duration_us(found["rest_us"]),
+            "whole client": duration_us(found["client_cpu_us"]),
             "server": known(found["server_cpu_us"], duration_us),
         }
-        for store, mixes in results.part("comparison", "cost").items()
-        for mix, found in mixes.items()
-        if mix in MIXES
+        for (store, what), found in parts.items()
     )
 
 
@@ -173,44 +230,3 @@ def space_table(results: Results) -> pd.DataFrame:
         }
         for store, found in results.part("comparison", "counts").items()
     )
-
-
-def measures_table(results: Results) -> pd.DataFrame:
-    """What each criterion of the decision rests on: measured values of every store, and which way is
-    better.
-    """
-    return pd.DataFrame(
-        {
-            "criterion": decision.CRITERIA[measure.criterion],
-            "measured": f"{measure.label}{', ' + measure.unit if measure.unit else ''}",
-            **{LABELS[store]: three(value) for store, value in measure.values.items()},
-            "": "less is better" if measure.less_is_better else "more is better",
-        }
-        for measure in decision.measures(results.require("comparison", "counts"))
-    )
-
-
-def decision_table(results: Results, weights: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Weight and computed scores by criterion, and the weighted result in the last row.
-
-    Args:
-        results: with a comparison.
-        weights: by criterion; those of the run when None.
-    """
-    data = results.require("comparison", "counts")
-    chosen = data["weights"] if weights is None else weights
-    scored = decision.scores(data)
-    whole = sum(chosen.get(criterion, 0.0) for criterion in scored)
-    rows = [
-        {
-            "criterion": decision.CRITERIA[criterion],
-            "weight": f"{100 * chosen.get(criterion, 0.0) / whole:.0f} %",
-            **{LABELS[store]: f"{score:.2f}" for store, score in by_store.items()},
-        }
-        for criterion, by_store in scored.items()
-    ]
-    total = decision.totals(scored, chosen)
-    rows.append(
-        {"criterion": "Result", "weight": "100 %"} | {LABELS[s]: f"{t:.2f}" for s, t in total.items()}
-    )
-    return pd.DataFrame(rows)

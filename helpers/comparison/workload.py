@@ -1,4 +1,4 @@
-"""The seeded stream of operations that all three stores are given."""
+"""What all stores are given: operations, mixes, tiers of durability, and the seeded stream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +35,12 @@ MIXES: Mapping[str, Mapping[str, float]] = {
     "50/50": dict(zip(OPERATIONS, (0.25, 0.25, 0.25, 0.25), strict=True)),
 }
 """Share of each operation, by the mix's name (percent reads / percent writes)."""
+
+BASE = "postgres"
+"""The store that the others are compared against: where the data are before anyone leaves."""
+
+TIERS = ("relaxed", "strict")
+"""Durability: an acknowledged write may be lost with the machine (relaxed), or is on disk first (strict)."""
 
 MIX = "50/50"
 """The mix of which sentences, tables and charts speak where they name no other."""

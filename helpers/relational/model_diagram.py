@@ -1,4 +1,4 @@
-"""The models of the three stores as diagrams in one style: keys of Redis, documents of MongoDB, tables of
+"""The models of three stores as diagrams in one style: keys of Redis, documents of MongoDB, tables of
 Cassandra.
 
 What is drawn comes from what owns it: keys and fields from the model as it is declared, documents, indexes

@@ -1,4 +1,4 @@
-"""MongoDB and Cassandra with more data than their caches hold: what reading takes then, and what is lost."""
+"""Stores on disk with more data than their caches hold: what reading takes then, and what is lost."""
 
 import base64
 import contextlib
@@ -15,15 +15,15 @@ import numpy as np
 import psutil
 
 from helpers import settings
-from helpers.comparison import CassandraStore, MongoStore, Operation, Store, loops, statistics
+from helpers.comparison import CassandraStore, MongoStore, Operation, PostgresStore, Store, loops, statistics
 from helpers.errors import HelpersError, first_line
 from helpers.relational import REFERENCE, Activity
 from helpers.results import NOT_MEASURED
 from helpers.scaling.summary import SHARES
-from helpers.servers import cassandra as cassandra_server, scratch
+from helpers.servers import cassandra as cassandra_server, machine, scratch
 
 FREE_GB = 6
-"""Disk space without which MongoDB and Cassandra are left out."""
+"""Disk space without which all three are left out."""
 SEED = 13
 HOT_USERS = 200
 ROUND_READS = 200
@@ -34,10 +34,64 @@ LONG_BYTES = 3_000
 CACHE_GB = 0.25
 """The smallest cache that MongoDB accepts."""
 MONGODB_USERS = 20_000
+BUFFERS_MB = 32
+POSTGRES_USERS = 5_000
 CASSANDRA_USERS = 5_000
 MEMTABLE_MB = 16
 ROUNDS = 6
 CHECKED_USERS = 300
+
+
+class LongTexts(PostgresStore):
+    """PostgreSQL whose activities may be of a type of any length, of which it keeps a long one in pieces in a
+    table of its own (TOAST).
+    """
+
+    def create(self) -> None:
+        """Make the tables, and widen the column."""
+        super().create()
+        self.do("ALTER TABLE activities ALTER activity_type TYPE text")
+
+
+def postgres(
+    step: Callable[[str], object] = lambda what: None, *, users: int = POSTGRES_USERS, rounds: int = ROUNDS
+) -> dict[str, Any]:
+    """Store more than the shared buffers hold; read what is in them, what is not, and what the kernel has
+    forgotten too.
+
+    Args:
+        step: called with what was done, twice.
+        users: how many are stored, with ten long activities each.
+        rounds: of reads.
+    """
+    with ExitStack() as stack:
+        try:
+            need_disk()
+            server = stack.enter_context(
+                scratch.postgres(f"shared_buffers = '{BUFFERS_MB}MB'", "autovacuum = off")
+            )
+            store = stack.enter_context(LongTexts(server.url))
+        except HelpersError as error:
+            return {NOT_MEASURED: str(error)}
+        with in_one_line(store.name, server.url, store.ERRORS):
+            found = _stored(store, users)
+            store.do("CHECKPOINT")
+            step("postgres, stored")
+            reader = Reader(store, server.pid, users, store.read_bytes)
+            reads = reader.rounds(_forgetting(reader, server.folder), rounds)
+            size = store.activity_size()
+            found |= {
+                "version": server.version,
+                "cache_bytes": BUFFERS_MB * 2**20,
+                "cached_bytes": size.memory_bytes,
+                "file_bytes": size.disk_bytes,
+                "rss_mb": store.server_rss_mb(),
+                "reads": reads,
+                "ratios": reader.ratios("inside"),
+                **_checked(store, users),
+            }
+            step("postgres, read")
+        return found
 
 
 def mongodb(
@@ -65,12 +119,7 @@ def mongodb(
             cache = _cache(store)
             step("mongodb, stored")
             reader = Reader(store, server.pid, users, lambda: _cache(store)["bytes read into cache"])
-            parts: dict[str, Callable[[], object]] = {
-                "inside": reader.warm,
-                "outside": lambda: _recall(server.folder),
-                "forgotten": lambda: _forget(server.folder),
-            }
-            reads = reader.rounds(parts, rounds)
+            reads = reader.rounds(_forgetting(reader, server.folder), rounds)
             found |= {
                 "version": server.version,
                 "cache_bytes": cache["maximum bytes configured"],
@@ -132,6 +181,15 @@ def cassandra(
             }
             step("cassandra, read")
         return found
+
+
+def _forgetting(reader: "Reader", folder: Path) -> dict[str, Callable[[], object]]:
+    """What makes each part ready where the kernel can be asked to forget a server's files."""
+    return {
+        "inside": reader.warm,
+        "outside": lambda: _recall(folder),
+        "forgotten": lambda: _forget(folder),
+    }
 
 
 def need_disk() -> None:
@@ -233,7 +291,7 @@ class Reader:
     def _from_disk(self) -> int | None:
         """Bytes that the kernel fetched from the disk for the server so far, None where it does not say."""
         try:
-            return int(self._process.io_counters().read_bytes)
+            return sum(one.io_counters().read_bytes for one in machine.family(self._process))
         except (psutil.Error, AttributeError):
             return None
 
@@ -244,6 +302,10 @@ def _reads(users: Iterable[int]) -> list[Operation]:
 
 def _stored(store: Store, users: int) -> dict[str, Any]:
     store.create()
+    if store.name == "postgres":  # which refuses the activities of a user who does not exist
+        store.load_rows(
+            "users", ((n, f"user{n}", f"u{n}@example.org", REFERENCE) for n in range(1, users + 1))
+        )
     began = time.perf_counter()
     store.load_rows("activities", _long(users))
     seconds = time.perf_counter() - began

@@ -1,7 +1,7 @@
 """What each store does when its data outgrow its memory, shown on throw-away servers.
 
-Redis keeps everything in memory: at ``maxmemory`` it refuses writes or drops keys. MongoDB and Cassandra keep
-the data in files and a part of them in memory: there it is reading that changes.
+Redis keeps everything in memory: at ``maxmemory`` it refuses writes or drops keys. The others keep the data
+in files and a part of them in memory: there it is reading that changes.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,16 +10,16 @@ from typing import Any
 from helpers import text
 from helpers.comparison import stores
 from helpers.results import NOT_MEASURED
-from helpers.scaling.beyond_cache import cassandra, mongodb
+from helpers.scaling.beyond_cache import cassandra, mongodb, postgres
 from helpers.scaling.beyond_maxmemory import ROOM_BYTES, redis
 
-STEPS = {"quick": 2, "full": 6}
+STEPS = {"quick": 2, "full": 8}
 """How often ``measure`` calls ``step``."""
 
 NOT_SHOWN = (
     "The kernel's page cache: what a server reads from a file may come from there and not from the disk. For "
-    "MongoDB the kernel is asked to forget the files in a third row; for Cassandra, which maps its files "
-    "into memory, that cannot be asked from outside.",
+    "PostgreSQL and MongoDB the kernel is asked to forget the files in a third row; for Cassandra, which "
+    "maps its files into memory, that cannot be asked from outside.",
     "Swap: with memory for all servers together nothing is moved there.",
     "A machine whose memory is full: there the kernel ends processes, which no setting of a store prevents.",
 )
@@ -39,7 +39,7 @@ def measure(profile: str, step: Callable[[str], object] = lambda what: None) -> 
         HelpersError: a server stopped answering.
     """
     found: dict[str, Any] = {"redis": redis(step, room_bytes=ROOM_BYTES[profile])}
-    for name, fill in (("mongodb", mongodb), ("cassandra", cassandra)):
+    for name, fill in (("postgres", postgres), ("mongodb", mongodb), ("cassandra", cassandra)):
         if profile == "full":
             found[name] = fill(step)
         else:

@@ -21,7 +21,16 @@ from cassandra.query import SimpleStatement
 from helpers import settings
 from helpers.errors import HelpersError, brief, first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, between, case, in_one_line
+from helpers.scaling.nodes_schemas import SHIPPED
+from helpers.scaling.writes import (
+    Failed,
+    Scene,
+    between,
+    case,
+    failover,
+    in_one_line,
+    outage_in_s,
+)
 from helpers.servers import cassandra_nodes, connections
 
 KEYSPACE = "nodes"
@@ -29,6 +38,7 @@ LEVELS = {"ONE": ConsistencyLevel.ONE, "QUORUM": ConsistencyLevel.QUORUM}
 SHOWN = "QUORUM"
 """The consistency level whose counts and timeline stand for the whole."""
 ERRORS = (DriverException, NoHostAvailable, ConnectionException, OSError)
+PROMOTED_BY = "nobody: the replicas that are left answer"
 PATIENCE_S = 3.0
 """How long the client waits for an answer: longer than the server's own 2 s for a write."""
 RECONNECT_S = 0.5
@@ -36,23 +46,26 @@ QUIET_S = 15.0
 """Nothing more is handed over when nothing came for so long: nodes begin to every 10 s."""
 HANDED_OVER_S = 60
 REFUSED_S = 60
+ENOUGH = 20
+"""Acknowledged writes after which what happened counts as over."""
 POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class RingDesign:
-    """How many nodes, how long undisturbed writing lasts, writes a second of each client, and how sure a node
-    must be that another is dead (Cassandra's own default: 8).
+    """How many nodes, how long undisturbed writing lasts, writes a second of each client, how sure a node
+    must be that another is dead (Cassandra's own default: 8), and how often one dies while a quorum is left.
     """
 
     nodes: int
     steady_s: float
     per_s: float
     phi: int = 8
+    kills: int = 1
 
 
-DESIGNS = {"small": RingDesign(2, 1, 50, phi=5), "full": RingDesign(3, 3, 50)}
-STEPS = {profile: 3 * design.nodes - 1 for profile, design in DESIGNS.items()}
+DESIGNS = {"small": RingDesign(2, 1, 50, phi=5), "full": RingDesign(3, 3, 50, kills=3)}
+STEPS = {profile: 3 * design.nodes + design.kills - 2 for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
 
@@ -125,9 +138,28 @@ class _Measurement:
                 for node in reversed(later):
                     self._kill(node)
                 self._come_back(later[::-1])
+            found = self._result()
+            if self._design.nodes > self._quorum:
+                killed = f"node {self._design.nodes} killed"
+                outages = [one[SHOWN]["outage_s"] for one in found["found"]["cases"] if one["from"] == killed]
+                outages += self._killed_again(later[-1], writes[SHOWN])
+                found["failover"] = [failover(SHIPPED, None, PROMOTED_BY, outages)]
         finally:
             session.cluster.shutdown()
-        return self._result()
+        return found
+
+    def _killed_again(self, node: cassandra_nodes.Node, write: Callable[[int], None]) -> list[float]:
+        """Kill one of three nodes again and again; of each time, the longest without an acknowledgement."""
+        scene = Scene(SHOWN, self._design.steady_s)
+        with scene.writing({SHOWN: write}, self._design.per_s):
+            for number in range(1, self._design.kills):
+                self._step(f"node {self._number(node)} is killed again ({number})")
+                with scene.window("killed"):
+                    node.kill()
+                    scene.wait_for(ENOUGH)
+                    scene.pass_time()
+                node.start()
+        return [outage_in_s(scene.writes[SHOWN], *window) for window in scene.windows.get("killed", [])]
 
     def _client(self) -> Session:
         """A session that knows all nodes, tries each write once, and comes back to a node soon."""
@@ -308,6 +340,8 @@ class _Measurement:
             "version": self._ring.version,
             **self._scene.common(kept[SHOWN], self._settings()),
             "tiers": self._scene.tiers(kept),
+            "failover": [],
+            "second_node": self._scene.times_as_long("QUORUM", "ONE", self._steady_to),
             "found": {
                 **self._found,
                 "cases": [

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from helpers.comparison import IN_WORDS, value_of
+from helpers.comparison import BASE, IN_WORDS, value_of
 from helpers.report import claim
-from helpers.results import having
-from helpers.scaling.tables import READS
+from helpers.results import Missing, having
+from helpers.scaling.tables import CACHES, READS
 from helpers.settings import LABELS
 from helpers.text import count, join, plural, size_bytes, span, three
 
@@ -88,8 +88,9 @@ def space(data: Mapping[str, Any]) -> str:
         note = f" ({join(unknown)}: not told)" if unknown else ""
         sentences.append(f"{where} {listed}{note}{_least(known) if kind == 'disk' else ''}")
     activities = next(iter(rows.values()))["activities"]
-    cached = rows.get("mongodb", {}).get("memory_per_activity") is not None
-    note = " MongoDB's memory is what its cache held of them just then." if cached else ""
+    caching = [s for s in CACHES if rows.get(s, {}).get("memory_per_activity") is not None]
+    held = join([f"{LABELS[store]}'s" for store in caching])
+    note = f" The memory that is {held} is what a cache held of them just then." if caching else ""
     return f"With {count(activities)} activities, one takes {'; '.join(sentences)}.{note}"
 
 
@@ -116,6 +117,46 @@ def space_growth(data: Mapping[str, Any]) -> str:
     return (
         f"What one activity takes with {count(sizes[-1])} of them, against {count(sizes[0])}: "
         f"{'; '.join(sentences)}."
+    )
+
+
+@_claim("How fast data load was")
+def loading(data: Mapping[str, Any]) -> str:
+    """At which rate each store took the rows, at the smallest and the largest size."""
+    sizes = sorted({row["activities"] for row in data["space"]})
+    first, last = _at(data, sizes[0]), _at(data, sizes[-1])
+    sentences = [
+        f"{LABELS[store]} {_per_s(last[store])} per second"
+        + (f" ({_per_s(first[store])} at {count(sizes[0])})" if len(sizes) > 1 else "")
+        for store in last
+    ]
+    return (
+        f"With their users, products and orders, {count(sizes[-1])} activities were loaded by one client at: "
+        f"{'; '.join(sentences)}. It is one load each, in which the client's own work counts."
+    )
+
+
+def _per_s(row: Mapping[str, Any]) -> str:
+    return count(row["activities"] / row["load_s"])
+
+
+@_claim("What leaving PostgreSQL does to space and loading was")
+def leaving(data: Mapping[str, Any]) -> str:
+    """What an activity takes on disk and how fast data load, as a multiple of staying with PostgreSQL."""
+    rows = _at(data, max(row["activities"] for row in data["space"]))
+    base = rows.pop(BASE)
+    sentences = []
+    for store, row in rows.items():
+        parts = [f"loading at {three(base['load_s'] / row['load_s'])} times the rate"]
+        if row["disk_per_activity"] and base["disk_per_activity"]:
+            multiple = row["disk_per_activity"] / base["disk_per_activity"]
+            parts.insert(0, f"{three(multiple)} times the disk")
+        sentences.append(f"{LABELS[store]} {join(parts)}")
+    if not sentences:
+        raise Missing("scale: only PostgreSQL was measured")
+    return (
+        f"Against staying with PostgreSQL, {count(base['activities'])} activities take: "
+        f"{'; '.join(sentences)} (one load each, not tested)."
     )
 
 
@@ -190,15 +231,16 @@ def evicting(part: Mapping[str, Any]) -> str:
     )
 
 
+@_claim("What PostgreSQL does when data outgrow its shared buffers was", "outgrown", "postgres")
+def postgres_beyond(part: Mapping[str, Any]) -> str:
+    """PostgreSQL with data of several times its buffers: reads inside and outside, and what is lost."""
+    return _beyond(part, "postgres", "shared buffers")
+
+
 @_claim("What MongoDB does when data outgrow its cache was", "outgrown", "mongodb")
 def mongodb_beyond(part: Mapping[str, Any]) -> str:
     """MongoDB with data of several times its cache: reads inside and outside, and what is lost."""
-    multiple = three(part["file_bytes"] / part["cache_bytes"])
-    return (
-        f"With a cache of {size_bytes(part['cache_bytes'])}, MongoDB took data of "
-        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
-        f"{_reads(part, 'mongodb')} {_lost(part)}"
-    )
+    return _beyond(part, "mongodb", "a cache")
 
 
 @_claim("What Cassandra does when data outgrow its memtables was", "outgrown", "cassandra")
@@ -221,11 +263,21 @@ def not_shown(data: Mapping[str, Any]) -> str:
     return " ".join(data["outgrown"]["not_shown"])
 
 
+def _beyond(part: Mapping[str, Any], store: str, cache: str) -> str:
+    """A store with more data than it keeps in memory, and what it calls that memory."""
+    multiple = three(part["file_bytes"] / part["cache_bytes"])
+    return (
+        f"With {cache} of {size_bytes(part['cache_bytes'])}, {LABELS[store]} took data of "
+        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
+        f"{_reads(part, store)} {_lost(part)}"
+    )
+
+
 def _reads(part: Mapping[str, Any], store: str) -> str:
     sentences = []
     for name, row in part["reads"].items():
         took = value_of(row["percentiles_us"]["p50"])
-        moved = [f"{size_bytes(row['into_cache_bytes'])} into the cache"] * (store == "mongodb")
+        moved = [f"{size_bytes(row['into_cache_bytes'])} into the cache"] * (store in CACHES)
         if row["from_disk_bytes"] is not None:
             moved.append(f"{size_bytes(row['from_disk_bytes'])} from the disk")
         against = _against(part["ratios"].get(name))

@@ -1,5 +1,6 @@
 """Charts of growing data (latency, space, what happens beyond memory) and of several nodes."""
 
+import itertools
 import string
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -17,10 +18,15 @@ from helpers.settings import LABELS
 
 WIDTHS = {"p50": 1.8, "p99": 0.7}
 SHORT_READS: Mapping[str, Mapping[str, str]] = {
+    "postgres": {
+        "inside": "in buffers",
+        "outside": "outside",
+        "forgotten": "outside,\nfiles\ndropped",
+    },
     "mongodb": {
         "inside": "in the cache",
         "outside": "outside",
-        "forgotten": "outside,\nfiles dropped",
+        "forgotten": "outside,\nfiles\ndropped",
     },
     "cassandra": {"inside": "written last,\nread before", "outside": "of any age"},
 }
@@ -28,8 +34,12 @@ SHORT_READS: Mapping[str, Mapping[str, str]] = {
 
 FAINT = 0.02
 """A dot is a stroke of this share of its height; on a logarithmic axis that is a dot of one size."""
-CLOSE = 0.012
+CLOSE = 0.018
 """Events nearer to each other than this share of the time share one line of letters."""
+SILENT_S = 1.0
+"""A time without an acknowledgement is shaded from so many seconds on."""
+ROOM = 0.04
+"""The share of the whole time from which on its length can be written into it."""
 MARKED = 150
 """Most marks of one kind in a panel: they lie on each other long before."""
 LINE = 100
@@ -157,7 +167,7 @@ def evictions(results: Results) -> Figure:
 
 @style.shared
 def reads(results: Results) -> Figure:
-    """Median read with 95 % interval and p99: MongoDB beyond its cache, Cassandra beyond its memtables."""
+    """Median read with 95 % interval and p99, inside and beyond what each store keeps in memory."""
     beyond = results.part("scale", "outgrown")
     stores = [store for store in SHORT_READS if NOT_MEASURED not in beyond[store]]
     if not stores:
@@ -175,7 +185,7 @@ def reads(results: Results) -> Figure:
                 axis.plot([place], [tail["value"] / 1000], markerfacecolor="white", **marks)
         axis.set_xticks(range(len(rows)), [SHORT_READS[store][name] for name in rows])
         axis.set_xlim(-0.5, len(rows) - 0.5)
-        axis.set_title(f"{LABELS[store]} beyond its memory")
+        axis.set_title(LABELS[store])
         style.plain_log(axis, "y")
     axes[0][0].set_ylabel("latency of a read (ms)")
     handles = [
@@ -188,7 +198,8 @@ def reads(results: Results) -> Figure:
 
 @style.shared
 def timelines(results: Results) -> Figure:
-    """The writes of each part: when each was sent and how long it took, with failures, losses and events.
+    """The writes of each part: when each was sent and how long it took, with failures, losses and events, and
+    times without an acknowledgement shaded.
 
     Raises:
         Missing: no part was measured.
@@ -222,6 +233,7 @@ def _panel(axis: Any, store: str, found: Mapping[str, Any]) -> None:
     last = max([point[0] for point in points] + [second for second, _ in found["events"]], default=1.0)
     axis.set_xlim(-0.01 * last, 1.01 * last)
     style.plain_log(axis, "y")
+    _silences(axis, done, last)
     _events(axis, found["events"], last)
 
 
@@ -232,6 +244,18 @@ def _dots(axis: Any, points: Sequence[Sequence[float]], colour: str) -> None:
         xs += [second, second, float("nan")]
         ys += [took, took * (1 + FAINT), float("nan")]
     axis.plot(xs, ys, color=colour, linewidth=2.2, solid_capstyle="round", alpha=0.75)
+
+
+def _silences(axis: Any, done: Sequence[Sequence[float]], last: float) -> None:
+    """Shade the times without an acknowledgement, with their length in seconds where there is room."""
+    ends = sorted(second + took / 1000 for second, took, _ in done)
+    for before, after in itertools.pairwise(ends):
+        if after - before >= SILENT_S:
+            axis.axvspan(before, after, color=style.COLOURS["muted"], alpha=0.25, linewidth=0)
+            if after - before >= ROOM * last:
+                place = ((before + after) / 2, 0.03)
+                length = f"{after - before:.1f} s"
+                axis.annotate(length, place, xycoords=("data", "axes fraction"), ha="center", fontsize=6.5)
 
 
 def _events(axis: Any, events: Sequence[Sequence[Any]], last: float) -> None:

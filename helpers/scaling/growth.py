@@ -7,14 +7,12 @@ looking like growth.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import psycopg2
 
 from helpers import results, settings, text
 from helpers.comparison import (
@@ -27,7 +25,6 @@ from helpers.comparison import (
     stores,
     workload as comparison_workload,
 )
-from helpers.errors import HelpersError, first_line
 from helpers.progress import bar
 from helpers.scaling import beyond_memory, summary
 from helpers.scaling.growth_schemas import SCALE
@@ -108,7 +105,7 @@ def run(
     visits = design.visits()
     steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in visits) + beyond_memory.STEPS[profile]
     with bar(steps, "scale", unit="steps", enabled=progress) as shown:
-        with stores.all_opened(urls) as opened, _in_one_line(opened.values()):
+        with stores.all_opened(urls) as opened:
             session = Session(design, opened, shown)
             for visit, (activities, blocks) in enumerate(visits):
                 tables = design.tables(activities)
@@ -175,8 +172,9 @@ class Session:
         if "relaxed" in store.tiers():
             store.set_durability("relaxed")
         store.create()
-        before, began = store.server_rss_mb(), time.perf_counter()
-        store.load(**{table: made.rows(table) for table in dataset.QUERIES})
+        with made.tables() as tables:
+            before, began = store.server_rss_mb(), time.perf_counter()
+            store.load(**tables)
         seconds, after = time.perf_counter() - began, store.server_rss_mb()
         size, activities = store.activity_size(), made.population.activities
         return {
@@ -214,23 +212,6 @@ def _block(visit: int, activities: int, number: int, name: str, run: loops.Store
 
 def _each(size: int | None, activities: int) -> float | None:
     return None if size is None else round(size / activities, 2)
-
-
-@contextmanager
-def _in_one_line(opened: Sequence[Store] | Any) -> Iterator[None]:
-    """Tell what a driver raises outside of a timed block in one line."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise HelpersError(f"postgres: {first_line(error)}; nothing was saved, measure again") from error
-    except Exception as error:
-        for store in opened:
-            if isinstance(error, store.ERRORS):
-                raise HelpersError(
-                    f"{store.name} at {store.address}: {first_line(error)}; nothing was saved, see that the "
-                    "server runs (`python -m helpers status`) and measure again"
-                ) from error
-        raise
 
 
 def describe(data: Mapping[str, Any]) -> list[str]:

@@ -81,6 +81,7 @@ ON_DISK = {
     "checked": COUNT,
     "lost": COUNT,
 }
+POSTGRES = object_with(ON_DISK | {"cache_bytes": COUNT, "cached_bytes": OPTIONAL_COUNT})
 MONGODB = object_with(ON_DISK | {"cache_bytes": COUNT, "cached_bytes": COUNT, "stored_bytes": COUNT})
 CASSANDRA = object_with(
     ON_DISK
@@ -88,7 +89,8 @@ CASSANDRA = object_with(
     | {"compactions": COUNT, "tables_written": COUNT}
 )
 BEYOND_MEMORY = object_with(
-    {"redis": _measured(REDIS), "mongodb": _measured(MONGODB), "cassandra": _measured(CASSANDRA)}
+    {"postgres": _measured(POSTGRES), "redis": _measured(REDIS)}
+    | {"mongodb": _measured(MONGODB), "cassandra": _measured(CASSANDRA)}
     | {"not_shown": {"type": "array", "items": TEXT}}
 )
 

@@ -1,12 +1,14 @@
-"""MongoDB with three members: two clients write on, with ``w:1`` and with ``w:majority``, and primaries go.
+"""MongoDB with three members: clients write on, each with a write concern of its own, and primaries go.
 
-Three cases, one after the other, under the same two writers: the primary is killed; the primary steps down
-when asked to; the secondaries are killed first and the primary some time later, so that what only the primary
-acknowledged is on no other member when they elect a new one.
+The cases, one after the other, under the same writers: the primary is killed, with the time of noticing that
+is set for all stores, then with MongoDB's own; the primary steps down when asked to; the secondaries are
+killed first and the primary some time later, so that what only the primary acknowledged is on no other member
+when they elect a new one. ``w:2`` asks for two members as they are, ``w:majority`` for two whose journals are
+on disk.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +19,35 @@ from pymongo.read_concern import ReadConcern
 
 from helpers import settings
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, in_one_line, middle_and_most
+from helpers.scaling.nodes_schemas import SET, SHIPPED
+from helpers.scaling.writes import (
+    DETECTION_S,
+    Failed,
+    Scene,
+    failover,
+    in_one_line,
+    middle_and_most,
+    outage_in_s,
+)
 from helpers.servers import ReplicaSet, mongodb as server, mongodb_nodes
 
 MEMBERS = 3
 DATABASE = "nodes"
-CONCERNS: dict[str, int | str] = {"w:1": 1, "w:majority": "majority"}
+CONCERNS: dict[str, int | str] = {"w:1": 1, "w:2": 2, "w:majority": "majority"}
 SHOWN = "w:majority"
 """The write concern whose counts and timeline stand for the whole: what a client gets that sets none."""
 CASES = {
     "killed": "the primary is killed",
+    "shipped": "the primary is killed, detection as shipped",
     "stepdown": "the primary steps down",
     "behind": "the secondaries are killed, then the primary",
 }
+DETECTION: dict[str, dict[str, int]] = {
+    SET: {"electionTimeoutMillis": round(DETECTION_S * 1000), "heartbeatIntervalMillis": 500},
+    SHIPPED: {"electionTimeoutMillis": 10_000, "heartbeatIntervalMillis": 2000},
+}
+"""Settings of the set: after how long without a primary one is elected, and how often members ask."""
+PROMOTED_BY = "the other members, by election"
 PATIENCE_MS = 1000
 """How long a write waits for a primary, and for the members that it asks for, before it fails."""
 OPTIONS: dict[str, Any] = {
@@ -49,16 +67,21 @@ AGAIN_S = 90
 
 @dataclass(frozen=True)
 class SetDesign:
-    """How long undisturbed writing lasts, how long the primary is alone, writes a second of each client."""
+    """How long undisturbed writing lasts, how long the primary is alone, writes a second of each client, and
+    how often each case comes.
+    """
 
     steady_s: float
     alone_s: float
     per_s: float
-    cases: tuple[str, ...] = tuple(CASES)
+    cases: Mapping[str, int]
 
 
-DESIGNS = {"small": SetDesign(0.5, 0.5, 100, ("stepdown", "behind")), "full": SetDesign(2, 2, 100)}
-STEPS = {profile: 2 + len(design.cases) for profile, design in DESIGNS.items()}
+DESIGNS = {
+    "small": SetDesign(0.5, 0.5, 100, {"stepdown": 1, "behind": 1}),
+    "full": SetDesign(2, 2, 100, {"killed": 3, "shipped": 2, "stepdown": 1, "behind": 1}),
+}
+STEPS = {profile: 2 + sum(design.cases.values()) for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
 
@@ -96,6 +119,7 @@ class _Measurement:
         self._client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(members.url, **OPTIONS)
         self._scene = Scene(SHOWN, design.steady_s)
         self._reasons: dict[str, str] = {}
+        self._stated: dict[str, dict[str, int]] = {}
 
     def run(self) -> dict[str, Any]:
         try:
@@ -106,8 +130,10 @@ class _Measurement:
                 self._step("clients write on, the secondaries' lag")
                 lags = self._lags()
                 steady_to = self._scene.now_s()
-                for name in self._design.cases:
-                    self._case(name)
+                for name, times in self._design.cases.items():
+                    self._detect(SHIPPED if name == "shipped" else SET)
+                    for _ in range(times):
+                        self._case(name)
             self._set.settle()
             return self._result(lags, steady_to)
         finally:
@@ -140,18 +166,32 @@ class _Measurement:
             time.sleep(SAMPLE_S)
         return found
 
-    def _case(self, name: str) -> None:
-        began = self._scene.now_s()
-        self._step(CASES[name])
-        {"killed": self._killed, "stepdown": self._step_down, "behind": self._behind}[name]()
-        self._scene.pass_time()
-        self._scene.windows[name] = [(began, self._scene.now_s())]
+    def _detect(self, detection: str) -> None:
+        """Have the members notice a dead primary after a time."""
+        primary = self._set.primary()
+        found = primary.ask("replSetGetConfig")["config"]
+        changed = {**found, "version": found["version"] + 1}
+        changed["settings"] = {**found["settings"], **DETECTION[detection]}
+        primary.ask({"replSetReconfig": changed})
+        self._set.settle()
+        stated = self._set.primary().ask("replSetGetConfig")["config"]["settings"]
+        self._stated[detection] = {name: stated[name] for name in DETECTION[detection]}
 
-    def _killed(self) -> None:
+    def _case(self, name: str) -> None:
+        self._step(CASES[name])
+        happens = {"stepdown": self._step_down, "behind": self._behind}
+        with self._scene.window(name):
+            if name in happens:
+                happens[name]()
+            else:
+                self._killed(name)
+            self._scene.pass_time()
+
+    def _killed(self, name: str) -> None:
         old = self._set.primary()
         self._scene.event("primary killed")
         old.kill()
-        self._acknowledged_again("killed")
+        self._acknowledged_again(name)
         self._scene.event("old primary started")
         old.start()
         self._set.settle()
@@ -196,6 +236,8 @@ class _Measurement:
             "version": self._set.version,
             **self._scene.common(kept[SHOWN], self._settings()),
             "tiers": self._scene.tiers(kept),
+            "failover": self._failover(),
+            "second_node": self._scene.times_as_long("w:2", "w:1", steady_to),
             "found": {
                 "cases": self._scene.cases(kept),
                 "election_reason": self._reasons,
@@ -205,16 +247,31 @@ class _Measurement:
             },
         }
 
+    def _failover(self) -> list[dict[str, Any]]:
+        """What each kill of a primary cost the writer that is shown."""
+        writes = self._scene.writes[SHOWN]
+        return [
+            failover(
+                detection,
+                self._stated[detection]["electionTimeoutMillis"] / 1000,
+                PROMOTED_BY,
+                [outage_in_s(writes, *window) for window in windows],
+            )
+            for case, detection in (("killed", SET), ("shipped", SHIPPED))
+            if (windows := self._scene.windows.get(case))
+        ]
+
     def _settings(self) -> dict[str, str]:
         """As the servers state them, and the driver's own."""
         primary = self._set.primary()
-        chosen = primary.ask("replSetGetConfig")["config"]["settings"]
         default = primary.ask("getDefaultRWConcern").get("defaultWriteConcern", {})
         flush = primary.ask({"getParameter": 1, "journalCommitInterval": 1})["journalCommitInterval"]
         return {
             "default write concern": f"w:{default.get('w')}",
-            "electionTimeoutMillis": str(chosen["electionTimeoutMillis"]),
-            "heartbeatIntervalMillis": str(chosen["heartbeatIntervalMillis"]),
+            **{
+                name: "; ".join(f"{stated[name]} ms {how}" for how, stated in self._stated.items())
+                for name in DETECTION[SET]
+            },
             "journal flushed at least every": f"{flush} ms",
             "retryable writes": "off (driver)",
             "wtimeout": f"{PATIENCE_MS} ms",

@@ -6,7 +6,7 @@ from typing import Any
 from helpers.report import claim
 from helpers.results import Missing
 from helpers.scaling.nodes_schemas import PARTS
-from helpers.scaling.tables import CASES, errors_text, measured
+from helpers.scaling.tables import CASES, errors_text, killed_for, measured
 from helpers.text import count, duration_s, duration_us, join, plural, span
 
 _claim = claim.from_result("nodes")
@@ -133,7 +133,6 @@ def slots_moved(data: Mapping[str, Any]) -> str:
 def cluster_failover(data: Mapping[str, Any]) -> str:
     """How long a replica takes to step in, what that means for its keys and for the others', and loss."""
     kills = data["found"]["kills"]
-    timeout = data["settings"].get("cluster-node-timeout", "?")
     sentences = []
     for tier in dict.fromkeys(kill["tier"] for kill in kills):
         of_tier = [kill for kill in kills if kill["tier"] == tier]
@@ -141,15 +140,36 @@ def cluster_failover(data: Mapping[str, Any]) -> str:
         outages = span([kill["outage_s"] for kill in of_tier], duration_s)
         longest = max(kill["others_outage_s"] for kill in of_tier)
         sentences.append(
-            f"with {tier}, keys of the killed master could not be written for {outages}, "
+            f"With {tier}, keys of the killed master could not be written for {outages}, "
             f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
-            f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}"
+            f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}."
         )
     return (
-        f"A master was killed {_times(len(kills))} and its replica took over by itself after "
-        f"{span([kill['took_over_s'] for kill in kills], duration_s)} (cluster-node-timeout {timeout} ms): "
-        f"{'; '.join(sentences)}."
+        f"A master was killed {_times(len(kills))}, and its replica took over by a vote of the others. "
+        f"{' '.join(sentences)}"
     )
+
+
+@_claim("How long stores take to go on without a node was")
+def failover(data: Mapping[str, Any]) -> str:
+    """Who promotes another node, and for how long nothing was acknowledged, as shipped and as set."""
+    sentences = []
+    for part, found in measured(data).items():
+        ways = [_way(one) for one in found.get("failover", ())]
+        if ways:
+            promoted = found["failover"][0]["promoted_by"]
+            sentences.append(f"{PARTS[part]} ({promoted}): {'; '.join(ways)}.")
+    if not sentences:
+        raise Missing("nodes: the time to notice a dead node was not recorded")
+    return (
+        "For so long nothing was acknowledged when a node was killed; who promotes another is in brackets. "
+        f"{' '.join(sentences)} The decision compares only what was set alike."
+    )
+
+
+def _way(one: Mapping[str, Any]) -> str:
+    dead = "" if one["detect_s"] is None else f", silent nodes dead after {duration_s(one['detect_s'])}"
+    return f"{killed_for(one)} {one['detection']}{dead}"
 
 
 @_claim("The model's order in a Redis Cluster was", "redis_cluster")
@@ -168,14 +188,15 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
 
 @_claim("MongoDB's replica set was", "mongodb_set")
 def mongodb(data: Mapping[str, Any]) -> str:
-    """Outage and loss in each case, by write concern; and what was rolled back."""
+    """Outage in each case over the write concerns, and which of these lost writes; what was rolled back."""
     sentences = []
     for case, concerns in data["found"]["cases"].items():
-        of_case = [
-            f"{concern} {duration_s(one['outage_s'])} without an acknowledgement, {_lost(one)}"
-            for concern, one in concerns.items()
-        ]
-        sentences.append(f"When {CASES.get(case, case)}: {'; '.join(of_case)}.")
+        longest = span([one["outage_s"] for one in concerns.values()], duration_s)
+        losing = [f"with {name} {_lost(one)}" for name, one in concerns.items() if one["lost"]]
+        sentences.append(
+            f"When {CASES.get(case, case)}, nothing was acknowledged for {longest}; "
+            f"{join(losing) or 'no acknowledged write was lost'}."
+        )
     back = data["found"]["rolled_back"]
     rolled = (
         f"Members that came back laid {plural(back, 'document')} aside (rollback)."

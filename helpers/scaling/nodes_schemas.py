@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from helpers.results import COUNT, NOT_MEASURED, SECONDS, TEXT, map_of, object_with
+from helpers.results import (
+    COUNT,
+    NOT_MEASURED,
+    OPTIONAL,
+    SECONDS,
+    TEXT,
+    WORDS,
+    interval,
+    map_of,
+    object_with,
+)
 
 PARTS: Mapping[str, str] = {
     "redis_replica": "Redis, primary and replica",
@@ -13,6 +23,11 @@ PARTS: Mapping[str, str] = {
 }
 """The parts of the data, and what they are called."""
 
+
+SHIPPED, SET, COMMAND = "as shipped", "as set", "by command"
+"""Whether a store's time of noticing a dead node is its own, the one set for all, or none: somebody gives a
+command.
+"""
 
 COUNTS = {
     "writes": COUNT,
@@ -35,11 +50,18 @@ EVENT = {
     "minItems": 2,
     "maxItems": 2,
 }
+INTERVAL = interval()
+FAILOVER = object_with(
+    {"detection": {"enum": [SHIPPED, SET, COMMAND]}, "detect_s": OPTIONAL}
+    | {"promoted_by": WORDS, "outages_s": {"type": "array", "items": SECONDS, "minItems": 1}}
+)
 MEASURED = {"nodes": {"type": "integer", "minimum": 2}, "version": {"type": "string"}} | COUNTS | {
     "timeline": POINTS,
     "events": {"type": "array", "items": EVENT},
     "settings": map_of(TEXT),
     "tiers": map_of(TIER, least=1),
+    "failover": {"type": "array", "items": FAILOVER},
+    "second_node": INTERVAL,
     "found": {"type": "object"},
 }  # fmt: skip
 BY_TIER = map_of(TIER, least=1)
@@ -89,6 +111,7 @@ NODES: Mapping[str, Any] = object_with(
         "redis_cluster": _part(CLUSTER),
         "mongodb_set": _part({}),
         "cassandra_ring": _part({}),
+        "costs": map_of(object_with({"second_node": INTERVAL, "killed_node_s": INTERVAL})),
         "not_told": {"type": "array", "items": {"type": "string"}, "minItems": 1},
     }
 )

@@ -5,7 +5,7 @@ order: a transaction whose keys lie in several hash slots.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,14 +21,29 @@ from helpers import settings
 from helpers.errors import HelpersError, first_line
 from helpers.relational import redis_model
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, case, gone, in_one_line, outage_in_s, timeline
+from helpers.scaling.nodes_schemas import SET, SHIPPED
+from helpers.scaling.writes import (
+    DETECTION_S,
+    Failed,
+    Scene,
+    case,
+    failover,
+    gone,
+    in_one_line,
+    outage_in_s,
+    timeline,
+)
 from helpers.servers import Write, redis as server, redis_cluster, redis_nodes
 
 MASTERS, REPLICAS = 3, 1
-TIMEOUT_MS = 500
+SET_MS, SHIPPED_MS = round(DETECTION_S * 1000), 15_000
+"""``cluster-node-timeout`` as it is set for all, and as Redis ships it."""
 WHOLE, PARTS = "full coverage required", "full coverage not required"
-TIERS = {WHOLE: "yes", PARTS: "no"}
-"""The two values of ``cluster-require-full-coverage``; the first is the default."""
+UNHURRIED = "full coverage required, detection as shipped"
+TIERS = {WHOLE: ("yes", SET_MS), PARTS: ("no", SET_MS), UNHURRIED: ("yes", SHIPPED_MS)}
+"""``cluster-require-full-coverage``, of which ``yes`` is the default, and ``cluster-node-timeout``."""
+NODE_TIMEOUT = "cluster-node-timeout"
+PROMOTED_BY = "the other masters, by vote"
 MOVED, KILLED = "slots moved", "master killed"
 WRITES_PER_S = 300.0
 POLL_S = 0.01
@@ -41,20 +56,19 @@ REDIRECTIONS = ("MOVED", "ASK", "TRYAGAIN")
 
 @dataclass(frozen=True)
 class ClusterDesign:
-    """Keys there before, slots that move, kills in each tier, undisturbed seconds, and the tiers."""
+    """Keys there before, slots that move, undisturbed seconds, and how many kills in each tier."""
 
     keys: int
     slots: int
-    kills: int
     steady_s: float
-    tiers: tuple[str, ...]
+    kills: Mapping[str, int]
 
 
 DESIGNS = {
-    "quick": ClusterDesign(5_000, 1_000, 1, 0.2, (WHOLE,)),
-    "full": ClusterDesign(50_000, 2_000, 5, 1.0, (WHOLE, PARTS)),
+    "quick": ClusterDesign(5_000, 1_000, 0.2, {WHOLE: 1}),
+    "full": ClusterDesign(50_000, 2_000, 1.0, {WHOLE: 4, PARTS: 3, UNHURRIED: 2}),
 }
-STEPS = {profile: 3 + design.kills * len(design.tiers) for profile, design in DESIGNS.items()}
+STEPS = {profile: 3 + sum(design.kills.values()) for profile, design in DESIGNS.items()}
 """How often ``measure`` calls ``step``."""
 
 
@@ -67,8 +81,8 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
 
     Returns:
         A part of the result ``nodes``; in it ``tiers``: the counts while masters were killed, with ``errors``
-        by kind, for each value of ``cluster-require-full-coverage``; ``found``: ``cases`` (the counts of
-        ``slots moved`` and ``master killed``, by tier), ``move`` (slots, keys, seconds, and how often the
+        by kind, for each of ``TIERS``; ``found``: ``cases`` (the counts of ``slots moved`` and ``master
+        killed``, by tier), ``move`` (slots, keys, seconds, and how often the
         nodes answered MOVED, ASK and TRYAGAIN), ``lost_at`` (as the timeline, the lost writes), ``kills``
         (for each: tier, ``took_over_s`` until the replica was master, ``outage_s`` of the keys of the killed
         master; of the other masters' keys the writes, ``others``, ``others_failed`` and ``others_outage_s``),
@@ -83,7 +97,7 @@ def measure(profile: str, step: Callable[[str], None]) -> dict[str, Any]:
         return {NOT_MEASURED: reason}
     step("a cluster of three masters and three replicas forms")
     with (
-        redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=TIMEOUT_MS) as nodes,
+        redis_cluster.cluster(MASTERS, REPLICAS, timeout_ms=SET_MS) as nodes,
         in_one_line("redis: the cluster", CAUGHT),
     ):
         return _Measurement(nodes, design, step).run()
@@ -96,6 +110,7 @@ class _Measurement:
         self._cluster, self._design, self._step = nodes, design, step
         self._client = nodes.client()
         self._scene = Scene("the writer", design.steady_s)
+        self._timeouts_ms: dict[str, int] = {}
         self._kills: list[tuple[str, float, list[range], tuple[float, float]]] = []
 
     def run(self) -> dict[str, Any]:
@@ -108,10 +123,12 @@ class _Measurement:
                 with self._scene.window((MOVED, WHOLE)):
                     move = self._move()
                     self._scene.wait_for(ENOUGH)
-                for tier in self._design.tiers:
+                for tier, kills in self._design.kills.items():
                     for node in self._cluster.nodes:
-                        node.ask("CONFIG", "SET", "cluster-require-full-coverage", TIERS[tier])
-                    for number in range(self._design.kills):
+                        _configure(node, tier)
+                    told = self._cluster.nodes[0].ask("CONFIG", "GET", NODE_TIMEOUT)
+                    self._timeouts_ms[tier] = int(told[NODE_TIMEOUT])
+                    for number in range(kills):
                         self._step(f"{tier}: a master is killed ({number + 1})")
                         with self._scene.window((KILLED, tier)):
                             self._kill(tier, number)
@@ -168,7 +185,7 @@ class _Measurement:
         self._scene.event("replica is master")
         self._scene.wait_for(ENOUGH)
         victim.start()
-        victim.ask("CONFIG", "SET", "cluster-require-full-coverage", TIERS[tier])
+        _configure(victim, tier)
         self._cluster.settle()
         self._scene.event("killed node is replica")
         self._kills.append((tier, took, slots, (from_s - self._design.steady_s, self._scene.now_s())))
@@ -177,6 +194,7 @@ class _Measurement:
         writes = self._scene.writes[self._scene.shown]
         kept = self._read([_key(number) for number in range(len(writes))])
         before = self._read([_before(number) for number in range(self._design.keys)])
+        kills = [_of_kill(writes, *kill) for kill in self._kills]
         cases: dict[str, dict[str, Any]] = {}
         for (name, tier), windows in self._scene.windows.items():
             cases.setdefault(name, {})[tier] = case(writes, windows, kept)
@@ -185,10 +203,16 @@ class _Measurement:
             "version": self._cluster.nodes[0].version,
             **self._scene.common(kept, self._settings()),
             "tiers": cases[KILLED],
+            "failover": [
+                failover(detection, self._timeouts_ms[tier] / 1000, PROMOTED_BY, outages)
+                for tier, detection in ((WHOLE, SET), (UNHURRIED, SHIPPED))
+                if (outages := [kill["outage_s"] for kill in kills if kill["tier"] == tier])
+            ],
+            "second_node": None,
             "found": {
                 "cases": cases,
                 "move": move,
-                "kills": [_of_kill(writes, *kill) for kill in self._kills],
+                "kills": kills,
                 "keys_before": self._design.keys,
                 "keys_before_lost": self._design.keys - len(before),
                 "lost_at": timeline(gone(writes, kept)),
@@ -206,15 +230,23 @@ class _Measurement:
 
     def _settings(self) -> dict[str, str]:
         """As a master states them, and the driver's own."""
-        names = ("cluster-node-timeout", "cluster-replica-validity-factor", "appendonly", "appendfsync")
+        names = ("cluster-replica-validity-factor", "appendonly", "appendfsync")
         told = self._cluster.masters()[0].ask("CONFIG", "GET", *names)
+        timeouts = [f"{ms} ms with {tier}" for tier, ms in self._timeouts_ms.items()]
         return {name: str(told[name]) for name in names} | {
+            NODE_TIMEOUT: "; ".join(timeouts),
             "masters": str(MASTERS),
             "replicas of each": str(REPLICAS),
             "retries": "off (driver); MOVED and ASK are followed",
             "CLUSTERDOWN": "the driver waits 0.25 s before it says so",
             "writes a second": f"at most {WRITES_PER_S:.0f}, one client",
         }
+
+
+def _configure(node: redis_nodes.Node, tier: str) -> None:
+    """Set what belongs to a tier; a start forgets it."""
+    coverage, timeout_ms = TIERS[tier]
+    node.ask("CONFIG", "SET", "cluster-require-full-coverage", coverage, NODE_TIMEOUT, timeout_ms)
 
 
 def _of_kill(

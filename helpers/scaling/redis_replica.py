@@ -17,7 +17,17 @@ import redis as redis_py
 from helpers import settings
 from helpers.errors import first_line
 from helpers.results import NOT_MEASURED
-from helpers.scaling.writes import Failed, Scene, gone, in_one_line, middle_and_most, outage_in_s, timeline
+from helpers.scaling.nodes_schemas import COMMAND
+from helpers.scaling.writes import (
+    Failed,
+    Scene,
+    failover,
+    gone,
+    in_one_line,
+    middle_and_most,
+    outage_in_s,
+    timeline,
+)
 from helpers.servers import link as servers_link, redis as server, redis_nodes
 
 ALONE, COPIED, GUARDED = "no WAIT", "WAIT 1", "min-replicas-to-write 1"
@@ -25,6 +35,7 @@ PASSES = ((ALONE, COPIED), (GUARDED,))
 """Tiers that are measured at the same time; the last is a setting of the server, so it is alone."""
 SHOWN = ALONE
 """The tier whose counts and timeline stand for the whole: what a client gets that asks for nothing."""
+PROMOTED_BY = "a command, at once; by itself nobody, Sentinel would"
 WAIT_MS = 200
 MAX_LAG_S = 1
 WRITES_PER_S = 200.0
@@ -207,6 +218,8 @@ def _result(nodes: redis_nodes.Pair, passes: Sequence[_Pass], design: ReplicaDes
         "version": nodes.primary.version,
         **first.scene.common(kept, _settings(nodes)),
         "tiers": tiers,
+        "failover": [failover(COMMAND, None, PROMOTED_BY, outages[SHOWN])],
+        "second_node": first.scene.times_as_long(COPIED, ALONE, first.steady_to),
         "found": {
             "cases": cases,
             "outages_s": outages,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from helpers.comparison import statistics, workload
+from helpers.settings import NAMES
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -25,7 +26,7 @@ class Block:
 
 def summarise(blocks: Sequence[Block]) -> dict[str, Any]:
     """Everything that follows from the blocks, JSON-able, in a fixed order."""
-    stores = list(dict.fromkeys(block.store for block in blocks))
+    stores = sorted({block.store for block in blocks}, key=NAMES.index)
     return {
         "latency": latency(blocks, stores),
         "growth": growth(blocks, stores),

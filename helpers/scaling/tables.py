@@ -5,13 +5,18 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.comparison import IN_WORDS, value_of
+from helpers.comparison import IN_WORDS, statistics, value_of
 from helpers.results import NOT_MEASURED, Missing, Results
-from helpers.scaling.nodes_schemas import PARTS
+from helpers.scaling.nodes_schemas import COMMAND, PARTS, SET, SHIPPED
 from helpers.settings import LABELS
-from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, size_bytes, three
+from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, plural, size_bytes, span, three
 
 READS: Mapping[str, Mapping[str, str]] = {
+    "postgres": {
+        "inside": "in shared buffers",
+        "outside": "not in shared buffers",
+        "forgotten": "not in shared buffers, files dropped by the kernel",
+    },
     "mongodb": {
         "inside": "in the cache",
         "outside": "not in the cache",
@@ -20,9 +25,12 @@ READS: Mapping[str, Mapping[str, str]] = {
     "cassandra": {"inside": "written last and read before", "outside": "of any age"},
 }
 """What the reads beyond memory are called, by store."""
+CACHES = ("postgres", "mongodb")
+"""Stores that say what they read into their caches."""
 
 CASES = {
     "killed": "the primary was killed",
+    "shipped": "the primary was killed, detection as shipped",
     "stepdown": "the primary stepped down when asked",
     "behind": "the primary was killed some time after the secondaries",
 }
@@ -48,7 +56,7 @@ def growth_table(results: Results) -> pd.DataFrame:
         {
             "operation": IN_WORDS[row["operation"]],
             "store": LABELS[row["store"]],
-            "largest / smallest": f"{three(row['ratio'])} ({three(row['low'])} to {three(row['high'])})",
+            "largest / smallest": statistics.Interval(row["ratio"], row["low"], row["high"]).written(),
             "p (Holm)": f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "below 0.001",
             "difference": "shown" if row["shown"] else "no difference shown",
         }
@@ -99,10 +107,10 @@ def evictions_table(results: Results) -> pd.DataFrame:
 
 
 def reads_table(results: Results) -> pd.DataFrame:
-    """Reads of MongoDB and Cassandra beyond their memory; stores that were not measured are left out.
+    """Reads beyond what a store keeps in memory; stores that were not measured are left out.
 
     Raises:
-        Missing: neither was measured.
+        Missing: none was measured.
     """
     beyond = results.part("scale", "outgrown")
     rows = [
@@ -111,7 +119,7 @@ def reads_table(results: Results) -> pd.DataFrame:
             "reads": f"{count(row['n'])} {names[name]}",
             "p50": value_of(row["percentiles_us"]["p50"]),
             "p99": value_of(row["percentiles_us"]["p99"]),
-            "into the cache": size_bytes(row["into_cache_bytes"]) if store == "mongodb" else NOT_AVAILABLE,
+            "into the cache": size_bytes(row["into_cache_bytes"]) if store in CACHES else NOT_AVAILABLE,
             "from the disk": known(row["from_disk_bytes"], size_bytes),
         }
         for store, names in READS.items()
@@ -155,16 +163,73 @@ def nodes_table(results: Results) -> pd.DataFrame:
     )
 
 
-def cases_table(results: Results) -> pd.DataFrame:
-    """A row for each case of Redis and MongoDB and each setting: acknowledged, lost, outage."""
+def failover_table(results: Results) -> pd.DataFrame:
+    """A row for each part: who promotes another node, and for how long nothing was acknowledged when a node
+    was killed, with the store's own time of noticing and with the one that was set for all.
+
+    Raises:
+        Missing: no part says it.
+    """
     rows = []
     for part, data in measured(results.require("nodes")).items():
-        cases = data["found"].get("cases")
-        for case, tiers in cases.items() if isinstance(cases, dict) else ():
+        found = {one["detection"]: one for one in data.get("failover", ())}
+        if not found:
+            continue
+        row = {
+            "Nodes": PARTS[part],
+            "writes": data["settings"].get("shown", "one client"),
+            "who promotes": next(iter(found.values()))["promoted_by"],
+        }
+        for detection, one in found.items():
+            column = SET if detection == COMMAND else detection
+            row |= {
+                f"{column}: dead after": known(one["detect_s"], duration_s),
+                f"{column}: nothing acknowledged for": killed_for(one),
+            }
+        rows.append(row)
+    if not rows:
+        raise Missing("nodes: the time to notice a dead node was not recorded")
+    columns = [
+        f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "nothing acknowledged for")
+    ]
+    return pd.DataFrame(rows, columns=["Nodes", "writes", "who promotes", *columns]).fillna(NOT_AVAILABLE)
+
+
+def killed_for(one: Mapping[str, Any]) -> str:
+    """``2.10 s to 2.50 s (3 kills)``."""
+    return f"{span(one['outages_s'], duration_s)} ({plural(len(one['outages_s']), 'kill')})"
+
+
+def nodes_settings_table(results: Results) -> pd.DataFrame:
+    """The settings of each part: as its servers stated them, and the driver's own."""
+    return pd.DataFrame(
+        {"Nodes": PARTS[part], "setting": setting, "value": value}
+        for part, data in measured(results.require("nodes")).items()
+        for setting, value in data["settings"].items()
+        if setting not in ("shown", "timeline")
+    )
+
+
+def _cases(part: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The counts of each setting by what happened."""
+    cases = found.get("cases", {})
+    if part == "cassandra_ring":
+        return {
+            f"from the moment that {one['from']}": {level: one[level] for level in one if level != "from"}
+            for one in cases
+        }
+    return {CASES.get(case, case) if part == "mongodb_set" else case: of for case, of in cases.items()}
+
+
+def cases_table(results: Results) -> pd.DataFrame:
+    """A row for each case of each part and each setting: acknowledged, lost, outage."""
+    rows = []
+    for part, data in measured(results.require("nodes")).items():
+        for case, tiers in _cases(part, data["found"]).items():
             rows += [
                 {
                     "Nodes": PARTS[part],
-                    "case": CASES.get(case, case) if part == "mongodb_set" else case,
+                    "case": case,
                     "setting": tier,
                     "acknowledged": count(found["acknowledged"]),
                     "lost": count(found["lost"]),

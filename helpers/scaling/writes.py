@@ -11,8 +11,12 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from helpers.comparison import statistics
 from helpers.errors import HelpersError, brief, first_line
 from helpers.servers import Write, Writer, lost, outage_s, unasked
+
+DETECTION_S = 2.0
+"""After how long a silent node counts as dead, in every store where that can be set so."""
 
 POINTS = 1500
 """Most points of a timeline."""
@@ -137,6 +141,26 @@ class Scene:
         }
         return {name: middle_and_most(times) for name, times in took.items() if times}
 
+    def times_as_long(self, name: str, against: str, to_s: float) -> dict[str, float] | None:
+        """How many times as long the median of one writer's acknowledged writes before a second is as that of
+        another; None with too few.
+
+        The ends are those of both medians' intervals, each at its worst.
+        """
+        both = [
+            statistics.percentile(
+                [
+                    write.ended_s - write.sent_s
+                    for write in between(self.writes[writer], 0, to_s)
+                    if write.acknowledged
+                ],
+                0.5,
+            )
+            for writer in (name, against)
+        ]
+        over, under = both
+        return None if over is None or under is None else over.times(under).as_dict()
+
     def common(self, kept: Collection[int], settings: Mapping[str, str]) -> dict[str, Any]:
         """What each part of the result ``nodes`` tells alike.
 
@@ -222,6 +246,25 @@ def case(
     """
     together = [write for window in windows for write in between(writes, *window)]
     return counts(together, kept) | {"outage_s": max(outage_in_s(writes, *window) for window in windows)}
+
+
+def failover(
+    detection: str, detect_s: float | None, promoted_by: str, outages_s: Sequence[float]
+) -> dict[str, Any]:
+    """What the deaths of nodes cost under one way of noticing them.
+
+    Args:
+        detection: ``SHIPPED``, ``SET`` or ``COMMAND``.
+        detect_s: after how long a silent node counts as dead; None where no such time is set.
+        promoted_by: who makes another node take the writes.
+        outages_s: of each kill, the longest time without an acknowledgement.
+    """
+    return {
+        "detection": detection,
+        "detect_s": detect_s,
+        "promoted_by": promoted_by,
+        "outages_s": list(outages_s),
+    }
 
 
 def gone(writes: Sequence[Write], kept: Collection[int]) -> list[Write]:

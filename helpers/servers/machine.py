@@ -3,12 +3,15 @@
 import ctypes
 import resource
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+CPU_CLOCK = 2
+"""The kind of a process's clock that counts what the scheduler gave it."""
 
 
 def peak_rss_mb() -> float:
@@ -75,12 +78,29 @@ def _listening(address: str, name: str) -> psutil.Process | None:
 
 
 def cpu_s(process: psutil.Process | None) -> float | None:
-    """Processor seconds of all threads of a process, None when it is unknown."""
+    """Processor seconds of all threads of a process, None when it is unknown.
+
+    On Linux by its own clock, whose number is made of the process's (clock_getcpuclockid(3)): the ticks of
+    ``/proc`` are so long that a short run falls between two.
+    """
+    if process is None:
+        return None
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return time.clock_gettime_ns(~process.pid << 3 | CPU_CLOCK) / 1e9
     try:
-        times = process.cpu_times() if process is not None else None
+        times = process.cpu_times()
     except psutil.Error:
         return None
-    return None if times is None else float(times.user + times.system)
+    return float(times.user + times.system)
+
+
+def options(process: psutil.Process | None) -> list[str]:
+    """The words of a process's command line, none when it is unknown."""
+    try:
+        return [] if process is None else process.cmdline()[1:]
+    except psutil.Error:
+        return []
 
 
 def rss_mb(process: psutil.Process | None) -> float | None:
@@ -89,3 +109,60 @@ def rss_mb(process: psutil.Process | None) -> float | None:
         return None if process is None else process.memory_info().rss / 1e6
     except psutil.Error:
         return None
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and its children, as PostgreSQL's postmaster and its backends."""
+    try:
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    except OSError:
+        return [process, *process.children()]  # looks at every process of the machine, which takes longer
+    found = [process]
+    for pid in listed.split():
+        with suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(int(pid)))
+    return found
+
+
+def family_cpu_s(process: psutil.Process | None) -> float | None:
+    """Processor seconds of a process, its children and those of its children that have ended, None when it is
+    unknown.
+    """
+    if process is None:
+        return None
+    try:
+        ended = process.cpu_times()
+        used = float(ended.children_user + ended.children_system)
+        for one in family(process):
+            with suppress(psutil.NoSuchProcess):  # it ended just now: a moment of it is lost
+                used += _own_cpu_s(one)
+    except psutil.Error:
+        return None
+    return used
+
+
+def family_pss_mb(process: psutil.Process | None) -> float | None:
+    """Memory of a process and its children in megabytes, what they share counted once; None where the kernel
+    does not tell their shares (``Pss`` of proc(5)), or the process is unknown.
+    """
+    if process is None:
+        return None
+    total = 0
+    try:
+        for one in family(process):
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_full_info().pss
+    except (psutil.Error, AttributeError, OSError):
+        return None
+    return total / 1e6
+
+
+def _own_cpu_s(process: psutil.Process) -> float:
+    """Of a process with one thread: by the scheduler's nanoseconds where they are told, else by clock ticks,
+    which many short shares of many processes fall below.
+    """
+    try:
+        return int(Path(f"/proc/{process.pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        times = process.cpu_times()
+        return float(times.user + times.system)
