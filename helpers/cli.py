@@ -286,7 +286,10 @@ def _status(options: argparse.Namespace) -> int:
 
 @command(
     "stop the embedded servers; their data stay",
-    flag("--delete", "delete their data too, with passwords and logs"),
+    flag(
+        "--delete",
+        "delete their data too, with passwords, logs, and the files that hold rows",
+    ),
     interrupted="the same command stops the others",
 )
 def _down(options: argparse.Namespace) -> int:

@@ -16,6 +16,9 @@ Design = TypeVar("Design")
 NAMES = ("postgres", "redis", "mongodb", "cassandra")
 """The four servers, in the order in which they are shown."""
 
+ROW_LOGS = ("differences", "rejects")
+"""Folders of the state folder whose files hold rows."""
+
 LABELS: Mapping[str, str] = {
     "redis": "Redis",
     "mongodb": "MongoDB",

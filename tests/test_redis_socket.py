@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from proxy import proxy
 
 from helpers.errors import HelpersError
 from helpers.servers import RedisSocket, connections
@@ -95,3 +96,18 @@ def test_the_connection_tells_user_and_database(mover: str) -> None:
     connection = connect(re.sub(r"/\d+$", "/2", mover))
     assert (connection.user, connection.database) == ("mover", 2)
     connection.close()
+
+
+def test_a_greeting_that_fails_once_is_said_again(redis_url: str) -> None:
+    """As redis-py says it; what answered is used, and every error from then on is told."""
+    failed = []
+
+    def answered(data: bytes) -> bytes:
+        if failed:
+            return data
+        failed.append(data)
+        return b"-ERR injected\r\n" * data.count(b"\r\n")
+
+    with proxy(redis_url, answered=answered) as port:
+        assert opened(re.sub(r":\d+/", f":{port}/", redis_url))[2] == b"+PONG\r\n"
+    assert failed

@@ -20,6 +20,7 @@ import pytest
 
 from helpers import servers, settings
 from helpers.errors import HelpersError
+from helpers.migration import findings
 from helpers.servers import connections, embedded, jars, mongodb, process, scratch
 
 RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -147,11 +148,16 @@ def test_survives_the_process_that_started_it_and_down_leaves_nothing(fresh_home
     assert cli("up", *QUICK).returncode == 0
     pids = [record_of(name).pid for name in QUICK]
     assert all(record_of(name).alive() for name in QUICK)
+    logs = [findings.Log(name) for name in settings.ROW_LOGS]
+    for log in logs:
+        log.write("a row")
+        log.close()
     family = [p for pid in pids for p in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
     stopped = cli("down", "--delete")
     assert stopped.returncode == 0 and all(name in stopped.stdout for name in QUICK)
     assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not any((fresh_home / name).exists() for name in QUICK)
+    assert not any((fresh_home / name).exists() for name in (*QUICK, *settings.ROW_LOGS))
+    assert not any(log.path and log.path.exists() for log in logs)
     assert "no embedded server" in cli("down").stdout
 
 

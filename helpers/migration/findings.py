@@ -21,7 +21,7 @@ class Log:
     """A file of JSON lines under the state folder, made with mode 0600 at the first line.
 
     Args:
-        folder: name of its folder under the state folder.
+        folder: name of its folder under the state folder, one of ``settings.ROW_LOGS``.
     """
 
     def __init__(self, folder: str) -> None:

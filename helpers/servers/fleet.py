@@ -1,5 +1,6 @@
 """The four servers together: start, state, stop. Only embedded ones are started and stopped here."""
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def status(names: Sequence[str] = settings.NAMES) -> dict[str, Server]:
 
 
 def down(*, delete: bool = False) -> list[str]:
-    """Stop the embedded servers of this state folder; with ``delete`` remove their data too.
+    """Stop the embedded servers of this state folder; with ``delete`` remove their data and logs of rows.
 
     Throw-away servers that a killed process has left go as well.
 
@@ -112,6 +113,8 @@ def down(*, delete: bool = False) -> list[str]:
     with ThreadPoolExecutor(len(settings.NAMES)) as pool:
         stopped = list(pool.map(lambda name: embedded.stop(name, delete=delete), settings.NAMES))
     found = [name for name, was_running in zip(settings.NAMES, stopped, strict=True) if was_running]
+    for name in settings.ROW_LOGS if delete else ():
+        shutil.rmtree(settings.home() / name, ignore_errors=True)
     return found + [redis_cluster.NAME] * redis_cluster.stop(delete=delete)
 
 

@@ -64,6 +64,11 @@ class RedisSocket:
             return
         _close(self.socket)
 
+    def __del__(self) -> None:
+        """Nobody holds it any more; redis-py closes its own then, too."""
+        if self._client is None and hasattr(self, "socket"):
+            self.socket.close()
+
     def _greeted(self, parts: SplitResult, protocol: int, silence_s: float) -> socket.socket:
         """A socket whose greeting was answered without an error."""
         where = parts.hostname or "localhost", parts.port or PORT
