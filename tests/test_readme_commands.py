@@ -1,7 +1,7 @@
 """The README's commands: each is run.
 
-``run`` is run by test_course.py, ``nbconvert`` by test_nbconvert.py, ``handout`` by test_handout.py, the line of
-the tests by ``.ci/run``.
+``run`` is run by test_course.py, ``nbconvert`` by test_nbconvert.py, ``handout`` by test_handout.py, the line
+of the tests by ``.ci/run``.
 Those of Docker are run where there is an engine; elsewhere their files and names are checked.
 """
 
