@@ -1,12 +1,16 @@
 """Settings for nbgrader, given in the project's folder: ``nbgrader generate_assignment notebooks``."""
 
-from nbconvert.preprocessors import Preprocessor
+import os
+import sys
+from pathlib import Path
+
 from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import NbGraderPreprocessor
 
 from helpers.report import handout
 
 
-class Shown(Preprocessor):
+class Shown(NbGraderPreprocessor):
     """Leaves the cells that students get, unfolded, as ``python -m helpers handout`` does."""
 
     def preprocess(self, nb, resources):
@@ -15,6 +19,8 @@ class Shown(Preprocessor):
         return nb, resources
 
 
+# nbgrader starts a program of its own environment by name.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "user-activity-course"
 c.CourseDirectory.source_directory = "."  # the assignment is the folder of notebooks itself
