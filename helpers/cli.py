@@ -614,3 +614,22 @@ def _report(options: argparse.Namespace) -> int:
 
     print(report.build(results=options.results, out=options.out, parameters=_title_page(options)))
     return DONE
+
+
+@command(
+    "make the course as students get it: without solutions and outputs, with a check for each exercise",
+    option(
+        "--out",
+        "folder that it is made in; it must not exist, or be empty",
+        type=Path,
+        required=True,
+        metavar="DIR",
+    ),
+    interrupted="empty the folder, and give the same command again",
+)
+def _handout(options: argparse.Namespace) -> int:
+    settings.checkout()
+    from helpers.report import handout
+
+    print(handout.write(options.out))
+    return DONE

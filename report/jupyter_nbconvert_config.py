@@ -57,7 +57,8 @@ class FoldedSolutions(Preprocessor):
     """Each solution behind a line of its own that opens with a click, as in JupyterLab."""
 
     LINE = (
-        "<style>.jp-Cell:has(.folded:not([open])) + .celltag_solution { display: none }</style>"
+        "<style>.jp-Cell:has(.folded:not([open])) + :is(.celltag_solution, .jp-Cell:has(.celltag_solution))"
+        " { display: none }</style>"
         '<details class="folded"><summary>Solution</summary></details>'
     )
 

@@ -25,10 +25,19 @@ from helpers.servers.redis_cluster import Cluster, cluster
 
 SLOW = (
     *("course", "browser", "nodes_cassandra", "exercises", "workers", "follow", "follow_tables"),
-    "cluster_interrupted",
+    *("cluster_interrupted", "handout"),
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
-    *("standing_cluster", "readme_commands", "scaleout", "bench", "nodes_redis", "crosscheck", "cluster"),
+    *(
+        "standing_cluster",
+        "nbgrader",
+        "readme_commands",
+        "scaleout",
+        "bench",
+        "nodes_redis",
+        "crosscheck",
+        "cluster",
+    ),
     *("model_random", "model_whole", "model_rows", "model_proposal", "restoration_models", "definitions"),
     "verification_models",
 )

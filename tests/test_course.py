@@ -63,19 +63,21 @@ def test_every_notebook_ran_without_an_error(whole_run: Path) -> None:
         assert not any(output.output_type == "error" for cell in code for output in cell.outputs), name
 
 
-def test_every_solution_of_an_exercise_was_executed(whole_run: Path) -> None:
+def test_every_solution_of_an_exercise_was_executed_and_passes_its_check(whole_run: Path) -> None:
     for name in notebooks.NAMES[1:]:
         committed, executed = (
             [
                 cell
                 for cell in nbformat.read(folder / f"{name}.ipynb", as_version=4).cells
-                if "solution" in cell.metadata.get("tags", [])
+                if cell.cell_type == "code" and {"solution", "check"} & set(cell.metadata.get("tags", []))
             ]
             for folder in (notebooks.folder(), whole_run / "notebooks")
         )
         assert [cell.source for cell in executed] == [cell.source for cell in committed] and executed, name
         for cell in executed:
             assert cell.execution_count and cell.metadata.papermill.status == "completed", cell.source[:60]
+            if "check" in cell.metadata.tags:
+                assert [output.text for output in cell.outputs] == ["The answer holds.\n"], cell.source[:60]
 
 
 def test_every_kind_of_result_was_saved(whole_run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exercises at the end of notebooks 01 to 06: graded, solved in folded cells, told of to the teacher."""
+"""The exercises at the end of notebooks 01 to 06: graded, solved in folded cells, and checked."""
 
 import ast
 import inspect
@@ -20,7 +20,9 @@ from helpers.relational import population
 from helpers.report import notebooks
 
 WITH = notebooks.NAMES[1:]
-GRADES = ("Easy", "Harder", "Open")
+POINTS = {"Easy": (1, 1), "Harder": (2, 2), "Open": (1, 5)}
+"""Of the check and of the reason, by grade."""
+GRADES = tuple(POINTS)
 STATEMENT = re.compile(r"### (\d)\. (.+)\n\n\*\*(\w+)\.\*\* \S")
 SECTION_PARTS = ("In class", "What students get wrong", "Ask", "Judging")
 ON_THEIR_OWN = {
@@ -61,7 +63,23 @@ class Exercise:
     title: str
     grade: str
     statement: Any
-    solution: list[Any] = field(default_factory=list)
+    behind: list[Any] = field(default_factory=list)
+
+    @property
+    def solution(self) -> list[Any]:
+        """Cells of code that answer it; the first is the place for an answer."""
+        return [cell for cell in self.behind if cell.cell_type == "code" and "solution" in tags(cell)]
+
+    @property
+    def check(self) -> Any:
+        (found,) = (cell for cell in self.behind if "check" in tags(cell))
+        return found
+
+    @property
+    def reason(self) -> Any:
+        """The answer in words."""
+        (found,) = (cell for cell in self.behind if cell.cell_type == "markdown")
+        return found
 
 
 def tags(cell: Any) -> set[str]:
@@ -83,12 +101,12 @@ def section(cells: list[Any]) -> list[Any]:
 def exercises(name: str) -> list[Exercise]:
     found: list[Exercise] = []
     for cell in section(read(name).cells):
-        if cell.cell_type == "markdown":
+        if cell.cell_type == "markdown" and "solution" not in tags(cell):
             stated = STATEMENT.match(cell.source)
             assert stated, f"no number, title and grade: {cell.source[:60]!r}"
             found.append(Exercise(int(stated[1]), stated[2], stated[3], cell))
         elif found:
-            found[-1].solution.append(cell)
+            found[-1].behind.append(cell)
     return found
 
 
@@ -102,21 +120,53 @@ def test_there_are_two_or_three_from_easy_to_open(name: str) -> None:
 
 
 @every_notebook
-def test_each_is_followed_by_a_folded_solution_that_checks_itself(name: str) -> None:
+def test_each_is_followed_by_a_folded_solution_a_check_and_a_folded_reason(name: str) -> None:
     for exercise in exercises(name):
-        assert exercise.solution, exercise.title
+        assert exercise.solution and exercise.behind[0] == exercise.solution[0], exercise.title
+        assert exercise.behind[-1] == exercise.reason, exercise.title
         for cell in exercise.solution:
-            assert "solution" in tags(cell), exercise.title
             assert cell.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}, exercise.title
+        assert "solution" in tags(exercise.reason) and exercise.reason.metadata["jupyter"]["source_hidden"]
+        assert "jupyter" not in exercise.check.metadata and "solution" not in tags(exercise.check)
         code = ast.parse("\n".join(cell.source for cell in exercise.solution))
         kinds = {type(node) for node in ast.walk(code)}
-        assert ast.Call in kinds and ast.Assert in kinds, f"{exercise.title}: no code, or no check"
-        assert not kinds & {ast.Pass, ast.Try}, exercise.title
+        assert ast.Call in kinds and not kinds & {ast.Pass, ast.Try}, exercise.title
+
+
+@every_notebook
+def test_its_statement_names_what_the_check_asks_for(name: str) -> None:
+    for exercise in exercises(name):
+        promised = exercise.statement.source.partition("**Answer:** ")[2]
+        (asked,) = re.findall(r"^with show\.check\((.*)\):$", exercise.check.source, flags=re.M)
+        for one in ast.literal_eval(f"({asked},)"):
+            assert re.search(rf"`{one}[`(]", promised), f"{exercise.title}: {one}"
+        tree = ast.parse(exercise.check.source)
+        asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+        inside = next(node for node in tree.body if isinstance(node, ast.With))
+        assert any(node in ast.walk(inside) for node in asserts), exercise.title
+        assert all(node.msg for node in ast.walk(inside) if isinstance(node, ast.Assert)), exercise.title
+
+
+@every_notebook
+def test_the_marks_are_those_of_nbgrader(name: str) -> None:
+    for exercise in exercises(name):
+        answer, *more = exercise.solution
+        assert not any("nbgrader" in cell.metadata for cell in more), exercise.title
+        assert answer.source.count("### BEGIN SOLUTION\n") == answer.source.count("\n### END SOLUTION") == 1
+        worth = {}
+        for part, cell in (("answer", answer), ("check", exercise.check), ("reason", exercise.reason)):
+            own = cell.metadata["nbgrader"]
+            assert own["grade_id"] == f"exercise-{exercise.number}-{part}" and own["schema_version"] == 3
+            assert (own["grade"], own["solution"]) == (part != "answer", part != "check"), exercise.title
+            worth[part] = own.get("points")
+        assert tuple(worth.values()) == (None, *POINTS[exercise.grade]), exercise.title
 
 
 @every_notebook
 def test_a_solution_stands_behind_its_statement_and_nowhere_else(name: str) -> None:
-    solutions = [cell.id for exercise in exercises(name) for cell in exercise.solution]
+    solutions = [
+        cell.id for exercise in exercises(name) for cell in exercise.behind if "check" not in tags(cell)
+    ]
     assert solutions == [cell.id for cell in read(name).cells if "solution" in tags(cell)]
 
 
@@ -145,8 +195,20 @@ def test_the_teachers_page_tells_of_each_exercise(name: str) -> None:
     text = teaching()[name]
     for part in SECTION_PARTS:
         assert f"**{part}.**" in text, part
-    judged = re.findall(r"^- \*(\d)\. (.+?)\* \((\w+)\)", text, flags=re.M)
+    judged = re.findall(r"^- \*(\d)\. (.+?)\* \((\w+), \d+ minutes\)", text, flags=re.M)
     assert judged == [(str(e.number), e.title, e.grade.lower()) for e in exercises(name)]
+
+
+def test_the_teachers_page_says_what_each_grade_is_worth() -> None:
+    text = (notebooks.folder() / "TEACHING.md").read_text(encoding="utf-8")
+    words = ("", "one", "two", "three", "four", "five")
+    told = (
+        f"a point for the check, {words[POINTS['Easy'][1]]} for the reason",
+        f"{words[POINTS['Harder'][0]]} points and {words[POINTS['Harder'][1]]}",
+        f"a point for the check, .* and {words[POINTS['Open'][1]]} for what",
+    )
+    assert all(re.search(one, re.sub(r"\s+", " ", text)) for one in told)
+    assert sum(map(sum, POINTS.values())) == 12 and "twelve points a\nnotebook" in text
 
 
 def in_the_databases() -> tuple[dict[str, object], dict[object, object]]:
@@ -183,8 +245,8 @@ def in_the_databases() -> tuple[dict[str, object], dict[object, object]]:
 
 
 def tried_again(name: str) -> Any:
-    """The notebook with each cell of a solution twice, then the solution again, between two looks; its other
-    cells twice too where it is the whole.
+    """The notebook with each cell of a solution and its check twice, then all of it again, between two looks;
+    its other cells twice too where it is the whole.
     """
     notebook = deepcopy(read(name))
     inside = section(notebook.cells)
@@ -196,12 +258,12 @@ def tried_again(name: str) -> Any:
         before, behind = [*setup, new_code_cell(first)], [new_code_cell(last)]
     else:
         before, behind = twice(before), twice(behind)
-    given = [cell for cell in inside if cell.cell_type == "code" and "solution" not in tags(cell)]
-    again = [
-        new_code_cell(cell.source)
-        for exercise in exercises(name)
-        for cell in [*(one for part in exercise.solution for one in (part, part)), *exercise.solution]
-    ]
+    given = [cell for cell in inside if cell.cell_type == "code" and not tags(cell) & {"solution", "check"}]
+    again = []
+    for exercise in exercises(name):
+        code = [cell for cell in exercise.behind if cell.cell_type == "code"]
+        for cell in [*(one for part in code for one in (part, part)), *code]:
+            again.append(new_code_cell(cell.source, metadata={"tags": list(tags(cell))}))
     look = new_code_cell(f"{inspect.getsource(in_the_databases)}\nas_found = in_the_databases()")
     notebook.cells = [*before, *given, look, *again, new_code_cell(LOOK_AGAIN), *behind]
     return notebook
@@ -221,7 +283,10 @@ def test_cells_run_again_and_solutions_leave_the_databases_as_they_were(
     notebooks.run_kernel(
         tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
     )
-    done = pairs(nbformat.read(tmp_path / "done.ipynb", as_version=4).cells)
+    cells = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells
+    said = [[output.text for output in cell.outputs] for cell in cells if "check" in tags(cell)]
+    assert said == [["The answer holds.\n"]] * 3 * len(exercises(name))
+    done = pairs(cells)
     assert bool(done) == (name not in ON_THEIR_OWN)
     if name == "04_modeling":
         for first, again in done:

@@ -2,9 +2,11 @@
 
 import argparse
 import ast
+import json
 import re
 import tomllib
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ PLATFORMS = {
     "macOS on Intel": ("darwin", "x86_64"),
 }
 OF_OTHER_PROGRAMS = {"--to", "--detach", "--wait", "--allow-root"}
+CHECKED = {"memory": "4 GB", "idle": "1.4 GB", "installed": "1.6 GB", "container": "8 GB"}
+"""What the README says that a machine needs; a test below holds each to what is measured or pinned."""
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -164,8 +168,46 @@ def test_no_number_is_typed_that_is_not_derived() -> None:
         f"{sum(jar['bytes'] for jar in jars.read_lock()) / 1e6:.0f} MB",
         f"{cassandra.HEAP_MB} MB",
         f"{sum(int(service['mem_limit'].removesuffix('g')) for service in COMPOSE['services'].values())} GB",
+        *CHECKED.values(),
     }
     assert set(MEASURED.findall(readme.prose())) == derived
+
+
+def installed_bytes(waiting: list[str]) -> int:
+    """Size of the files of packages, with those that they need."""
+    seen: set[str] = set()
+    size = 0
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # of another platform
+            continue
+        size += sum(
+            path.stat().st_size for one in found.files or () if (path := Path(str(one.locate()))).is_file()
+        )
+        needs = map(Requirement, found.requires or ())
+        waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return size
+
+
+def test_what_a_machine_needs_is_what_was_measured() -> None:
+    (memory, idle, installed, container) = (float(text.split()[0]) * 1e9 for text in CHECKED.values())
+    saved = json.loads((report.published_folder() / "comparison.json").read_text(encoding="utf-8"))["data"]
+    fresh = sum(count.get("idle_rss_mb") or 0 for count in saved["counts"].values()) * 1e6
+    assert fresh < idle < 2 * fresh and memory > 2 * idle
+    assert 0.7 < installed_bytes(list(pinned(ROOT / "requirements.txt"))) / installed < 1.2
+    asked = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert asked["hostRequirements"]["memory"] == f"{container / 1e9:.0f}gb" and container >= memory
+
+
+def test_all_exercises_take_about_as_long_as_is_said() -> None:
+    text = (notebooks.folder() / "TEACHING.md").read_text(encoding="utf-8")
+    minutes = sum(map(int, re.findall(r", (\d+) minutes\)", text)))
+    assert "about ten hours for all exercises" in readme.TEXT and 9 < minutes / 60 < 11
 
 
 def span_s(folder: Path) -> float:

@@ -1,6 +1,7 @@
 """The README's commands: each is run.
 
-``run`` is run by test_course.py, ``nbconvert`` by test_nbconvert.py, the line of the tests by ``.ci/run``.
+``run`` is run by test_course.py, ``nbconvert`` by test_nbconvert.py, ``handout`` by test_handout.py, the line
+of the tests by ``.ci/run``.
 Those of Docker are run where there is an engine; elsewhere their files and names are checked.
 """
 
@@ -37,6 +38,7 @@ TRIED = {
     ".venv/bin/jupyter lab notebooks/00_index.ipynb",
     ".venv/bin/python -m helpers down",
     ".venv/bin/jupyter nbconvert --to html notebooks/06_report.ipynb",
+    ".venv/bin/python -m helpers handout --out handout",
     *readme.block("export POSTGRES_URL").splitlines(),
     *readme.block("--check").splitlines(),
     *readme.block("--follow").splitlines(),

@@ -2,6 +2,7 @@ from . import (
     claim as claim,
     claims as claims,
     course as course,
+    handout as handout,
     notebooks as notebooks,
     publication as publication,
     show as show,

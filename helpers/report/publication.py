@@ -20,7 +20,7 @@ from helpers.errors import HelpersError
 from helpers.progress import NOTHING
 from helpers.report import building, notebooks
 
-CELL_METADATA = ("tags", "jupyter")
+CELL_METADATA = ("tags", "jupyter", "nbgrader")
 PICTURE = "fig-cost.svg"
 """The figure of the report that stands at the head of the README."""
 LOCAL_HOSTS = ("localhost", "localhost.localdomain")

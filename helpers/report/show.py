@@ -1,5 +1,5 @@
-"""What notebook 06 displays: sentences, figures, tables and excerpts, each with what the PDF needs to
-know about it.
+"""What the notebooks display: sentences, figures, tables and excerpts, each with what the PDF needs to
+know about it; and in exercises, whether an answer holds.
 
 Every display works twice. JupyterLab and nbconvert show it as it is; the PDF is made from the output's
 metadata (key ``report``), which holds label, caption and content, so nothing has to be read back out of HTML.
@@ -8,7 +8,9 @@ metadata (key ``report``), which holds label, caption and content, so nothing ha
 import ast
 import html
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,29 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "*not measured*"
 NUMBER = re.compile(r"^[<>≥≤±+−-]?\d[\d,. ]*( ?(%|[a-zµ/]{1,8}|[KMG]i?B))?$|^n/a$")
+
+
+@contextmanager
+def check(*names: str) -> Iterator[None]:
+    """Inside, asserts with a message ask what an answer must do. One line says whether it does: on stdout if
+    so; if not, on stderr, by which nbgrader gives no points, and the notebook goes on.
+
+    Args:
+        names: what the answer must make. One that is not there is named; a name that is missing otherwise,
+            and every other error of the answer's own, is raised as it is.
+    """
+    try:
+        yield
+    except NameError as error:
+        if error.name not in names:
+            raise
+        line = f"Not yet: `{error.name}` is missing. Write it in the answer's cell, run that, then this one."
+    except AssertionError as error:
+        line = f"Not yet: {error or 'an assertion of the answer fails'}."
+    else:
+        print("The answer holds.")
+        return
+    print(line, file=sys.stderr)
 
 
 def title(

@@ -1,0 +1,168 @@
+"""The handout: nothing in it tells an answer, each check says what is missing, and the course runs on it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import readme
+from test_browser import SMALLER
+from test_exercises import WITH, exercises, read, tags
+
+from helpers import cli, settings
+from helpers.report import handout, notebooks, show
+
+ROOT = settings.project_root()
+TELLING = 20
+"""Characters from which a line of a solution is looked for; shorter ones stand elsewhere, too."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A handout by the README's command."""
+    folder = tmp_path_factory.mktemp("handout")
+    done = readme.run(readme.line("helpers handout"), cwd=folder, variables={"PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout) == (0, f"{folder / 'handout'}\n"), done.stderr
+    return folder / "handout"
+
+
+def handed(made: Path, name: str) -> Any:
+    return nbformat.read(made / "notebooks" / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
+
+
+@pytest.mark.parametrize("name", notebooks.NAMES)
+def test_a_notebook_is_valid_and_holds_no_output(made: Path, name: str) -> None:
+    notebook = handed(made, name)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not tags(cell) & {"solution", "teaching"}
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_no_line_of_an_answer_is_left(made: Path, name: str) -> None:
+    left = {line.strip() for cell in handed(made, name).cells for line in cell.source.splitlines()}
+    text = (made / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert not re.search("(BEGIN|END) (SOLUTION|HIDDEN TESTS)", text)
+    given = {
+        line.strip()
+        for cell in read(name).cells
+        if "solution" not in tags(cell) or "nbgrader" in cell.metadata
+        for line in re.sub(r"### BEGIN.*?### END[^\n]*", "", cell.source, flags=re.S).splitlines()
+        if "solution" not in tags(cell) or cell.cell_type == "code"
+    }
+    answers = [
+        line.strip()
+        for exercise in exercises(name)
+        for cell in [*exercise.solution, exercise.reason]
+        for line in cell.source.splitlines()
+        if len(line.strip()) >= TELLING and line.strip() not in given
+    ]
+    assert len(answers) > 20 and not [line for line in answers if line in left]
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_an_exercise_has_an_empty_place_a_check_and_a_place_for_reasons(made: Path, name: str) -> None:
+    by_id = {cell.id: cell for cell in handed(made, name).cells}
+    for exercise in exercises(name):
+        answer, check, reason = (
+            by_id[cell.id] for cell in (exercise.solution[0], exercise.check, exercise.reason)
+        )
+        assert answer.source.endswith(handout.ANSWER) and reason.source == handout.REASON
+        assert "jupyter" not in answer.metadata and "jupyter" not in reason.metadata
+        assert "show.check(" in check.source and check.metadata["editable"] is False
+        assert not any(cell.id in by_id for cell in exercise.solution[1:])
+
+
+def test_a_check_keeps_no_hidden_test(made: Path) -> None:
+    hidden = [cell for name in WITH for cell in read(name).cells if "BEGIN HIDDEN TESTS" in cell.source]
+    assert hidden and all("check" in tags(cell) for cell in hidden)
+
+
+def test_what_is_for_teachers_or_was_measured_stays_behind(made: Path) -> None:
+    names = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert {"README.md", "requirements.txt", "helpers/cli.py", "report/style.typ"} <= names
+    unwanted = r"TEACHING|CONTRIBUTING|\.pdf$|\.svg$|results/|__pycache__|^tests/|^\.git/|nbgrader"
+    assert not [name for name in names if re.search(unwanted, name)]
+    for path in [*(made / "notebooks").iterdir(), made / "README.md"]:
+        assert "TEACHING" not in path.read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere(made: Path) -> None:
+    for name in notebooks.NAMES:
+        for cell in handed(made, name).cells:
+            if cell.cell_type == "markdown":
+                for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", cell.source):
+                    assert (made / "notebooks" / target).exists(), (name, target)
+
+
+def test_its_page_gives_commands_of_the_readme(made: Path) -> None:
+    text = (made / "README.md").read_text(encoding="utf-8")
+    lines = [
+        line for block in re.findall(r"```sh\n(.*?)```", text, flags=re.S) for line in block.splitlines()
+    ]
+    assert len(lines) == 4 and all(line in readme.TEXT for line in lines)
+    head = read("00_index").cells[0].source
+    assert text.splitlines()[0].removeprefix("# ") in head and text.splitlines()[2] in head
+
+
+@pytest.mark.parametrize("place", ["full", "helpers/new"])
+def test_a_folder_that_is_not_free_is_refused(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ROOT / place if "/" in place else tmp_path
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    assert cli.main(["handout", "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"helpers handout: {out} is ") and "choose another --out" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"] and not (ROOT / "helpers/new").exists()
+
+
+def test_a_check_tells_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with show.check("answer"):
+        assert True, "never"
+    assert capsys.readouterr() == ("The answer holds.\n", "")
+    with show.check("answer"):
+        answer  # type: ignore[name-defined]  # noqa: B018, F821
+    assert capsys.readouterr() == (
+        "",
+        "Not yet: `answer` is missing. Write it in the answer's cell, run that, then this one.\n",
+    )
+    with show.check("answer"):
+        raise AssertionError("two are asked for")
+    assert capsys.readouterr() == ("", "Not yet: two are asked for.\n")
+    for mistake, kind in (("other", NameError), ("1 / 0", ZeroDivisionError)):
+        with pytest.raises(kind), show.check("answer"):
+            eval(mistake)
+
+
+@pytest.mark.usefixtures("postgres_server", "redis_server", "mongodb_url", "cassandra_url")
+def test_the_course_runs_on_it_without_an_answer(made: Path, tmp_path: Path) -> None:
+    """Its own package, notebooks and report, by the command of the README, with less data."""
+    for name, line in SMALLER.items():
+        path = made / "notebooks" / f"{name}.ipynb"
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        (cell,) = (one for one in notebook["cells"] if "parameters" in one["metadata"].get("tags", ()))
+        cell["source"] += ["\n", *line.splitlines(keepends=True)]
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    own = {"PYTHONPATH": os.pathsep.join([str(made), str(ROOT / "tests")])}
+    command = [sys.executable, "-m", "helpers", "run", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=made, env={**os.environ, **own}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.pdf").stat().st_size > 100_000
+    for name in WITH:
+        ran = nbformat.read(tmp_path / "run" / "notebooks" / f"{name}.ipynb", as_version=4)
+        by_id = {cell.id: cell for cell in ran.cells}
+        for exercise in exercises(name):
+            (said,) = by_id[exercise.check.id].outputs
+            assert said.name == "stderr" and re.fullmatch(r"Not yet: `\w+` is missing\. .*\n", said.text), (
+                said
+            )
+        (first,) = {cell.execution_count for cell in ran.cells if "parameters" in tags(cell)}
+        assert first is not None
