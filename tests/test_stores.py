@@ -195,3 +195,22 @@ def test_unreachable_server_is_named(name, monkeypatch):
 def test_unknown_store_is_refused():
     with pytest.raises(HelpersError, match="choose from postgres, redis, mongodb, cassandra"):
         stores.connect("oracle")
+
+
+def test_a_write_that_a_busy_cassandra_had_no_time_for_is_sent_again_while_loading():
+    from cassandra import WriteType
+    from cassandra.policies import RetryPolicy
+
+    from helpers.comparison import cassandra
+
+    policy = cassandra.Again()
+    late = {
+        "consistency": 10,
+        "write_type": WriteType.UNLOGGED_BATCH,
+        "required_responses": 1,
+        "received_responses": 0,
+    }
+    decided = [
+        policy.on_write_timeout(None, **late, retry_num=number)[0] for number in range(policy.TRIES + 1)
+    ]
+    assert decided == [RetryPolicy.RETRY] * policy.TRIES + [RetryPolicy.RETHROW]

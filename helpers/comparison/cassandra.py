@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cassandra import DriverException
-from cassandra.cluster import NoHostAvailable
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, NoHostAvailable
 from cassandra.concurrent import execute_concurrent
 from cassandra.connection import ConnectionException
+from cassandra.policies import RetryPolicy
 from cassandra.protocol import OptionsMessage
 from cassandra.query import BatchStatement, BatchType, PreparedStatement
 
@@ -65,6 +66,16 @@ WRITERS = ("MemtableFlushWriter", "MemtablePostFlush", "CompactionExecutor")
 SYNC_MODES = {"relaxed": ("periodic",), "strict": ("batch", "group")}
 
 
+class Again(RetryPolicy):  # type: ignore[misc]  # the driver has no types
+    """Writes that may come twice, sent again a few times when the server says that time ran out."""
+
+    TRIES: ClassVar = 5
+
+    def on_write_timeout(self, query: Any, *, retry_num: int, **info: Any) -> tuple[int, None]:
+        """Whether to send it again, with the same consistency; the driver asks this."""
+        return (self.RETRY if retry_num < self.TRIES else self.RETHROW), None
+
+
 class CassandraStore(Store):
     """Tables of a keyspace of their own, one for each question, asked by prepared statements."""
 
@@ -109,7 +120,10 @@ class CassandraStore(Store):
         self._prepared = {name: self.session.prepare(text) for name, text in STATEMENTS.items()}
 
     def load_rows(self, table: str, rows: Iterable[Any]) -> None:
-        """Send the rows of a partition in unlogged batches, many batches at once."""
+        """Send the rows of a partition in unlogged batches, many batches at once.
+
+        A batch that the server was too busy to take in its time is sent again: the same rows, the same keys.
+        """
         statements: Iterable[tuple[Any, tuple[Any, ...]]]
         if table == "activities":
             statements = self._activity_batches(rows)
@@ -121,7 +135,12 @@ class CassandraStore(Store):
             )
         else:
             statements = ((self._prepared["product"], tuple(row)) for row in rows)
-        for _ in execute_concurrent(self.session, statements, concurrency=64, results_generator=True):
+        loading = self.session.execution_profile_clone_update(
+            EXEC_PROFILE_DEFAULT, retry_policy=Again(), request_timeout=60
+        )
+        for _ in execute_concurrent(
+            self.session, statements, concurrency=64, results_generator=True, execution_profile=loading
+        ):
             pass  # an error is raised by the iteration
 
     def _activity_batches(
