@@ -307,6 +307,9 @@ def fault(record: Any) -> str | None:
     if not isinstance(record, dict):
         return "not a JSON object"
     expected = {"format", "version", "kind", "profile", "created", "environment", "data"}
+    kind, version = record.get("kind"), record.get("version")
+    if isinstance(kind, str) and version != VERSIONS.get(kind, version):  # it may have had other fields
+        return f"a {kind} of version {version}, and this program reads version {VERSIONS[kind]}"
     if missing := sorted(expected - record.keys()):
         return f"without {', '.join(missing)}"
     if further := sorted(record.keys() - expected):
@@ -318,9 +321,6 @@ def fault(record: Any) -> str | None:
     }.items():
         if record[name] not in choices:
             return f"{name} is {record[name]!r}, not {' or '.join(map(repr, choices))}"
-    kind, version = record["kind"], record["version"]
-    if version != VERSIONS[kind]:
-        return f"a {kind} of version {version}, and this program reads version {VERSIONS[kind]}"
     for name in ("environment", "data"):
         if not isinstance(record[name], dict):
             return f"{name} is not a JSON object"

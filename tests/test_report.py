@@ -204,7 +204,10 @@ def test_a_publication_takes_no_title_page() -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("{", "not a readable result"), ('{"format": "user-activity-results", "version": 0}', "version 1")],
+    [
+        ("{", "not a readable result"),
+        ('{"kind": "migration", "version": 0}', "of version 0, and this program reads version 1"),
+    ],
 )
 def test_a_broken_or_old_result_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "migration.json").write_text(content, encoding="utf-8")

@@ -161,7 +161,7 @@ def beside_table(results: Results) -> pd.DataFrame:
             for (source, setting, clients), by_store in by_place.items()
         ]
         rows.append({"figure": name, "source": "this run"} | _own(data, figure, statistic))
-    return pd.DataFrame(rows).fillna(NOT_AVAILABLE)
+    return pd.DataFrame(rows, dtype=object).fillna(NOT_AVAILABLE)
 
 
 def sources_table(_results: Results) -> pd.DataFrame:

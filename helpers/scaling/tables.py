@@ -192,7 +192,9 @@ def failover_table(results: Results) -> pd.DataFrame:
     columns = [
         f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "nothing acknowledged for")
     ]
-    return pd.DataFrame(rows, columns=["Nodes", "writes", "who promotes", *columns]).fillna(NOT_AVAILABLE)
+    return pd.DataFrame(rows, columns=["Nodes", "writes", "who promotes", *columns], dtype=object).fillna(
+        NOT_AVAILABLE
+    )
 
 
 def killed_for(one: Mapping[str, Any]) -> str:
