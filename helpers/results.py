@@ -9,6 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -48,6 +49,19 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "scaleout": ("rows", "cores", "rounds", "reading", "differences"),
 }
 """What the data of a kind must hold at least."""
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "schema": ("catalogue", "constraints", "accepted", "dimes", "index"),
+    "population": (
+        *("seed", "reference", "rows", "bytes", "distinct", "early", "timeline"),
+        *("activity_types", "products", "checksums", "scale", "skew"),
+    ),
+    "modeling": ("duplicates", "thresholds", "memory", "mongodb", "precision"),
+    "migration": (
+        *("dry_run", "refused", "course", "damage", "kill", "again", "rejects", "back", "follow"),
+        "persistence",
+    ),
+}
+"""What a notebook keeps of the kinds that are made part by part, in the order of its cells."""
 LIBRARIES = (
     "psycopg2-binary",
     "redis",
@@ -145,6 +159,63 @@ class Results(Mapping[str, Result]):
         """``full`` when every record is of a full run, ``quick`` when any is not, None without records."""
         profiles = {record.profile for record in self._records.values()}
         return None if not profiles else "full" if profiles == {"full"} else "quick"
+
+
+class Begun(Results):
+    """A result that a notebook makes: ``keep`` adds a part, whatever reads results can show it, and ``save``
+    saves it.
+    """
+
+    def __init__(self, kind: str, profile: str, servers: Mapping[str, str]) -> None:
+        super().__init__({kind: Result(kind, profile, "", {}, {})})
+        self._kind = kind
+        self._profile = profile
+        self._servers = servers
+
+    def keep(self, **parts: Any) -> None:
+        """Add parts, as they are now; one that is there already is replaced.
+
+        Raises:
+            ValueError: a name that is no part of this kind.
+        """
+        if unknown := [name for name in parts if name not in PARTS[self._kind]]:
+            raise ValueError(f"{self._kind} has no part {unknown[0]}; it has {', '.join(PARTS[self._kind])}")
+        self._records[self._kind].data.update(deepcopy(parts))
+
+    def beside(self, **measured: Mapping[str, Any]) -> None:
+        """Read the data of other kinds with this one; whoever measured them has saved them.
+
+        Args:
+            measured: the data by kind.
+        """
+        for kind, data in measured.items():
+            self._records[kind] = Result(kind, self._profile, "", {}, dict(data))
+
+    def save(self) -> Path:
+        """Save the result in the folder of the current run; the path written.
+
+        Raises:
+            HelpersError: a part of it is missing, because a cell was left out. What was saved before stays.
+        """
+        data = self._records[self._kind].data
+        if missing := [name.replace("_", " ") for name in PARTS[self._kind] if name not in data]:
+            raise HelpersError(
+                f"the result {self._kind} is not saved, for it lacks {', '.join(missing)}: "
+                "run this notebook's cells from the top"
+            )
+        ordered = {name: data[name] for name in PARTS[self._kind]}
+        return save(self._kind, ordered, profile=self._profile, servers=self._servers)
+
+
+def begin(kind: str, profile: str, servers: Mapping[str, str]) -> Begun:
+    """The result that a notebook is going to make, empty at first.
+
+    Args:
+        kind: one of ``PARTS``.
+        profile: ``quick`` or ``full``.
+        servers: version of each server that takes part, by name.
+    """
+    return Begun(kind, profile, servers)
 
 
 def having(rows: Iterable[dict[str, Any]], **values: Any) -> list[dict[str, Any]]:

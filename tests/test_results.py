@@ -9,7 +9,7 @@ import pytest
 
 from helpers import results
 from helpers.errors import HelpersError
-from helpers.report import claim
+from helpers.report import building, claim
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -178,3 +178,32 @@ def test_a_piece_takes_what_it_says(schema: dict[str, Any], taken: list[Any], re
     for value in refused:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(value, schema)
+
+
+def test_what_a_notebook_begins_is_read_part_by_part_and_saved_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELPERS_RESULTS", str(tmp_path / "results"))
+    result = results.begin("schema", "quick", {"postgres": "18"})
+    rules = [{"rule": "one"}]
+    result.keep(constraints=rules)
+    rules.append({"rule": "later"})
+    assert result.part("schema", "constraints") == [{"rule": "one"}] and result.profile == "quick"
+    with pytest.raises(HelpersError, match="not saved, for it lacks catalogue, accepted, dimes, index:"):
+        result.save()
+    assert not (tmp_path / "results").exists()
+    result.keep(index={}, dimes={}, accepted=[], catalogue={})
+    result.beside(ladder={"rounds": []})
+    result.keep(constraints=[])
+    result.save()
+    saved = results.load()
+    assert set(saved) == {"schema"} and tuple(saved["schema"].data) == results.PARTS["schema"]
+    assert saved["schema"].environment["servers"] == {"postgres": "18"}
+    with pytest.raises(ValueError, match="schema has no part skew; it has catalogue"):
+        result.keep(skew={})
+
+
+@pytest.mark.parametrize("kind", results.PARTS)
+def test_the_published_results_have_the_parts_that_are_kept(kind: str) -> None:
+    published = results.read(building.published_folder() / f"{kind}.json")
+    assert set(published.data) == set(results.PARTS[kind])
