@@ -216,3 +216,16 @@ def test_odd_text_arrives_as_it_was(postgres_url, ask):
         cursor.copy_expert("COPY odd FROM STDIN", stream)
     connection.close()
     assert ask("SELECT * FROM odd ORDER BY id") == odd
+
+
+def test_rows_that_a_notebook_needs_are_asked_for_with_the_remedy(postgres_url):
+    connection = connections.postgres(postgres_url)
+    for autocommit in (False, True):
+        connection.autocommit = autocommit
+        with pytest.raises(HelpersError, match=r"users lacks rows .*\(number 1 to 3\): run notebook 02, or "):
+            population.require_rows(connection, users=3)
+    population.populate(postgres_url, users=3, products=1, activities=1, orders=1, progress=False)
+    population.require_rows(connection, users=3)
+    with pytest.raises(HelpersError, match=r"orders lacks rows .* \(number 1 to 2\)"):
+        population.require_rows(connection, users=3, orders=2)
+    connection.close()

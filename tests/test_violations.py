@@ -66,6 +66,26 @@ def test_a_kind_of_error_is_not_enough(cursor):
         cursor.execute("INSERT INTO t VALUES (1, 'x')")
 
 
+def test_a_rule_broken_twice_is_one_record_and_none_is_added_once_they_were_read(cursor):
+    shown = Violations(cursor)
+    for word in ("x", "y", "z"):
+        with shown.expect(psycopg2.errors.UniqueViolation, "no id twice"):
+            cursor.execute("INSERT INTO t VALUES (1, %s)", [word])
+    assert [record["statement"][-4:] for record in shown.records] == ["'z')"]
+    with shown.expect(psycopg2.errors.StringDataRightTruncation, "a rule of one's own"):
+        cursor.execute("INSERT INTO t VALUES (2, 'four letters')")
+    assert [record["rule"] for record in shown.records] == ["no id twice"]
+
+
+def test_what_failed_before_is_taken_back(cursor):
+    cursor.connection.commit()
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        cursor.execute("INSERT INTO t VALUES (1, 'x')")
+    with Violations(cursor).expect(psycopg2.errors.UniqueViolation, "no id twice"):
+        cursor.execute("INSERT INTO t VALUES (1, 'x')")
+    assert rows(cursor) == [(1, "one")]
+
+
 def test_errors_that_are_no_database_errors_pass(cursor):
     with (
         pytest.raises(ZeroDivisionError),

@@ -6,6 +6,7 @@ from . import (
     model_diagram as model_diagram,
     modeling_claims as modeling_claims,
     population as population,
+    records as records,
     redis_model as redis_model,
     rows as rows,
     schema as schema,
@@ -13,6 +14,7 @@ from . import (
 )
 from .population import (
     populate as populate,
+    require_rows as require_rows,
 )
 from .rows import (
     REFERENCE as REFERENCE,

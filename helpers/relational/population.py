@@ -103,6 +103,31 @@ def populate_apart(source: str | None = None, **options: Any) -> dict[str, Any]:
         return pool.submit(populate, source, **{**options, "progress": False}).result()
 
 
+def require_rows(connection: Connection, **counts: int) -> None:
+    """See that the course's tables hold what a notebook works on.
+
+    Args:
+        connection: whose search path says in which schema.
+        counts: how many rows of a table are needed, those with the numbers from 1 on; at least one of each.
+
+    Raises:
+        HelpersError: a table is missing, or holds fewer of them; with the notebook that fills it.
+    """
+    with connection, connection.cursor() as cursor:
+        for table, key in schema.KEYS.items():
+            needed = counts.get(table, 1)
+            cursor.execute("SELECT to_regclass(%s)", [table])
+            held = 0
+            if cursor.fetchone() != (None,):
+                cursor.execute(f"SELECT count(*) FROM {table} WHERE {key} BETWEEN 1 AND %s", [needed])
+                (held,) = cursor.fetchone() or (0,)
+            if held < needed:
+                raise HelpersError(
+                    f"{settings.postgres_at(connection)}: {table} lacks rows that this notebook needs "
+                    f"(number 1 to {needed}): run notebook 02, or `python -m helpers populate --replace`"
+                )
+
+
 @contextmanager
 def throw_away(name: str, **counts: Any) -> Iterator[str]:
     """The URL of a filled schema of its own on the resolved server; removed on leaving.
