@@ -1,5 +1,7 @@
 """The report: from saved results to a tagged PDF, the same bytes each time."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -14,9 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pdf_ua
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
 from helpers import report, results, settings
@@ -332,6 +337,70 @@ def test_a_failing_cell_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     with pytest.raises(HelpersError, match=r"bad.ipynb, cell 1: ZeroDivisionError: division by zero"):
         notebooks.run_here(tmp_path / "bad.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("authors", "printed"), [("Me", "Me"), (["Zoë Čech", "Ольга Ναταλία"], "Zoë Čech, Ольга Ναταλία")]
+)
+def test_names_are_printed_as_they_were_given(authors: Any, printed: str, tmp_path: Path) -> None:
+    notebook = tmp_path / "06_report.ipynb"
+    code = (
+        "from helpers.report import show\nfrom helpers.results import Results\n"
+        f"show.title(Results({{}}), title='T', subtitle='S', authors={authors!r}, course='C')"
+    )
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), notebook)
+    made = building.write(notebooks.run_here(notebook), tmp_path)
+    assert PdfReader(made).metadata.author == printed
+    assert printed.replace(",", "") in PdfReader(made).pages[0].extract_text()
+
+
+def test_a_name_that_no_font_has_is_refused_in_one_line(tmp_path: Path) -> None:
+    document = markdown.Document(title={"title": "T", "authors": ["Ada", "李明"], "course": "C", "date": "D"})
+    with pytest.raises(
+        HelpersError, match=r"^the report's fonts have no 李 \(in authors: 李明\); write it in Latin"
+    ):
+        pdf.write(document, tmp_path / "some.pdf")
+    assert not (tmp_path / "some.pdf").exists()
+
+
+BUILDS = "from helpers import report\nreport.build()"
+STARTS = """import subprocess, sys
+code = subprocess.run([sys.executable, "-m", "helpers", "report"], stderr=subprocess.PIPE, text=True)
+assert code.returncode == 2 and "the report that it is a part of" in code.stderr, code.stderr"""
+
+
+@pytest.mark.parametrize("cell", [BUILDS, STARTS])
+def test_a_report_that_makes_itself_is_refused_in_one_line(
+    cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell of one's own in notebook 06, saved."""
+    notebook = {"cells": [{"cell_type": "code", "metadata": {}, "source": cell}], "metadata": {}}
+    (tmp_path / "06_report.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    monkeypatch.setattr(notebooks, "folder", lambda: tmp_path)
+    if cell == BUILDS:
+        with pytest.raises(HelpersError, match=r"makes the report that it is a part of.* `not-inline`"):
+            report.build(results=report.published_folder(), out=tmp_path)
+    else:
+        notebooks.run_here(tmp_path / "06_report.ipynb")
+    assert not notebooks.runs_here()
+
+
+def test_a_drawing_is_a_picture_too_where_no_svg_is_shown(tmp_path: Path) -> None:
+    lines = (
+        "from helpers import relational",
+        "from helpers.report import show",
+        "show.drawing(relational.model_diagram.svg(relational.model_diagram.redis()))",
+    )
+    cells = [new_code_cell("\n".join(lines)), new_code_cell(lines[-1])]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "drawn.ipynb")
+    notebooks.run_kernel(tmp_path / "drawn.ipynb", tmp_path / "done.ipynb", {}, title="", progress=False)
+    first, again = (cell["outputs"][0]["data"] for cell in notebooks.read(tmp_path / "done.ipynb")["cells"])
+    assert first["image/svg+xml"].startswith("<svg") and first == again
+    picture = base64.b64decode(first["image/png"])
+    width, height = Image.open(io.BytesIO(picture)).size
+    assert width > 400 and height > 200 and len(picture) < 100_000
+    (built, _) = notebooks.run_here(tmp_path / "drawn.ipynb")["cells"]
+    assert "image/png" not in built["outputs"][0]["data"]
 
 
 def test_an_excerpt_is_the_code_without_its_docstring() -> None:

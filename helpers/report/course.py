@@ -12,7 +12,7 @@ from typing import Any
 from helpers import results, servers, settings
 from helpers.errors import HelpersError, writing
 from helpers.progress import say
-from helpers.report import building, notebooks, publication
+from helpers.report import building, notebooks, pdf, publication
 from helpers.servers import connections
 from helpers.settings import checkout
 
@@ -68,6 +68,7 @@ def run(
         raise HelpersError(
             f"a publication has the title page of notebook 06; write its {next(iter(title_page))} there"
         )
+    pdf.see_letters(title_page or {})  # at the end of a long run it would be late
     target = Path(out).absolute() if out is not None else checkout() / "report" / "build"
     for what in publication.lacking(programs or {}) if publish else ():
         say(f"warning: {what}")

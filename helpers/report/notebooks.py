@@ -31,6 +31,8 @@ ADDED = {"injected-parameters", "papermill-error-cell-tag"}
 """Tags of the cells that papermill adds."""
 NOT_INLINE = "not-inline"
 """Tag of a cell that is left out when its notebook runs inside the process that makes the report."""
+RUNS_HERE = "HELPERS_RUNS_HERE"
+"""The environment variable that is there while ``run_here`` works, so that programs know it, too."""
 SAVED_S = 5
 """Seconds between two saves of a notebook that runs."""
 
@@ -169,6 +171,11 @@ def environment(**changes: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def runs_here() -> bool:
+    """Whether this code is a cell that ``run_here`` runs, or was started by one."""
+    return RUNS_HERE in os.environ
+
+
 def run_here(source: Path, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run a notebook in this process, in a namespace of its own; faster than a kernel, and nothing is saved.
 
@@ -183,25 +190,33 @@ def run_here(source: Path, parameters: Mapping[str, Any] | None = None) -> dict[
         The notebook with its outputs, as ``nbformat`` would give it.
 
     Raises:
-        HelpersError: a parameter that the notebook does not have, or a cell failed; one that a cell raises
-            passes as it is.
+        HelpersError: a parameter that the notebook does not have, a cell that runs the notebook it is in, or
+            a cell that failed; an error of this kind that a cell raises passes as it is.
     """
+    if runs_here():
+        raise HelpersError(
+            f"a cell of {source.name} makes the report that it is a part of, and would do so without end; "
+            f"give the cell the tags `notebook-only` and `{NOT_INLINE}`, or remove it"
+        )
     notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for number, cell in enumerate(notebook["cells"], start=1):
-        cell["source"] = "".join(cell["source"])
-        tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] != "code":
-            continue
-        cell["outputs"] = []
-        if NOT_INLINE not in tags:
-            cell["outputs"] = _run_cell(cell["source"], namespace, f"{source.name}, cell {number}")
-        if "parameters" in tags:
-            known = [name for name in namespace if not name.startswith("_")]
-            unknown = [name for name in parameters or {} if name not in known]
-            if unknown:
-                raise HelpersError(f"{source.name} has no parameter {unknown[0]}; it has {', '.join(known)}")
-            namespace.update(parameters or {})
+    with environment(**{RUNS_HERE: "1"}):
+        for number, cell in enumerate(notebook["cells"], start=1):
+            cell["source"] = "".join(cell["source"])
+            tags = cell["metadata"].get("tags", [])
+            if cell["cell_type"] != "code":
+                continue
+            cell["outputs"] = []
+            if NOT_INLINE not in tags:
+                cell["outputs"] = _run_cell(cell["source"], namespace, f"{source.name}, cell {number}")
+            if "parameters" in tags:
+                known = [name for name in namespace if not name.startswith("_")]
+                unknown = [name for name in parameters or {} if name not in known]
+                if unknown:
+                    raise HelpersError(
+                        f"{source.name} has no parameter {unknown[0]}; it has {', '.join(known)}"
+                    )
+                namespace.update(parameters or {})
     return notebook
 
 

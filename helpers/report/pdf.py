@@ -1,9 +1,12 @@
 """A document as PDF: Markdown through pandoc to Typst, both from wheels; no network, TeX or browser."""
 
+import io
 import json
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,10 @@ def write(document: Document, path: Path) -> Path:
         The path.
 
     Raises:
-        HelpersError: pandoc or Typst refuses the document; the message holds the first thing they say.
+        HelpersError: the title page has a letter that no font of the report has; pandoc or Typst refuses
+            the document, and the message holds the first thing they say.
     """
+    see_letters(document.title)
     template = checkout() / "report"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,6 +58,37 @@ def write(document: Document, path: Path) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return path
+
+
+def see_letters(title: Mapping[str, Any]) -> None:
+    """See that a title page can be printed: a letter without a font would be a box.
+
+    Only fonts that come with the wheels are used, so that the same report is the same file everywhere.
+
+    Args:
+        title: ``title``, ``subtitle``, ``authors``, ``course`` and ``date``, as far as they are there.
+
+    Raises:
+        HelpersError: no font has one of its letters.
+    """
+    letters = _letters()
+    for name in ("title", "subtitle", "authors", "course", "date"):
+        value = title.get(name) or ""
+        for text in [value] if isinstance(value, str) else value:
+            strange = [letter for letter in text if letter.isprintable() and ord(letter) not in letters]
+            if strange:
+                raise HelpersError(
+                    f"the report's fonts have no {strange[0]} (in {name}: {text}); "
+                    "write it in Latin, Greek or Cyrillic letters"
+                )
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """The code points that the font of the charts and titles has."""
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(_charts_fonts() / "DejaVuSans.ttf")).get_charmap())
 
 
 def _typst(document: Document, template: Path) -> str:
@@ -86,13 +122,12 @@ def compiled(main: Path, **options: Any) -> bytes:
     Raises:
         HelpersError: Typst refuses it, or warns of something.
     """
-    import matplotlib
     import typst
 
     fonts = typst.Fonts(
         include_system_fonts=False,
         include_embedded_fonts=True,
-        font_paths=[Path(matplotlib.get_data_path()) / "fonts" / "ttf"],
+        font_paths=[_charts_fonts()],
     )
     compiler = typst.Compiler(main, root=main.parent, font_paths=fonts)
     try:
@@ -105,7 +140,11 @@ def compiled(main: Path, **options: Any) -> bytes:
     return pdf
 
 
-PAGE = '#set page(width: auto, height: auto, margin: 0pt)\n#image("drawing.svg")\n'
+PAGE_SIZE = "#set page(width: auto, height: auto, margin: 0pt)\n"
+PAGE = f'{PAGE_SIZE}#image("drawing.svg")\n'
+PIXELS_PER_INCH = 110
+COLOURS = 64
+"""Of a PNG; a drawing has few, and their edges."""
 
 
 def to_pdf(svg: bytes) -> bytes:
@@ -119,3 +158,33 @@ def to_pdf(svg: bytes) -> bytes:
         main.with_suffix(".svg").write_bytes(svg)
         main.write_text(PAGE, encoding="utf-8")
         return compiled(main)
+
+
+def to_png(svg: str) -> bytes:
+    """The drawing as a small PNG, for what shows no SVG: JupyterLab, of a notebook that is not trusted.
+
+    The same drawing gives the same bytes. The palette is the drawing's own, so its flat colours stay.
+    """
+    import typst
+    from PIL import Image
+
+    page = f'{PAGE_SIZE}#image(bytes({json.dumps(svg, ensure_ascii=False)}), format: "svg")'
+    png = typst.compile(page.encode(), font_paths=_drawing_fonts(), format="png", ppi=PIXELS_PER_INCH)
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+@cache
+def _drawing_fonts() -> Any:
+    """Those of the charts; found once, because looking takes longer than drawing."""
+    import typst
+
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[_charts_fonts()])
+
+
+def _charts_fonts() -> Path:
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"

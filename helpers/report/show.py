@@ -6,6 +6,7 @@ metadata (key ``report``), which holds label, caption and content, so nothing ha
 """
 
 import ast
+import base64
 import html
 import re
 import sys
@@ -100,7 +101,7 @@ def figure(
     alt: "str | Callable[[Results], str]",
     width: str = "100%",
 ) -> None:
-    """A chart or drawing as SVG with its caption.
+    """A chart or drawing with its caption.
 
     Args:
         results: passed to ``function``.
@@ -118,12 +119,18 @@ def figure(
         _missing("figure", label, caption)
         return
     words = alt if isinstance(alt, str) else alt(results)
-    text = drawn if isinstance(drawn, str) else style.svg(drawn)
-    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", text, flags=re.S)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
     about = {"label": label, "caption": caption, "alt": words, "width": width}
-    _display({"image/svg+xml": svg, "text/plain": words}, part="figure", **about)
+    _display(_pictures(drawn, words), part="figure", **about)
     _display({"text/markdown": f"<a id='{label}'></a>*Figure: {caption}*"}, part="screen")
+
+
+def drawing(drawn: "Figure | str") -> None:
+    """A chart or drawing on its own, for a notebook's reader alone.
+
+    Args:
+        drawn: a matplotlib figure, or SVG text.
+    """
+    _display(_pictures(drawn, "a drawing"))
 
 
 def table(
@@ -230,6 +237,21 @@ def references(path: Path | None = None) -> None:
         name, url = fields["title"].replace("{", "").replace("}", ""), fields.get("url")
         lines.append(f"- `@{key}` {who}: " + (f"[{name}]({url})" if url else name))
     _display({"text/markdown": "\n".join(lines)}, part="references")
+
+
+def _pictures(drawn: "Figure | str", words: str) -> dict[str, str]:
+    """A drawing as SVG, and as PNG beside it in a notebook: JupyterLab shows no SVG of one that it does not
+    trust. A report that is built needs the SVG alone.
+    """
+    from helpers.report import notebooks, pdf, style
+
+    text = drawn if isinstance(drawn, str) else style.svg(drawn)
+    svg = re.sub(r"^\s*(<\?xml.*?\?>)?\s*(<!DOCTYPE.*?>)?\s*", "", text, flags=re.S)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
+    data = {"image/svg+xml": svg, "text/plain": words}
+    if not notebooks.runs_here():
+        data["image/png"] = base64.b64encode(pdf.to_png(svg)).decode("ascii")
+    return data
 
 
 def _sentence(function: Callable[[Results], str], results: Results) -> str:
