@@ -29,7 +29,7 @@ ON_THEIR_OWN = {
     "03_comparison": ("found = results.load()", ""),
     "05_migration": (
         "",
-        "remove_prefix()\nrelational.schema.drop_schema(workbench, EXERCISE)\nworkbench.close()",
+        "remove_keys()\nrelational.schema.drop_schema(workbench, EXERCISE)\nworkbench.close()",
     ),
     "06_report": ("", ""),
 }

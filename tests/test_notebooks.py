@@ -139,6 +139,12 @@ def test_outputs_are_of_one_run_from_top_to_bottom(name: str) -> None:
 
 
 @every_notebook
+def test_figures_are_shown_so_that_they_are_seen_untrusted_too(name: str) -> None:
+    for cell in cells(name, "code"):
+        assert not re.search(r"\bSVG\(|style\.svg|pyplot|%matplotlib", cell.source), cell.source[:80]
+
+
+@every_notebook
 def test_solutions_are_folded(name: str) -> None:
     for cell in cells(name, "code"):
         if "solution" in tags(cell):

@@ -1,0 +1,71 @@
+"""Cells run again in an order that a person may try: the result that is saved stays the same."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+from test_exercises import FEWER, read
+
+from helpers.relational import population
+from helpers.report import notebooks
+
+WITH = ("01_schema", "02_population", "04_modeling", "05_migration")
+LEFT_OUT = re.compile(r"crashes|ladder|scaleout|results\.begin|^PREFIX|^source, target")
+"""Cells that measure for long, what shows these, and those that begin anew."""
+PARAMETERS: dict[str, dict[str, Any]] = {**FEWER, "05_migration": {"bigger": {"quick": 3_000}}}
+KEPT = """
+from copy import deepcopy
+
+kept_first = deepcopy(next(iter(result.values())).data)"""
+COMPARED = """
+import json
+
+def known(value):
+    '''The value without what every measurement changes: decimals, and how many other keys there are.'''
+    if isinstance(value, dict):
+        if "keys_before" in value:
+            value = {**value, "keys_before": 0, "keys_after": value["keys_after"] - value["keys_before"]}
+        return {name: known(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [known(each) for each in value]
+    return "#" if isinstance(value, float) else value
+
+second = next(iter(result.values())).data
+assert kept_first.keys() == second.keys(), (sorted(kept_first), sorted(second))
+for name in kept_first:
+    if name not in MEASURED:
+        one, two = (json.dumps(known(each[name]), default=str) for each in (kept_first, second))
+        assert one == two, f"{name}: {one} became {two}"
+result.save()"""
+MEASURED = {"index", "scale", "kill", "follow", "bytes", "dry_run"}
+"""Parts that are other numbers each time."""
+
+
+@pytest.mark.usefixtures("postgres_server", "redis_server", "mongodb_url", "cassandra_url")
+@pytest.mark.parametrize("name", WITH)
+def test_a_result_stays_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cells in order, then each again from the last to the first."""
+    population.populate(replace=True, progress=False)
+    monkeypatch.setenv("HELPERS_RESULTS", str(tmp_path / "results"))
+    notebook = nbformat.from_dict(read(name))
+    end = next(
+        i for i, cell in enumerate(notebook.cells) if re.match("## (What we saw|Exercises)", cell.source)
+    )
+    code = [cell for cell in notebook.cells[:end] if cell.cell_type == "code"]
+    long = [cell for cell in code if re.search("crashes|ladder|scaleout", cell.source)]
+    body = [cell for cell in code if cell not in long]
+    again = [new_code_cell(cell.source) for cell in reversed(body) if not LEFT_OUT.search(cell.source)][:-1]
+    notebook.cells = [
+        *body,
+        new_code_cell(KEPT),
+        *again,
+        new_code_cell(f"MEASURED = {MEASURED}\n{COMPARED}"),
+    ]
+    nbformat.write(notebook, tmp_path / "again.ipynb")
+    parameters = {"profile": "quick", **PARAMETERS.get(name, {})}
+    notebooks.run_kernel(
+        tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
+    )
