@@ -1,4 +1,4 @@
-"""Cells run again in an order that a person may try: the result that is saved stays the same."""
+"""Cells in an order that a person may try: the result stays the same, or a line says what is missing."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,10 @@ import pytest
 from nbformat.v4 import new_code_cell
 from test_exercises import FEWER, read
 
-from helpers.relational import population
+from helpers.errors import HelpersError
+from helpers.relational import population, schema
 from helpers.report import notebooks
+from helpers.servers import connections
 
 WITH = ("01_schema", "02_population", "04_modeling", "05_migration")
 LEFT_OUT = re.compile(r"crashes|ladder|scaleout|results\.begin|^PREFIX|^source, target")
@@ -69,3 +71,20 @@ def test_a_result_stays_the_same(name: str, tmp_path: Path, monkeypatch: pytest.
     notebooks.run_kernel(
         tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
     )
+
+
+@pytest.mark.usefixtures("redis_server", "mongodb_url", "cassandra_url")
+@pytest.mark.parametrize("name", ["04_modeling", "05_migration"])
+@pytest.mark.parametrize("tables", ["missing", "empty"])
+def test_without_the_rows_of_notebook_02_the_remedy_is_named(
+    name: str, tables: str, tmp_path: Path, postgres_server: str
+) -> None:
+    with connections.postgres() as connection:
+        schema.drop(connection)
+        if tables == "empty":
+            schema.create(connection)
+    connection.close()
+    with pytest.raises(HelpersError, match=r"users lacks rows that this notebook needs .*: run notebook 02"):
+        notebooks.run_kernel(
+            notebooks.folder() / f"{name}.ipynb", tmp_path / "done.ipynb", {}, title=name, progress=False
+        )
