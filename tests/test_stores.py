@@ -162,6 +162,12 @@ def test_drop_takes_its_own_and_nothing_else(urls):
         store.close()
 
 
+def test_stores_that_are_not_there_are_not_compared():
+    """A cell run again behind the one that closes them says so."""
+    with pytest.raises(HelpersError, match="no two stores to compare: connect to them first"):
+        answers.compare([], Population(1, 1, 1, 1, DAY), users=1, orders=1)
+
+
 def test_comparing_answers_counts_them_and_sees_one_that_differs(urls):
     population = Population(users=2, products=2, activities=3, orders=10, latest=DAY)
     opened = [stores.connect(name, urls[name]) for name in stores.NAMES]

@@ -31,7 +31,10 @@ def compare(
 
     Raises:
         Different: naming the first question that two stores answer differently, and both answers.
+        HelpersError: there are no two stores.
     """
+    if len(stores) < 2:
+        raise HelpersError("there are no two stores to compare: connect to them first, and load them")
     questions: list[tuple[str, tuple[Any, ...]]] = []
     for user in (*_spread(population.users, users), population.users + 1):
         last = (user, LIMIT) if ordered else (user, 10**6)

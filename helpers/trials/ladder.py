@@ -52,7 +52,7 @@ SLOW = ("row", "pipeline", "pipeline_hiredis")
 SLOW_ROUNDS = 3
 """Rounds of the slow rungs, which differ so much from the others that more would teach nothing."""
 LABELS = {
-    "row": "row by row, as in the seed",
+    "row": "row by row",
     "pipeline": "pipeline of 1,000 rows, parser in Python",
     "pipeline_hiredis": "pipeline of 1,000 rows, hiredis",
     "redis_cli": "psql, encoder in C, redis-cli --pipe",
