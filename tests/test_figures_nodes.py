@@ -53,5 +53,5 @@ def test_thousands_of_lost_writes_are_thinned_and_the_file_stays_small():
 def test_events_at_one_moment_share_a_line_of_letters_and_are_told_below():
     axis = figures.timelines(results(data())).axes[0]
     letters = [text.get_text() for text in axis.texts]
-    assert letters == ["ab", "a"]
-    assert axis.get_xlabel() == "seconds; a killed, b promoted"
+    assert letters == ["a b", "a"]
+    assert axis.get_xlabel() == "seconds; a: killed; b: promoted"

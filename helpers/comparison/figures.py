@@ -106,17 +106,19 @@ def percentile_curve(results: Results) -> Figure:
     for axis, row in zip(axes[0], shown, strict=True):
         store = row["store"]
         due, sent = (statistics.decoded(row.get(f"{part}_hdr")) for part in ("latency", "service"))
+        corrected = statistics.corrected(sent, clients / rate * 1e6)
         curves = (
-            (due, "from when it was due", "-", 1.6),
-            (statistics.corrected(sent, clients / rate * 1e6), "from the send, corrected", "--", 1.2),
-            (sent, "from the send", ":", 1.6),
+            (due, "from when it was due (end filled)", "-", 1.6, "full"),
+            (corrected, "from the send, corrected (end half filled)", "--", 1.2, "left"),
+            (sent, "from the send (end open)", ":", 1.6, "none"),
         )
-        for histogram, label, dashes, width in curves:
+        for histogram, label, dashes, width, fill in curves:
             reach, latency_us = statistics.percentiles(histogram)
             latency_ms = np.array(latency_us) / 1000
             look = style.look(store, label=label, linestyle=dashes, linewidth=width, marker=None)
             axis.plot(reach, latency_ms, **look)
-            axis.plot(reach[-1:], latency_ms[-1:], **style.look(store, label=None, linestyle="-"))
+            mark = style.look(store, label=None, linestyle="none", fillstyle=fill, markersize=6)
+            axis.plot(reach[-1:], latency_ms[-1:], **mark, markerfacecoloralt="white")
         axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
     _nines(axes[0][0], max(row["n"] for row in shown))

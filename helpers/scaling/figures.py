@@ -265,8 +265,8 @@ def _events(axis: Any, events: Sequence[Sequence[Any]], last: float) -> None:
     for second, what in events:
         axis.axvline(second, color="#666666", linewidth=0.6, linestyle=":")
         letter = letters.get(what, "")
-        if groups and second - groups[-1][0] < CLOSE * last:
-            groups[-1] = (groups[-1][0], groups[-1][1] + letter)
+        if groups and second - groups[-1][0] < CLOSE * last * (1 + len(groups[-1][1]) / 4):
+            groups[-1] = (groups[-1][0], f"{groups[-1][1]} {letter}")
         else:
             groups.append((second, letter))
     for second, text in groups:
@@ -279,5 +279,5 @@ def _events(axis: Any, events: Sequence[Sequence[Any]], last: float) -> None:
             ha="center",
             fontsize=7,
         )
-    meanings = ", ".join(f"{letter} {what}" for what, letter in letters.items())
+    meanings = "; ".join(f"{letter}: {what}" for what, letter in letters.items())
     axis.set_xlabel(fill(f"seconds; {meanings}" if meanings else "seconds", LINE), fontsize=7.5)

@@ -35,7 +35,7 @@ def kills(results: Results) -> Figure:
             marks[name].append((kill["at_s"], row + 0.05 * (seen[name, kill["phase"]] % 3 - 1)))
             if trial["faults"] or any((*trial["verify"].values(), *trial["judge"].values())):
                 wrong.append(marks[name][-1])
-    look = {"markersize": 3.5, "alpha": 0.8, "markeredgewidth": 0}
+    look = {"markersize": 5, "alpha": 0.7, "markeredgecolor": "white", "markeredgewidth": 0.3}
     for name, (colour, marker, label) in VICTIMS.items():
         axes.plot(*_columns(marks[name]), marker, color=style.COLOURS[colour], label=label, **look)
     axes.plot(*_columns(wrong), "o", color="black", fillstyle="none", markersize=9)
