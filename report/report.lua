@@ -24,7 +24,7 @@ local function float(div)
   end
   local call = ("#report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})\n"):format(
     div.identifier, div.attributes.kind, tostring(div.classes:includes("long")), typst(caption), code)
-  return pandoc.RawBlock(div.classes:includes("wide") and "typst-wide" or "typst", call)
+  return pandoc.RawBlock("typst", call)
 end
 
 local abstract = pandoc.Blocks({})
@@ -32,6 +32,9 @@ local abstract = pandoc.Blocks({})
 local function Div(div)
   if div.classes:includes("abstract") then abstract = div.content; return {} end
   if div.classes:includes("float") then return float(div) end
+  if div.classes:includes("box") then
+    return pandoc.RawBlock("typst", "#result-box[\n" .. typst(div.content) .. "\n]\n")
+  end
 end
 
 -- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections.
@@ -54,26 +57,6 @@ local function Table(tbl)
   return tbl
 end
 
--- Wide floats that follow each other share landscape pages.
-local function Blocks(blocks)
-  local out, wide = pandoc.Blocks({}), {}
-  local function flush()
-    if #wide == 0 then return end
-    out:insert(pandoc.RawBlock("typst", "#page(flipped: true)[\n" .. table.concat(wide) .. "]\n"))
-    wide = {}
-  end
-  for _, block in ipairs(blocks) do
-    if block.t == "RawBlock" and block.format == "typst-wide" then
-      table.insert(wide, block.text)
-    else
-      flush()
-      out:insert(block)
-    end
-  end
-  flush()
-  return out
-end
-
 local function Pandoc(doc)
   doc.meta.abstract = pandoc.MetaBlocks(abstract)
   return doc
@@ -82,5 +65,5 @@ end
 return {
   { Link = Link, Cite = Cite },
   { Div = Div, Table = Table },
-  { Header = Header, Blocks = Blocks, Pandoc = Pandoc },
+  { Header = Header, Pandoc = Pandoc },
 }

@@ -209,13 +209,21 @@ def cost_table(results: Results) -> pd.DataFrame:
 
 
 def settings_table(results: Results) -> pd.DataFrame:
-    """Settings read back from the live servers, by durability tier and store."""
-    return pd.DataFrame(
-        {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
-        for tier, stores in results.part("comparison", "tiers").items()
-        for store, found in stores.items()
-        for setting, value in found.items()
-    )
+    """Settings read back from the live servers, by store; a setting that is alike in all tiers is there
+    once.
+    """
+    tiers = results.part("comparison", "tiers")
+    values: dict[tuple[str, str], dict[str, str]] = {}
+    for tier, stores in tiers.items():
+        for store, found in stores.items():
+            for setting, value in found.items():
+                values.setdefault((store, setting), {})[tier] = value
+    rows = []
+    for (store, setting), by_tier in values.items():
+        alike = len(set(by_tier.values())) == 1 and len(by_tier) == len(tiers)
+        for tier, value in [("all", next(iter(by_tier.values())))] if alike else by_tier.items():
+            rows.append({"store": LABELS[store], "setting": setting, "tier": tier, "value": value})
+    return pd.DataFrame(rows)
 
 
 def space_table(results: Results) -> pd.DataFrame:

@@ -17,6 +17,7 @@ LONG_ROWS = 24
 """A table of more rows may break across pages."""
 QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
 """The space between a number and its unit, where no line may end."""
+REFERENCES = '#text(9pt, bibliography("references.bib", title: none, style: "ieee"))'
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -90,10 +91,12 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "screen":
         return ""
     if part == "references":
-        return _fence('#bibliography("references.bib", title: none, style: "ieee")', "{=typst}")
+        return _fence(REFERENCES, "{=typst}")
     if part == "title":
         document.title = {key: value for key, value in about.items() if key != "part"}
         return ""
+    if part == "box":
+        return f"::: {{.box}}\n{_bound(data['text/markdown'])}\n:::"
     if part == "figure":
         name = f"{about['label']}.svg"
         document.drawings[name] = data["image/svg+xml"]
@@ -107,8 +110,13 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "missing":
         return _float(about, "image" if about["what"] == "figure" else "table", "not-measured")
     if "text/markdown" in data:
-        return QUANTITY.sub("\N{NO-BREAK SPACE}", data["text/markdown"])
+        return _bound(data["text/markdown"])
     return _fence(COLOUR_CODE.sub("", data.get("text/plain", "")), "text")
+
+
+def _bound(text: str) -> str:
+    """The text with each number bound to its unit."""
+    return QUANTITY.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _float(about: Mapping[str, Any], kind: str, code: str) -> str:

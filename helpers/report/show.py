@@ -9,7 +9,7 @@ import ast
 import html
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,18 @@ def profile_mark(results: Results) -> str:
 def claim(results: Results, *functions: Callable[[Results], str]) -> None:
     """Sentences computed from results, as one paragraph; a claim without its results says so."""
     _display({"text/markdown": " ".join(_sentence(function, results) for function in functions)})
+
+
+def box(results: Results, claims: "Mapping[str, Callable[[Results], str]]") -> None:
+    """Sentences in a box, a line for each, with what it is about before it.
+
+    Args:
+        results: passed to each function.
+        claims: functions of results that return a sentence, by what their line is about.
+    """
+    told = {about: _sentence(function, results) for about, function in claims.items()}
+    lines = [f"- **{about}:** {sentence}" for about, sentence in told.items()]
+    _display({"text/markdown": "\n".join(lines)}, part="box")
 
 
 def figure(
