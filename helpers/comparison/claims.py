@@ -36,6 +36,8 @@ def samples(rows: Sequence[Mapping[str, Any]]) -> str:
     blocks.
     """
     shown = [row for row in rows if row["tier"] == "relaxed" and row["mix"] == MIX]
+    if not shown:
+        raise Missing(f"comparison: the {MIX} mix was not measured")
     numbers, blocks = ([row[name] for row in shown] for name in ("n", "blocks"))
     return f"Each store and operation: {span(numbers, count)} samples in {span(blocks, count)} blocks."
 

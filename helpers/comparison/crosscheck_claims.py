@@ -47,7 +47,7 @@ def floor(check: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("The versions of the other programs were", "cross_check")
+@_claim("Versions of the other programs:", "cross_check")
 def versions(check: Mapping[str, Any]) -> str:
     """Which programs are of another version than the server that they ask, where both number alike."""
     told = {

@@ -20,10 +20,11 @@ def duplicates(part: Mapping[str, Any]) -> str:
     """How many of several events each pattern kept."""
     lost = part["events"] - part["set_without_id"]
     without = "kept them all too" if not lost else f"lost {count(lost)} of them"
+    all_kept = part["list"] == part["set_with_id"] == part["events"]
+    kept = "all" if all_kept else f"{count(part['list'])} and {count(part['set_with_id'])}"
     return (
-        f"Of {plural(part['events'], 'event')} the list kept {count(part['list'])}, and the sorted set with "
-        f"the activity's number in its members kept {count(part['set_with_id'])}; without that number it "
-        f"{without}."
+        f"Of {plural(part['events'], 'event')} list and sorted set kept {kept}. Without the activity's "
+        f"number in its members the sorted set {without}."
     )
 
 

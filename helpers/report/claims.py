@@ -37,7 +37,8 @@ def machine(results: Results) -> str:
     machines = {_machine(record) for record in results.values()}
     if len(machines) == 1:
         return f"All of it was measured on one machine: {machines.pop()}. {_virtual(results)}"
-    return f"It was measured on {plural(len(machines), 'machine')}: {join(sorted(machines))}."
+    named = " ".join(f"One is {machine}." for machine in sorted(machines))
+    return f"It was measured on {plural(len(machines), 'machine')}. {named}"
 
 
 def versions(results: Results) -> str:

@@ -123,9 +123,7 @@ def _float(about: Mapping[str, Any], kind: str, code: str) -> str:
     """A Div that the Lua filter turns into a numbered, labelled Typst figure: caption first, then Typst
     code.
     """
-    classes = (
-        ".float" + " .wide" * bool(about.get("wide")) + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
-    )
+    classes = ".float" + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
     head = f'::::: {{{classes} #{about["label"]} kind="{kind}"}}'
     return f"{head}\n{about['caption']}\n\n{_fence(code, '{=typst}')}\n:::::"
 

@@ -144,7 +144,6 @@ def table(
     *,
     label: str,
     caption: str,
-    wide: bool = False,
 ) -> None:
     """A data frame as a table with its caption; the index is shown when it has a name.
 
@@ -153,7 +152,6 @@ def table(
         function: gives the data frame; cells are shown as ``str`` gives them, text in backticks as code.
         label: name for cross references, beginning with ``tbl-``.
         caption: Markdown, one or two sentences that say what the table holds.
-        wide: printed on a landscape page.
     """
     try:
         frame = function(results)
@@ -171,7 +169,6 @@ def table(
         "columns": columns,
         "rows": rows,
         "align": align,
-        "wide": wide,
     }
     data = {
         "text/html": _html(label, caption, columns, rows, align),

@@ -153,11 +153,10 @@ def leaving(data: Mapping[str, Any]) -> str:
         for row in rows.values()
         if row["disk_per_activity"] and base["disk_per_activity"]
     ]
-    parts = [f"take {span(disks)} times the disk"] if disks else []
-    parts.append(f"load at {span(loads)} times the rate")
+    taken = f" They take {span(disks)} times its disk." if disks else ""
     return (
-        f"Against staying with PostgreSQL, {count(base['activities'])} activities {join(parts)} (one load "
-        "each, not tested)."
+        f"Against PostgreSQL, the others load {count(base['activities'])} activities at "
+        f"{span(loads)} times the rate (one load each, not tested).{taken}"
     )
 
 

@@ -185,11 +185,12 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
     taken = [way["way"] for way in ways if not way["driver"] and not way["server"]]
     refused = {way["way"]: way["server"] or way["driver"] for way in ways if way["way"] not in taken}
     words = join(list(dict.fromkeys(refused.values())), "or")
-    first = f"The order's transaction is refused with keys named {join(list(refused))} ({words})"
-    second = f"it is taken with keys named {join(taken)}"
     if not refused:
-        return f"The order's transaction is taken with keys named {join(taken)}: none is refused."
-    return f"{first}; {second if taken else 'no way of naming them is taken'}."
+        return f"A cluster takes the order's transaction with keys named {join(taken)}: none is refused."
+    told = f"A cluster refuses the order's transaction with keys named {join(list(refused))}."
+    answers = f"The words are: {words.rstrip('.')}."
+    rest = f"It takes it with keys named {join(taken)}." if taken else "No way of naming them is taken."
+    return f"{told} {answers} {rest}"
 
 
 @_claim("MongoDB's replica set was", "mongodb_set")

@@ -47,8 +47,8 @@ def bound(data: Mapping[str, Any]) -> str:
             f"A fault was found in {count(faults)} of {plural(trials, 'trial')} with {plural(kills, 'kill')}."
         )
     return (
-        f"No fault was found in {plural(trials, 'trial')} with {plural(kills, 'kill')}: at most "
-        f"{100 * RULE_OF_THREE / trials:.1f} % of trials go wrong, with 95 % confidence."
+        f"No fault was found in {plural(trials, 'trial')} with {plural(kills, 'kill')}. At most "
+        f"{100 * RULE_OF_THREE / trials:.1f} % of trials go wrong (a 95 % bound)."
     )
 
 
