@@ -156,15 +156,15 @@ def test_who_promotes_and_what_was_set_is_told_and_nothing_else_compared():
 def test_the_table_of_failovers_has_two_columns_and_no_number_where_nothing_was_set():
     frame = tables.failover_table(results(data())).set_index("Nodes")
     assert list(frame.columns) == [
-        "writes", "who promotes", "as shipped: dead after", "as shipped: nothing acknowledged for",
-        "as set: dead after", "as set: nothing acknowledged for",
+        "writes", "who promotes", "as shipped: dead after", "as shipped: silence",
+        "as set: dead after", "as set: silence",
     ]  # fmt: skip
     assert frame.loc["Redis Cluster", "as set: dead after"] == "2 s"
-    assert frame.loc["MongoDB, replica set", "as shipped: nothing acknowledged for"] == "12.0 s (1 kill)"
+    assert frame.loc["MongoDB, replica set", "as shipped: silence"] == "12.0 s (1 kill)"
     assert frame.loc["Redis, primary and replica", "as shipped: dead after"] == "n/a"
-    killed = frame.loc["Redis, primary and replica", "as set: nothing acknowledged for"]
+    killed = frame.loc["Redis, primary and replica", "as set: silence"]
     assert killed == "500 ms to 750 ms (2 kills)"
-    assert frame.loc["Cassandra, ring", "as set: nothing acknowledged for"] == "n/a"
+    assert frame.loc["Cassandra, ring", "as set: silence"] == "n/a"
 
 
 def test_only_what_was_set_alike_costs_anything_in_the_decision():

@@ -17,7 +17,11 @@ LONG_ROWS = 24
 """A table of more rows may break across pages."""
 QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
 """The space between a number and its unit, where no line may end."""
-REFERENCES = '#text(9pt, bibliography("references.bib", title: none, style: "ieee"))'
+REFERENCES = """#[
+#set text(8.6pt)
+#set par(leading: 0.5em, spacing: 0.75em)
+#bibliography("references.bib", title: none, style: "ieee")
+]"""
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 

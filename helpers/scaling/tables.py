@@ -190,14 +190,12 @@ def failover_table(results: Results) -> pd.DataFrame:
             column = SET if detection == COMMAND else detection
             row |= {
                 f"{column}: dead after": known(one["detect_s"], _set),
-                f"{column}: nothing acknowledged for": killed_for(one),
+                f"{column}: silence": killed_for(one),
             }
         rows.append(row)
     if not rows:
         raise Missing("nodes: the time to notice a dead node was not recorded")
-    columns = [
-        f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "nothing acknowledged for")
-    ]
+    columns = [f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "silence")]
     return pd.DataFrame(rows, columns=["Nodes", "writes", "who promotes", *columns], dtype=object).fillna(
         NOT_AVAILABLE
     )
