@@ -22,9 +22,13 @@ local function float(div)
   for _, block in ipairs(div.content) do
     if block.t == "RawBlock" then code = block.text else caption:insert(block) end
   end
-  local call = ("#report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})\n"):format(
-    div.identifier, div.attributes.kind, tostring(div.classes:includes("long")), typst(caption), code)
-  return pandoc.RawBlock("typst", call)
+  local long = tostring(div.classes:includes("long"))
+  local call = ("report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})"):format(
+    div.identifier, div.attributes.kind, long, typst(caption), code)
+  local item = ('(kind: "%s", width: %s, body: {\n%s\n}, whole: %s)'):format(
+    div.attributes.kind, div.attributes.width, code, call)
+  return pandoc.Div({ pandoc.RawBlock("typst", "#" .. call .. "\n"), pandoc.RawBlock("item", item) },
+    pandoc.Attr("", { "placed" }))
 end
 
 local abstract = pandoc.Blocks({})
@@ -57,8 +61,34 @@ local function Table(tbl)
   return tbl
 end
 
+-- In the appendix what stands between two headings is laid out together; before it each float stands for itself.
+local function parts(blocks)
+  local out, items, appendix = pandoc.Blocks({}), {}, false
+  local function flush()
+    if #items > 0 then
+      out:insert(pandoc.RawBlock("typst", "#appendix-part((" .. table.concat(items, ",\n") .. ",))\n"))
+    end
+    items = {}
+  end
+  for _, block in ipairs(blocks) do
+    local placed = block.t == "Div" and block.classes:includes("placed")
+    if block.t == "RawBlock" and block.text == "#show: appendix" then appendix = true end
+    if not appendix or block.t == "Header" or block.t == "RawBlock" then
+      flush()
+      out:insert(placed and block.content[1] or block)
+    elseif placed then
+      table.insert(items, block.content[2].text)
+    else
+      table.insert(items, '(kind: "text", whole: [' .. typst({ block }) .. "])")
+    end
+  end
+  flush()
+  return out
+end
+
 local function Pandoc(doc)
   doc.meta.abstract = pandoc.MetaBlocks(abstract)
+  doc.blocks = parts(doc.blocks)
   return doc
 end
 

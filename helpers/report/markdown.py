@@ -104,7 +104,7 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "figure":
         name = f"{about['label']}.svg"
         document.drawings[name] = data["image/svg+xml"]
-        code = f"image({_string(name)}, width: {about['width']}, alt: {_string(about['alt'])})"
+        code = f"report-image({_string(name)}, {about['width']}, alt: {_string(about['alt'])})"
         return _float(about, "image", code)
     if part == "table":
         return _float(about, "table", _table(about))
@@ -128,7 +128,8 @@ def _float(about: Mapping[str, Any], kind: str, code: str) -> str:
     code.
     """
     classes = ".float" + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
-    head = f'::::: {{{classes} #{about["label"]} kind="{kind}"}}'
+    width = about.get("width", "100%")
+    head = f'::::: {{{classes} #{about["label"]} kind="{kind}" width="{width}"}}'
     return f"{head}\n{about['caption']}\n\n{_fence(code, '{=typst}')}\n:::::"
 
 

@@ -241,10 +241,15 @@ def killed_for(one: Mapping[str, Any]) -> str:
 def nodes_settings_table(results: Results) -> pd.DataFrame:
     """The settings of each part: as its servers stated them, and the driver's own."""
     return pd.DataFrame(
-        {"Nodes": PARTS[part], "setting": setting, "value": value}
+        {
+            "Nodes": PARTS[part],
+            "settings": "; ".join(
+                f"{setting}: {value}"
+                for setting, value in data["settings"].items()
+                if setting not in ("shown", "timeline")
+            ),
+        }
         for part, data in measured(results.require("nodes")).items()
-        for setting, value in data["settings"].items()
-        if setting not in ("shown", "timeline")
     )
 
 
