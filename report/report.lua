@@ -41,7 +41,8 @@ local function Div(div)
   end
 end
 
--- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections.
+-- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections, and
+-- {.end} the small print.
 local function Header(header)
   local id = header.identifier
   header.level = math.max(header.level - 1, 1)
@@ -49,7 +50,8 @@ local function Header(header)
     return { pandoc.RawBlock("typst", "#show: appendix"), header }
   end
   if header.classes:includes("unnumbered") then
-    return pandoc.RawBlock("typst", ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
+    local small = header.classes:includes("end") and "#show: end-matter\n" or ""
+    return pandoc.RawBlock("typst", small .. ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
       header.level, typst({ pandoc.Plain(header.content) }), id))
   end
   return header

@@ -11,17 +11,15 @@ from helpers.errors import HelpersError
 
 HIDDEN = {"remove-cell", "notebook-only"}
 HIDDEN_INPUT = {"remove-input", "hide-input"}
-HEADINGS = {"unnumbered", "appendix"}
-"""Tags of a cell that say how its first heading counts: not at all, or by letters from there on."""
+HEADINGS = {"unnumbered", "appendix", "end"}
+"""Tags of a cell that say how its first heading counts: not at all, by letters from there on, or as the end
+of the main text.
+"""
 LONG_ROWS = 24
 """A table of more rows may break across pages."""
 QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
 """The space between a number and its unit, where no line may end."""
-REFERENCES = """#[
-#set text(8.6pt)
-#set par(leading: 0.5em, spacing: 0.75em)
-#bibliography("references.bib", title: none, style: "ieee")
-]"""
+REFERENCES = '#references(bibliography("references.bib", title: none, style: "ieee"))'
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
