@@ -257,7 +257,8 @@ def ready() -> None:
 
 
 def environment(servers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Where a measurement is made: processor, cores, memory, kernel, versions; no host name, user or path.
+    """Where a measurement is made: processor, cores, memory, kernel, whether a hypervisor lies beneath it,
+    versions; no host name, user or path.
 
     Args:
         servers: version of each server that took part, by name.
@@ -269,6 +270,7 @@ def environment(servers: Mapping[str, str] | None = None) -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "virtual": _virtual(),
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "servers": dict(servers or {}),
@@ -427,6 +429,19 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _virtual() -> bool | None:
+    """Whether the processor says that a hypervisor runs it (the flag ``hypervisor``); None where the kernel
+    tells no flags.
+    """
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("flags"):
+                return "hypervisor" in line.split()
+    except OSError:
+        pass
+    return None
 
 
 # Pieces of JSON Schema, of which the schemas of saved results are made.

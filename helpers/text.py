@@ -1,5 +1,6 @@
 """Numbers, lists and names as people read them."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,13 @@ def size_bytes(number: float) -> str:
             return f"{count(number) if unit == 'B' else three(number)} {unit}"
         number /= 1024
     return f"{three(number)} GiB"
+
+
+def exact(text: str) -> str:
+    """What was counted or set, without the decimals that a measured number has: ``1 s`` of ``1.00 s``,
+    ``1.5 GiB`` of ``1.50 GiB``.
+    """
+    return re.sub(r"(?<=\d)\.(\d*?)0+(?!\d)", lambda found: f".{found[1]}" if found[1] else "", text)
 
 
 def span(values: Collection[float], write: Callable[[float], str] = three) -> str:

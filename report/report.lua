@@ -22,9 +22,13 @@ local function float(div)
   for _, block in ipairs(div.content) do
     if block.t == "RawBlock" then code = block.text else caption:insert(block) end
   end
-  local call = ("#report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})\n"):format(
-    div.identifier, div.attributes.kind, tostring(div.classes:includes("long")), typst(caption), code)
-  return pandoc.RawBlock(div.classes:includes("wide") and "typst-wide" or "typst", call)
+  local long = tostring(div.classes:includes("long"))
+  local call = ("report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})"):format(
+    div.identifier, div.attributes.kind, long, typst(caption), code)
+  local item = ('(kind: "%s", width: %s, body: {\n%s\n}, whole: %s)'):format(
+    div.attributes.kind, div.attributes.width, code, call)
+  return pandoc.Div({ pandoc.RawBlock("typst", "#" .. call .. "\n"), pandoc.RawBlock("item", item) },
+    pandoc.Attr("", { "placed" }))
 end
 
 local abstract = pandoc.Blocks({})
@@ -32,9 +36,13 @@ local abstract = pandoc.Blocks({})
 local function Div(div)
   if div.classes:includes("abstract") then abstract = div.content; return {} end
   if div.classes:includes("float") then return float(div) end
+  if div.classes:includes("box") then
+    return pandoc.RawBlock("typst", "#result-box[\n" .. typst(div.content) .. "\n]\n")
+  end
 end
 
--- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections.
+-- The notebook's ## is a section. {.unnumbered} headings stay without number, {.appendix} starts lettered sections, and
+-- {.end} the small print.
 local function Header(header)
   local id = header.identifier
   header.level = math.max(header.level - 1, 1)
@@ -42,7 +50,8 @@ local function Header(header)
     return { pandoc.RawBlock("typst", "#show: appendix"), header }
   end
   if header.classes:includes("unnumbered") then
-    return pandoc.RawBlock("typst", ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
+    local small = header.classes:includes("end") and "#show: end-matter\n" or ""
+    return pandoc.RawBlock("typst", small .. ("#heading(level: %d, numbering: none)[%s] <%s>"):format(
       header.level, typst({ pandoc.Plain(header.content) }), id))
   end
   return header
@@ -54,20 +63,25 @@ local function Table(tbl)
   return tbl
 end
 
--- Wide floats that follow each other share landscape pages.
-local function Blocks(blocks)
-  local out, wide = pandoc.Blocks({}), {}
+-- In the appendix what stands between two headings is laid out together; before it each float stands for itself.
+local function parts(blocks)
+  local out, items, appendix = pandoc.Blocks({}), {}, false
   local function flush()
-    if #wide == 0 then return end
-    out:insert(pandoc.RawBlock("typst", "#page(flipped: true)[\n" .. table.concat(wide) .. "]\n"))
-    wide = {}
+    if #items > 0 then
+      out:insert(pandoc.RawBlock("typst", "#appendix-part((" .. table.concat(items, ",\n") .. ",))\n"))
+    end
+    items = {}
   end
   for _, block in ipairs(blocks) do
-    if block.t == "RawBlock" and block.format == "typst-wide" then
-      table.insert(wide, block.text)
-    else
+    local placed = block.t == "Div" and block.classes:includes("placed")
+    if block.t == "RawBlock" and block.text == "#show: appendix" then appendix = true end
+    if not appendix or block.t == "Header" or block.t == "RawBlock" then
       flush()
-      out:insert(block)
+      out:insert(placed and block.content[1] or block)
+    elseif placed then
+      table.insert(items, block.content[2].text)
+    else
+      table.insert(items, '(kind: "text", whole: [' .. typst({ block }) .. "])")
     end
   end
   flush()
@@ -76,11 +90,12 @@ end
 
 local function Pandoc(doc)
   doc.meta.abstract = pandoc.MetaBlocks(abstract)
+  doc.blocks = parts(doc.blocks)
   return doc
 end
 
 return {
   { Link = Link, Cite = Cite },
   { Div = Div, Table = Table },
-  { Header = Header, Blocks = Blocks, Pandoc = Pandoc },
+  { Header = Header, Pandoc = Pandoc },
 }

@@ -11,7 +11,10 @@ from helpers.trials import crashes_claims as claims, figures
 from helpers.trials.mover import CATCHING_UP, PHASES, VERIFYING
 
 NONE = {"lost": 0, "doubled": 0, "altered": 0}
-SENTENCES = [claims.kills, claims.general, claims.went_on, claims.corrected, claims.changed, claims.moments]
+SENTENCES = [
+    claims.kills, claims.general, claims.bound, claims.went_on, claims.corrected, claims.changed,
+    claims.moments,
+]  # fmt: skip
 
 
 def part(kills: int, phase: str, after: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -58,8 +61,8 @@ def test_tables_and_figure_without_results(function: Any) -> None:
 
 def test_clean() -> None:
     text = claims.kills(found())
-    assert "SIGKILL struck the migration 20 times, Redis 3 times and PostgreSQL 1 time;" in text
-    assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+    assert "In 24 trials SIGKILL struck the migration, Redis and PostgreSQL 24 times at random" in text
+    assert "neither the verification nor the second judge found a value lost" in text and "fault" not in text
 
 
 def test_which_tables_it_was() -> None:
@@ -67,24 +70,24 @@ def test_which_tables_it_was() -> None:
     both = copy.deepcopy(CLEAN)
     both["general"] = {**CLEAN, "model": "general", "rows": {"people": 5, "tags": 7}}
     text = claims.general(found(both))
-    assert "on 2 other tables" in text and "SIGKILL struck the migration 20 times, Redis 3 times" in text
-    assert "both found 0 lost, 0 doubled and 0 altered" in text and "fault" not in text
+    assert "on 2 other tables" in text and "In 24 trials SIGKILL struck" in text
+    assert "neither the verification nor the second judge found a value lost" in text and "fault" not in text
     both["general"] = copy.deepcopy(both["general"])
     both["general"]["summary"]["mover"]["judge"] = {"lost": 0, "doubled": 3, "altered": 0}
     assert "3 doubled" in claims.general(found(both)) and "fault" in claims.general(found(both))
     assert "fault" not in claims.kills(found(both))
-    assert "At random moments, on general tables, SIGKILL" in claims.kills(found(both["general"]))
+    assert "24 times at random moments on general tables. After" in claims.kills(found(both["general"]))
 
 
 def test_what_had_to_be_put_right_counts_where_the_source_had_not_changed() -> None:
-    assert "In the 2 trials whose source had not changed there was nothing" in claims.corrected(found())
+    assert "In 2 trials the source had not changed: there was nothing" in claims.corrected(found())
     data = copy.deepcopy(CLEAN)
     data["trials"][0]["caught_up"] = {"missing key": 1}
     assert "something to put right 1 time: that is a fault" in claims.corrected(found(data))
     data["trials"][0]["kills"][0]["changed"] = "behind"
-    assert "In the 1 trial whose source had not changed there was nothing" in claims.corrected(found(data))
+    assert "In 1 trial the source had not changed: there was nothing" in claims.corrected(found(data))
     data["trials"][1]["older_load"] = True
-    assert "In the 0 trials" in claims.corrected(found(data))
+    assert "In 0 trials" in claims.corrected(found(data))
 
 
 @pytest.mark.parametrize("judge", ["verify", "judge"])
@@ -92,7 +95,7 @@ def test_a_difference_that_one_judge_found_is_a_fault(judge: str) -> None:
     data = copy.deepcopy(CLEAN)
     data["summary"]["redis"][judge] = {"lost": 2, "doubled": 0, "altered": 1}
     text = claims.kills(found(data))
-    assert "2 lost, 0 doubled and 1 altered" in text and "that is a fault" in text and "both" not in text
+    assert "2 lost, 0 doubled and 1 altered" in text and "that is a fault" in text and "neither" not in text
 
 
 def test_a_run_that_did_not_do_what_it_should_is_a_fault() -> None:
@@ -106,15 +109,25 @@ def test_how_it_went_on() -> None:
     text = claims.went_on(found())
     assert "Of 16 runs that followed a kill undisturbed, 13 went on" in text
     assert "3 found nothing committed and began anew" in text and "found the load complete" not in text
-    assert "went on by itself 3 times; 1 time it ended with exit code 2" in text
+    assert "went on by itself 3 times. It ended with exit code 2 and said why 1 time," in text
 
 
 def test_changes_and_moments() -> None:
     text = claims.changed(found())
     assert "After 8 of the 20 kills" in text and "6 times behind" in text
     text = claims.moments(found())
-    assert "1,500 rows in batches of 5" in text and "1.25 s" in text and "seed 5" in text
-    assert "3 more came too late" in text and f"hit 1 of its {len(PHASES)} phases" in text
+    assert "1,500 rows works" in text and "batches of 5, seed 5" in text and "1.25 s" in text
+    assert "3 kills more came too late" in text and f"hit 1 of its {len(PHASES)} phases" in text
+
+
+def test_the_bound_is_of_trials_and_turns_with_a_fault() -> None:
+    text = claims.bound(found(CLEAN | {"trials": [trial("mover", VERIFYING, [])] * 60}))
+    assert text.startswith("No fault was found in 60 trials with 24 kills. At most 5.0 % of trials go wrong")
+    text = claims.bound(found())  # one of two trials gave up
+    assert text == "A fault was found in 1 of 2 trials with 24 kills."
+    altered = trial("mover", VERIFYING, []) | {"judge": NONE | {"altered": 1}}
+    assert claims.bound(found(CLEAN | {"trials": [altered]})).startswith("A fault was found in 1 of 1 trial")
+    assert claims.bound(found(CLEAN | {"trials": []})).endswith("not measured.")
 
 
 def test_tables() -> None:

@@ -59,7 +59,7 @@ def test_the_table_has_a_row_for_each_tier_and_store():
     frame = durability.table(measured(strict={"redis": 4.0, "mongodb": 0.5}))
     assert list(frame["tier"]) == ["relaxed"] * 3 + ["strict"] * 3
     row = frame.set_index(["tier", "store"])
-    assert row.loc[("relaxed", "Cassandra"), "may be lost"] == "the last 10.0 s"
+    assert row.loc[("relaxed", "Cassandra"), "may be lost"] == "the last 10 s"
     assert row.loc[("strict", "Redis"), "may be lost"] == "nothing"
     assert row.loc[("strict", "Redis"), "writes per second"] == "1,000"
     assert row.loc[("strict", "Redis"), "activity, p99"] == "n/a"
@@ -73,17 +73,41 @@ def test_the_table_has_a_row_for_each_tier_and_store():
 def test_promises_name_what_may_be_lost_and_what_is_absent():
     text = durability.promises(measured())
     assert (
-        "in the relaxed tier the last 1.00 s on Redis, the last 100 ms on MongoDB and the last 10.0 s" in text
+        "In the relaxed tier the last 100 ms to 10 s of acknowledged writes may be lost, least on MongoDB "
+        "and most on Cassandra." in text
     )
     text = durability.promises(measured(strict={"redis": 4.0, "mongodb": 0.5}))
-    assert "in the strict tier nothing on Redis and MongoDB; Cassandra was not measured: no Java" in text
+    assert "In the strict tier nothing is lost on Redis and MongoDB." in text
+    assert "Cassandra was not measured in the strict tier: no Java." in text
+    unsure = measured()
+    unsure["comparison"].data["tiers"]["relaxed"] = {
+        "redis": {"appendonly": "no"}, "mongodb": STRICT["mongodb"], "cassandra": RELAXED["cassandra"],
+    }  # fmt: skip
+    text = durability.promises(unsure)
+    assert "may be lost on Cassandra; nothing is lost on MongoDB; Redis does not say what may be" in text
     assert durability.promises(results(None)) == "Durability: not measured."
 
 
 def test_the_price_rises_falls_and_is_missing():
     assert "not measured in this run" in durability.price(measured())
     text = durability.price(measured(strict={"redis": 4.0, "mongodb": 0.5}))
-    assert "4.00 times as long on Redis; 0.500 times as long on MongoDB; not measured on Cassandra" in text
+    assert (
+        "0.500 to 4.00 times as long in the strict tier as in the relaxed one, least on MongoDB and" in text
+    )
+    assert text.endswith("most on Redis. It was not measured on Cassandra.")
+    one = durability.price(measured(strict={"redis": 4.0}))
+    assert "median is 4.00 times as long in the strict tier as in the relaxed one. It was" in one
+    assert "not measured on Redis, MongoDB and Cassandra" in durability.price(measured(strict={}))
+
+
+def test_the_summary_has_a_row_for_each_store():
+    frame = durability.summary_table(measured(strict={"redis": 4.0, "mongodb": 0.5})).set_index("store")
+    assert frame.loc["Redis"].tolist() == ["the last 1 s", "nothing", "4.00"]
+    assert frame.loc["MongoDB"].tolist() == ["the last 100 ms", "nothing", "0.500"]
+    assert frame.loc["Cassandra"].tolist() == ["the last 10 s", "n/a", "n/a"]
+    assert list(durability.summary_table(measured()).columns)[1:-1] == ["may be lost, relaxed"]
+    with pytest.raises(Missing):
+        durability.summary_table(results(None))
     assert durability.price(results({})) == "Price of durability: not measured."
 
 

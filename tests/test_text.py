@@ -50,3 +50,17 @@ def test_a_span_of_values_that_read_alike_is_one_value() -> None:
 def test_what_is_not_known_is_not_available() -> None:
     assert text.known(None, text.size_bytes) == "n/a"
     assert text.known(0, text.size_bytes) == "0 B"
+
+
+@pytest.mark.parametrize(
+    ("measured", "set_"),
+    [
+        ("1.00 s", "1 s"),
+        ("the last 100 ms to 10.0 s", "the last 100 ms to 10 s"),
+        ("1.50 GiB", "1.5 GiB"),
+        ("0.0500 s", "0.05 s"),
+        ("1,000 rows", "1,000 rows"),
+    ],
+)
+def test_what_was_set_has_no_needless_decimals(measured: str, set_: str) -> None:
+    assert text.exact(measured) == set_

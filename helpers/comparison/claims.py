@@ -1,5 +1,6 @@
 """Sentences on the comparison: answers, times, rates, and what limited them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from helpers.comparison.decision import best
 from helpers.comparison.statistics import Interval
 from helpers.comparison.summary import BUSY, busiest, by_core
-from helpers.comparison.tables import medians_us, shorter_than_null, with_ends
+from helpers.comparison.tables import medians_us, shorter_than_null, value_of
 from helpers.comparison.workload import IN_WORDS, MIX, OPERATIONS
 from helpers.report import claim
 from helpers.results import Missing, having
@@ -29,30 +30,51 @@ def equal_answers(data: Mapping[str, Any]) -> str:
     )
 
 
+@_claim("Samples:", "latency")
+def samples(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many operations stand behind the latencies of one client in the relaxed tier, and in how many
+    blocks.
+    """
+    shown = [row for row in rows if row["tier"] == "relaxed" and row["mix"] == MIX]
+    if not shown:
+        raise Missing(f"comparison: the {MIX} mix was not measured")
+    numbers, blocks = ([row[name] for row in shown] for name in ("n", "blocks"))
+    return f"Each store and operation: {span(numbers, count)} samples in {span(blocks, count)} blocks."
+
+
 @_claim("Fastest store:")
 def fastest(data: Mapping[str, Any]) -> str:
     """The store with the lowest median for each operation, where a difference to the others is shown."""
     by_store: dict[str, list[str]] = {}
+    longer: dict[str, list[float]] = {}
+    level: dict[str, list[str]] = {}
     for operation in OPERATIONS:
         medians = medians_us(data, operation)
         first, *others = sorted(medians, key=lambda store: medians[store])
         tests = {store: _ratio(data, operation, store, first) for store in others}
-        longer = [
-            f"{three(test['ratio'])} times as long on {LABELS[store]}"
-            for store, test in tests.items()
-            if test["shown"]
-        ]
-        level = [LABELS[store] for store, test in tests.items() if not test["shown"]]
-        notes = [*longer, *[f"no difference shown to {join(level)}"] * bool(level)]
-        told = f" ({duration_us(medians[first])}; {', '.join(notes)})" if longer else ""
-        by_store.setdefault(first if longer else "", []).append(f"to {IN_WORDS[operation]}{told}")
+        leads = [test["ratio"] for test in tests.values() if test["shown"]]
+        by_store.setdefault(first if leads else "", []).append(operation)
+        longer.setdefault(first if leads else "", []).extend(leads)
+        for store in [store for store, test in tests.items() if leads and not test["shown"]]:
+            level.setdefault(store, []).append(operation)
     sentences = [
-        f"{LABELS[store]} has the lowest median {join(found)}"
+        f"{LABELS[store]} has the lowest median {_to(found)}; where a difference is shown, the others take "
+        f"{span(longer[store])} times as long."
         if store
-        else f"no store is shown to be fastest {join(found)}"
+        else f"No store is shown to be fastest {_to(found)}."
         for store, found in by_store.items()
     ]
-    return f"With one client and the {MIX} mix, {'; '.join(sentences)}."
+    sentences += [
+        f"No difference is shown to {LABELS[store]} {_to(found)}." for store, found in level.items()
+    ]
+    return f"This is with one client and the {MIX} mix. {' '.join(sentences)}"
+
+
+def _to(operations: Sequence[str]) -> str:
+    """``to read a profile and to place an order``; ``in all four operations`` where it is all."""
+    if len(operations) == len(OPERATIONS):
+        return "in all four operations"
+    return join([f"to {IN_WORDS[one]}" for one in operations])
 
 
 @_claim("Differences between stores:", "ratios")
@@ -61,89 +83,88 @@ def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     level = [test for test in tests if not test["shown"]]
     blocks, shown = min(test["blocks"] for test in tests), len(tests) - len(level)
     opening = (
-        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians (each pair "
-        f"of stores, operation, mix and tier; the unit is the block, at least {count(blocks)} each; Holm's "
-        f"correction over all), {shown} {'shows' if shown == 1 else 'show'} a difference"
+        f"Of {plural(len(tests), 'paired t-test')} on the logarithms of ratios of block medians, "
+        f"{shown} {'shows' if shown == 1 else 'show'} a difference after Holm's correction over all. There "
+        f"is one for each pair of stores, operation, mix and tier, with the block as its unit and at least "
+        f"{plural(blocks, 'block')} each."
     )
     if not level:
-        return f"{opening}."
-    named = [
-        f"{LABELS[t['store']]} and {LABELS[t['against']]} to {IN_WORDS[t['operation']]} ({t['mix']}, "
-        f"{t['tier']})"
-        for t in level
-    ]
-    listed = join(named[:4]) if len(named) <= 4 else f"{', '.join(named[:3])} and {len(named) - 3} more"
-    return f"{opening}. No difference is shown between {listed}."
+        return opening
+    pairs = Counter(f"{LABELS[test['store']]} and {LABELS[test['against']]}" for test in level)
+    return f"{opening} Those that show none are most often between {pairs.most_common(1)[0][0]}."
 
 
 @_claim("Slowest operations:")
 def tails(data: Mapping[str, Any]) -> str:
-    """How far the 99th percentile lies above the median in each store."""
-    sentences = []
-    for store in data["counts"]:
-        spread = [
-            (found["p99"]["value"] / found["p50"]["value"], row["operation"])
-            for row in having(data["latency"], store=store, tier="relaxed", mix=MIX)
-            if (found := row["percentiles_us"])["p99"] and found["p50"]
-        ]
-        if spread:
-            most, operation = max(spread)
-            sentences.append(f"{three(most)} times the median on {LABELS[store]} (to {IN_WORDS[operation]})")
-    if not sentences:
+    """How far the 99th percentile lies above the median, in the store with the least spread and with most."""
+    spread = {
+        store: max(
+            (
+                found["p99"]["value"] / found["p50"]["value"]
+                for row in having(data["latency"], store=store, tier="relaxed", mix=MIX)
+                if (found := row["percentiles_us"])["p99"] and found["p50"]
+            ),
+            default=None,
+        )
+        for store in data["counts"]
+    }
+    known = {store: times for store, times in spread.items() if times is not None}
+    if not known:
         return "Slowest operations: not measured with enough samples for a 99th percentile."
-    return f"The 99th percentile is at most {join(sentences)}."
+    least, most = (of(known, key=lambda store: known[store]) for of in (min, max))
+    if least == most or three(known[least]) == three(known[most]):
+        return f"The 99th percentile is at most {three(known[most])} times the median."
+    return (
+        f"The 99th percentile is at most {three(known[least])} times the median on {LABELS[least]}, and at "
+        f"most {three(known[most])} times on {LABELS[most]}; the others lie between."
+    )
 
 
 @_claim("Share of the driver:")
 def driver_share(data: Mapping[str, Any]) -> str:
     """Which part of an operation's median a null operation takes, and where it is no floor."""
     floors = data["floors"]
-    echo = with_ends(floors["echo_us"]["p50"])
-    sentences = []
+    shares: dict[str, list[float]] = {}
+    without = []
     for store, null in floors["null_op_us"].items():
-        named = f"{LABELS[store]}'s null operation ({floors['null_op_cost'][store]['asks']})"
-        takes = f"{named} takes {with_ends(null['p50'])}"
-        above = shorter_than_null(data, store)
-        if above:
-            sentences.append(
-                f"{takes}, no less than to {join([IN_WORDS[one] for one in above])}: it is no floor"
+        if above := shorter_than_null(data, store):
+            without.append(
+                f"{LABELS[store]}'s null operation ({floors['null_op_cost'][store]['asks']}) takes no less "
+                f"than to {join([IN_WORDS[one] for one in above])}: it is no floor."
             )
         else:
-            shares = [null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS]
-            sentences.append(
-                f"{takes}, which is {span([100 * share for share in shares])} % of the median of an operation"
-            )
-    again = [
-        f" In the cross-check, at another time and in turns with {row['program']}, {LABELS[row['store']]}'s "
-        f"takes {with_ends(row['ours_us']['p50'])}."
-        for row in data.get("cross_check", {}).get("rows", ())
-        if (row["operation"], row["clients"]) == ("null", 1)
-    ]
-    return (
-        f"With one client, in turns with the other stores, a bare TCP round trip takes {echo}; "
-        f"{'; '.join(sentences)}.{''.join(again)}"
-    )
+            shares[store] = [
+                100 * null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS
+            ]
+    sentences = [f"A bare TCP round trip takes {value_of(floors['echo_us']['p50'])}."]
+    if shares:
+        every = [share for of_store in shares.values() for share in of_store]
+        least, most = (of(shares, key=lambda store: of(shares[store])) for of in (min, max))
+        where = f", least on {LABELS[least]} and most on {LABELS[most]}" if least != most else ""
+        whose = "its store's" if not without else "a store's own"
+        sentences.append(
+            f"A driver's null operation takes {span([round(share) for share in every], count)} % of the "
+            f"median of {whose} operations{where}."
+        )
+    return " ".join([*sentences, *without])
 
 
 @_claim("Time of an operation:", "cost")
 def cost(by_store: Mapping[str, Any]) -> str:
-    """Where the time of an operation goes: the client's thread, waiting, and the server meanwhile."""
-    sentences = []
-    for store, mixes in by_store.items():
-        of = mixes[MIX]
-        server = of["server_cpu_us"]
-        if server is None:
-            meanwhile = "the server's processor time is unknown"
-        else:
-            meanwhile = f"the server uses {duration_us(server)} of processor time"
-            if server > of["rest_us"]:
-                over = duration_us(server - of["rest_us"])
-                meanwhile += f", at least {over} of it while other threads or the client work"
-        sentences.append(
-            f"{LABELS[store]} {duration_us(of['elapsed_us'])}, of which the asking thread is on a processor "
-            f"for {duration_us(of['asking_us'])} and waits for {duration_us(of['rest_us'])}; {meanwhile}"
-        )
-    return f"One operation of one client takes on average ({MIX}): {'. '.join(sentences)}."
+    """Which part of the time of an operation the client's own thread works, and where the server's processor
+    time is not known.
+    """
+    shares = {
+        store: 100 * mixes[MIX]["asking_us"] / mixes[MIX]["elapsed_us"] for store, mixes in by_store.items()
+    }
+    least, most = (of(shares, key=lambda store: shares[store]) for of in (min, max))
+    where = f", least on {LABELS[least]} and most on {LABELS[most]}" if least != most else ""
+    unknown = [LABELS[store] for store, mixes in by_store.items() if mixes[MIX]["server_cpu_us"] is None]
+    note = f" The processor time of the server is unknown for {join(unknown)}." if unknown else ""
+    return (
+        f"Of the mean time of an operation of one client ({MIX} mix) the asking thread works for "
+        f"{span([round(share) for share in shares.values()], count)} %{where}; for the rest it waits.{note}"
+    )
 
 
 LIMITED: Mapping[str, str] = {
@@ -166,30 +187,38 @@ def scaling(rows: Sequence[Mapping[str, Any]]) -> str:
     """How throughput changes from one client to the most, what the limit was, and who comes first."""
     fewest, crowd = min(row["clients"] for row in rows), busiest(rows)
     alone = {row["store"]: row for row in rows if row["clients"] == fewest}
-    sentences = []
-    for store, many in crowd.items():
-        one = alone[store]
-        per_s = count(many["per_s"])
-        if many["limit"] == "client":
-            text = f"{LABELS[store]}: at least {per_s} per second, as the clients could send no more"
-        elif _rate(one).overlaps(_rate(many)):
-            text = f"{LABELS[store]}: no change shown ({count(one['per_s'])} and {per_s} per second)"
-        else:
-            change = many["per_s"] / one["per_s"]
-            text = (
-                f"{LABELS[store]} {'rises' if change > 1 else 'falls'} to {three(change)} times, from "
-                f"{count(one['per_s'])} to {per_s} per second"
-            )
-        sentences.append(text)
     clients = next(iter(crowd.values()))["clients"]
+    own = {store: row for store, row in crowd.items() if row["limit"] != "client"}
+    changes = {
+        store: row["per_s"] / alone[store]["per_s"]
+        for store, row in own.items()
+        if not _rate(alone[store]).overlaps(_rate(row))
+    }
+    still = [LABELS[store] for store in own if store not in changes]
+    sentences = []
+    for verb, ratios in (
+        ("multiply", {store: times for store, times in changes.items() if times > 1}),
+        ("lower", {store: times for store, times in changes.items() if times < 1}),
+    ):
+        if ratios:
+            by = span(list(ratios.values()))
+            named = join([LABELS[store] for store in sorted(ratios, key=lambda store: ratios[store])])
+            sentences.append(f"{plural(clients, 'client')} {verb} the rate of one by {by} on {named}.")
+    if still:
+        sentences.append(f"On {join(still)} no change is shown.")
+    if bound := [LABELS[store] for store in crowd if store not in own]:
+        sentences.append(f"On {join(bound)} the clients could send no more, so the server could do more.")
     limits = [
         f"{words} ({join([LABELS[s] for s in found])})"
         for limit, words in LIMITED.items()
         if (found := [store for store, row in crowd.items() if row["limit"] == limit])
     ]
-    return (
-        f"From one client to {clients}: {'; '.join(sentences)}. With {plural(clients, 'client')} the limit "
-        f"was {'; '.join(limits)}. {_first_by_rate(crowd)}{_others(rows)}"
+    return " ".join(
+        [
+            *sentences,
+            f"With {plural(clients, 'client')} the limit was {'; '.join(limits)}.",
+            f"{_first_by_rate(crowd)}{_others(rows)}",
+        ]
     )
 
 
@@ -213,7 +242,7 @@ def _rate(row: Mapping[str, Any]) -> Interval:
 def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
     """Who reaches most; nobody where a rate is not the server's own, as more load could then reach more."""
     if any(row["limit"] != "server" for row in crowd.values()):
-        return "Nobody is called first by these rates: only where the server is the limit are they its own."
+        return "No store is called first by these rates, which are a server's own only where it is the limit."
     first, *level = best({store: _rate(row) for store, row in crowd.items()})
     if level:
         named = join([LABELS[store] for store in (first, *level)])
@@ -223,73 +252,80 @@ def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
 
 @_claim("Two ways to a rate:", "throughput")
 def core_rates(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rate reached beside the one that a core of the server allows, and whether they agree."""
+    """Whether the rate reached agrees with what a core of the server allows, and whose core allows most."""
     crowd = busiest(rows)
-    clients = next(iter(crowd.values()))["clients"]
-    sentences = [f"{LABELS[store]} {_two_ways(row)}" for store, row in crowd.items()]
-    return f"With {plural(clients, 'client')}: {'; '.join(sentences)}. {_first_by_core(rows)}"
+    clients = plural(next(iter(crowd.values()))["clients"], "client")
+    agreeing: dict[str, list[str]] = {}
+    for store, row in crowd.items():
+        agreeing.setdefault(_two_ways(row), []).append(LABELS[store])
+    sentences = [f"{words.format(join(stores))}." for words, stores in agreeing.items() if words]
+    return " ".join([f"The rate that one core of a server allows is told with {clients}.", *sentences]) + (
+        f" {_first_by_core(rows)}"
+    )
 
 
 def _two_ways(row: Mapping[str, Any]) -> str:
-    """The rate reached and the one allowed, and how they stand to each other."""
-    reached = f"reached {count(row['per_s'])} per second"
+    """How the rate reached and the one allowed stand to each other; empty where they cannot agree, since the
+    server was not the limit.
+    """
     core = row["core_per_s"]
     if core is None:
-        return f"{reached}, and its server's processor time is not known"
-    text = f"{reached}, and one core of its server allows {Interval.of(core).written(count)}"
-    cores = three(row["server_busy_cores"])
+        return "The processor time of {} is not known"
     if row["limit"] != "server":
-        why = {
-            "client": "the clients could send no more",
-            "machine": "all cores of the machine were in use",
-            "waiting": "its clients waited for each answer",
-        }[row["limit"]]
-        return f"{text}; the two cannot agree: the server used {cores} cores, as {why}"
+        return ""
     ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
     if abs(ratio - 1) <= AGREE:
-        return f"{text}; with {cores} cores in use the two agree"
-    return f"{text}; with {cores} cores in use the two do not agree ({three(ratio)} times)"
+        return "It agrees with the rate reached on {}"
+    return f"The rate reached is {three(ratio)} times that on {{}}, so the two do not agree"
 
 
 def _first_by_core(rows: Sequence[Mapping[str, Any]]) -> str:
     """Whose server needs least processor time; nobody where the clients could not load one as the others."""
     crowd, allowed = busiest(rows), by_core(rows)
     if bound := [LABELS[store] for store, row in crowd.items() if row["limit"] == "client"]:
-        return f"Nobody is called first, as the clients could not load {join(bound)} in full."
+        return f"No store is called first, as the clients could not load {join(bound)} in full."
     if len(allowed) < len(crowd):
-        return "Nobody is called first: not every server's processor time is known."
+        return "No store is called first: not every server's processor time is known."
     first, *level = best(allowed)
     if level:
         named = join([LABELS[store] for store in (first, *level)])
         return f"No difference is shown between those whose core allows most, {named}."
-    others = [
-        f"{three(allowed[first].value / core.value)} times as many as one of {LABELS[store]}"
-        for store, core in allowed.items()
-        if store != first
-    ]
-    return f"A core of {LABELS[first]} allows most, {join(others)}."
+    others = [allowed[first].value / core.value for store, core in allowed.items() if store != first]
+    return f"A core of {LABELS[first]} allows most, {span(others)} times as many operations as the others."
 
 
+NINETY: Mapping[str, str] = {"p99": "99th percentile", "p50": "median"}
 KEPT = 0.95
 """Share of an offered rate from which on it counts as done."""
 
 
 @_claim("Open loop:", "open_loop")
 def open_loop(rows: Sequence[dict[str, Any]]) -> str:
-    """What waiting adds to the service time at the highest rate that was offered to all stores."""
+    """What waiting adds to the service time at the highest rate that was offered to all stores, and who fell
+    behind.
+    """
     rate = max(row["offered_per_s"] for row in rows)
-    sentences = []
+    behind, waits = [], {}
     for row in having(rows, offered_per_s=rate):
         name = "p99" if row["latency_us"]["p99"] else "p50"
-        due, service = row["latency_us"][name]["value"], row["service_us"][name]["value"]
-        kept = row["achieved_per_s"] >= KEPT * row["offered_per_s"]
-        done = f", and only {count(row['achieved_per_s'])} per second were done (limit: {row['limit']})"
-        late = "" if kept else done
-        sentences.append(
-            f"{LABELS[row['store']]} {duration_us(due)} from when it was due, {duration_us(service)} from "
-            f"when it was sent ({name}){late}"
-        )
-    return f"At {count(rate)} operations per second arriving at random: {'; '.join(sentences)}."
+        waits[row["store"]] = row["latency_us"][name]["value"], row["service_us"][name]["value"], name
+        if row["achieved_per_s"] < KEPT * row["offered_per_s"]:
+            behind.append(
+                f"On {LABELS[row['store']]} only {count(row['achieved_per_s'])} were done (limit: "
+                f"{row['limit']})."
+            )
+    most = max(waits, key=lambda store: waits[store][0] / waits[store][1])
+    due, sent, name = waits[most]
+    quickest = min(waits, key=lambda store: waits[store][0])
+    return " ".join(
+        [
+            f"When {count(rate)} operations a second arrive at random, waiting counts most on "
+            f"{LABELS[most]}: the {NINETY[name]} is {duration_us(due)} from when an operation was due and "
+            f"{duration_us(sent)} from when it was sent.",
+            f"The lowest from when it was due is {LABELS[quickest]}'s, {duration_us(waits[quickest][0])}.",
+            *behind,
+        ]
+    )
 
 
 @_claim("Warm-up:", "warm_up")

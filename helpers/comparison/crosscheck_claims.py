@@ -11,10 +11,12 @@ from helpers.comparison.statistics import Interval
 from helpers.report import claim, style
 from helpers.results import NOT_MEASURED, Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_us, join, known, plural, span
+from helpers.text import count, duration_us, join, known, plural, span, three
 
 IN_WORDS: Mapping[str, str] = {"read": "reads", "insert": "inserts"}
 """The operations that have data to do with, as they are called in sentences."""
+OF_SERVER = ("redis-benchmark", "pgbench")
+"""Programs that come with a server, and have its number."""
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 FACES = ("full", "none", "left", "right", "top")
 """How markers are filled, one way for each program."""
@@ -37,41 +39,56 @@ def floor(check: Mapping[str, Any]) -> str:
     theirs, ours = (duration_us(one[side]["p50"]["value"]) for side in ("theirs_us", "ours_us"))
     return (
         f"One client of {one['program']} {about['version']} gets the answer to a PING from "
-        f"{LABELS[one['store']]} in "
-        f"{theirs} (median), {echo.written()} times a bare TCP round trip{_noted(echo)}; our driver's null "
-        f"operation takes {ours}, {null.written()} times as long{_noted(null)}. With {many['clients']} "
-        "clients it sends "
-        f"{count(many['theirs_per_s']['value'])} per second, ours {count(many['ours_per_s']['value'])}, "
-        f"{rate.written()} times as many{_noted(rate)} ({plural(check['rounds'], 'round')} in turns)."
+        f"{LABELS[one['store']]} in {theirs} (median), {three(echo.value)} times a bare TCP round "
+        f"trip{_noted(echo)}. Our driver's null operation takes {ours}, {three(null.value)} times as "
+        f"long{_noted(null)}. With {many['clients']} clients it sends "
+        f"{count(many['theirs_per_s']['value'])} per second, ours {count(many['ours_per_s']['value'])}"
+        f"{_noted(rate)}."
     )
+
+
+@_claim("Versions of the other programs:", "cross_check")
+def versions(check: Mapping[str, Any]) -> str:
+    """Which programs are of another version than the server that they ask, where both number alike."""
+    told = {
+        (one["program"], one["version"], LABELS[one["store"]], one["server_version"])
+        for one in check["programs"]
+        if "version" in one and one["program"] in OF_SERVER
+    }
+    if not told:
+        raise Missing("comparison: no program of a server's own was run")
+    sentences = [
+        f"{program} is of version {its} and asked {store} {server}"
+        for program, its, store, server in sorted(told)
+        if its.split(".")[:2] != server.split(".")[:2]
+    ]
+    if not sentences:
+        return f"{join(sorted({one[0] for one in told}))} and its server are of the same version."
+    return f"{'; '.join(sentences)}."
 
 
 @_claim("Cross-check:", "cross_check")
 def agreement(check: Mapping[str, Any]) -> str:
-    """How our medians with one client and our rates with many compare, by store, with those of all
-    programs.
-    """
+    """How our medians with one client and our rates with many compare with those of all programs."""
     rows = _asked(check)
     if not rows:
         return f"No other program was run. {_absent(check)}".strip()
     fewest, most = (of(int(row["clients"]) for row in rows) for of in (min, max))
     sentences = []
-    for clients, figure, what in (
-        (fewest, "p50", "our median is"),
-        (most, "per_s", "our rate is"),
-    ):
-        parts = []
-        for store in dict.fromkeys(row["store"] for row in rows):
-            found = [Interval.of(row["ratio"][figure]) for row in having(rows, store=store, clients=clients)]
-            level = sum(one.holds(1) for one in found)
-            no = f" (no difference shown in {level} of {len(found)})" if level else ""
-            parts.append(f"{span([one.value for one in found])} times theirs on {LABELS[store]}{no}")
-        sentences.append(f"With {plural(clients, 'client')} {what} {join(parts)}")
+    for clients, figure, what in ((fewest, "p50", "our median"), (most, "per_s", "our rate")):
+        found = [(row["store"], Interval.of(row["ratio"][figure])) for row in having(rows, clients=clients)]
+        if not found:
+            continue
+        (least, low), (highest, high) = (of(found, key=lambda one: one[1].value) for of in (min, max))
+        level = sum(one.holds(1) for _, one in found)
+        where = f", least on {LABELS[least]} and most on {LABELS[highest]}" if least != highest else ""
+        no = f"; {level} of {len(found)} show no difference" if level else ""
+        times = span([low.value, high.value])
+        sentences.append(f"With {plural(clients, 'client')} {what} is {times} times theirs{where}{no}.")
     named = join(list(dict.fromkeys(row["program"] for row in rows)))
     return (
-        f"The same reads and inserts were asked for by {named} in turns with ours "
-        f"({plural(check['rounds'], 'round')}). "
-        f"{'. '.join(sentences)}. {_absent(check)}"
+        f"Reads and inserts were also asked for by {named}, in {plural(check['rounds'], 'round')} that took "
+        f"turns with ours. {' '.join(sentences)} {_absent(check)}"
     ).strip()
 
 
@@ -81,22 +98,26 @@ def order(check: Mapping[str, Any]) -> str:
     rows = _asked(check)
     sentences = []
     for program, operation, clients in _several(rows):
-        same, turned, untold = [], [], 0
+        same, turned = [], []
         for one, other in combinations(
             having(rows, program=program, operation=operation, clients=clients), 2
         ):
             theirs, ours = (_faster(one, other, side) for side in ("theirs_per_s", "ours_per_s"))
             if theirs is None or ours is None:
-                untold += 1
-            elif theirs == ours:
+                continue
+            if theirs == ours:
                 same.append(theirs)
             else:
                 pair = f"{LABELS[one['store']]} and {LABELS[other['store']]}"
                 turned.append(f"{pair} ({LABELS[theirs]} by {program}, {LABELS[ours]} by ours)")
         told = len(same) + len(turned)
+        opening = f"In {IN_WORDS[operation]} with {plural(clients, 'client')},"
+        if not told:
+            sentences.append(f"{opening} {program} and ours order no two stores by rate.")
+            continue
         sentence = (
-            f"In {IN_WORDS[operation]} with {plural(clients, 'client')}, {program} and ours tell {told} of "
-            f"{plural(told + untold, 'pair')} of stores apart by rate and agree on {len(same)}"
+            f"{opening} {program} and ours agree in the order of {len(same)} of "
+            f"{plural(told, 'pair')} of stores"
         )
         sentences.append(f"{sentence}; not on {join(turned)}." if turned else f"{sentence}.")
     if not sentences:
@@ -110,14 +131,11 @@ def gain(check: Mapping[str, Any]) -> str:
     sentences = []
     rows = [row for row in _asked(check) if row.get("gain")]
     for program, operation, clients in _several(rows):
-        parts = [
-            f"{_written(row['gain']['theirs'])} times on {LABELS[row['store']]} "
-            f"(ours: {_written(row['gain']['ours'])})"
-            for row in having(rows, program=program, operation=operation, clients=clients)
-        ]
+        mine = having(rows, program=program, operation=operation, clients=clients)
+        theirs, ours = (span([row["gain"][side]["value"] for row in mine]) for side in ("theirs", "ours"))
         sentences.append(
-            f"From 1 to {clients} clients the rate of {IN_WORDS[operation]} by {program} becomes "
-            f"{join(parts)}."
+            f"With {clients} clients the rate of {IN_WORDS[operation]} is {theirs} times that of one by "
+            f"{program}, and {ours} times by ours."
         )
     if not sentences:
         raise Missing("comparison: no program asked two stores with more clients")

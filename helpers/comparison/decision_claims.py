@@ -35,31 +35,65 @@ def _claim(opening: str) -> Callable[[Found], claim.Claim]:
 
 
 @_claim("Decision:")
-def choice(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
-    """Which store comes first with the weights of the run, or which are level, and so by criterion."""
-    scored = decision.scores(data, nodes)
-    total = decision.totals(scored, data["weights"])
+def first(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    """Which store comes first with the weights of the run, and which is next; or which are level."""
+    return _leader(data, nodes)
+
+
+def _leader(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    total = decision.totals(decision.scores(data, nodes), data["weights"])
     leaders = decision.best(total)
     if len(leaders) > 1:
-        points = join([f"{LABELS[store]} ({_ends(total[store])})" for store in leaders])
-        opening = f"With these weights no store comes first alone: {points} are level, as intervals overlap."
-    else:
-        others = sorted((s for s in total if s not in leaders), key=lambda store: -total[store].value)
-        points = join([f"{LABELS[store]} with {total[store].value:.2f}" for store in others])
-        first = f"{LABELS[leaders[0]]} comes first with {total[leaders[0]].value:.2f}"
-        opening = f"With these weights {first}{f', before {points}' if points else ''}."
-    alone: list[str] = []
+        named = join([LABELS[store] for store in leaders])
+        return f"With these weights no store comes first alone: {named} are level, as intervals overlap."
+    others = sorted((s for s in total if s not in leaders), key=lambda store: -total[store].value)
+    behind = f", before {LABELS[others[0]]} with {total[others[0]].value:.2f}" if others else ""
+    return f"With these weights {LABELS[leaders[0]]} comes first with {total[leaders[0]].value:.2f}{behind}."
+
+
+@_claim("Decision:")
+def choice(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    """Which store comes first with the weights of the run, or which are level, and so by criterion."""
+    return f"{_leader(data, nodes)} {_by_criterion(data, nodes)}"
+
+
+@_claim("Decision by criterion:")
+def leads(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    """Which store is first in which criteria, and in which several are level."""
+    return _by_criterion(data, nodes)
+
+
+def _by_criterion(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    alone: dict[str, list[str]] = {}
     level: list[str] = []
-    for criterion, by_store in scored.items():
+    for criterion, by_store in decision.scores(data, nodes).items():
         tops = [LABELS[store] for store in decision.best(by_store)]
-        (level if len(tops) > 1 else alone).append(f"{CRITERIA[criterion].lower()} ({join(tops)})")
+        if len(tops) > 1:
+            level.append(f"{CRITERIA[criterion].lower()} ({join(tops)})")
+        else:
+            alone.setdefault(tops[0], []).append(CRITERIA[criterion].lower())
     return " ".join(
         [
-            opening,
-            *[f"First alone by criterion: {join(alone)}."] * bool(alone),
+            *[f"{store} is first alone in {join(criteria)}." for store, criteria in alone.items()],
             *[f"Level at the top: {join(level)}."] * bool(level),
         ]
     )
+
+
+@_claim("Choose by what counts:")
+def choose(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str:
+    """For each store: choose it if the criteria in which it is first, alone or level, count most."""
+    tops: dict[str, list[str]] = {}
+    for criterion, by_store in decision.scores(data, nodes).items():
+        for store in decision.best(by_store):
+            tops.setdefault(store, []).append(CRITERIA[criterion].lower())
+    sentences = [
+        f"Choose {LABELS[store]} if {join(tops[store], 'or')} counts most."
+        if store in tops
+        else f"Nothing that was measured here says to choose {LABELS[store]}."
+        for store in decision.candidates(data)
+    ]
+    return " ".join(sentences)
 
 
 @_claim("What the decision leaves out:")
@@ -78,19 +112,18 @@ def sensitivity(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str
     """Where the choice would flip, and how often each store comes first alone over all weightings."""
     scored = decision.scores(data, nodes)
     shares, level = decision.shares_of_weightings(scored)
-    wins = [f"{LABELS[s]} in {100 * shares[s]:.0f} %" for s in sorted(shares, key=lambda s: -shares[s])]
+    most, *others = sorted(shares, key=lambda store: -shares[store])
+    next_best = f", {LABELS[others[0]]} in {100 * shares[others[0]]:.0f} %" if others else ""
     turns = [
-        f"{CRITERIA[flip.criterion].lower()} had {100 * flip.share_then:.0f} % of the weight "
-        f"instead of {100 * flip.share_now:.0f} % ({LABELS[flip.store]})"
+        f"{LABELS[flip.store]} would have the highest result if {CRITERIA[flip.criterion].lower()} had "
+        f"{100 * flip.share_then:.0f} % of the weight instead of {100 * flip.share_now:.0f} %."
         for flip in decision.flips(scored, data["weights"])
-    ]
-    where = (
-        f"The highest result would be another store's if {join(turns, 'or')}."
-        if turns
-        else "No change of a single weight would give the highest result to another store."
-    )
+    ] or ["No change of a single weight would give the highest result to another store."]
     shared = f"; in {100 * level:.0f} % several are level" if level else ""
-    return f"{where} Over all ways to spread the weight in tenths, first alone is {join(wins)}{shared}."
+    return (
+        f"{' '.join(turns)} Over all ways to spread the weight in tenths, {LABELS[most]} is first alone in "
+        f"{100 * shares[most]:.0f} %{next_best}{shared}."
+    )
 
 
 def measures_table(results: Results) -> pd.DataFrame:

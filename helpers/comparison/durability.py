@@ -1,7 +1,7 @@
 """Durability: what each tier may lose, and what it costs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from helpers.comparison.workload import MIX
 from helpers.report import claim
 from helpers.results import NOT_MEASURED, Results, having
 from helpers.settings import LABELS
-from helpers.text import count, duration_s, duration_us, join, known, span
+from helpers.text import NOT_AVAILABLE, count, duration_s, duration_us, exact, join, known, span
 
 WRITES: Mapping[str, str] = {"append_activity": "activity", "place_order": "order"}
 UNITS_S: Mapping[str, float] = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0}
@@ -95,7 +95,7 @@ def table(results: Results) -> pd.DataFrame:
 
 
 def _lost(seconds: float) -> str:
-    return f"the last {duration_s(seconds)}" if seconds else "nothing"
+    return f"the last {exact(duration_s(seconds))}" if seconds else "nothing"
 
 
 def _row(data: Mapping[str, Any], tier: str, store: str, operation: str) -> dict[str, Any] | None:
@@ -103,45 +103,89 @@ def _row(data: Mapping[str, Any], tier: str, store: str, operation: str) -> dict
     return found[0] if found else None
 
 
+def summary_table(results: Results) -> pd.DataFrame:
+    """A row for each store: what a machine that stops may lose in each tier, and how many times as long the
+    median of a write takes in the strict one.
+    """
+    data = results.require("comparison", "tiers", "latency")
+    return pd.DataFrame(
+        {"store": LABELS[store]}
+        | {f"may be lost, {tier}": _loss(store, of.get(store)) for tier, of in data["tiers"].items()}
+        | {"a write, strict / relaxed": known(_times(data, store) or None, span)}
+        for store in data["counts"]
+    )
+
+
+def _loss(store: str, settings: Mapping[str, str] | None) -> str:
+    """What a store may lose with these settings, in words."""
+    if settings is None or NOT_MEASURED in settings:
+        return NOT_AVAILABLE
+    return known(may_be_lost_s(store, settings), _lost)
+
+
+def _times(data: Mapping[str, Any], store: str) -> list[float]:
+    """How many times as long the median of each write is in the strict tier, where both were measured."""
+    times = []
+    for operation in WRITES:
+        both = [_row(data, tier, store, operation) for tier in ("strict", "relaxed")]
+        medians = [one["percentiles_us"]["p50"] for one in both if one and one["percentiles_us"]["p50"]]
+        if len(medians) == len(both):
+            times.append(medians[0]["value"] / medians[1]["value"])
+    return times
+
+
 @_claim("Durability:")
 def promises(data: Mapping[str, Any]) -> str:
-    """What each store may lose in each tier if the machine stops, and which were not measured."""
+    """Which stores may lose acknowledged writes in each tier if the machine stops, where least and most, and
+    what was not measured.
+    """
     sentences = []
     for tier, stores in data["tiers"].items():
-        by_loss: dict[str, list[str]] = {}
-        absent = []
-        for store in (store for store in data["counts"] if store in stores):
-            if NOT_MEASURED in stores[store]:
-                absent.append(f"{LABELS[store]} was not measured: {stores[store][NOT_MEASURED]}")
-                continue
-            seconds = may_be_lost_s(store, stores[store])
-            loss = "an unknown part" if seconds is None else _lost(seconds)
-            by_loss.setdefault(loss, []).append(LABELS[store])
-        parts = [f"{loss} on {join(names)}" for loss, names in by_loss.items()]
-        sentences.append("; ".join([f"in the {tier} tier {join(parts)}", *absent] if parts else absent))
+        named = [store for store in data["counts"] if store in stores]
+        told = {
+            store: may_be_lost_s(store, stores[store]) for store in named if NOT_MEASURED not in stores[store]
+        }
+        sentences += [
+            f"{LABELS[store]} was not measured in the {tier} tier: {stores[store][NOT_MEASURED]}."
+            for store in named
+            if store not in told
+        ]
+        losing = {store: seconds for store, seconds in told.items() if seconds}
+        safe = [LABELS[store] for store, seconds in told.items() if seconds == 0]
+        unknown = [LABELS[store] for store, seconds in told.items() if seconds is None]
+        parts = []
+        if losing:
+            least, most = (of(losing, key=lambda store: losing[store]) for of in (min, max))
+            last = exact(span(list(losing.values()), duration_s))
+            lost = f"the last {last} of acknowledged writes may be lost"
+            ends = f", least on {LABELS[least]} and most on {LABELS[most]}"
+            parts.append(f"{lost}{ends if losing[least] != losing[most] else f' on {_named(losing)}'}")
+        if safe:
+            parts.append(f"nothing is lost on {join(safe)}")
+        if unknown:
+            parts.append(f"{join(unknown)} {'does' if len(unknown) == 1 else 'do'} not say what may be lost")
+        if parts:
+            sentences.append(f"In the {tier} tier {'; '.join(parts)}.")
     fsync = data["floors"]["fsync_us"]["p50"]
     disk = f" One flush to this disk takes {duration_us(fsync['value'])}." if fsync else ""
-    opening = "If the machine stops, acknowledged writes may be lost, as the servers state their settings"
-    return f"{opening}: {'; '.join(sentences)}.{disk}"
+    return f"This is what the settings promise if the machine stops. {' '.join(sentences)}{disk}"
 
 
 @_claim("Price of durability:")
 def price(data: Mapping[str, Any]) -> str:
-    """How much longer the medians of the writes are in the strict tier."""
+    """How much longer the medians of the writes are in the strict tier: where least, and where most."""
     if "strict" not in data["tiers"]:
         return "Price of durability: the strict tier was not measured in this run."
-    sentences = []
-    for store in data["counts"]:
-        times = []
-        for operation in WRITES:
-            both = [_row(data, tier, store, operation) for tier in ("strict", "relaxed")]
-            medians = [one["percentiles_us"]["p50"] for one in both if one and one["percentiles_us"]["p50"]]
-            if len(medians) == len(both):
-                times.append(medians[0]["value"] / medians[1]["value"])
-        sentences.append(
-            f"{span(times)} times as long on {LABELS[store]}" if times else f"not measured on {LABELS[store]}"
-        )
-    return (
-        "With every write on disk before it is acknowledged, the median of a write is, against the relaxed "
-        f"tier: {'; '.join(sentences)}."
-    )
+    times = {store: found for store in data["counts"] if (found := _times(data, store))}
+    absent = [LABELS[store] for store in data["counts"] if store not in times]
+    note = f" It was not measured on {join(absent)}." if absent else ""
+    if not times:
+        return f"Price of durability: not measured on {join(absent)}."
+    least, most = min(times, key=lambda s: min(times[s])), max(times, key=lambda s: max(times[s]))
+    ends = span([min(times[least]), max(times[most])])
+    where = f", least on {LABELS[least]} and most on {LABELS[most]}" if least != most else ""
+    return f"A write's median is {ends} times as long in the strict tier as in the relaxed one{where}.{note}"
+
+
+def _named(stores: Iterable[str]) -> str:
+    return join([LABELS[store] for store in stores])

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from helpers.comparison.summary import busiest, by_core
+import pandas as pd
+
+from helpers.comparison.summary import by_core
 from helpers.comparison.workload import BASE, IN_WORDS, MIX, OPERATIONS, READS, TIERS
 from helpers.report import claim
-from helpers.results import Missing, having
+from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
-from helpers.text import join, plural, three
+from helpers.text import NOT_AVAILABLE, join, known, three
 
 LEVEL = "shows no difference in time"
 WRITES = [operation for operation in OPERATIONS if operation not in READS]
@@ -18,57 +20,72 @@ _claim = claim.from_result("comparison")
 
 @_claim("What leaving PostgreSQL gains and loses was")
 def gains_and_losses(data: Mapping[str, Any]) -> str:
-    """For each store the operations whose median is shown to be shorter or longer than PostgreSQL's, in both
-    tiers of durability, and what a processor second of its server does.
-    """
+    """For each store the operations whose median is shown to be shorter or longer than PostgreSQL's."""
     others = [store for store in data["counts"] if store != BASE]
     if BASE not in data["counts"] or not others:
         raise Missing("comparison: not measured beside PostgreSQL")
-    sentences = [
-        f"{LABELS[store]} {'; '.join(_parts(data, store)) or 'cannot be compared'}." for store in others
-    ]
+    relaxed = TIERS[0]
+    found = {store: "; it ".join(_exchanged(data, store, relaxed, OPERATIONS)) for store in others}
+    sentences = [f"{LABELS[store]} {words or 'cannot be compared'}." for store, words in found.items()]
     return (
-        f"Against staying with PostgreSQL (medians of one client, {MIX} mix; below 1 is shorter): "
-        f"{' '.join(sentences)} All give up what no figure shows: PostgreSQL refuses an activity or an order "
-        "whose user or product does not exist."
+        f"Against staying with PostgreSQL (medians of one client, {MIX} mix): {' '.join(sentences)} "
+        "All give up what no figure shows: PostgreSQL refuses an activity or an order whose user or product "
+        "does not exist."
     )
 
 
-def _parts(data: Mapping[str, Any], store: str) -> list[str]:
+def table(results: Results) -> pd.DataFrame:
+    """A row for each store: its medians over PostgreSQL's in both tiers, where a difference is shown, and the
+    operations of a processor second of its server over those of PostgreSQL's.
+    """
+    data = results.require("comparison", "ratios")
+    others = [store for store in data["counts"] if store != BASE]
+    if BASE not in data["counts"] or not others:
+        raise Missing("comparison: not measured beside PostgreSQL")
     relaxed, strict = TIERS
-    parts = _exchanged(data, store, relaxed, OPERATIONS)
-    if flushed := _exchanged(data, store, strict, WRITES):
-        parts.append(f"with every write on disk first it {', '.join(flushed)}")
-    return parts + _of_a_processor(data, store)
+    measured = [(relaxed, operation) for operation in OPERATIONS] + [(strict, one) for one in WRITES]
+    return pd.DataFrame(
+        {"store": LABELS[store]}
+        | {
+            f"{IN_WORDS[operation]}{', strict' if tier == strict else ''}": known(
+                _times(data, store, tier, operation), _written
+            )
+            for tier, operation in measured
+        }
+        | {"operations of a processor second": _of_a_processor(data, store)}
+        for store in others
+    )
+
+
+def _times(data: Mapping[str, Any], store: str, tier: str, operation: str) -> tuple[float, bool] | None:
+    """How many times PostgreSQL's median a store's is and whether a difference is shown; None untested."""
+    for row in having(data["ratios"], tier=tier, mix=MIX, operation=operation):
+        if {row["store"], row["against"]} == {store, BASE}:
+            return (row["ratio"] if row["store"] == store else 1 / row["ratio"]), row["shown"]
+    return None
+
+
+def _written(found: tuple[float, bool]) -> str:
+    return three(found[0]) if found[1] else f"{three(found[0])}, not shown"
 
 
 def _exchanged(data: Mapping[str, Any], store: str, tier: str, operations: Sequence[str]) -> list[str]:
     """Gains, losses and what is level in one tier, empty where nothing was tested."""
-    found: dict[str, list[str]] = {"gains time": [], "loses time": [], LEVEL: []}
+    found: dict[str, list[str]] = {"is quicker": [], "is slower": [], LEVEL: []}
     for operation in operations:
-        for row in having(data["ratios"], tier=tier, mix=MIX, operation=operation):
-            if {row["store"], row["against"]} != {store, BASE}:
-                continue
-            times = row["ratio"] if row["store"] == store else 1 / row["ratio"]
-            if row["shown"]:
-                found["gains time" if times < 1 else "loses time"].append(
-                    f"{IN_WORDS[operation]} ({three(times)} times)"
-                )
-            else:
-                found[LEVEL].append(IN_WORDS[operation])
+        if tested := _times(data, store, tier, operation):
+            times, shown = tested
+            what = LEVEL if not shown else "is quicker" if times < 1 else "is slower"
+            found[what].append(IN_WORDS[operation])
     return [f"{what} to {join(named)}" for what, named in found.items() if named]
 
 
-def _of_a_processor(data: Mapping[str, Any], store: str) -> list[str]:
-    """Operations from a processor second of its server, with the most clients, against PostgreSQL's.
+def _of_a_processor(data: Mapping[str, Any], store: str) -> str:
+    """Operations from a processor second of its server, with the most clients, over PostgreSQL's.
 
     It does not depend on how fast the clients are, as a rate would.
     """
     rates = by_core(data["throughput"])
     if not {store, BASE} <= rates.keys():
-        return []
-    mine, base = rates[store], rates[BASE]
-    much = f"{three(mine.value / base.value)} times the operations"
-    clients = plural(busiest(data["throughput"])[store]["clients"], "client")
-    told = "no difference shown in operations" if mine.overlaps(base) else much
-    return [f"from a processor second of the server, with {clients}: {told}"]
+        return NOT_AVAILABLE
+    return _written((rates[store].value / rates[BASE].value, not rates[store].overlaps(rates[BASE])))

@@ -68,7 +68,7 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
 
 def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
     """Ratios of block medians, their geometric mean over blocks with its 95 % interval, p-values of paired
-    t-tests on their logarithms after Holm's correction, and what they show.
+    t-tests on their logarithms after Holm's correction, and whether a difference is shown.
 
     Args:
         results, tier, mix: as for ``percentile_table``.
@@ -77,11 +77,9 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
         {
             "operation": row["operation"],
             "block medians of": f"{LABELS[row['store']]} / {LABELS[row['against']]}",
-            "blocks": row["blocks"],
-            "mean ratio": three(row["ratio"]),
-            "95 % interval": f"{three(row['low'])} to {three(row['high'])}",
+            "mean ratio": Interval(row["ratio"], row["low"], row["high"]).written(),
             "p (Holm)": "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
-            "difference": "shown" if row["shown"] else "not shown",
+            "shown": "yes" if row["shown"] else "no",
         }
         for row in having(results.part("comparison", "ratios"), tier=tier, mix=mix)
     )
@@ -209,13 +207,21 @@ def cost_table(results: Results) -> pd.DataFrame:
 
 
 def settings_table(results: Results) -> pd.DataFrame:
-    """Settings read back from the live servers, by durability tier and store."""
-    return pd.DataFrame(
-        {"tier": tier, "store": LABELS[store], "setting": setting, "value": value}
-        for tier, stores in results.part("comparison", "tiers").items()
-        for store, found in stores.items()
-        for setting, value in found.items()
-    )
+    """Settings read back from the live servers, by store; a setting that is alike in all tiers is there
+    once.
+    """
+    tiers = results.part("comparison", "tiers")
+    values: dict[tuple[str, str], dict[str, str]] = {}
+    for tier, stores in tiers.items():
+        for store, found in stores.items():
+            for setting, value in found.items():
+                values.setdefault((store, setting), {})[tier] = value
+    rows = []
+    for (store, setting), by_tier in values.items():
+        alike = len(set(by_tier.values())) == 1 and len(by_tier) == len(tiers)
+        for tier, value in [("all", next(iter(by_tier.values())))] if alike else by_tier.items():
+            rows.append({"store": LABELS[store], "setting": setting, "tier": tier, "value": value})
+    return pd.DataFrame(rows)
 
 
 def space_table(results: Results) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from helpers.report import claim
 from helpers.results import Missing, Results
-from helpers.text import count, join, plural, size_bytes, three
+from helpers.text import count, exact, join, plural, size_bytes, three
 
 NEAR = 0.05
 """Shares that differ by less are called equal: MEMORY USAGE is exact, but the allocator rounds."""
@@ -20,10 +20,11 @@ def duplicates(part: Mapping[str, Any]) -> str:
     """How many of several events each pattern kept."""
     lost = part["events"] - part["set_without_id"]
     without = "kept them all too" if not lost else f"lost {count(lost)} of them"
+    all_kept = part["list"] == part["set_with_id"] == part["events"]
+    kept = "all" if all_kept else f"{count(part['list'])} and {count(part['set_with_id'])}"
     return (
-        f"Of {plural(part['events'], 'event')} the list kept {count(part['list'])}, the sorted set with "
-        "the activity's "
-        f"number in its members {count(part['set_with_id'])}; the sorted set without it {without}."
+        f"Of {plural(part['events'], 'event')} list and sorted set kept {kept}. Without the activity's "
+        f"number in its members the sorted set {without}."
     )
 
 
@@ -60,9 +61,8 @@ def memory(records: Sequence[Mapping[str, Any]]) -> str:
         else f"less than the list ({three(ratio)} times)"
     )
     return (
-        f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity, the "
-        "sorted set "
-        f"{each['set']}: {verdict}."
+        f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity and the "
+        f"sorted set {each['set']}: {verdict}."
     )
 
 
@@ -74,10 +74,9 @@ def mongodb_embedding(part: Mapping[str, Any]) -> str:
     each = part["embedded_bytes"] / part["embedded_activities"]
     most = part["largest_document_bytes"] / each
     return (
-        f"The embedded document needs {three(each)} bytes an activity, and this server takes documents up to "
-        f"{size_bytes(part['largest_document_bytes'])}: about {count(float(f'{most:.2g}'))} activities of "
-        "a user, "
-        "then embedding ends."
+        f"An embedded activity needs {three(each)} bytes, and this server takes documents of up to "
+        f"{exact(size_bytes(part['largest_document_bytes']))}. Embedding ends at about "
+        f"{count(float(f'{most:.2g}'))} activities of a user."
     )
 
 
@@ -85,17 +84,14 @@ def mongodb_embedding(part: Mapping[str, Any]) -> str:
 def precision(part: Mapping[str, Any]) -> str:
     """In which stores dates came back exactly."""
     labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}
-    exact = [label for name, label in labels.items() if part[name] == part["rows"]]
+    whole = [label for name, label in labels.items() if part[name] == part["rows"]]
+    dates = plural(part["rows"], "date")
     others = [
-        f"{label} {count(part[name])} of them"
-        if exact
-        else f"{label} {count(part[name])} of {count(part['rows'])}"
+        f"{label} gave back {count(part[name])} of {'them' if whole else dates} exactly"
         for name, label in labels.items()
         if part[name] < part["rows"]
     ]
-    whole = f"{join(exact)} gave back all {plural(part['rows'], 'date')} exactly" if exact else ""
-    rest = f"{join(others)}{'' if exact else ' dates exactly'}" if others else ""
-    return "; ".join(filter(None, (whole, rest))) + "."
+    return "; ".join([f"{join(whole)} gave back all {dates} exactly"] * bool(whole) + others) + "."
 
 
 def thresholds_table(results: Results) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from . import (
     handout as handout,
     notebooks as notebooks,
     publication as publication,
+    reading as reading,
     show as show,
     style as style,
 )

@@ -62,7 +62,15 @@ def write(executed: Mapping[str, Any], out: Path) -> Path:
     Returns:
         Path of ``report.pdf``.
     """
-    document = markdown.from_notebook(executed)
+    return write_document(markdown.from_notebook(executed), out)
+
+
+def write_document(document: markdown.Document, out: Path) -> Path:
+    """The PDF, and its figures as SVG in ``figures``, of a document.
+
+    Returns:
+        Path of ``report.pdf``.
+    """
     with writing(out, ELSEWHERE):
         (out / "figures").mkdir(parents=True, exist_ok=True)
         document.write_drawings(out / "figures")

@@ -24,14 +24,21 @@ TITLES: Mapping[str, str] = {
 }
 
 
+ENDED: Mapping[str, Mapping[str, str]] = {"mongodb": {"5.0": "2024-10-31", "6.0": "2025-07-31"}}
+"""The last day on which a series of a server was supported (https://www.mongodb.com/legal/support-policy)."""
+DAY_MIN = 24 * 60
+WORDS = {"True": "yes", "False": "no", "None": "not recorded"}
+
+
 def machine(results: Results) -> str:
     """The machine or machines of the results."""
     if not results:
         return "The machine is not known: nothing was measured."
     machines = {_machine(record) for record in results.values()}
     if len(machines) == 1:
-        return f"All of it was measured on one machine: {machines.pop()}."
-    return f"It was measured on {plural(len(machines), 'machine')}: {join(sorted(machines))}."
+        return f"All of it was measured on one machine: {machines.pop()}. {_virtual(results)}"
+    named = " ".join(f"One is {machine}." for machine in sorted(machines))
+    return f"It was measured on {plural(len(machines), 'machine')}. {named}"
 
 
 def versions(results: Results) -> str:
@@ -51,7 +58,57 @@ def when(results: Results) -> str:
     span = f"on {_day(days[0])}" if len(days) == 1 else f"between {_day(days[0])} and {_day(days[-1])}"
     profiles = sorted({record.profile for record in results.values()})
     how = f"{profiles[0]} profile" if len(profiles) == 1 else f"profiles {join(profiles)}"
-    return f"The results were measured {span} with the {how}."
+    return f"The results were measured {span} with the {how}{_within(results)}."
+
+
+def _within(results: Results) -> str:
+    """How long before the last result the first was saved."""
+    moments = [datetime.fromisoformat(record.created) for record in results.values()]
+    minutes = round((max(moments) - min(moments)).total_seconds() / 60)
+    if not minutes or minutes > DAY_MIN:
+        return ""
+    return f"; from the first saved result to the last it took {plural(minutes, 'minute')}"
+
+
+def outdated(results: Results) -> str:
+    """Which servers were past the end of their support when they were measured."""
+    found = _server_versions(results)
+    if not found:
+        return "Whether the servers are still supported is not known: nothing was measured on them."
+    last = max(record.created for record in results.values())[:10]
+    sentences = [
+        f"{LABELS[name]} {series} has been past its end of life since {_day(day)}."
+        for name, by_series in ENDED.items()
+        for series, day in by_series.items()
+        if day < last and any(version.startswith(f"{series}.") for version in found.get(name, ()))
+    ]
+    return " ".join(sentences) or "No server is known to have been past its end of life."
+
+
+def _virtual(results: Results) -> str:
+    """Whether the machine was a virtual one, as far as its kernel says it."""
+    told = {record.environment.get("virtual") for record in results.values()}
+    if told == {True}:
+        return (
+            "By its kernel it is a virtual machine: a flush to its disk is done when the host says so, and "
+            "other guests may slow it down."
+        )
+    if told == {False}:
+        return "Its kernel tells of no virtual machine."
+    return "Whether it is a virtual machine was not recorded."
+
+
+def caveat(results: Results) -> str:
+    """What the numbers hold for: the machine or machines on which servers and clients ran together."""
+    if not results:
+        return "The main caveat is that nothing was measured."
+    environments = [record.environment for record in results.values()]
+    kind = "virtual machine" if any(env.get("virtual") for env in environments) else "machine"
+    cores = " or ".join(sorted({plural(env["cores"], "core") for env in environments}))
+    return (
+        f"Servers and clients shared one {kind} with {cores} and no network between them, so the numbers "
+        "compare the stores there, and do not tell how fast they are elsewhere."
+    )
 
 
 def coverage(results: Results) -> str:
@@ -91,7 +148,8 @@ def versions_table(results: Results) -> pd.DataFrame:
     rows = [
         ("Processor", _all(environments, "processor")),
         ("Processor cores", _all(environments, "cores")),
-        ("Memory", f"{max(env['memory_mb'] for env in environments) / 1e3:.1f} GB"),
+        ("Memory", f"{max(env['memory_mb'] for env in environments) / 1e3:.0f} GB"),
+        ("Virtual machine", _all(environments, "virtual")),
         ("Kernel", _all(environments, "kernel")),
         ("Python", _all(environments, "python")),
     ]
@@ -105,8 +163,8 @@ def versions_table(results: Results) -> pd.DataFrame:
 def _machine(record: Result) -> str:
     env = record.environment
     return (
-        f"{env['processor']} with {plural(env['cores'], 'core')}, {env['memory_mb'] / 1e3:.0f} GB of memory, "
-        f"{env.get('system', 'kernel')} {env['kernel']}, Python {env['python']}"
+        f"{env['processor']} with {plural(env['cores'], 'core')} and {env['memory_mb'] / 1e3:.0f} GB of "
+        f"memory under {env.get('system', 'an unknown system')}"
     )
 
 
@@ -119,7 +177,7 @@ def _server_versions(results: Results) -> dict[str, list[str]]:
 
 
 def _all(environments: list[dict[str, Any]], key: str) -> str:
-    return " and ".join(sorted({str(env[key]) for env in environments}))
+    return " and ".join(sorted({WORDS.get(str(found := env.get(key)), str(found)) for env in environments}))
 
 
 def _day(iso: str) -> str:

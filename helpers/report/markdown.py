@@ -11,12 +11,15 @@ from helpers.errors import HelpersError
 
 HIDDEN = {"remove-cell", "notebook-only"}
 HIDDEN_INPUT = {"remove-input", "hide-input"}
-HEADINGS = {"unnumbered", "appendix"}
-"""Tags of a cell that say how its first heading counts: not at all, or by letters from there on."""
+HEADINGS = {"unnumbered", "appendix", "end"}
+"""Tags of a cell that say how its first heading counts: not at all, by letters from there on, or as the end
+of the main text.
+"""
 LONG_ROWS = 24
 """A table of more rows may break across pages."""
 QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
 """The space between a number and its unit, where no line may end."""
+REFERENCES = '#references(bibliography("references.bib", title: none, style: "ieee"))'
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -90,14 +93,16 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "screen":
         return ""
     if part == "references":
-        return _fence('#bibliography("references.bib", title: none, style: "ieee")', "{=typst}")
+        return _fence(REFERENCES, "{=typst}")
     if part == "title":
         document.title = {key: value for key, value in about.items() if key != "part"}
         return ""
+    if part == "box":
+        return f"::: {{.box}}\n{_bound(data['text/markdown'])}\n:::"
     if part == "figure":
         name = f"{about['label']}.svg"
         document.drawings[name] = data["image/svg+xml"]
-        code = f"image({_string(name)}, width: {about['width']}, alt: {_string(about['alt'])})"
+        code = f"report-image({_string(name)}, {about['width']}, alt: {_string(about['alt'])})"
         return _float(about, "image", code)
     if part == "table":
         return _float(about, "table", _table(about))
@@ -107,18 +112,22 @@ def _output(output: Mapping[str, Any], document: Document) -> str:
     if part == "missing":
         return _float(about, "image" if about["what"] == "figure" else "table", "not-measured")
     if "text/markdown" in data:
-        return QUANTITY.sub("\N{NO-BREAK SPACE}", data["text/markdown"])
+        return _bound(data["text/markdown"])
     return _fence(COLOUR_CODE.sub("", data.get("text/plain", "")), "text")
+
+
+def _bound(text: str) -> str:
+    """The text with each number bound to its unit."""
+    return QUANTITY.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _float(about: Mapping[str, Any], kind: str, code: str) -> str:
     """A Div that the Lua filter turns into a numbered, labelled Typst figure: caption first, then Typst
     code.
     """
-    classes = (
-        ".float" + " .wide" * bool(about.get("wide")) + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
-    )
-    head = f'::::: {{{classes} #{about["label"]} kind="{kind}"}}'
+    classes = ".float" + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
+    width = about.get("width", "100%")
+    head = f'::::: {{{classes} #{about["label"]} kind="{kind}" width="{width}"}}'
     return f"{head}\n{about['caption']}\n\n{_fence(code, '{=typst}')}\n:::::"
 
 

@@ -10,7 +10,7 @@ import base64
 import html
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +92,18 @@ def claim(results: Results, *functions: Callable[[Results], str]) -> None:
     _display({"text/markdown": " ".join(_sentence(function, results) for function in functions)})
 
 
+def box(results: Results, claims: "Mapping[str, Callable[[Results], str]]") -> None:
+    """Sentences in a box, a line for each, with what it is about before it.
+
+    Args:
+        results: passed to each function.
+        claims: functions of results that return a sentence, by what their line is about.
+    """
+    told = {about: _sentence(function, results) for about, function in claims.items()}
+    lines = [f"- **{about}:** {sentence}" for about, sentence in told.items()]
+    _display({"text/markdown": "\n".join(lines)}, part="box")
+
+
 def figure(
     results: Results,
     function: "Callable[[Results], Figure | str]",
@@ -139,7 +151,6 @@ def table(
     *,
     label: str,
     caption: str,
-    wide: bool = False,
 ) -> None:
     """A data frame as a table with its caption; the index is shown when it has a name.
 
@@ -148,7 +159,6 @@ def table(
         function: gives the data frame; cells are shown as ``str`` gives them, text in backticks as code.
         label: name for cross references, beginning with ``tbl-``.
         caption: Markdown, one or two sentences that say what the table holds.
-        wide: printed on a landscape page.
     """
     try:
         frame = function(results)
@@ -166,7 +176,6 @@ def table(
         "columns": columns,
         "rows": rows,
         "align": align,
-        "wide": wide,
     }
     data = {
         "text/html": _html(label, caption, columns, rows, align),

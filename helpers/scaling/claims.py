@@ -1,6 +1,6 @@
 """Sentences on the growth of the data: latency, space, and what happens beyond memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from helpers.comparison import BASE, IN_WORDS, value_of
@@ -8,7 +8,7 @@ from helpers.report import claim
 from helpers.results import Missing, having
 from helpers.scaling.tables import CACHES, READS
 from helpers.settings import LABELS
-from helpers.text import count, join, plural, size_bytes, span, three
+from helpers.text import count, exact, join, plural, size_bytes, span, three
 
 _claim = claim.from_result("scale")
 
@@ -20,53 +20,51 @@ def growth(data: Mapping[str, Any]) -> str:
     if not rows:
         return "How latency grows with the data was not measured with enough blocks."
     opening = (
-        f"From {count(rows[0]['smallest'])} to {count(rows[0]['largest'])} activities "
-        f"({plural(len(rows), 'test')} on medians of blocks, Holm's correction over all)"
+        f"From {count(rows[0]['smallest'])} to {count(rows[0]['largest'])} activities, medians of blocks "
+        f"were compared in {plural(len(rows), 'test')} (paired t-tests, Holm's correction over all)."
     )
-    longer = _named(row for row in rows if row["shown"] and row["ratio"] > 1)
-    shorter = _named(row for row in rows if row["shown"] and row["ratio"] < 1)
-    level = [row for row in rows if not row["shown"]]
-    sentences = [f"longer {join(longer)}"] if longer else []
-    sentences += [f"shorter {join(shorter)}"] if shorter else []
-    if not sentences:
+    longer = [row for row in rows if row["shown"] and row["ratio"] > 1]
+    shorter = [row for row in rows if row["shown"] and row["ratio"] < 1]
+    level = len(rows) - len(longer) - len(shorter)
+    if level == len(rows):
         reach = max(max(row["high"], 1 / row["low"]) for row in rows)
         return (
-            f"{opening}, no median is shown to change; the intervals leave room for a factor of "
+            f"{opening} No median is shown to change; the intervals leave room for a factor of "
             f"{three(reach)} at most."
         )
-    rest = f"; for the other {count(len(level))} no difference is shown" if level else ""
-    return f"{opening}, the median is {'; '.join(sentences)}{rest}."
-
-
-def _named(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [
-        f"to {IN_WORDS[row['operation']]} on {LABELS[row['store']]} ({three(row['ratio'])} times, "
-        f"{three(row['low'])} to {three(row['high'])})"
-        for row in rows
+    sentences = [
+        f"{plural(len(of), 'median')} {'is' if len(of) == 1 else 'are'} shown to be {what}, at most "
+        f"{three(most)} times, on {join(list(dict.fromkeys(LABELS[row['store']] for row in of)))}."
+        for of, what, most in (
+            (longer, "longer", max((row["ratio"] for row in longer), default=1)),
+            (shorter, "shorter", min((row["ratio"] for row in shorter), default=1)),
+        )
+        if of
     ]
+    rest = f" For the other {count(level)} no difference is shown." if level else ""
+    return f"{opening} {' '.join(sentences)}{rest}"
 
 
 @_claim("How tails grow with the data was")
 def tails(data: Mapping[str, Any]) -> str:
-    """The 99th percentile with the most activities as a multiple of that with the fewest, by store."""
+    """The 99th percentile with the most activities as a multiple of that with the fewest."""
     sizes = data["design"]["sizes"]
     found = {
         (r["activities"], r["operation"], r["store"]): r["percentiles_us"]["p99"] for r in data["latency"]
     }
-    sentences = []
-    for store in dict.fromkeys(row["store"] for row in data["space"]):
-        multiples = [
-            found[sizes[-1], operation, store]["value"] / found[sizes[0], operation, store]["value"]
-            for operation in IN_WORDS
-            if found.get((sizes[0], operation, store)) and found.get((sizes[-1], operation, store))
-        ]
-        if multiples:
-            sentences.append(f"{span(multiples)} times on {LABELS[store]}")
-    if not sentences:
+    multiples = {
+        (store, operation): found[sizes[-1], operation, store]["value"]
+        / found[sizes[0], operation, store]["value"]
+        for store in dict.fromkeys(row["store"] for row in data["space"])
+        for operation in IN_WORDS
+        if found.get((sizes[0], operation, store)) and found.get((sizes[-1], operation, store))
+    }
+    if not multiples:
         return "How tails grow with the data was not measured with enough samples for a 99th percentile."
+    store, operation = max(multiples, key=lambda one: multiples[one])
     return (
-        f"The 99th percentile with {count(sizes[-1])} activities is, against {count(sizes[0])}, "
-        f"{join(sentences)} (lowest and highest of the operations; not tested)."
+        f"The 99th percentile becomes {span(list(multiples.values()))} times what it was (not tested), most "
+        f"on {LABELS[store]} to {IN_WORDS[operation]}."
     )
 
 
@@ -76,29 +74,35 @@ def space(data: Mapping[str, Any]) -> str:
     disk; memory is not compared, because a cache holds what it chooses.
     """
     rows = _at(data, max(row["activities"] for row in data["space"]))
-    sentences = []
-    for kind, where in (("memory", "in memory"), ("disk", "on disk")):
-        sizes = {store: row[f"{kind}_per_activity"] for store, row in rows.items()}
-        known = {store: size for store, size in sizes.items() if size is not None}
-        if not known:
-            sentences.append(f"{where} no server says it")
-            continue
-        listed = join([f"{size_bytes(size)} in {LABELS[store]}" for store, size in known.items()])
-        unknown = [LABELS[store] for store in sizes if store not in known]
-        note = f" ({join(unknown)}: not told)" if unknown else ""
-        sentences.append(f"{where} {listed}{note}{_least(known) if kind == 'disk' else ''}")
     activities = next(iter(rows.values()))["activities"]
-    caching = [s for s in CACHES if rows.get(s, {}).get("memory_per_activity") is not None]
-    held = join([f"{LABELS[store]}'s" for store in caching])
-    note = f" The memory that is {held} is what a cache held of them just then." if caching else ""
-    return f"With {count(activities)} activities, one takes {'; '.join(sentences)}.{note}"
+    disk = {store: row["disk_per_activity"] for store, row in rows.items()}
+    memory = {store: row["memory_per_activity"] for store, row in rows.items()}
+    on_disk = {store: size for store, size in disk.items() if size is not None}
+    in_memory = {store: size for store, size in memory.items() if size is not None}
+    sentences = []
+    if on_disk:
+        sentences.append(
+            f"With {count(activities)} activities, one takes {span(list(on_disk.values()), size_bytes)} of "
+            f"the disk{_least(on_disk)}."
+        )
+    if in_memory:
+        sentences.append(f"In memory it takes {span(list(in_memory.values()), size_bytes)}.")
+    sentences += [
+        f"{join(silent)} {'does' if len(silent) == 1 else 'do'} not say what it takes {where}."
+        for of, where in ((disk, "on disk"), (memory, "in memory"))
+        if (silent := [LABELS[store] for store, size in of.items() if size is None])
+    ]
+    if caching := [f"{LABELS[store]}'s" for store in CACHES if store in in_memory]:
+        sentences.append(f"The memory that is {join(caching)} is what a cache held just then.")
+    return " ".join(sentences)
 
 
 def _least(known: Mapping[str, float]) -> str:
     if len(known) < 2:
         return ""
-    least = [store for store, size in known.items() if size == min(known.values())]
-    return f", least in {join([LABELS[store] for store in least])}"
+    least = [LABELS[store] for store, size in known.items() if size == min(known.values())]
+    most = [LABELS[store] for store, size in known.items() if size == max(known.values())]
+    return f", least in {join(least)} and most in {join(most)}" if least != most else ""
 
 
 @_claim("How the space of an activity changes was")
@@ -107,37 +111,33 @@ def space_growth(data: Mapping[str, Any]) -> str:
     sizes = sorted({row["activities"] for row in data["space"]})
     first, last = _at(data, sizes[0]), _at(data, sizes[-1])
     sentences = []
-    for store in first:
-        multiples = [
-            f"{three(last[store][key] / first[store][key])} times {where}"
-            for key, where in (("memory_per_activity", "in memory"), ("disk_per_activity", "on disk"))
+    for key, where in (("memory_per_activity", "in memory"), ("disk_per_activity", "on disk")):
+        multiples = {
+            store: last[store][key] / first[store][key]
+            for store in first
             if first[store][key] and last[store][key]
-        ]
-        sentences.append(f"{LABELS[store]} {join(multiples) or 'not told'}")
+        }
+        if multiples:
+            sentences.append(f"{span(list(multiples.values()))} times {where}")
+    if not sentences:
+        return "How the space of an activity changes no server says."
     return (
-        f"What one activity takes with {count(sizes[-1])} of them, against {count(sizes[0])}: "
-        f"{'; '.join(sentences)}."
+        f"With {count(sizes[-1])} activities instead of {count(sizes[0])}, one takes {join(sentences)} what "
+        "it took."
     )
 
 
 @_claim("How fast data load was")
 def loading(data: Mapping[str, Any]) -> str:
-    """At which rate each store took the rows, at the smallest and the largest size."""
-    sizes = sorted({row["activities"] for row in data["space"]})
-    first, last = _at(data, sizes[0]), _at(data, sizes[-1])
-    sentences = [
-        f"{LABELS[store]} {_per_s(last[store])} per second"
-        + (f" ({_per_s(first[store])} at {count(sizes[0])})" if len(sizes) > 1 else "")
-        for store in last
-    ]
+    """At which rate each store took the rows at the largest size: lowest and highest."""
+    rows = _at(data, max(row["activities"] for row in data["space"]))
+    rates = {store: row["activities"] / row["load_s"] for store, row in rows.items()}
+    least, most = (of(rates, key=lambda store: rates[store]) for of in (min, max))
+    where = f", slowest into {LABELS[least]} and quickest into {LABELS[most]}" if least != most else ""
     return (
-        f"With their users, products and orders, {count(sizes[-1])} activities were loaded by one client at: "
-        f"{'; '.join(sentences)}. It is one load each, in which the client's own work counts."
+        f"One client loaded {span(list(rates.values()), count)} activities a second{where} (one load each, "
+        "not tested; the client's own work counts)."
     )
-
-
-def _per_s(row: Mapping[str, Any]) -> str:
-    return count(row["activities"] / row["load_s"])
 
 
 @_claim("What leaving PostgreSQL does to space and loading was")
@@ -145,39 +145,45 @@ def leaving(data: Mapping[str, Any]) -> str:
     """What an activity takes on disk and how fast data load, as a multiple of staying with PostgreSQL."""
     rows = _at(data, max(row["activities"] for row in data["space"]))
     base = rows.pop(BASE)
-    sentences = []
-    for store, row in rows.items():
-        parts = [f"loading at {three(base['load_s'] / row['load_s'])} times the rate"]
-        if row["disk_per_activity"] and base["disk_per_activity"]:
-            multiple = row["disk_per_activity"] / base["disk_per_activity"]
-            parts.insert(0, f"{three(multiple)} times the disk")
-        sentences.append(f"{LABELS[store]} {join(parts)}")
-    if not sentences:
+    if not rows:
         raise Missing("scale: only PostgreSQL was measured")
+    loads = [base["load_s"] / row["load_s"] for row in rows.values()]
+    disks = [
+        row["disk_per_activity"] / base["disk_per_activity"]
+        for row in rows.values()
+        if row["disk_per_activity"] and base["disk_per_activity"]
+    ]
+    taken = f" They take {span(disks)} times its disk." if disks else ""
     return (
-        f"Against staying with PostgreSQL, {count(base['activities'])} activities take: "
-        f"{'; '.join(sentences)} (one load each, not tested)."
+        f"Against PostgreSQL, the others load {count(base['activities'])} activities at "
+        f"{span(loads)} times the rate (one load each, not tested).{taken}"
     )
 
 
 @_claim("The memory of the servers was")
 def server_memory(data: Mapping[str, Any]) -> str:
-    """Resident memory of each server before the first load and after the largest."""
+    """Resident memory of the servers before the first load and after the largest."""
     sizes = sorted({row["activities"] for row in data["space"]})
     first, last = _at(data, sizes[0]), _at(data, sizes[-1])
-    sentences = []
-    for store in first:
-        before, after = first[store]["rss_before_mb"], last[store]["rss_after_mb"]
-        known = before is not None and after is not None
-        sentences.append(
-            f"{LABELS[store]} from {three(before)} to {three(after)} MB"
-            if known
-            else f"{LABELS[store]} unknown"
-        )
+    known = {
+        store: (first[store]["rss_before_mb"], last[store]["rss_after_mb"])
+        for store in first
+        if first[store]["rss_before_mb"] is not None and last[store]["rss_after_mb"] is not None
+    }
+    unknown = [LABELS[store] for store in first if store not in known]
+    note = f" It is unknown for {join(unknown)}." if unknown else ""
+    if not known:
+        return f"The memory of the servers was not measured.{note}"
+    least, most = (of(known, key=lambda store: known[store][1]) for of in (min, max))
+    ends = [f"{LABELS[store]}'s {_megabytes(known[store][1])}" for store in dict.fromkeys((least, most))]
+    which = ", the least and the most" if least != most else ""
     return (
-        f"Resident memory of the whole server, before the first load and after {count(sizes[-1])} activities:"
-        f" {'; '.join(sentences)}."
+        f"After {count(sizes[-1])} activities, resident memory is {join(ends)}{which} of all servers.{note}"
     )
+
+
+def _megabytes(number: float) -> str:
+    return f"{three(number)} MB"
 
 
 @_claim("What Redis does when its memory is full was", "outgrown", "redis")
@@ -187,7 +193,9 @@ def refusing(part: Mapping[str, Any]) -> str:
     """
     row = part["policies"]["noeviction"]
     refused = (
-        f"refused {count(row['refused'])} with `{row['words']}`" if row["refused"] else "refused none of them"
+        f"refused {count(row['refused'])} ({row['words'].rstrip('.')})"
+        if row["refused"]
+        else "refused none of them"
     )
     gone = "none is" if not row["gone"] else f"{count(row['gone'])} are"
     again = ""
@@ -195,9 +203,9 @@ def refusing(part: Mapping[str, Any]) -> str:
         done = "took" if row["accepted_after_delete"] else "still did not take"
         again = f" After a quarter of the users was deleted, it {done} a write again."
     return (
-        f"With room for {size_bytes(part['room_bytes'])} and the policy noeviction, Redis took "
-        f"{count(row['acknowledged'])} of {count(row['written'])} activities and {refused}. Reading went on: "
-        f"of the acknowledged activities {gone} gone.{again}"
+        f"With room for {exact(size_bytes(part['room_bytes']))} and the policy noeviction, Redis took "
+        f"{count(row['acknowledged'])} activities and {refused}. Reading went on: of the acknowledged "
+        f"activities {gone} gone.{again}"
     )
 
 
@@ -205,17 +213,14 @@ def refusing(part: Mapping[str, Any]) -> str:
 def evicting(part: Mapping[str, Any]) -> str:
     """Redis at ``maxmemory`` under allkeys-lru: which share of what it had acknowledged is gone."""
     row = part["policies"]["allkeys-lru"]
-    opening = (
-        f"With the policy allkeys-lru, Redis acknowledged {count(row['acknowledged'])} of "
-        f"{count(row['written'])} activities and dropped {plural(row['keys_evicted'], 'key')}"
-    )
+    opening = f"With the policy allkeys-lru, Redis acknowledged {count(row['acknowledged'])} activities"
     if not row["gone"]:
-        return f"{opening}: no acknowledged activity is gone."
+        return f"{opening}, and none of them is gone."
     share = three(100 * row["gone"] / row["acknowledged"])
     tenths = row["gone_share_by_tenth"]
     ages = (
-        f", {100 * tenths[0]:.0f} % of the tenth written first and {100 * tenths[-1]:.0f} % of that written "
-        "last"
+        f" Of the tenth written first {100 * tenths[0]:.0f} % are gone, of the tenth written last "
+        f"{100 * tenths[-1]:.0f} %."
         if tenths
         else ""
     )
@@ -225,10 +230,7 @@ def evicting(part: Mapping[str, Any]) -> str:
         if row["users_torn"]
         else ""
     )
-    return (
-        f"{opening}: {count(row['gone'])} acknowledged activities are gone from their lists "
-        f"({share} %{ages}).{torn}"
-    )
+    return f"{opening}, of which {share} % are gone again.{ages}{torn}"
 
 
 @_claim("What PostgreSQL does when data outgrow its shared buffers was", "outgrown", "postgres")
@@ -246,14 +248,10 @@ def mongodb_beyond(part: Mapping[str, Any]) -> str:
 @_claim("What Cassandra does when data outgrow its memtables was", "outgrown", "cassandra")
 def cassandra_beyond(part: Mapping[str, Any]) -> str:
     """Cassandra with data of many times its memtables: flushes, files, reads, and what is lost."""
-    resident = "" if part["rss_mb"] is None else f"; the process then had {three(part['rss_mb'])} MB resident"
     return (
-        f"With {size_bytes(part['memtable_bytes'])} for memtables and a heap of at most "
-        f"{size_bytes(part['heap_bytes'])}, Cassandra took {size_bytes(part['written_bytes'])} and refused "
-        f"nothing: {plural(part['flushes'], 'flush', 'flushes')} and "
-        f"{plural(part['compactions'], 'compaction task')} of all tables, "
-        f"{plural(part['tables_written'], 'SSTable')} of activities written{resident}. "
-        f"{_reads(part, 'cassandra')} {_lost(part)}"
+        f"With {exact(size_bytes(part['memtable_bytes']))} for memtables, Cassandra took "
+        f"{size_bytes(part['written_bytes'])} and refused nothing; it wrote them out in "
+        f"{plural(part['flushes'], 'flush', 'flushes')}. {_reads(part, 'cassandra')} {_lost(part)}"
     )
 
 
@@ -267,32 +265,28 @@ def _beyond(part: Mapping[str, Any], store: str, cache: str) -> str:
     """A store with more data than it keeps in memory, and what it calls that memory."""
     multiple = three(part["file_bytes"] / part["cache_bytes"])
     return (
-        f"With {cache} of {size_bytes(part['cache_bytes'])}, {LABELS[store]} took data of "
-        f"{size_bytes(part['file_bytes'])} ({multiple} times as much) and refused nothing. "
-        f"{_reads(part, store)} {_lost(part)}"
+        f"With {cache} of {exact(size_bytes(part['cache_bytes']))}, {LABELS[store]} took {multiple} times as "
+        f"much data and refused nothing. {_reads(part, store)} {_lost(part)}"
     )
 
 
 def _reads(part: Mapping[str, Any], store: str) -> str:
-    sentences = []
-    for name, row in part["reads"].items():
-        took = value_of(row["percentiles_us"]["p50"])
-        moved = [f"{size_bytes(row['into_cache_bytes'])} into the cache"] * (store in CACHES)
-        if row["from_disk_bytes"] is not None:
-            moved.append(f"{size_bytes(row['from_disk_bytes'])} from the disk")
-        against = _against(part["ratios"].get(name))
-        sentences.append(f"{READS[store][name]} {took}{against}{f' ({join(moved)})' if moved else ''}")
-    number = next(iter(part["reads"].values()))["n"]
-    return f"The median read of one activity ({count(number)} each) took: {'; '.join(sentences)}."
+    """The median read inside, and how much longer it takes in the places outside."""
+    names = READS[store]
+    inside, *others = part["reads"]
+    opening = (
+        f"A read takes {value_of(part['reads'][inside]['percentiles_us']['p50'])} {names[inside]} (median)"
+    )
+    against = [f"{_against(part['ratios'].get(name))} {names[name]}" for name in others]
+    return f"{'; '.join([opening, *against])}."
 
 
 def _against(ratio: Mapping[str, float] | None) -> str:
     if ratio is None:
-        return ""
-    ends = f"{three(ratio['low'])} to {three(ratio['high'])}"
+        return "it was not compared"
     if ratio["low"] <= 1 <= ratio["high"]:
-        return f", no difference shown ({ends} times)"
-    return f", {three(ratio['value'])} times as long ({ends})"
+        return "no difference is shown"
+    return f"it takes {three(ratio['value'])} times as long"
 
 
 def _lost(part: Mapping[str, Any]) -> str:

@@ -137,18 +137,20 @@ def space(results: Results) -> Figure:
 
 @style.shared
 def evictions(results: Results) -> Figure:
-    """Share of acknowledged activities that Redis no longer holds, by tenth in the order of writing."""
+    """Share of acknowledged activities that Redis no longer holds, by tenth in the order of writing, for each
+    policy under which any is gone.
+    """
     policies = results.part("scale", "outgrown", "redis", "policies")
-    figure, axis = style.new_figure(2.6)
-    looks = (("noeviction", "white", ""), ("allkeys-lru", style.COLOURS["redis"], "//"))
-    for number, (policy, face, hatch) in enumerate(looks):
+    losing = [name for name, policy in policies.items() if any(policy["gone_share_by_tenth"])]
+    figure, axis = style.new_figure(2.4)
+    for number, policy in enumerate(losing):
         shares = policies[policy]["gone_share_by_tenth"]
         bars = axis.bar(
-            [tenth + 1 + 0.4 * (number - 0.5) for tenth in range(len(shares))],
+            [tenth + 1 + 0.4 * (number - (len(losing) - 1) / 2) for tenth in range(len(shares))],
             [100 * share for share in shares],
             width=0.38,
-            color=face,
-            hatch=hatch,
+            color=style.COLOURS["redis"],
+            hatch="//" * number,
             edgecolor="black",
             linewidth=0.6,
             label=policy,
@@ -160,8 +162,7 @@ def evictions(results: Results) -> Figure:
     axis.grid(axis="x", visible=False)
     axis.set_xlabel("acknowledged activities in the order of writing, tenths")
     axis.set_ylabel("gone (%)")
-    axis.set_title("Redis at its memory's limit")
-    figure.legend(loc="outside lower center", ncols=2)
+    axis.set_title(f"Redis at its memory's limit, {' and '.join(losing) or 'nothing gone'}")
     return figure
 
 

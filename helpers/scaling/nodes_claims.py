@@ -7,7 +7,7 @@ from helpers.report import claim
 from helpers.results import Missing
 from helpers.scaling.nodes_schemas import PARTS
 from helpers.scaling.tables import CASES, errors_text, killed_for, measured
-from helpers.text import count, duration_s, duration_us, join, plural, span
+from helpers.text import count, duration_s, duration_us, exact, join, plural, span
 
 _claim = claim.from_result("nodes")
 
@@ -35,32 +35,31 @@ def summary(data: Mapping[str, Any]) -> str:
         raise Missing("nodes: no part was measured")
     settings = {f"{PARTS[part]} ({tier})": t for part, d in parts.items() for tier, t in d["tiers"].items()}
     losing = {name: found for name, found in settings.items() if found["lost"]}
-    names = join([PARTS[part] for part in parts])
-    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {names}. "
+    opening = f"Nodes were killed under {plural(len(settings), 'setting')} of {plural(len(parts), 'set-up')}."
     if not losing:
         whole = sum(found["acknowledged"] for found in settings.values())
-        loss = f"None of {plural(whole, 'acknowledged write')} was lost"
+        loss = f"None of {plural(whole, 'acknowledged write')} was lost."
     else:
-        named = [f"{name} {count(found['lost'])}" for name, found in losing.items()]
         kept = len(settings) - len(losing)
-        rest = f"; the other {plural(kept, 'setting')} lost none" if kept else ""
-        loss = f"Acknowledged writes were lost with {join(named)}{rest}"
+        rest = f"; the other {count(kept)} lost none" if kept else ""
+        loss = f"Acknowledged writes were lost under {count(len(losing))} of them{rest}."
+        loss += f" These are {join(list(losing))}."
     absent = [name for part, name in PARTS.items() if part not in parts]
-    return f"{opening}{loss}.{f' Not measured: {join(absent)}.' if absent else ''}"
+    return f"{opening} {loss}{f' Not measured: {join(absent)}.' if absent else ''}"
 
 
 @_claim("Redis with a replica was", "redis_replica")
 def replica_killed(data: Mapping[str, Any]) -> str:
     """What the death of a primary costs while its replica keeps up: loss and outage in each tier."""
     cases, outages = data["found"]["cases"]["killed"], data["found"]["outages_s"]
+    kills = len(next(iter(outages.values())))
     sentences = [
-        f"with {tier}, {_lost(found)}, and nothing was acknowledged for {span(outages[tier], duration_s)}"
+        f"With {tier}, {_lost(found)}, and nothing was acknowledged for {span(outages[tier], duration_s)}."
         for tier, found in cases.items()
     ]
-    kills = len(next(iter(outages.values())))
     return (
-        f"The primary was killed {_times(kills)} while its replica kept up, and the replica was promoted by "
-        f"a command at once: {'; '.join(sentences)}."
+        f"The primary was killed {_times(kills)} while its replica kept up, and a command promoted the "
+        f"replica at once. {' '.join(sentences)}"
     )
 
 
@@ -73,16 +72,20 @@ def replica_cut_off(data: Mapping[str, Any]) -> str:
         failed = one["writes"] - one["acknowledged"]
         was = "was" if failed == 1 else "were"
         more = f" ({plural(failed, 'write')} {was} not acknowledged)" if failed else ""
-        sentences.append(f"with {tier}, {_lost(one)}{more}")
+        sentences.append(f"With {tier}, {_lost(one)}{more}.")
     alone = found["only_on_old_primary"]["cut off"]
     held = [
         f"{plural(alone[tier], 'write')} ({tier})" for tier in cases if cases[tier]["lost"] and alone[tier]
     ]
-    back = f" When the killed primary was back, it alone still held {join(held)}, and gave them up to become "
-    where = f"{back}the replica." if held else ""
+    back = (
+        f" When the killed primary was back, it alone still held {join(held)}, and gave them up to become "
+        "the replica."
+        if held
+        else ""
+    )
     return (
-        f"With the link to the replica cut for {duration_s(found['cut_s'])} before the primary was killed: "
-        f"{'; '.join(sentences)}.{where}"
+        f"The link to the replica was cut {exact(duration_s(found['cut_s']))} before the primary was killed. "
+        f"{' '.join(sentences)}{back}"
     )
 
 
@@ -124,8 +127,8 @@ def slots_moved(data: Mapping[str, Any]) -> str:
     return (
         f"{plural(move['slots'], 'slot')} with {plural(move['keys'], 'key')} moved in "
         f"{duration_s(move['seconds'])} while a client wrote. The nodes answered {met}, which the driver "
-        f"follows{errors}; {_lost(case)}, and {earlier}. The longest time without an acknowledgement was "
-        f"{duration_s(case['outage_s'])}."
+        f"follows{errors}. Of what was acknowledged, {_lost(case)}, and {earlier}. The longest time without "
+        f"an acknowledgement was {duration_s(case['outage_s'])}."
     )
 
 
@@ -140,9 +143,10 @@ def cluster_failover(data: Mapping[str, Any]) -> str:
         outages = span([kill["outage_s"] for kill in of_tier], duration_s)
         longest = max(kill["others_outage_s"] for kill in of_tier)
         sentences.append(
-            f"With {tier}, keys of the killed master could not be written for {outages}, "
-            f"{count(failed) if failed else 'none'} of {plural(others, 'write')} to other masters failed (at "
-            f"most {duration_s(longest)} without an acknowledgement), and {_lost(data['tiers'][tier])}."
+            f"With {tier}, keys of the killed master could not be written for {outages}, and "
+            f"{_lost(data['tiers'][tier])}. Of {plural(others, 'write')} to other masters "
+            f"{count(failed) if failed else 'none'} failed; at most {duration_s(longest)} passed without an "
+            "acknowledgement."
         )
     return (
         f"A master was killed {_times(len(kills))}, and its replica took over by a vote of the others. "
@@ -168,7 +172,9 @@ def failover(data: Mapping[str, Any]) -> str:
 
 
 def _way(one: Mapping[str, Any]) -> str:
-    dead = "" if one["detect_s"] is None else f", silent nodes dead after {duration_s(one['detect_s'])}"
+    dead = (
+        "" if one["detect_s"] is None else f", silent nodes dead after {exact(duration_s(one['detect_s']))}"
+    )
     return f"{killed_for(one)} {one['detection']}{dead}"
 
 
@@ -179,11 +185,12 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
     taken = [way["way"] for way in ways if not way["driver"] and not way["server"]]
     refused = {way["way"]: way["server"] or way["driver"] for way in ways if way["way"] not in taken}
     words = join(list(dict.fromkeys(refused.values())), "or")
-    first = f"The order's transaction is refused with keys named {join(list(refused))} ({words})"
-    second = f"it is taken with keys named {join(taken)}"
     if not refused:
-        return f"The order's transaction is taken with keys named {join(taken)}: none is refused."
-    return f"{first}; {second if taken else 'no way of naming them is taken'}."
+        return f"A cluster takes the order's transaction with keys named {join(taken)}: none is refused."
+    told = f"A cluster refuses the order's transaction with keys named {join(list(refused))}."
+    answers = f"The words are: {words.rstrip('.')}."
+    rest = f"It takes it with keys named {join(taken)}." if taken else "No way of naming them is taken."
+    return f"{told} {answers} {rest}"
 
 
 @_claim("MongoDB's replica set was", "mongodb_set")
@@ -199,11 +206,18 @@ def mongodb(data: Mapping[str, Any]) -> str:
         )
     back = data["found"]["rolled_back"]
     rolled = (
-        f"Members that came back laid {plural(back, 'document')} aside (rollback)."
+        f"Members that came back had set {plural(back, 'document')} aside in rollback files{_rest(data)}."
         if back
-        else "No member that came back had a document to lay aside (rollback)."
+        else "No member that came back had set a document aside in a rollback file."
     )
     return " ".join([*sentences, rolled])
+
+
+def _rest(data: Mapping[str, Any]) -> str:
+    """How many of the lost writes are not in the rollback files, where there are more of them."""
+    lost = sum(one["lost"] for one in data["tiers"].values())
+    gone = lost - data["found"]["rolled_back"]
+    return f"; {count(gone)} of the {count(lost)} lost writes are in none" if gone > 0 else ""
 
 
 @_claim("Cassandra's ring was", "cassandra_ring")
@@ -211,8 +225,8 @@ def cassandra(data: Mapping[str, Any]) -> str:
     """What each consistency level acknowledged and lost while nodes died, and when a quorum was refused."""
     sentences = [
         f"At {level} {count(found['writes'] - found['acknowledged'])} of {plural(found['writes'], 'write')} "
-        f"failed{f' ({errors_text(found)})' if found['errors'] else ''}, the longest time without an "
-        f"acknowledgement was {duration_s(found['outage_s'])}, and {_lost(found)}."
+        f"failed{f' ({errors_text(found)})' if found['errors'] else ''}, and {_lost(found)}. The longest "
+        f"time without an acknowledgement was {duration_s(found['outage_s'])}."
         for level, found in data["tiers"].items()
     ]
     after = data["found"]["refused_after_s"]

@@ -9,7 +9,7 @@ from helpers.comparison import IN_WORDS, statistics, value_of
 from helpers.results import NOT_MEASURED, Missing, Results
 from helpers.scaling.nodes_schemas import COMMAND, PARTS, SET, SHIPPED
 from helpers.settings import LABELS
-from helpers.text import NOT_AVAILABLE, count, duration_s, join, known, plural, size_bytes, span, three
+from helpers.text import NOT_AVAILABLE, count, duration_s, exact, join, known, plural, size_bytes, span, three
 
 READS: Mapping[str, Mapping[str, str]] = {
     "postgres": {
@@ -38,12 +38,18 @@ CASES = {
 
 
 def latency_table(results: Results) -> pd.DataFrame:
-    """Median and 99th percentile of each operation and store, a column a size."""
+    """Median and 99th percentile of each operation and store, a column a size, and how many times as long the
+    median takes with the most activities as with the fewest.
+    """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in results.part("scale", "latency"):
         cell = f"{value_of(row['percentiles_us']['p50'])} / {value_of(row['percentiles_us']['p99'])}"
         key = (row["operation"], row["store"])
         rows.setdefault(key, {})[f"{count(row['activities'])} activities"] = cell
+    for row in results.find("scale", "growth") or []:
+        found = statistics.Interval(row["ratio"], row["low"], row["high"]).written()
+        note = "" if row["shown"] else ", not shown"
+        rows[row["operation"], row["store"]]["median, most / fewest"] = f"{found}{note}"
     return pd.DataFrame(
         {"operation": IN_WORDS[operation], "store": LABELS[store], **cells}
         for (operation, store), cells in sorted(rows.items(), key=lambda one: list(IN_WORDS).index(one[0][0]))
@@ -183,18 +189,48 @@ def failover_table(results: Results) -> pd.DataFrame:
         for detection, one in found.items():
             column = SET if detection == COMMAND else detection
             row |= {
-                f"{column}: dead after": known(one["detect_s"], duration_s),
-                f"{column}: nothing acknowledged for": killed_for(one),
+                f"{column}: dead after": known(one["detect_s"], _set),
+                f"{column}: silence": killed_for(one),
             }
         rows.append(row)
     if not rows:
         raise Missing("nodes: the time to notice a dead node was not recorded")
-    columns = [
-        f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "nothing acknowledged for")
-    ]
+    columns = [f"{how}: {what}" for how in (SHIPPED, SET) for what in ("dead after", "silence")]
     return pd.DataFrame(rows, columns=["Nodes", "writes", "who promotes", *columns], dtype=object).fillna(
         NOT_AVAILABLE
     )
+
+
+def _set(seconds: float) -> str:
+    """A time that was set, not measured."""
+    return exact(duration_s(seconds))
+
+
+def failures_table(results: Results) -> pd.DataFrame:
+    """A row for each part and setting: writes acknowledged, how many of these were lost, the longest time
+    without one, and how long the death of one node took with the time of noticing that was set for all.
+    """
+    rows = []
+    for part, data in measured(results.require("nodes")).items():
+        found = {one["detection"]: one for one in data.get("failover", ())}
+        alike = found.get(SET) or found.get(COMMAND) or found.get(SHIPPED)
+        shown = data["settings"].get("shown")
+        rows += [
+            {
+                "Nodes": f"{PARTS[part]} ({data['nodes']})",
+                "setting": tier,
+                "acknowledged": count(of["acknowledged"]),
+                "lost": count(of["lost"]),
+                "longest silence": duration_s(of["outage_s"]),
+                "one node killed": NOT_AVAILABLE
+                if alike is None or shown not in (None, tier)
+                else killed_for(alike),
+            }
+            for tier, of in data["tiers"].items()
+        ]
+    if not rows:
+        raise Missing("nodes: no part was measured")
+    return pd.DataFrame(rows)
 
 
 def killed_for(one: Mapping[str, Any]) -> str:
@@ -205,10 +241,15 @@ def killed_for(one: Mapping[str, Any]) -> str:
 def nodes_settings_table(results: Results) -> pd.DataFrame:
     """The settings of each part: as its servers stated them, and the driver's own."""
     return pd.DataFrame(
-        {"Nodes": PARTS[part], "setting": setting, "value": value}
+        {
+            "Nodes": PARTS[part],
+            "settings": "; ".join(
+                f"{setting}: {value}"
+                for setting, value in data["settings"].items()
+                if setting not in ("shown", "timeline")
+            ),
+        }
         for part, data in measured(results.require("nodes")).items()
-        for setting, value in data["settings"].items()
-        if setting not in ("shown", "timeline")
     )
 
 

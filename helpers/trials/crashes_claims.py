@@ -6,11 +6,13 @@ from typing import Any
 import pandas as pd
 
 from helpers.report import claim
-from helpers.results import Results
+from helpers.results import Missing, Results
 from helpers.text import count, join, plural, three
 
 NAMES = {"mover": "the migration", "redis": "Redis", "postgres": "PostgreSQL"}
 VERDICTS = ("lost", "doubled", "altered")
+RULE_OF_THREE = 3
+"""Nothing in n trials: with 95 % confidence at most so many in n (Hanley and Lippman-Hand, 1983)."""
 
 _claim = claim.from_result("crashes")
 
@@ -18,25 +20,57 @@ _claim = claim.from_result("crashes")
 @_claim("Kills at random moments were")
 def kills(data: Mapping[str, Any]) -> str:
     """What was killed how often, and what the two judges found afterwards."""
-    tables = ", on general tables," if data.get("model") == "general" else ""
-    return f"At random moments{tables} SIGKILL struck {_struck(data)}; {_verdict(data['summary'])}."
+    tables = " on general tables" if data.get("model") == "general" else ""
+    return f"{_struck(data)}{tables}. {_verdict(data['summary'])}"
 
 
 @_claim("Kills on other tables than the course's were", "general")
 def general(data: Mapping[str, Any]) -> str:
     """What was killed how often on the general model, and what the two judges found afterwards."""
     return (
-        f"The same on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
-        f"every type of key in Redis: SIGKILL struck {_struck(data)}; {_verdict(data['summary'])}."
+        f"The same was done on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
+        f"every type of key in Redis. {_struck(data)}. {_verdict(data['summary'])}"
+    )
+
+
+@_claim("The chance of a fault after kills was")
+def bound(data: Mapping[str, Any]) -> str:
+    """In how many trials a fault was found, and what that bounds; trials are independent, kills of one trial
+    are not.
+    """
+    trials, faults = len(data["trials"]), faulty(data)
+    if not trials:
+        raise Missing("crashes: no trial was made")
+    kills = sum(part["kills"] for part in data["summary"].values())
+    if faults:
+        return (
+            f"A fault was found in {count(faults)} of {plural(trials, 'trial')} with {plural(kills, 'kill')}."
+        )
+    return (
+        f"No fault was found in {plural(trials, 'trial')} with {plural(kills, 'kill')}. At most "
+        f"{100 * RULE_OF_THREE / trials:.1f} % of trials go wrong (a 95 % bound)."
+    )
+
+
+def faulty(data: Mapping[str, Any]) -> int:
+    """In how many trials a run did not do what it should, or a judge found a value lost, doubled or
+    altered.
+    """
+    return sum(
+        bool(trial["faults"] or any((*trial["verify"].values(), *trial["judge"].values())))
+        for trial in data["trials"]
     )
 
 
 def _struck(data: Mapping[str, Any]) -> str:
-    return join([f"{NAMES[name]} {_times(part['kills'])}" for name, part in data["summary"].items()])
+    trials = plural(sum(part["trials"] for part in data["summary"].values()), "trial")
+    named = join([NAMES[name] for name in data["summary"]])
+    kills = sum(part["kills"] for part in data["summary"].values())
+    return f"In {trials} SIGKILL struck {named} {_times(kills)} at random moments"
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
-    """What the two judges found after all kills, as a part of a sentence."""
+    """What the two judges found after all kills, as a sentence."""
     found = {
         who: {v: sum(part[who][v] for part in summary.values()) for v in VERDICTS}
         for who in ("verify", "judge")
@@ -44,13 +78,13 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     faults = sum(part["faults"] for part in summary.values())
     if not faults and not any(any(counts.values()) for counts in found.values()):
         return (
-            "once the same command had come to its end, `verify` and a second, plain comparison of every row "
-            "both found 0 lost, 0 doubled and 0 altered"
+            "Once the same command had come to its end, neither the verification nor the second judge found "
+            "a value lost, doubled or altered."
         )
     first, second = (join([f"{count(n)} {v}" for v, n in counts.items()]) for counts in found.values())
     return (
-        f"afterwards `verify` found {first}, a second, plain comparison {second}, and "
-        f"{plural(faults, 'run')} did not do what it should: that is a fault"
+        f"Afterwards the verification found {first}; the second judge found {second}; and "
+        f"{plural(faults, 'run')} did not do what it should: that is a fault."
     )
 
 
@@ -72,13 +106,13 @@ def went_on(data: Mapping[str, Any]) -> str:
     waited = sum(part["after"].get("waited", 0) for part in servers)
     others = sum(part["kills"] for part in servers) - waited
     stopped = (
-        f"; {_times(others)} it ended with exit code 2 and said why, and the same command did the rest"
+        f" It ended with exit code 2 and said why {_times(others)}, and the same command did the rest."
         if others
         else ""
     )
     return (
         f"Of {plural(sum(after.values()), 'run')} that followed a kill undisturbed, {ways}. When a server "
-        f"was killed under it, the migration waited and went on by itself {_times(waited)}{stopped}. "
+        f"was killed under it, the migration waited and went on by itself {_times(waited)}.{stopped} "
         f"{_put_right(data)}"
     )
 
@@ -102,8 +136,8 @@ def _put_right(data: Mapping[str, Any]) -> str:
         else f"there was something to put right {_times(wrong)}: that is a fault"
     )
     return (
-        "A migration that goes on compares the whole load at its end and puts right what differs. In the "
-        f"{plural(len(same), 'trial')} whose source had not changed {found}."
+        "A migration that goes on compares the whole load at its end and puts right what differs. In "
+        f"{plural(len(same), 'trial')} the source had not changed: {found}."
     )
 
 
@@ -123,12 +157,13 @@ def moments(data: Mapping[str, Any]) -> str:
     rows, late = sum(data["rows"].values()), sum(part["too_late"] for part in data["summary"].values())
     phases = data["summary"]["mover"]["phases"]
     hit = [phase for phase, number in phases.items() if number]
+    came = f"{plural(late, 'kill')} more came too late, when the migration had ended."
     return (
-        f"Moments are drawn uniformly over the time in which a run of {plural(rows, 'row')} in batches of "
-        f"{count(data['batch_rows'])} works, every tenth over its verification alone (undisturbed runs ended "
-        f"after {three(data['undisturbed']['ended_s'])} s, the median), with seed {data['seed']}; "
-        f"{count(late)} more came too late, when the migration had ended. The kills of the migration hit "
-        f"{len(hit)} of its {len(phases)} phases."
+        f"Moments are drawn uniformly over the time in which a run of {plural(rows, 'row')} works, every "
+        f"tenth over its verification alone (batches of {count(data['batch_rows'])}, seed {data['seed']}). "
+        f"Undisturbed runs ended after {three(data['undisturbed']['ended_s'])} s, the median. "
+        f"{came if late else 'No kill came too late.'} The kills of the migration hit {len(hit)} of its "
+        f"{len(phases)} phases."
     )
 
 

@@ -72,22 +72,22 @@ def lag(results: Results) -> Figure:
 
 
 def ladder_rates(results: Results) -> Figure:
-    """Rows per second of each rung: every round a point, the median a bar, on a logarithmic axis."""
+    """Rows per second of each rung on a logarithmic axis: every round a dot, the median a line and a number;
+    the streamed load is black.
+    """
     data = results.require("ladder")
     names = _slowest_first(data)
-    figure, axes = style.new_figure(0.55 + 0.42 * len(names))
+    figure, axes = style.new_figure(0.55 + 0.34 * len(names))
     for at, name in enumerate(names):
-        colour = style.COLOURS["redis"] if name == "streamed" else style.COLOURS["muted"]
+        colour = "black" if name == "streamed" else style.COLOURS["muted"]
         middle = data["summary"][name]["median"]
-        axes.barh(
-            at, middle, height=0.55, color=colour, alpha=0.75, hatch=None if name == "streamed" else "//"
-        )
         speeds = [r["rows_per_second"] for r in data["rounds"] if r["rung"] == name]
-        axes.plot(speeds, [at] * len(speeds), "o", color="black", markersize=3)
+        axes.plot(speeds, [at] * len(speeds), "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.8)
+        axes.plot([middle, middle], [at - 0.3, at + 0.3], color=colour, linewidth=1.6)
         axes.annotate(
             count(middle),
             (max(speeds), at),
-            xytext=(5, 0),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
@@ -96,33 +96,27 @@ def ladder_rates(results: Results) -> Figure:
     axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * 2.5)
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("rows per second (logarithmic), each round a point")
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlabel("rows per second (logarithmic)")
     axes.set_title(f"Load into Redis, {len(names)} ways")
     return figure
 
 
 def ladder_cpu(results: Results) -> Figure:
-    """CPU that a row costs the client and Redis, for each rung."""
+    """CPU that a row costs the client and Redis, for each rung: a dot each on a logarithmic axis."""
     data = results.require("ladder")
     names = _slowest_first(data)
-    figure, axes = style.new_figure(0.75 + 0.42 * len(names))
+    figure, axes = style.new_figure(0.75 + 0.34 * len(names))
     sides = (
-        ("client_cpu_us", "client", "postgres", 0.19, None),
-        ("redis_cpu_us", "Redis", "redis", -0.19, "//"),
+        ("client_cpu_us", "client", "black", "s"),
+        ("redis_cpu_us", "Redis", style.COLOURS["redis"], "o"),
     )
-    for key, label, colour, shift, hatch in sides:
-        axes.barh(
-            [at + shift for at in range(len(names))],
-            [data["summary"][name][key] for name in names],
-            height=0.36,
-            color=style.COLOURS[colour],
-            hatch=hatch,
-            label=label,
-        )
+    for key, label, colour, marker in sides:
+        costs = [data["summary"][name][key] for name in names]
+        axes.plot(costs, range(len(names)), marker, color=colour, label=label, markersize=5)
     style.plain_log(axes, "x")
     axes.set_yticks(range(len(names)), [data["labels"][name] for name in names])
-    axes.grid(visible=False, axis="y")
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlabel("CPU time a row (µs, logarithmic)")
     axes.set_title("What a row costs on either side")
     figure.legend(loc="outside upper right", ncols=2)
@@ -135,17 +129,15 @@ def ladder_growth(results: Results) -> Figure:
     rows = [record["rows"] for record in records]
     figure, (left, right) = style.new_figure(2.6, ncols=2)
     for key, label, colour, marker in (
-        ("load_seconds", "load", "redis", "o"),
-        ("verify_seconds", "verify", "postgres", "s"),
+        ("load_seconds", "load", "black", "o"),
+        ("verify_seconds", "verify", style.COLOURS["muted"], "s"),
     ):
-        left.plot(
-            rows, [r[key] for r in records], marker, color=style.COLOURS[colour], label=label, markersize=5
-        )
+        left.plot(rows, [r[key] for r in records], marker, color=colour, label=label, markersize=5)
     style.plain_log(left, "y")
     left.set_ylabel("seconds (logarithmic)")
     left.set_title("Time")
     left.legend()
-    right.plot(rows, [r["peak_rss_mb"] for r in records], "D", color=style.COLOURS["muted"], markersize=5)
+    right.plot(rows, [r["peak_rss_mb"] for r in records], "D", color="black", markersize=5)
     right.set_ylim(0, max(r["peak_rss_mb"] for r in records) * 1.3)
     right.set_ylabel("peak resident memory (MB)")
     right.set_title("Memory of the mover")
@@ -176,7 +168,7 @@ def scaleout_rates(results: Results) -> Figure:
                 median(values),
                 height=0.55,
                 alpha=0.75,
-                color=style.COLOURS["redis"] if nodes == 1 else style.COLOURS["muted"],
+                color=style.COLOURS["muted"],
                 hatch=None if nodes == 1 else "//",
             )
             axes.plot(values, [at] * len(values), "o", color="black", markersize=3)

@@ -1,13 +1,14 @@
 """Sentences and tables on the migration, computed from the result ``migration``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from helpers.report import claim
-from helpers.results import Results
-from helpers.text import count, join, plural, rows_of, size_bytes
+from helpers.results import Missing, Results
+from helpers.text import NOT_AVAILABLE, count, join, plural, size_bytes
+from helpers.trials.crashes_claims import faulty
 
 _claim = claim.from_result("migration")
 
@@ -15,7 +16,7 @@ _claim = claim.from_result("migration")
 @_claim("Whether the course's data was migrated was", "course")
 def course(part: Mapping[str, Any]) -> str:
     """What was migrated, and what the verification said."""
-    rows = rows_of(part["rows_read"])
+    rows = plural(sum(part["rows_read"].values()), "row")
     keys = sum(part["keys_checked"].values())
     verdict = (
         "found no difference"
@@ -23,9 +24,8 @@ def course(part: Mapping[str, Any]) -> str:
         else f"found {plural(part['differences'], 'difference')}, so the migration is not a success"
     )
     return (
-        f"{rows} became {plural(keys, 'key')} in Redis. The verification compared every field, list "
-        "element and "
-        f"score, looked for keys that should not be there, and {verdict}."
+        f"The course's {rows} became {plural(keys, 'key')} in Redis. The verification compared every field, "
+        f"list element and score, looked for keys that should not be there, and {verdict}."
     )
 
 
@@ -107,8 +107,8 @@ def again(part: Mapping[str, Any]) -> str:
     )
     return (
         f"When the source had changed, {counts}, and the verification found "
-        f"{plural(part['differences'], 'difference')}. The same command caught up "
-        f"{caught or 'nothing'}; then {verdict}."
+        f"{plural(part['differences'], 'difference')}. The same command put right {caught or 'nothing'}; "
+        f"then {verdict}."
     )
 
 
@@ -176,10 +176,10 @@ def followed(part: Mapping[str, Any]) -> str:
     )
     before, after = part["reads_before"], part["reads_after"]
     reads = (
-        f"all {count(after['asked'])} reads that were compared then had the same answer on both sides"
+        f"all {count(after['asked'])} reads that were compared had the same answer on both sides"
         if after["equal"] == after["asked"]
-        else f"only {count(after['equal'])} of {count(after['asked'])} reads that were compared then had the "
-        "same answer on both sides"
+        else f"only {count(after['equal'])} of {count(after['asked'])} reads that were compared had the same "
+        "answer on both sides"
     )
     verdict = (
         "found no difference"
@@ -187,15 +187,145 @@ def followed(part: Mapping[str, Any]) -> str:
         else f"found {plural(part['differences'], 'difference')}, so the cut-over is not a success"
     )
     return (
-        f"While {plural(sum(part['rows'].values()), 'row')} were loaded, users went on writing over "
-        f"{plural(part['writers'], 'connection')}, and committed "
-        f"{plural(part['committed_during_load'], 'transaction')}; of "
-        f"{count(part['committed'])} in the end, following applied {count(part['transactions'])} with "
-        f"{plural(sum(part['changes'].values()), 'change')} of rows. While they wrote, Redis was at most "
-        f"{size_bytes(most)} of WAL behind, and {count(before['equal'])} of {count(before['asked'])} reads "
-        f"had the same answer on both sides. When they stopped, {end}; {reads}, and the verification "
+        f"Users wrote over {plural(part['writers'], 'connection')} while "
+        f"{plural(sum(part['rows'].values()), 'row')} were loaded, and committed "
+        f"{plural(part['committed'], 'transaction')} in all. {_applied(part)} While they wrote, Redis was at "
+        f"most {size_bytes(most)} of WAL behind, and {count(before['equal'])} of {count(before['asked'])} "
+        f"reads had the same answer on both sides. When they stopped, {end}; {reads}, and the verification "
         f"{verdict}."
     )
+
+
+def _applied(part: Mapping[str, Any]) -> str:
+    """How many of the users' transactions following applied, and where the rest are."""
+    applied = f"Following applied {count(part['transactions'])} of them"
+    early = part["committed"] - part["transactions"]
+    if early <= 0:
+        return f"{applied}."
+    return f"{applied}; the other {count(early)} had been committed before the snapshot, which holds them."
+
+
+@claim.from_result("ladder")("Whether large tables were migrated was", "growth")
+def moved(migrations: Sequence[Mapping[str, Any]]) -> str:
+    """How many rows the largest migration moved, and whether the verifications of all sizes agreed."""
+    most = max(one["rows"] for one in migrations)
+    differing = [one for one in migrations if one["differences"]]
+    verdict = (
+        "no verification found a difference"
+        if not differing
+        else f"{len(differing)} of {plural(len(migrations), 'verification')} found differences"
+    )
+    return (
+        f"{plural(len(migrations), 'migration')} moved up to {count(most)} rows each, and {verdict} in any "
+        "field, list element or score."
+    )
+
+
+def faults_table(results: Results) -> pd.DataFrame:
+    """A row for each fault that was made on purpose: how often, what happened, and the verdict; a row says so
+    where it was not measured.
+    """
+    rows = []
+    for fault, kind, names, told in FAULTS:
+        try:
+            often, happened, verdict = told(results.part(kind, *names))
+        except (Missing, LookupError):
+            often, happened, verdict = NOT_AVAILABLE, "not measured", NOT_AVAILABLE
+        rows.append({"Fault": fault, "tried": often, "what happened": happened, "verdict": verdict})
+    if all(row["what happened"] == "not measured" for row in rows):
+        raise Missing("migration: no fault was measured")
+    return pd.DataFrame(rows)
+
+
+Told = tuple[str, str, str]
+
+
+def _differences(number: int) -> str:
+    return "no difference" if number == 0 else plural(number, "difference")
+
+
+def _refused(part: Mapping[str, Any]) -> Told:
+    same = part["before"] == part["after"]
+    return "once", "refused before anything was written", "unchanged" if same else "changed: a fault"
+
+
+def _killed(part: Mapping[str, Any]) -> Told:
+    total = sum(part["rows_read"].values())
+    happened = (
+        f"killed at {count(part['rows_at_kill'])} of {count(total)} rows; the same command read "
+        f"{count(part['rows_loaded_now'])}"
+    )
+    return "once", happened, _differences(part["differences"])
+
+
+def _campaign(data: Mapping[str, Any]) -> Told:
+    kills = sum(part["kills"] for part in data["summary"].values())
+    faults = faulty(data)
+    verdict = (
+        "nothing lost, doubled or altered, by two judges"
+        if not faults
+        else f"a fault in {plural(faults, 'trial')}"
+    )
+    return (
+        plural(len(data["trials"]), "trial"),
+        f"{plural(kills, 'kill')}; the same command ended it",
+        verdict,
+    )
+
+
+def _moved_on(part: Mapping[str, Any]) -> Told:
+    counts = "row counts agreed" if part["rows"] == part["counted"] else "row counts did not agree"
+    found = f"{counts}; the verification found {plural(part['differences'], 'difference')}"
+    return "once", f"{found}; the same command caught up", _differences(part["differences_after"])
+
+
+def _followed(part: Mapping[str, Any]) -> Told:
+    happened = f"{count(part['transactions'])} transactions applied from the log"
+    equal, asked = part["reads_after"]["equal"], part["reads_after"]["asked"]
+    reads = f"{count(equal)} of {plural(asked, 'read')} equal"
+    return "once", happened, f"{reads}, {_differences(part['differences'])}"
+
+
+def _rejected(part: Mapping[str, Any]) -> Told:
+    number = sum(part["rows_rejected"].values())
+    rest = "the rest agrees" if part["differences"] == 0 else "the rest does not agree"
+    reasons = plural(len(part["rejects_by_reason"]), "reason")
+    return "once", f"{plural(number, 'row')} rejected by name, for {reasons}", rest
+
+
+def _damaged(cases: Sequence[Mapping[str, Any]]) -> Told:
+    found = sum(case["found"] for case in cases)
+    unseen = sum(case["keys_before"] == case["keys_after"] for case in cases)
+    repaired = sum(case["differences_after_repair"] == 0 for case in cases)
+    happened = f"{found} of {len(cases)} found, each by its key; a count of keys misses {unseen}"
+    return plural(len(cases), "kind"), happened, f"{repaired} of {len(cases)} repaired"
+
+
+def _restarted(part: Mapping[str, Any]) -> Told:
+    kept = f"{count(part['keys_after'])} of {plural(part['keys_before'], 'key')} there again"
+    return "once", kept, _differences(part["differences"])
+
+
+def _made_again(part: Mapping[str, Any]) -> Told:
+    rows, rejected = sum(part["rows"].values()), sum(part["rejected"].values())
+    clean = part["only_before"] == part["rejected"] and not sum(part["only_after"].values())
+    happened = f"{plural(rows, 'row')} made again from Redis alone, {count(rejected)} rejected before"
+    return "once", happened, "none differs" if clean else "rows differ: a fault"
+
+
+FAULTS: Sequence[tuple[str, str, tuple[str, ...], Callable[[Any], Told]]] = (
+    ("keys of others in the target", "migration", ("refused",), _refused),
+    ("migration killed in its load", "migration", ("kill",), _killed),
+    ("any process killed at random", "crashes", (), _campaign),
+    ("the same on general tables", "crashes", ("general",), _campaign),
+    ("source changed after the load", "migration", ("again",), _moved_on),
+    ("source written to meanwhile", "migration", ("follow",), _followed),
+    ("rows that no key can hold", "migration", ("rejects",), _rejected),
+    ("values damaged in the target", "migration", ("damage",), _damaged),
+    ("Redis killed after the load", "migration", ("persistence",), _restarted),
+    ("all data needed back", "migration", ("back",), _made_again),
+)
+"""What was done on purpose, the result and the part that tell of it, and how the part is told."""
 
 
 def damage_table(results: Results) -> pd.DataFrame:

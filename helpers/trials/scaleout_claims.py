@@ -8,7 +8,7 @@ import pandas as pd
 
 from helpers.report import claim
 from helpers.results import Results
-from helpers.text import count, duration_s, duration_us, join, plural, three
+from helpers.text import count, duration_s, duration_us, join, plural, span, three
 from helpers.trials import outlook
 from helpers.trials.outlook import Costs
 
@@ -42,8 +42,8 @@ def _rates(data: Mapping[str, Any]) -> dict[tuple[int, int], dict[int, float]]:
     return found
 
 
-def _against(these: Mapping[int, float], those: Mapping[int, float]) -> str:
-    """How rates compare with others of the same rounds."""
+def _against(these: Mapping[int, float], those: Mapping[int, float]) -> tuple[str, str]:
+    """How rates compare with others of the same rounds: by how much, and whether in all of them."""
     ratios = sorted(rate / those[number] for number, rate in these.items())
     if ratios[0] > 1:
         verdict = "more in every round"
@@ -51,8 +51,7 @@ def _against(these: Mapping[int, float], those: Mapping[int, float]) -> str:
         verdict = "less in every round"
     else:
         verdict = "no difference shown"
-    spread = f"{three(ratios[0])} to {three(ratios[-1])}"
-    return f"{three(median(ratios))} times the rate ({spread}; {verdict})"
+    return f"{three(median(ratios))} times the rate", verdict
 
 
 @_claim("The effect of more processes and more nodes was")
@@ -62,19 +61,21 @@ def speed(data: Mapping[str, Any]) -> str:
     nodes = sorted({of for of, _ in rates})
     workers = sorted({of for _, of in rates})
     base = rates[nodes[0], workers[0]].values()
-    sentences = [
-        f"With {plural(of, 'Redis node')} {workers[-1]} processes loaded at "
-        f"{_against(rates[of, workers[-1]], rates[of, workers[0]])} of one"
-        for of in nodes
-    ]
-    sentences += [
-        f"{plural(of, 'process', 'processes').capitalize()} loaded into {nodes[-1]} nodes at "
-        f"{_against(rates[nodes[-1], of], rates[nodes[0], of])} of one node"
-        for of in workers
-    ]
+    sentences = []
+    for of in nodes:
+        times, verdict = _against(rates[of, workers[-1]], rates[of, workers[0]])
+        sentences.append(
+            f"With {plural(of, 'Redis node')} {workers[-1]} processes loaded at {times} of one, {verdict}."
+        )
+    for of in workers:
+        times, verdict = _against(rates[nodes[-1], of], rates[nodes[0], of])
+        sentences.append(
+            f"{plural(of, 'process', 'processes').capitalize()} loaded into {nodes[-1]} nodes at {times} of "
+            f"one node, {verdict}."
+        )
     return (
-        f"One process filled one Redis with {count(median(base))} rows/s (median of {len(base)} rounds; "
-        f"{count(min(base))} to {count(max(base))}). {'. '.join(sentences)}."
+        f"One process filled one Redis with {count(median(base))} rows/s (median of "
+        f"{plural(len(base), 'round')}). {' '.join(sentences)}"
     )
 
 
@@ -85,15 +86,15 @@ def why(data: Mapping[str, Any]) -> str:
         key: median(one["busy"] for one in data["rounds"] if (one["nodes"], one["workers"]) == key)
         for key in _rates(data)
     }
-    shares = join([f"{three(100 * share)} % ({arm(*key)})" for key, share in busy.items()])
+    shares = span([100 * share for share in busy.values()], count)
     verdict = (
-        "Source, movers and Redis share them. With the most of both hardly anything was left: what more "
-        "machines would bring cannot be seen on this one"
+        "With the most of both hardly anything was left, so this machine cannot show what more would bring."
         if busy[max(busy)] >= BUSY
-        else "Source, movers and Redis share them; they were not the limit alone"
+        else "They were not the limit alone."
     )
     return (
-        f"Of the {plural(data['cores'], 'core')} of the machine these shares were busy: {shares}. {verdict}."
+        f"Source, movers and Redis share the {plural(data['cores'], 'core')} of the machine, of which "
+        f"{shares} % were busy. {verdict}"
     )
 
 
@@ -103,10 +104,10 @@ def costs(data: Mapping[str, Any]) -> str:
     one = Costs.from_result(data)
     return (
         f"A row took the movers {duration_s(one.mover_s)} and Redis {duration_s(one.redis_s)} of a core, and "
-        f"a stream that only reads the source {duration_s(one.read_s)}; {count(one.source_bytes)} bytes came "
-        f"from the source, {count(one.redis_bytes)} went to Redis, which needed "
-        f"{count(one.memory_bytes)} bytes of memory for it (medians over all rounds with "
-        f"{max(r['nodes'] for r in data['rounds'])} nodes)."
+        f"a stream that only reads the source {duration_s(one.read_s)}. From the source came "
+        f"{count(one.source_bytes)} bytes, {count(one.redis_bytes)} went to Redis, which needed "
+        f"{count(one.memory_bytes)} bytes of memory for it. These are medians over all rounds with "
+        f"{max(r['nodes'] for r in data['rounds'])} nodes."
     )
 
 
@@ -120,18 +121,17 @@ def needs(data: Mapping[str, Any]) -> str:
         slowest = {movers: max(sides, key=lambda side: sides[side]) for movers, sides in times.items()}
         few, many = outlook.MOVERS[0], outlook.MOVERS[-1]
         sentences.append(
-            f"{count(rows)} rows would need {three(rows * one.memory_bytes / 1e9)} GB of memory in "
-            f"{plural(one.nodes(rows), 'Redis node')}; loading would take "
-            f"{_hours(times[few][slowest[few]])} with {plural(few, 'core')} that "
-            f"{'loads' if few == 1 else 'load'} and {_hours(times[many][slowest[many]])} with {many}, where "
-            f"{SIDES[slowest[many]]} would be the limit"
+            f"{count(rows)} rows would need {count(rows * one.memory_bytes / 1e9)} GB of memory in "
+            f"{plural(one.nodes(rows), 'Redis node')}. Loading them would take "
+            f"{_hours(times[few][slowest[few]])} with {plural(few, 'core')} and "
+            f"{_hours(times[many][slowest[many]])} with {many}, limited by {SIDES[slowest[many]]}."
         )
     return (
-        f"If a row costs as much among very many, and all spreads evenly: {'; '.join(sentences)}. Assumed "
-        f"are nodes of {three(outlook.NODE_BYTES / 1e9)} GB that are filled to {three(100 * outlook.FILLED)} "
-        f"%, machines of {outlook.HOST_CORES} cores that load with {three(outlook.LINK_BYTES_S * 8 / 1e9)} "
-        "Gbit/s each, and a source that reads for all of them at once as quickly as for one. None of this "
-        "was measured."
+        f"If a row costs as much among very many, and all spreads evenly: {' '.join(sentences)} Assumed are "
+        f"nodes of {count(outlook.NODE_BYTES / 1e9)} GB, filled to {count(100 * outlook.FILLED)} %, and "
+        f"machines of {outlook.HOST_CORES} cores that load with {count(outlook.LINK_BYTES_S * 8 / 1e9)} "
+        "Gbit/s each. The source is assumed to read for all of them as quickly as for one. None of this was "
+        "measured."
     )
 
 
