@@ -26,11 +26,11 @@ COMPARED = """
 import json
 
 def known(value):
-    '''The value without what every measurement changes: decimals, and how many other keys there are.'''
+    '''The value without what a measurement changes: decimals, bytes, how many other keys there are.'''
     if isinstance(value, dict):
         if "keys_before" in value:
             value = {**value, "keys_before": 0, "keys_after": value["keys_after"] - value["keys_before"]}
-        return {name: known(each) for name, each in value.items()}
+        return {name: "#" if "bytes" in name else known(each) for name, each in value.items()}
     if isinstance(value, list):
         return [known(each) for each in value]
     return "#" if isinstance(value, float) else value
