@@ -62,6 +62,8 @@ MORE = r" \(configured timeouts|, (?:full error|Timeout): "
 UNREAD = "error in .read() call"
 """What psycopg2 says of a file that could not be read."""
 TIMEOUT_S = 5
+FLUSH_S = 120
+"""How long Redis may take to empty itself: with ten million rows in it longer than redis-py waits."""
 CLOSED_S = 3.0
 """How long a server may take to notice that a connection was closed."""
 PROCESS = f"helpers {secrets.token_hex(4)}"

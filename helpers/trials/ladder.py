@@ -112,7 +112,7 @@ def _measure(bench: Bench, profile: str, progress: bool) -> dict[str, Any]:
         names = [name for name in names if LABELS[name] not in absent]
     else:
         rungs.prepare(bench)
-    client = connections.redis(bench.target)
+    client = connections.redis(bench.target, socket_timeout=connections.FLUSH_S)
     rounds: list[dict[str, Any]] = []
     checked: dict[str, int] = {}
     turns = [
@@ -159,7 +159,7 @@ def grow(
         One record a migration: ``rows`` (in all), ``round``, ``load_seconds``, ``verify_seconds``,
         ``peak_rss_mb``, ``differences``.
     """
-    client, records = connections.redis(target), []
+    client, records = connections.redis(target, socket_timeout=connections.FLUSH_S), []
     for rows, rounds in GROWN[profile].items():
         population.populate(source, **tables(rows), replace=True, progress=False)
         for number in range(1, rounds + 1):

@@ -88,7 +88,7 @@ def _measure(source: str, targets: dict[int, list[str]], rounds: int, progress: 
 
 
 def _timed(source: str, urls: Sequence[str], workers: int) -> dict[str, Any]:
-    clients = [connections.redis(url) for url in urls]
+    clients = [connections.redis(url, socket_timeout=connections.FLUSH_S) for url in urls]
     try:
         for client in clients:
             client.flushall()
