@@ -18,7 +18,7 @@ from pypdf import PdfReader
 from twice import pairs, twice
 
 from helpers import report, results, servers, settings
-from helpers.comparison import crosscheck
+from helpers.comparison import crosscheck, decision
 from helpers.errors import HelpersError
 from helpers.report import course, markdown, notebooks, publication, style
 from helpers.trials import rungs
@@ -151,6 +151,7 @@ def test_swapped_results_turn_the_report(
     executed = nbformat.read(whole_run / "notebooks" / "06_report.ipynb", as_version=4)
     nothing = '<svg xmlns="http://www.w3.org/2000/svg"/>'
     monkeypatch.setattr(style, "svg", lambda drawn: nothing)  # what is said is compared
+    monkeypatch.setattr(decision, "DIVISION", _swap(decision.DIVISION))  # as what their makers state
     with notebooks.environment(HELPERS_RESULTS=str(swapped)):
         doubled = json.loads((notebooks.folder() / "06_report.ipynb").read_text(encoding="utf-8"))
         doubled["cells"] = twice(doubled["cells"])
