@@ -22,9 +22,8 @@ local function float(div)
   for _, block in ipairs(div.content) do
     if block.t == "RawBlock" then code = block.text else caption:insert(block) end
   end
-  local long = tostring(div.classes:includes("long"))
-  local call = ("report-float(<%s>, kind: %s, long: %s, caption: [%s], {\n%s\n})"):format(
-    div.identifier, div.attributes.kind, long, typst(caption), code)
+  local call = ("report-float(<%s>, kind: %s, rows: %s, caption: [%s], {\n%s\n})"):format(
+    div.identifier, div.attributes.kind, div.attributes.rows, typst(caption), code)
   local item = ('(kind: "%s", width: %s, body: {\n%s\n}, whole: %s)'):format(
     div.attributes.kind, div.attributes.width, code, call)
   return pandoc.Div({ pandoc.RawBlock("typst", "#" .. call .. "\n"), pandoc.RawBlock("item", item) },

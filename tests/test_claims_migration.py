@@ -158,7 +158,7 @@ def test_modeling_both_ways() -> None:
     part = {"rows": 4, "redis": 4, "mongodb": 0, "cassandra": 4}
     text = modeling_claims.precision(having("modeling", precision=part))
     assert text.startswith("Redis (our text) and Cassandra") and text.endswith(
-        "; MongoDB's date gave back 0 of them exactly."
+        "; MongoDB's date gave back none of them exactly."
     )
 
 

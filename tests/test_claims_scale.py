@@ -13,7 +13,7 @@ CLAIMS = (
     "evicting", "mongodb_beyond", "postgres_beyond",
     "cassandra_beyond", "not_shown",
 )  # fmt: skip
-TABLES = ("latency_table", "growth_table", "space_table", "how_table", "evictions_table", "reads_table")
+TABLES = ("latency_table", "space_table", "how_table", "evictions_table", "reads_table")
 LEFT_OUT = {"not measured": "no disk"}
 
 
@@ -191,10 +191,8 @@ def test_reads_beyond_the_cache():
     assert text.startswith(
         "With a cache of 256 MiB, MongoDB took 4.00 times as much data and refused nothing."
     )
-    assert (
-        "A read takes 100 µs in the cache (median); it takes 3.00 times as long not in the cache; it" in text
-    )
-    assert "it takes 9.00 times as long not in the cache, files dropped by the kernel." in text
+    assert "A read takes 100 µs in the cache (median). Not in the cache it takes 3.00 times as long." in text
+    assert "Not in the cache, files dropped by the kernel, it takes 9.00 times as long." in text
     assert text.endswith("Of 500 acknowledged activities asked for, none is missing or changed.")
 
 
@@ -203,7 +201,7 @@ def test_reads_beyond_shared_buffers():
     assert text.startswith(
         "With shared buffers of 256 MiB, PostgreSQL took 4.00 times as much data and refused nothing."
     )
-    assert "; it takes 3.00 times as long not in shared buffers;" in text
+    assert " Not in shared buffers it takes 3.00 times as long." in text
 
 
 def test_reads_that_do_not_differ_and_rows_that_are_lost():
@@ -211,12 +209,15 @@ def test_reads_that_do_not_differ_and_rows_that_are_lost():
     text = scale.cassandra_beyond(results(found))
     assert text.startswith("With 16 MiB for memtables, Cassandra took 256 MiB and refused nothing;")
     assert "it wrote them out in 70 flushes." in text
-    assert "A read takes 1.00 ms written last and read before (median); no difference is shown of any" in text
+    assert (
+        "A read takes 1.00 ms written last and read before (median). Of any age no difference is shown."
+        in text
+    )
     part = found["outgrown"]["cassandra"]
     part["lost"], part["ratios"]["outside"] = 7, None
     text = scale.cassandra_beyond(results(found))
     assert text.endswith("7 are missing or changed.")
-    assert "; it was not compared of any age." in text
+    assert " Of any age it was not compared." in text
 
 
 def test_tables_hold_every_row():
@@ -228,7 +229,6 @@ def test_tables_hold_every_row():
         "median, most / fewest",
     ]
     assert all(cell.endswith("not shown") for cell in tables.latency_table(found)["median, most / fewest"])
-    assert set(tables.growth_table(found)["difference"]) == {"no difference shown"}
     assert tables.space_table(found)["memory, each"].tolist()[3] == "n/a"
     assert len(tables.how_table(found)) == 4
     assert tables.evictions_table(found)["of the acknowledged gone"].tolist() == ["0", "200"]

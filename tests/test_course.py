@@ -24,7 +24,7 @@ from helpers.report import course, markdown, notebooks, publication, style
 from helpers.trials import rungs
 
 STORES = ("redis", "mongodb", "cassandra")
-LEFT_OUT = {"fig-beyond", "tbl-beyond"}
+LEFT_OUT = {"tbl-beyond"}
 """Parts of the report that the quick profile does not measure."""
 
 

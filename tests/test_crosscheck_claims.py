@@ -37,10 +37,10 @@ def test_the_floor_tells_win_tie_and_reverse():
 
 def test_a_program_of_another_version_than_its_server_is_named():
     text = claims.versions(found(pings()))
-    assert text == "redis-benchmark is of version 7.0.15 and asked Redis 8.2.3."
+    assert text == "The versions differ: redis-benchmark 7.0.15 asked Redis 8.2.3."
     same = check(pings())
     same["programs"][0]["version"] = "8.2.1"
-    assert "same version" in claims.versions(results(data(US) | {"cross_check": same}))
+    assert "version is that of the server" in claims.versions(results(data(US) | {"cross_check": same}))
     assert "not measured" in claims.versions(found(several(OURS, OURS)))  # go-ycsb has a number of its own
 
 
@@ -54,10 +54,10 @@ def test_agreement_tells_win_tie_and_reverse():
     assert "With 16 clients our rate is 0.250 times theirs." in text
     assert "no difference" not in text
     tie = claims.agreement(found(several(OURS, OURS)))
-    assert "our rate is 1.00 times theirs; 3 of 3 show no difference." in tie
+    assert "our rate is 1.00 times theirs. In 3 of 3 cases no difference is shown." in tie
     uneven = several(OURS, OURS | {"cassandra": 1000.0, "redis": 16000.0})
     text = claims.agreement(found(uneven))
-    assert "our rate is 0.500 to 2.00 times theirs, least on Redis and most on Cassandra; 1 of 3" in text
+    assert "our rate is 0.500 to 2.00 times theirs, least on Redis and most on Cassandra. In 1 of 3" in text
     faster = claims.agreement(found(several(OURS, {store: rate / 2 for store, rate in OURS.items()})))
     assert "With 16 clients our rate is 2.00 times theirs." in faster
 

@@ -39,7 +39,7 @@ def test_tails_without_samples_are_not_in_the_legend():
 
 def test_a_store_that_does_not_say_its_memory_is_named():
     memory, disk = figures.space(results(data())).axes
-    assert [text.get_text() for text in memory.texts] == ["Cassandra: not told"]
+    assert [text.get_text() for text in memory.texts] == ["Cassandra: not known"]
     assert not disk.texts
 
 

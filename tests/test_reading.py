@@ -58,6 +58,14 @@ def test_a_count_with_decimals_is_found(text: str) -> None:
     assert read(f"## One\n\n{text.replace('.00', '').replace('.0', '')} In 4.00 s.\n").decimals == ()
 
 
+def test_a_link_is_the_number_of_a_figure_and_no_plural() -> None:
+    assert read("## One\n\n[The rates](#fig-a) show it.\n").misread == ("](#fig-a) show",)
+    assert (
+        read("## One\n\n[The drawing](#fig-a) shows it, and the rates show more ([all](#tbl-b)).\n").misread
+        == ()
+    )
+
+
 @cache
 def published() -> markdown.Document:
     """The report of the published results."""
@@ -68,7 +76,7 @@ def published() -> markdown.Document:
 def test_the_published_report_holds_what_is_asked_of_it() -> None:
     found = reading.read(published())
     assert sum(found.words.values()) <= MOST_WORDS, found.words
-    assert (found.uncited, found.long, found.crowded, found.decimals) == ((), (), (), ())
+    assert found.uncited == found.long == found.crowded == found.decimals == found.misread == ()
 
 
 def test_the_published_report_has_no_more_pages_than_wanted(tmp_path: Path) -> None:

@@ -159,16 +159,18 @@ def test_a_quick_result_marks_the_title_page(small_report: Path, tmp_path: Path)
 
 
 def test_parameters_change_the_title_page(tmp_path: Path) -> None:
-    path = report.build(
-        results=tmp_path, out=tmp_path, parameters={"authors": ["Ada Lovelace"], "date": "1 May 2027"}
-    )
+    own = {"authors": ["Ada Lovelace"], "date": "1 May 2027", "institution": "Analytical Society"}
+    own |= {"repository": "https://example.org/engine"}
+    path = report.build(results=tmp_path, out=tmp_path, parameters=own)
     first_page = PdfReader(path).pages[0].extract_text()
+    assert "Analytical Society" in first_page and "https://example.org/engine" in first_page
     assert "Ada Lovelace" in first_page and "1 May 2027" in first_page and "First author" not in first_page
 
 
 def test_a_parameter_that_the_report_does_not_have_is_refused(tmp_path: Path) -> None:
     words = re.escape(
-        "06_report.ipynb has no parameter author; it has title, subtitle, authors, course, date"
+        "06_report.ipynb has no parameter author; it has title, subtitle, authors, course, institution, "
+        "repository, date"
     )
     with pytest.raises(HelpersError, match=words):
         report.build(results=tmp_path, out=tmp_path / "out", parameters={"author": "Ada"})

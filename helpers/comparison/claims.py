@@ -61,13 +61,13 @@ def fastest(data: Mapping[str, Any]) -> str:
         f"{LABELS[store]} has the lowest median {_to(found)}; where a difference is shown, the others take "
         f"{span(longer[store])} times as long."
         if store
-        else f"No store is shown to be fastest {_to(found)}."
+        else f"{'no' if store == next(iter(by_store)) else 'No'} store is shown to be fastest {_to(found)}."
         for store, found in by_store.items()
     ]
     sentences += [
         f"No difference is shown to {LABELS[store]} {_to(found)}." for store, found in level.items()
     ]
-    return f"This is with one client and the {MIX} mix. {' '.join(sentences)}"
+    return f"With one client and the {MIX} mix, {' '.join(sentences)}"
 
 
 def _to(operations: Sequence[str]) -> str:
@@ -91,7 +91,7 @@ def differences(tests: Sequence[Mapping[str, Any]]) -> str:
     if not level:
         return opening
     pairs = Counter(f"{LABELS[test['store']]} and {LABELS[test['against']]}" for test in level)
-    return f"{opening} Those that show none are most often between {pairs.most_common(1)[0][0]}."
+    return f"{opening} Where none is shown, the pair is most often {pairs.most_common(1)[0][0]}."
 
 
 @_claim("Slowest operations:")
@@ -254,14 +254,11 @@ def _first_by_rate(crowd: Mapping[str, Mapping[str, Any]]) -> str:
 def core_rates(rows: Sequence[Mapping[str, Any]]) -> str:
     """Whether the rate reached agrees with what a core of the server allows, and whose core allows most."""
     crowd = busiest(rows)
-    clients = plural(next(iter(crowd.values()))["clients"], "client")
     agreeing: dict[str, list[str]] = {}
     for store, row in crowd.items():
         agreeing.setdefault(_two_ways(row), []).append(LABELS[store])
     sentences = [f"{words.format(join(stores))}." for words, stores in agreeing.items() if words]
-    return " ".join([f"The rate that one core of a server allows is told with {clients}.", *sentences]) + (
-        f" {_first_by_core(rows)}"
-    )
+    return " ".join([*sentences, _first_by_core(rows)])
 
 
 def _two_ways(row: Mapping[str, Any]) -> str:
@@ -275,8 +272,8 @@ def _two_ways(row: Mapping[str, Any]) -> str:
         return ""
     ratio = row["per_s"] / (core["value"] * max(1.0, row["server_busy_cores"]))
     if abs(ratio - 1) <= AGREE:
-        return "It agrees with the rate reached on {}"
-    return f"The rate reached is {three(ratio)} times that on {{}}, so the two do not agree"
+        return "What a core allows agrees with the rate reached on {}"
+    return f"The rate reached is {three(ratio)} times what a core allows on {{}}, so the two do not agree"
 
 
 def _first_by_core(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -331,14 +328,19 @@ def open_loop(rows: Sequence[dict[str, Any]]) -> str:
 @_claim("Warm-up:", "warm_up")
 def warm_up(by_store: Mapping[str, Sequence[float]]) -> str:
     """How much longer operations took right after loading than at the end of the warm-up."""
-    sentences = []
-    for store, series in by_store.items():
-        if len(series) >= 4:
-            settled = sorted(series[len(series) // 2 :])[len(series) // 4]
-            sentences.append(f"{three(series[0] / settled)} times as long on {LABELS[store]}")
-    if not sentences:
+    times = {
+        store: series[0] / sorted(series[len(series) // 2 :])[len(series) // 4]
+        for store, series in by_store.items()
+        if len(series) >= 4
+    }
+    if not times:
         raise Missing("comparison: too few operations before the first block")
-    return f"Against the second half of the warm-up, the first operations took {join(sentences)}."
+    least, most = (of(times, key=lambda store: times[store]) for of in (min, max))
+    where = f", least on {LABELS[least]} and most on {LABELS[most]}" if least != most else ""
+    return (
+        f"The first operations took {span(list(times.values()))} times as long as those in the second half "
+        f"of the warm-up{where}."
+    )
 
 
 @_claim("Failed operations:")

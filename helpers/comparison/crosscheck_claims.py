@@ -57,14 +57,14 @@ def versions(check: Mapping[str, Any]) -> str:
     }
     if not told:
         raise Missing("comparison: no program of a server's own was run")
-    sentences = [
-        f"{program} is of version {its} and asked {store} {server}"
+    differing = [
+        f"{program} {its} asked {store} {server}"
         for program, its, store, server in sorted(told)
         if its.split(".")[:2] != server.split(".")[:2]
     ]
-    if not sentences:
-        return f"{join(sorted({one[0] for one in told}))} and its server are of the same version."
-    return f"{'; '.join(sentences)}."
+    if not differing:
+        return f"Of {join(sorted({one[0] for one in told}))} the version is that of the server."
+    return f"The versions differ: {join(differing)}."
 
 
 @_claim("Cross-check:", "cross_check")
@@ -82,9 +82,9 @@ def agreement(check: Mapping[str, Any]) -> str:
         (least, low), (highest, high) = (of(found, key=lambda one: one[1].value) for of in (min, max))
         level = sum(one.holds(1) for _, one in found)
         where = f", least on {LABELS[least]} and most on {LABELS[highest]}" if least != highest else ""
-        no = f"; {level} of {len(found)} show no difference" if level else ""
+        no = f" In {level} of {len(found)} cases no difference is shown." if level else ""
         times = span([low.value, high.value])
-        sentences.append(f"With {plural(clients, 'client')} {what} is {times} times theirs{where}{no}.")
+        sentences.append(f"With {plural(clients, 'client')} {what} is {times} times theirs{where}.{no}")
     named = join(list(dict.fromkeys(row["program"] for row in rows)))
     return (
         f"Reads and inserts were also asked for by {named}, in {plural(check['rounds'], 'round')} that took "

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from helpers.comparison import statistics
 from helpers.comparison.summary import GRID, WARM_UP_WINDOW
@@ -126,7 +127,7 @@ def percentile_curve(results: Results) -> Figure:
     axes[0][0].set_ylabel("latency (ms)")
     title = f"Open loop at {rate:,.0f} operations per second"
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-    legend = figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend = figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for line in legend.get_lines():
         line.set_color("black")
     return figure
@@ -170,6 +171,7 @@ def throughput(results: Results) -> Figure:
     left.set(xlabel="clients", ylabel="operations per second", title="Throughput against clients")
     style.plain_log(right, "y")
     style.whole_numbers(right, "x")
+    right.xaxis.set_major_locator(MaxNLocator(nbins=5, min_n_ticks=3))
     right.set(
         xlabel="operations per second", ylabel="median latency (ms)", title="Latency against throughput"
     )

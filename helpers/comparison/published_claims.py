@@ -35,23 +35,24 @@ def directions(data: Mapping[str, Any]) -> str:
         if theirs:
             ours = _median_ratio(data, NEAREST[figure])
             sentences.append(
-                f"{what} {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
-                f"and {ours.written()} here ({_verdict(theirs, ours)})"
+                f"On MongoDB {what} {span(theirs)} times Cassandra's there, in "
+                f"{plural(len(theirs), 'pair')} of runs, and {ours.written()} here "
+                f"({_verdict(theirs, ours)})."
             )
     crowd = busiest(data["throughput"])
     theirs = published.ratios(sources, "throughput", "mean", "mongodb", "cassandra")
     limits = {store: crowd[store]["limit"] for store in ("mongodb", "cassandra")}
     if set(limits.values()) != {"server"}:
         told = join([f"{limit} on {LABELS[store]}" for store, limit in limits.items()])
-        sentences.append(f"rates are not compared, because the limit here was: {told}")
+        sentences.append(f"Rates are not compared, because the limit here was: {told}.")
     else:
         over, under = (
             Interval(row["per_s"], row["low"], row["high"]) for row in (crowd[store] for store in limits)
         )
         rate = over.times(under)
         sentences.append(
-            f"the rate is {span(theirs)} times Cassandra's there, in {plural(len(theirs), 'pair')} of runs, "
-            f"and {rate.written()} here ({_verdict(theirs, rate)})"
+            f"On MongoDB the rate is {span(theirs)} times Cassandra's there, in "
+            f"{plural(len(theirs), 'pair')} of runs, and {rate.written()} here ({_verdict(theirs, rate)})."
         )
     clients = [
         setting["clients"]
@@ -60,9 +61,8 @@ def directions(data: Mapping[str, Any]) -> str:
         if {one["store"] for one in setting["figures"]} >= {"mongodb", "cassandra"}
     ]
     return (
-        f"On MongoDB, in runs by benchANT and in ours, {'; '.join(sentences)}. Theirs are with "
-        f"{span(clients, count)} clients; our times are with one, our rates with "
-        f"{crowd['mongodb']['clients']} and operations of both kinds."
+        f"Beside benchANT's runs with {span(clients, count)} clients (there) stand ours (here), times with "
+        f"one client and rates with {crowd['mongodb']['clients']}. {' '.join(sentences)}"
     )
 
 

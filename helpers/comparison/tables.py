@@ -130,6 +130,14 @@ def core_rates_table(results: Results) -> pd.DataFrame:
     )
 
 
+def load_table(results: Results) -> pd.DataFrame:
+    """Throughput and who was how busy in one: a row for each store and number of clients."""
+    rates, busy = throughput_table(results), core_rates_table(results)
+    limit = rates.pop("limit")
+    further = busy.drop(columns=["store", "clients", "reached per second", "limit"])
+    return rates.drop(columns="blocks").join(further).assign(limit=limit)
+
+
 def open_loop_table(results: Results) -> pd.DataFrame:
     """Latency from when operations were due, service time and send lag, at each offered rate."""
     return pd.DataFrame(

@@ -34,16 +34,12 @@ def thresholds(by_name: Mapping[str, Mapping[str, Any] | None]) -> str:
     part = {name: found for name, found in by_name.items() if found}
     if not part:
         raise Missing("modeling: no change of encoding found")
-    changes = [
-        f"{name}: `{found['from']}` up to {count(found['elements'])}, then `{found['to']}`"
-        for name, found in part.items()
-    ]
     name, step = max(part.items(), key=lambda item: item[1]["bytes_after"] / item[1]["bytes_before"])
+    what, _, by = name.partition(", ")
     return (
-        f"Encodings by size: {'; '.join(changes)}. The largest step in memory was that of the "
-        f"{name.partition(',')[0]} "
-        f"({name.partition(', ')[2]}): from {size_bytes(step['bytes_before'])} to "
-        f"{size_bytes(step['bytes_after'])}."
+        f"Redis changed the encoding in {plural(len(part), 'case')} as values grew. The largest step in "
+        f"memory was that of the {what} ({by}), beyond {count(step['elements'])}: from "
+        f"{size_bytes(step['bytes_before'])} to {size_bytes(step['bytes_after'])}."
     )
 
 
@@ -54,15 +50,15 @@ def memory(records: Sequence[Mapping[str, Any]]) -> str:
     ratio = longest["set"]["bytes"] / longest["list"]["bytes"]
     each = {name: three(longest[name]["bytes"] / longest["length"]) for name in ("list", "set")}
     verdict = (
-        "about the same"
+        "That is about the same"
         if abs(ratio - 1) < NEAR
-        else f"{three(ratio)} times the memory of the list"
+        else f"That is {three(ratio)} times the memory of the list"
         if ratio > 1
-        else f"less than the list ({three(ratio)} times)"
+        else f"That is less than the list ({three(ratio)} times)"
     )
     return (
         f"With {count(longest['length'])} activities the list needs {each['list']} bytes an activity and the "
-        f"sorted set {each['set']}: {verdict}."
+        f"sorted set {each['set']}. {verdict}."
     )
 
 
@@ -86,10 +82,14 @@ def precision(part: Mapping[str, Any]) -> str:
     labels = {"redis": "Redis (our text)", "mongodb": "MongoDB's date", "cassandra": "Cassandra's timestamp"}
     whole = [label for name, label in labels.items() if part[name] == part["rows"]]
     dates = plural(part["rows"], "date")
+    fewer: dict[int, list[str]] = {}
+    for name, label in labels.items():
+        if part[name] < part["rows"]:
+            fewer.setdefault(part[name], []).append(label)
+    of = "them" if whole else dates
     others = [
-        f"{label} gave back {count(part[name])} of {'them' if whole else dates} exactly"
-        for name, label in labels.items()
-        if part[name] < part["rows"]
+        f"{join(found)} gave back {count(number) if number else 'none'} of {of} exactly"
+        for number, found in fewer.items()
     ]
     return "; ".join([f"{join(whole)} gave back all {dates} exactly"] * bool(whole) + others) + "."
 

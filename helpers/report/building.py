@@ -39,7 +39,8 @@ def build(
         results: results folder; ``saved_folder()`` when None.
         out: folder of the PDF and its figures; the folder that holds the results of the current run when
             None.
-        parameters: values that replace those of notebook 06 (title, authors, course, date).
+        parameters: values that replace those of notebook 06 (title, authors, course, institution,
+            repository, date).
 
     Returns:
         Path of ``report.pdf``.

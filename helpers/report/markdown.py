@@ -15,8 +15,6 @@ HEADINGS = {"unnumbered", "appendix", "end"}
 """Tags of a cell that say how its first heading counts: not at all, by letters from there on, or as the end
 of the main text.
 """
-LONG_ROWS = 24
-"""A table of more rows may break across pages."""
 QUANTITY = re.compile(r"(?<=\d) (?=(?:[µm]?s|[kMG]?B|[KMG]iB|%|rows/s|rows|times)\b|%)")
 """The space between a number and its unit, where no line may end."""
 REFERENCES = '#references(bibliography("references.bib", title: none, style: "ieee"))'
@@ -125,9 +123,8 @@ def _float(about: Mapping[str, Any], kind: str, code: str) -> str:
     """A Div that the Lua filter turns into a numbered, labelled Typst figure: caption first, then Typst
     code.
     """
-    classes = ".float" + " .long" * (len(about.get("rows", ())) > LONG_ROWS)
-    width = about.get("width", "100%")
-    head = f'::::: {{{classes} #{about["label"]} kind="{kind}" width="{width}"}}'
+    width, rows = about.get("width", "100%"), len(about.get("rows", ()))
+    head = f'::::: {{.float #{about["label"]} kind="{kind}" width="{width}" rows="{rows}"}}'
     return f"{head}\n{about['caption']}\n\n{_fence(code, '{=typst}')}\n:::::"
 
 

@@ -18,8 +18,10 @@ FLOAT = re.compile(
 FENCED = re.compile(r"^(`{3,}).*?^\1$", re.S | re.M)
 HEADING = re.compile(r"^## +(?P<title>[^{\n]*?)(?: \{(?P<classes>[^}]*)\})?$", re.M)
 LINK = re.compile(r"\[([^\]]*)\]\(#([\w-]+)\)")
+MISREAD = re.compile(r"\]\(#(?:fig|tbl|lst)-[\w-]+\)\s+(?:and|are|draw|have|list|say|show|tell)\b")
+"""What a number that stands for a plural would be followed by: the PDF has `Figure 1` there."""
 CITATION = re.compile(r"\s*\[@[^\]]*\]")
-SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z0-9*`\"(])")
+SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9*`\"(])")
 NAMES = re.compile(
     r"\d{1,2} (?:January|February|March|April|May|June|July|August|September|October|November|December)"
     r"(?: \d{4})?|\d+(?:\.\d+){2,}|\d+/\d+"
@@ -38,6 +40,7 @@ class Reading:
         long: sentences of more than ``MOST_WORDS`` words.
         crowded: sentences with more than ``MOST_NUMBERS`` numbers.
         decimals: counts that are written with decimals, as ``4.00 cores``.
+        misread: links that the PDF would make a faulty sentence of, as ``Figure 1 show``.
     """
 
     words: Mapping[str, int]
@@ -45,6 +48,7 @@ class Reading:
     long: tuple[str, ...]
     crowded: tuple[str, ...]
     decimals: tuple[str, ...]
+    misread: tuple[str, ...]
 
 
 def read(document: Document) -> Reading:
@@ -64,6 +68,7 @@ def read(document: Document) -> Reading:
         decimals=tuple(
             one for one in told if re.search(rf"\d\.\d+[ \N{{NO-BREAK SPACE}}](?:{COUNTED})\b", one)
         ),
+        misread=tuple(" ".join(found.group().split()) for found in MISREAD.finditer(document.body)),
     )
 
 

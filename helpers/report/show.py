@@ -52,7 +52,15 @@ def check(*names: str) -> Iterator[None]:
 
 
 def title(
-    results: Results, *, title: str, subtitle: str, authors: Sequence[str] | str, course: str, date: str = ""
+    results: Results,
+    *,
+    title: str,
+    subtitle: str,
+    authors: Sequence[str] | str,
+    course: str,
+    institution: str = "",
+    repository: str = "",
+    date: str = "",
 ) -> None:
     """The title page.
 
@@ -62,17 +70,21 @@ def title(
         subtitle: one line under it.
         authors: names in order; or one name.
         course: the course it is handed in for.
+        institution: where; left out when empty.
+        repository: where the project is to be had; left out when empty.
         date: as it is to be printed; the day of the newest result when empty.
     """
     authors = [authors] if isinstance(authors, str) else list(authors)
     created = max((record.created for record in results.values()), default="")
     day = date or (f"{datetime.fromisoformat(created):%d %B %Y}".lstrip("0") if created else "no date")
     mark = profile_mark(results)
-    lines = [f"# {title}", f"*{subtitle}*", ", ".join(authors), f"{course} · {day}"] + [f"**{mark}**"] * bool(
-        mark
-    )
+    lines = [f"# {title}", f"*{subtitle}*", ", ".join(authors), institution, repository, f"{course} · {day}"]
+    lines += [f"**{mark}**"] * bool(mark)
     about = {"title": title, "subtitle": subtitle, "authors": authors, "course": course, "date": day}
-    _display({"text/markdown": "\n\n".join(lines)}, part="title", created=created, mark=mark, **about)
+    about |= {"institution": institution, "repository": repository}
+    _display(
+        {"text/markdown": "\n\n".join(filter(None, lines))}, part="title", created=created, mark=mark, **about
+    )
 
 
 def profile_mark(results: Results) -> str:

@@ -274,11 +274,12 @@ def _reads(part: Mapping[str, Any], store: str) -> str:
     """The median read inside, and how much longer it takes in the places outside."""
     names = READS[store]
     inside, *others = part["reads"]
-    opening = (
-        f"A read takes {value_of(part['reads'][inside]['percentiles_us']['p50'])} {names[inside]} (median)"
-    )
-    against = [f"{_against(part['ratios'].get(name))} {names[name]}" for name in others]
-    return f"{'; '.join([opening, *against])}."
+    median = value_of(part["reads"][inside]["percentiles_us"]["p50"])
+    against = [
+        f"{names[name].capitalize()}{',' * (',' in names[name])} {_against(part['ratios'].get(name))}."
+        for name in others
+    ]
+    return " ".join([f"A read takes {median} {names[inside]} (median).", *against])
 
 
 def _against(ratio: Mapping[str, float] | None) -> str:

@@ -121,7 +121,7 @@ def space(results: Results) -> Figure:
                 **style.look(store),
             )
         if silent:
-            axis.text(0.03, 0.04, f"{', '.join(silent)}: not told", transform=axis.transAxes, fontsize=7.5)
+            axis.text(0.03, 0.04, f"{', '.join(silent)}: not known", transform=axis.transAxes, fontsize=7.5)
         axis.set_title(title)
         axis.set_xlabel("activities stored")
         _sizes(axis, sizes)

@@ -6,7 +6,7 @@ from typing import Any
 from helpers.report import claim
 from helpers.results import Missing
 from helpers.scaling.nodes_schemas import PARTS
-from helpers.scaling.tables import CASES, errors_text, killed_for, measured
+from helpers.scaling.tables import CASES, errors_text, measured
 from helpers.text import count, duration_s, duration_us, exact, join, plural, span
 
 _claim = claim.from_result("nodes")
@@ -154,30 +154,6 @@ def cluster_failover(data: Mapping[str, Any]) -> str:
     )
 
 
-@_claim("How long stores take to go on without a node was")
-def failover(data: Mapping[str, Any]) -> str:
-    """Who promotes another node, and for how long nothing was acknowledged, as shipped and as set."""
-    sentences = []
-    for part, found in measured(data).items():
-        ways = [_way(one) for one in found.get("failover", ())]
-        if ways:
-            promoted = found["failover"][0]["promoted_by"]
-            sentences.append(f"{PARTS[part]} ({promoted}): {'; '.join(ways)}.")
-    if not sentences:
-        raise Missing("nodes: the time to notice a dead node was not recorded")
-    return (
-        "For so long nothing was acknowledged when a node was killed; who promotes another is in brackets. "
-        f"{' '.join(sentences)} The decision compares only what was set alike."
-    )
-
-
-def _way(one: Mapping[str, Any]) -> str:
-    dead = (
-        "" if one["detect_s"] is None else f", silent nodes dead after {exact(duration_s(one['detect_s']))}"
-    )
-    return f"{killed_for(one)} {one['detection']}{dead}"
-
-
 @_claim("The model's order in a Redis Cluster was", "redis_cluster")
 def order_in_cluster(data: Mapping[str, Any]) -> str:
     """Whether the model's order transaction is taken by a cluster, and which names of keys change that."""
@@ -188,7 +164,7 @@ def order_in_cluster(data: Mapping[str, Any]) -> str:
     if not refused:
         return f"A cluster takes the order's transaction with keys named {join(taken)}: none is refused."
     told = f"A cluster refuses the order's transaction with keys named {join(list(refused))}."
-    answers = f"The words are: {words.rstrip('.')}."
+    answers = f"It answers {words.rstrip('.')}."
     rest = f"It takes it with keys named {join(taken)}." if taken else "No way of naming them is taken."
     return f"{told} {answers} {rest}"
 

@@ -56,20 +56,6 @@ def latency_table(results: Results) -> pd.DataFrame:
     )
 
 
-def growth_table(results: Results) -> pd.DataFrame:
-    """How many times longer each median takes with the most activities than with the fewest."""
-    return pd.DataFrame(
-        {
-            "operation": IN_WORDS[row["operation"]],
-            "store": LABELS[row["store"]],
-            "largest / smallest": statistics.Interval(row["ratio"], row["low"], row["high"]).written(),
-            "p (Holm)": f"{row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "below 0.001",
-            "difference": "shown" if row["shown"] else "no difference shown",
-        }
-        for row in results.part("scale", "growth")
-    )
-
-
 def space_table(results: Results) -> pd.DataFrame:
     """What one activity takes, the server's resident memory, and the rate of the load, by size and store."""
     return pd.DataFrame(
