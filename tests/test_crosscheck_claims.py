@@ -131,7 +131,11 @@ def test_the_table_has_a_row_for_each_comparison():
     assert len(frame) == len(rows) == 14
     first = frame.iloc[2]
     assert (first["store"], first["program"], first["clients"]) == ("Redis", "go-ycsb", 1)
-    assert first["ratio of rates"] == "0.250 (0.225 to 0.275)"
+    assert first["ratio of rates"] == "0.250 (0.225 to 0.275)" and first["operation"] == "read"
+    asked = claims.requests_table(found(rows))
+    assert len(asked) == 7 and set(asked["ours"]) == {"what we send"}
+    with pytest.raises(Missing):
+        claims.requests_table(found([], [("redis", "redis-benchmark", "it is not on PATH")]))
     assert first["per second, theirs"] == "32,000"
     with pytest.raises(Missing):
         claims.table(results(None))

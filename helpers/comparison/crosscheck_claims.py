@@ -155,8 +155,7 @@ def table(results: Results) -> pd.DataFrame:
         {
             "store": LABELS[row["store"]],
             "program": row["program"],
-            "ours": row["ours"],
-            "theirs": row["theirs"],
+            "operation": row["operation"],
             "clients": row["clients"],
             "median, ours": known(row["ours_us"]["p50"], lambda of: duration_us(of["value"])),
             "median, theirs": known(row["theirs_us"]["p50"], lambda of: duration_us(of["value"])),
@@ -166,6 +165,23 @@ def table(results: Results) -> pd.DataFrame:
             "ratio of rates": known(row["ratio"]["per_s"], _written),
         }
         for row in check["rows"]
+    )
+
+
+def requests_table(results: Results) -> pd.DataFrame:
+    """What our client and each program send for an operation, by store.
+
+    Raises:
+        Missing: no cross-check was made, or no program was there.
+    """
+    check = results.part("comparison", "cross_check")
+    asked = {(row["store"], row["program"], row["operation"]): row for row in check["rows"]}
+    if not asked:
+        raise Missing(f"comparison: {_absent(check)}")
+    return pd.DataFrame(
+        {"store": LABELS[store], "program": program, "operation": operation}
+        | {"ours": row["ours"], "theirs": row["theirs"]}
+        for (store, program, operation), row in asked.items()
     )
 
 
