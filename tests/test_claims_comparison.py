@@ -103,6 +103,10 @@ def test_driver_share_is_null_operation_over_operation():
     assert "no floor" not in text
     found["floors"]["null_op_us"]["mongodb"]["p50"] = interval(30.0)
     text = claims.driver_share(results(found))
+    assert text.startswith("A bare TCP round trip takes 20.0 µs. A")
+    found["floors"]["echo_us"]["p50"] = interval(40.0)
+    slow = claims.driver_share(results(found))
+    assert "takes 40.0 µs, longer than a null operation of MongoDB, so it is no floor here." in slow
     assert "takes 9 to 46 % of the median of its store's operations, least on MongoDB and most on" in text
 
 

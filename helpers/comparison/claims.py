@@ -136,7 +136,12 @@ def driver_share(data: Mapping[str, Any]) -> str:
             shares[store] = [
                 100 * null["p50"]["value"] / medians_us(data, operation)[store] for operation in OPERATIONS
             ]
-    sentences = [f"A bare TCP round trip takes {value_of(floors['echo_us']['p50'])}."]
+    echo = floors["echo_us"]["p50"]
+    shorter = [
+        LABELS[store] for store, null in floors["null_op_us"].items() if null["p50"]["high"] < echo["low"]
+    ]
+    no_floor = f", longer than a null operation of {join(shorter)}, so it is no floor here" if shorter else ""
+    sentences = [f"A bare TCP round trip takes {value_of(echo)}{no_floor}."]
     if shares:
         every = [share for of_store in shares.values() for share in of_store]
         least, most = (of(shares, key=lambda store: of(shares[store])) for of in (min, max))

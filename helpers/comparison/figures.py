@@ -122,6 +122,7 @@ def percentile_curve(results: Results) -> Figure:
             axis.plot(reach[-1:], latency_ms[-1:], **mark, markerfacecoloralt="white")
         axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
+        axis.tick_params(axis="x", labelsize=6)  # so that long numbers do not touch
     _nines(axes[0][0], max(row["n"] for row in shown))
     style.plain_log(axes[0][0], "y")
     axes[0][0].set_ylabel("latency (ms)")
