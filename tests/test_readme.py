@@ -217,8 +217,8 @@ def span_s(folder: Path) -> float:
 
 
 def test_the_published_run_took_about_as_long_as_is_said() -> None:
-    assert "takes about half an hour" in readme.TEXT
-    assert 20 < span_s(report.published_folder()) / 60 < 45
+    assert "takes an hour or more" in readme.TEXT
+    assert 45 < span_s(report.published_folder()) / 60 < 120
 
 
 def test_links_lead_somewhere() -> None:
