@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -282,10 +283,14 @@ class Tables:
     def _stream(
         self, name: str, query: str, values: list[Any], rows: Callable[[], int]
     ) -> Iterator[list[tuple[Any, ...]]]:
-        with self._connection.cursor(name) as cursor:
+        cursor = self._connection.cursor(name)
+        try:
             cursor.execute(query, values)
             while found := cursor.fetchmany(rows()):
                 yield found
+        finally:
+            with suppress(psycopg2.Error):  # a transaction that was ended has ended it, too
+                cursor.close()
 
 
 def copy_lines(rows: TableRows) -> bytes:
