@@ -122,7 +122,6 @@ def percentile_curve(results: Results) -> Figure:
             axis.plot(reach[-1:], latency_ms[-1:], **mark, markerfacecoloralt="white")
         axis.set_title(LABELS[store])
         axis.set_xlabel("percentile")
-        axis.tick_params(axis="x", labelsize=6)  # so that long numbers do not touch
     _nines(axes[0][0], max(row["n"] for row in shown))
     style.plain_log(axes[0][0], "y")
     axes[0][0].set_ylabel("latency (ms)")
@@ -135,9 +134,13 @@ def percentile_curve(results: Results) -> Figure:
 
 
 def _nines(axis: Any, count: int) -> None:
-    """An x axis of 1 / (1 - share), which counts nines, up to the number of samples."""
-    ticks = {1: "0", 10: "90", 100: "99", 1000: "99.9", 10**4: "99.99", 10**5: "99.999", 10**6: "99.9999"}
-    named: dict[float, str] = {tick: name for tick, name in ticks.items() if tick <= count}
+    """An x axis of 1 / (1 - share), which counts nines, up to the number of samples; every second tick is
+    named, so that long numbers do not touch.
+    """
+    names = ("0", "90", "99", "99.9", "99.99", "99.999", "99.9999")
+    ticks = {10.0**n: name for n, name in enumerate(names)}
+    shown = [tick for tick in ticks if tick <= count]
+    named = dict.fromkeys(shown, "") | {tick: ticks[tick] for tick in shown[::-2]}
     style.log_at(axis, "x", named)
     axis.set_xlim(1, count * 1.3)
 
