@@ -3,11 +3,14 @@
 import io
 import re
 import sys
+import time
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
+from proxy import proxy
 
 from helpers import settings
 from helpers.errors import HelpersError
@@ -125,3 +128,28 @@ def test_an_interrupt_as_reading_begins_is_an_interrupt(postgres_url: str) -> No
                 connections.copy_in(cursor, "COPY one FROM STDIN", io.BytesIO(b"a\n"))
         finally:
             sys.settrace(before)
+
+
+def test_a_cassandra_that_is_busy_as_a_session_begins_is_waited_for(cassandra_url: str) -> None:
+    """What it tells of its nodes takes longer than the driver waits by itself."""
+    slept: list[int] = []
+
+    def late(data: bytes) -> bytes:
+        if b"partitioner" in data and not slept:
+            slept.append(len(data))
+            time.sleep(2.5)
+        return data
+
+    with proxy(cassandra_url, answered=late) as port:
+        there = urlsplit(cassandra_url)
+        url = cassandra_url.replace(f":{there.port}", f":{port}")
+        with connections.cassandra_session(url) as session:
+            assert session.execute("SELECT key FROM system.local").one()[0] == "local"
+    assert slept
+
+
+def test_a_cassandra_whose_answer_is_late_is_one_line_with_the_remedy() -> None:
+    from cassandra import OperationTimedOut
+
+    line = str(connections.unreachable("cassandra", "cassandra://h:1", OperationTimedOut()))
+    assert line == f"cassandra at h:1: its answer timed out; {connections.SILENT}"

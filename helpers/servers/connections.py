@@ -64,6 +64,10 @@ UNREAD = "error in .read() call"
 TIMEOUT_S = 5
 FLUSH_S = 120
 """How long Redis may take to empty itself: with ten million rows in it longer than redis-py waits."""
+BUSY_S = 15
+"""How long Cassandra may take to describe its nodes to a new session; the driver's two seconds are too few on
+a busy machine.
+"""
 CLOSED_S = 3.0
 """How long a server may take to notice that a connection was closed."""
 PROCESS = f"helpers {secrets.token_hex(4)}"
@@ -98,7 +102,10 @@ def unreachable(name: str, url: str, error: BaseException) -> HelpersError:
     if not whole:  # its parts are not where they should be: repeat nothing of it
         return HelpersError(f"{name}: the URL is malformed ({ESCAPES})")
     reason = re.split(MORE, first_line(error))[0]
-    reason = brief(re.sub(r"^errors=(.*), last_host=.*$", r"\1", reason))  # so says Cassandra's driver
+    reason = re.sub(
+        r"^errors=None, last_host=.*$", "its answer timed out", reason
+    )  # so says Cassandra's driver
+    reason = brief(re.sub(r"^errors=(.*), last_host=.*$", r"\1", reason))
     for secret in settings.secrets(url):
         reason = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", reason)
     remedy = next((remedy for words, remedy in REMEDIES.items() if words in reason), REMEDY)
@@ -326,6 +333,7 @@ def cassandra(url: str | None = None, **options: Any) -> "Session":
             port=parts.port or 9042,
             auth_provider=auth,
             connect_timeout=TIMEOUT_S,
+            control_connection_timeout=BUSY_S,
             **options,
         )
     except ValueError as error:
