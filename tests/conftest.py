@@ -25,7 +25,7 @@ from helpers.servers.redis_cluster import Cluster, cluster
 
 SLOW = (
     *("course", "browser", "nodes_cassandra", "exercises", "workers", "follow", "follow_tables"),
-    *("cluster_interrupted", "handout"),
+    "cluster_interrupted",
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *(

@@ -20,8 +20,8 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from twice import twice
 
 from helpers import settings
-from helpers.report import notebooks
 
+ROOT = settings.project_root()
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium is on PATH; Debian's package is chromium: apt-get install chromium"
@@ -49,25 +49,20 @@ CODE = f"[...{IN_FRONT}.content.model.cells].filter(cell => cell.type === 'code'
 OVER = f"{STATUS} === 'idle' && ({CODE}.every(cell => cell.executionCount) || {CODE}.some({FAILED}))"
 
 
-def copied(
-    name: str, folder: Path, *, parameters: str = "", again: Callable[[Any], bool] = lambda cell: False
-) -> None:
-    """Write a copy of a notebook without outputs.
+def prepare(path: Path, *, parameters: str = "", again: Callable[[Any], bool] = lambda cell: False) -> None:
+    """Change a notebook without outputs to what a walk goes through.
 
     Args:
-        name: of the notebook.
-        folder: where the copy goes.
+        path: of the notebook.
         parameters: lines for the end of its ``parameters`` cell.
         again: whether a code cell stands twice.
     """
-    notebook = nbformat.read(notebooks.folder() / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-            if "parameters" in cell.metadata.get("tags", []):
-                cell.source += f"\n{parameters}"
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source += f"\n{parameters}"
     notebook.cells = twice(notebook.cells, again)
-    nbformat.write(notebook, folder / f"{name}.ipynb")
+    nbformat.write(notebook, path)
 
 
 @dataclass(frozen=True)
@@ -246,14 +241,19 @@ class Screen:
             self.page.wait_for_timeout(LOOK_MS)
 
 
-def variables(results: Path, home: Path) -> dict[str, str]:
-    """The environment of a course in folders of its own, with this project's ``helpers``.
+def variables(results: Path, home: Path, root: Path = ROOT) -> dict[str, str]:
+    """The environment of a course in folders of its own.
 
     matplotlib's list of fonts is that of this process: a kernel that has to make one says so.
+
+    Args:
+        results: folder of the results.
+        home: state folder of the servers.
+        root: folder of the project whose ``helpers`` are meant.
     """
     import matplotlib.font_manager
 
-    places = (settings.project_root(), settings.project_root() / "tests", os.environ.get("PYTHONPATH"))
+    places = (root, ROOT / "tests", os.environ.get("PYTHONPATH"))
     return {
         "HELPERS_HOME": str(home),
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
