@@ -89,6 +89,29 @@ def test_a_hostile_schema_as_it_is_proposed(
     assert as_if_migrated(hostile_url, redis_url, text)
 
 
+def test_equal_scores_are_settled_by_bytes_that_are_a_whole_member(postgres_url: str, redis_url: str) -> None:
+    """No text stands there by which a script could compare them, so that the list has a register."""
+    run_sql(
+        postgres_url,
+        "CREATE TABLE ties (owner int, at int, b bytea, t text NOT NULL, PRIMARY KEY (owner, at, b), UNIQUE (owner, b))",
+        "INSERT INTO ties SELECT 1, 5, decode(lpad(to_hex(n), 2, '0'), 'hex'), n FROM generate_series(0, 255, 5) n",
+    )
+    tell_all(postgres_url)
+    text = """
+    key = [
+      {name = "owner:{owner}:l", type = "list", table = "ties", value = "{t}", order = ["at", "b"]},
+      {name = "owner:{owner}:z", type = "sorted_set", table = "ties", value = "{b}", score = "at"},
+    ]"""
+    migrate(postgres_url, redis_url, model=text, follow=True)
+    run_sql(
+        postgres_url,
+        "INSERT INTO ties SELECT 1, 5, decode(lpad(to_hex(n), 2, '0'), 'hex'), n FROM generate_series(1, 255, 5) n",
+        r"DELETE FROM ties WHERE b IN ('\x5c', '\x30', '\x0a')",
+    )
+    follow(postgres_url, redis_url)
+    assert verified(postgres_url, redis_url)
+
+
 def test_a_hostile_schema_with_followers_that_are_killed(hostile_url: str, redis_url: str) -> None:
     text = proposed(hostile_url)
     migrate(hostile_url, redis_url, model=text, follow=True)

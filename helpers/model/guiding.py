@@ -190,6 +190,7 @@ def _guides(plan: "Plan", one: "KeyKind", kind: "KeyKind") -> bool:
         first == one.score.name
         and one.score.format.name in EXACT
         and all(tie in one.value.columns and _column(one, tie).format.name in TIES for tie in ties)
+        and not (ties and one.value.raw and one.value.formats[0].name == "bytes")  # no text stands there
     )
 
 
