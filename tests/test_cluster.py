@@ -5,14 +5,15 @@ import re
 import bound
 import pytest
 from clustered import HOSTILE, empty, held
+from following import prepare
 from migrating import dump, migrate, run_sql
 
 from helpers.errors import HelpersError
-from helpers.migration import restoration, verification
+from helpers.migration import following, restoration, verification
 from helpers.migration.tables import Tables
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
-from helpers.target import connect_single, rehearsal, routing
+from helpers.target import redo, rehearsal, routing
 
 PREFIXES = ("", "shop:", "a{b}c:", "o{pen:", "{user}:")
 
@@ -35,6 +36,16 @@ def test_it_holds_what_one_server_holds(source: str, redis_url: str, nodes: Clus
     assert held(nodes) == dump(redis_url)
     assert verification.verify(source, nodes.urls[2], progress=False)["differences"] == 0
     assert all(node.ask("DBSIZE") for node in nodes.nodes)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_each_slot_that_keys_may_have_gets_a_mark(prefix: str) -> None:
+    marks = redo.mark_keys(prefix)
+    assert all(routing.slot(key) == slot for slot, key in marks.items())
+    keys = [f"{prefix}user:{n}".encode() for n in range(20_000)]
+    assert {routing.slot(key) for key in keys} <= marks.keys()
+    assert len(marks) == (1 if routing.tagged(prefix) else routing.SLOTS)
+    assert routing.slot(redo.log_key(prefix)) == routing.slot(f"{prefix}migration:{{state}}".encode())
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -132,24 +143,18 @@ def test_foreign_keys_stop_it_wherever_they_are(source: str, nodes: Cluster) -> 
         assert held(nodes, b"\0") == before
 
 
-def test_what_is_not_built_or_wrong_is_one_line(source: str, nodes: Cluster) -> None:
+def test_what_is_wrong_is_one_line(source: str, nodes: Cluster) -> None:
     url = nodes.urls[0]
     secret = url.split(":")[2].split("@")[0]
     cases = {
-        (url, "follow"): r"this is a Redis Cluster, and --follow needs one transaction",
-        (
-            url.replace("/0", "/1"),
-            "",
-        ): r"SELECT is not allowed in cluster mode; a cluster has only database 0",
-        (url.replace(secret, "wrong"), ""): r"invalid username-password pair",
-        (re.sub(r"@.*", "@127.0.0.1:1/0", url), ""): r"redis at 127\.0\.0\.1:1: .*refused",
+        url.replace("/0", "/1"): r"SELECT is not allowed in cluster mode; a cluster has only database 0",
+        url.replace(secret, "wrong"): r"invalid username-password pair",
+        re.sub(r"@.*", "@127.0.0.1:1/0", url): r"redis at 127\.0\.0\.1:1: .*refused",
     }
-    for (target, option), said in cases.items():
+    for target, said in cases.items():
         with pytest.raises(HelpersError, match=said) as caught:
-            migrate(source, target, **({option: True} if option else {}))
+            migrate(source, target)
         assert "\n" not in str(caught.value) and secret not in str(caught.value)
-    with pytest.raises(HelpersError, match="this is a Redis Cluster, and follow needs one transaction"):
-        connect_single(url, "follow")
     assert held(nodes, b"\0") == {}
 
 
@@ -164,8 +169,9 @@ def test_rights_that_lack_are_named_together(source: str, nodes: Cluster) -> Non
     assert held(nodes, b"\0") == {}
 
 
-def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster) -> None:
-    sent = rehearsal.commands(bound.course("p:"), flushdb=True, clustered=True)
+@pytest.mark.parametrize("follow", [False, True])
+def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster, follow: bool) -> None:
+    sent = rehearsal.commands(bound.course("p:"), flushdb=True, clustered=True, follow=follow)
     tried = {rehearsal.right(words) for words in sent}
     keys = [f"~p:{name}:*" for name in ("user", "product", "order", "migration")]
     for node in nodes.nodes:
@@ -175,6 +181,12 @@ def test_no_other_rights_are_needed_than_are_tried(source: str, nodes: Cluster) 
     assert migrate(source, url, prefix="p:", dry_run=True)["would"] == "load"
     for options in ({}, {"replace": True}, {"flushdb": True}):
         assert migrate(source, url, prefix="p:", batch_rows=4, **options)["status"] == "verified"
+    if follow:
+        prepare(source)
+        assert migrate(source, url, prefix="p:", follow=True)["status"] == "verified"
+        run_sql(source, "UPDATE activities SET user_id = 3; DELETE FROM users WHERE user_id = 2")
+        assert following.follow(source, url, prefix="p:", until_idle_s=0, shown=False)["transactions"] == 1
+        following.drop_slot(source, url, prefix="p:")
 
 
 def test_memory_is_judged_node_by_node(source: str, nodes: Cluster) -> None:

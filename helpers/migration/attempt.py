@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from helpers import progress
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import dry_run, loading, parallel, verification
+from helpers.migration import dry_run, loading, parallel, verification, writing
 from helpers.migration.findings import Rejects
 from helpers.migration.job import Job
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
@@ -33,7 +33,6 @@ from helpers.target import (
     connect,
     keyspace,
     rehearsal,
-    require_single,
     resp,
 )
 
@@ -106,8 +105,6 @@ class Attempt:
     def _prepare(self) -> None:
         """All that can be found out before the first write."""
         job = self.job
-        if job.follow:
-            require_single(self.connection, "--follow")
         fitness = keyspace.inspect(self.connection, job.prefix)
         if job.follow:
             self._register(follow_checks.check(self.source))
@@ -167,6 +164,7 @@ class Attempt:
             rows, rejects = source.counts(), Rejects(source.plan)
             if again or rows != loaded.table_rows():
                 rejects.collect(source, checkpoint.renew_when_due)
+            ready = writing.begin(checkpoint) if job.follow else {}
             self.connection.check()
             checkpoint.commit(
                 state={
@@ -178,6 +176,7 @@ class Attempt:
                     "definitions": definitions.read(source.ask, source.plan.tables.values()).record(),
                     **_counts(rows, rejects),
                     **followed,
+                    **ready,
                 },
             )
         caught_up = checked["by_problem"] if checked else {}
@@ -284,6 +283,7 @@ class Attempt:
             plan = recorded_plan(self.job, self.source, state)
             checkpoint.commit(state={"status": "removing"})
             keyspace.remove(self.connection, plan, checkpoint.commit)
+            writing.end(checkpoint, state)
             checkpoint.commit(column_of(resp.encode("DEL", checkpoint.key)))
         self.job.cleared = True
         return {}

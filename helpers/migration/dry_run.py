@@ -27,7 +27,6 @@ from helpers.target import (
     encode,
     keyspace,
     rehearsal,
-    require_single,
     resp,
     routing,
 )
@@ -57,8 +56,6 @@ def dry_run(job: Job) -> dict[str, Any]:
         Source(job.source_url, job.model, prefix=job.prefix) as source,
         contextlib.closing(connect(job.target_url)) as connection,
     ):
-        if job.follow:
-            require_single(connection, "--follow")
         fitness = keyspace.inspect(connection, job.prefix)
         if job.follow:
             source.plan = source.plan.registering(follow_checks.check(source))

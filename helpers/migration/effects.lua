@@ -1,5 +1,9 @@
 -- Applies some changes to the model and writes down how far that is; all or nothing is said of it.
--- ARGV: key of the state, number of words that set its fields, these words; then operations:
+-- On one server there are no KEYS, and ARGV begins with the key of the state, the number of words that set its
+-- fields, and these words. After an error the position stays, and the state says what went wrong.
+-- In a cluster KEYS are the mark of a slot and what else is touched there, and ARGV begins with the number that
+-- the mark must have and that which it gets. After an error the mark says what went wrong.
+-- Then come operations:
 --   C n words...      a command
 --   T times pattern ties mark k lists... n m removed... added...
 --                     a sorted set, and k lists in which it tells the places: rows of one owner leave, others
@@ -10,7 +14,7 @@
 --                     k lists, a register and those of whose rows it tells the places, all of one length: the
 --                     same, where a row is its place and its element in each list. What comes has the place that
 --                     it would have when those that leave are gone, and others that come are not there.
--- After an error the position stays, and the state says what went wrong: some of the changes may be there.
+-- After an error some of the changes may be there.
 local CHUNK, FEW, NEAR = 1000, 8, 1000
 local at = 0
 
@@ -217,15 +221,34 @@ local function apply()
   end
 end
 
-local state = word()
-local fields = words(number())
-local fault = redis.call('HGET', state, 'follow:fault')
-if fault and fault ~= '' then return redis.error_reply(fault) end  -- of a part of the same changes
-local done, wrong = pcall(apply)
-if done then
+local function said(wrong) return type(wrong) == 'table' and wrong.err or tostring(wrong) end
+
+local function on_one_server()
+  local state = word()
+  local fields = words(number())
+  local fault = redis.call('HGET', state, 'follow:fault')
+  if fault and fault ~= '' then return redis.error_reply(fault) end  -- of a part of the same changes
+  local done, wrong = pcall(apply)
+  if not done then
+    redis.call('HSET', state, 'follow:fault', said(wrong))
+    return redis.error_reply(said(wrong))
+  end
   if #fields > 0 then redis.call('HSET', state, unpack(fields)) end
   return redis.status_reply('OK')
 end
-local said = type(wrong) == 'table' and wrong.err or tostring(wrong)
-redis.call('HSET', state, 'follow:fault', said)
-return redis.error_reply(said)
+
+local function in_a_slot()
+  local before, after = word(), word()
+  local held = redis.call('GET', KEYS[1])
+  if not held then return redis.error_reply('FAULT what was in a slot is gone') end
+  if not tonumber(held) then return redis.error_reply('FAULT ' .. held) end
+  if tonumber(held) >= tonumber(after) then return redis.status_reply('OK') end  -- it came before
+  if held ~= before then
+    return redis.error_reply('FAULT a slot has batch ' .. held .. ', not ' .. before)
+  end
+  local done, wrong = pcall(apply)
+  redis.call('SET', KEYS[1], done and after or said(wrong))
+  return done and redis.status_reply('OK') or redis.error_reply('FAULT ' .. said(wrong))
+end
+
+return #KEYS == 0 and on_one_server() or in_a_slot()

@@ -9,6 +9,9 @@ The place of a row in a list is the number of rows before it. A sorted set tells
 the moment of writing, hence a script; or the list has a register, in which it was looked for before
 (``places``), and the script makes sure that what leaves is there. The script also answers for the whole: the
 position is written only when everything else was, because ``EXEC`` goes on after an error.
+
+In a cluster no script sees a sorted set and the lists beside it, so that its places are looked for before as
+well (``ranks``), and each operation is on one key.
 """
 
 import json
@@ -26,7 +29,9 @@ from typing import Any, NamedTuple, TypeVar
 from helpers import model
 from helpers.errors import HelpersError
 from helpers.model import Column, Guide, KeyKind, Limits, Pattern, Plan, Table
+from helpers.source import publication
 from helpers.target import encode
+from helpers.text import show
 
 SCRIPT = Path(__file__).with_name("effects.lua").read_bytes()
 MOST_WORDS = 500_000
@@ -46,6 +51,8 @@ Find = Callable[[KeyKind, Sequence[Place]], "tuple[Sequence[tuple[int, int]], Ma
 """Finds where rows stand in a register, or would, among those that are there: which of some rows, and its
 place, in the order of the list; and how long each register is."""
 Text = Callable[[str], bytes]
+Rank = Callable[["Sequence[Ranked]"], "tuple[Sequence[int], Mapping[bytes, int]]"]
+"""Finds how many members stand before each of some entries in their sorted sets, and how many there are."""
 T = TypeVar("T")
 
 
@@ -146,7 +153,23 @@ class Entry(NamedTuple):
 
     def words(self) -> tuple[Word, ...]:
         """As the script reads it."""
-        return (_score(self.score), *self.ties, self.member, *self.elements)
+        return (score_text(self.score), *self.ties, self.member, *self.elements)
+
+
+class Ranked(NamedTuple):
+    """An entry whose place in the lists is looked for.
+
+    Attributes:
+        key: of the sorted set.
+        entry: what is or comes there.
+        there: whether it is there.
+        order_of: gives of a member what settles equal scores, as ``Entry.order``; None where scores are all.
+    """
+
+    key: bytes
+    entry: Entry
+    there: bool
+    order_of: Callable[[bytes], tuple[int | bytes, ...]] | None
 
 
 Owner = tuple[bytes, tuple[bytes, ...]]
@@ -262,6 +285,7 @@ class _Timeline:
         assert guide.scored.value is not None
         self._pattern, places = _lua(guide.scored.value, [one.name for one in guide.ties])
         self._how = ",".join(f"{how}{place}" for (_, _, how), place in zip(self._ties, places, strict=True))
+        self._tie_places = [guide.scored.value.columns.index(one.name) for one in guide.ties]
 
     def entry(self, row: Row) -> tuple[Owner, Entry]:
         """Of which keys it is, and what is there.
@@ -302,6 +326,59 @@ class _Timeline:
             words += one.words()
         return words
 
+    def order_of(self, member: bytes) -> tuple[int | bytes, ...]:
+        """What settles equal scores in a member, as ``Entry.order``.
+
+        Raises:
+            HelpersError: it is none of the model's.
+        """
+        pattern = self.guide.scored.value
+        found = pattern.split(member) if pattern else None
+        if pattern is None or found is None:
+            raise HelpersError(
+                f"{self.guide.scored.name} has a member of another form ({show(member)}); {publication.AGAIN}"
+            )
+        return tuple(
+            int(tie) if how == model.BY_NUMBER else tie
+            for tie, (_, _, how) in zip((found[at] for at in self._tie_places), self._ties, strict=True)
+        )
+
+    def ranked(self, owner: Owner, gone: Sequence[Entry], come: Sequence[Entry]) -> list[Ranked]:
+        """Whose places are to be looked for."""
+        order_of = self.order_of if self._ties else None
+        there = ((True, one) for one in gone), ((False, one) for one in come)
+        return [Ranked(owner[0], one, is_there, order_of) for some in there for is_there, one in some]
+
+    def apart(
+        self,
+        owner: Owner,
+        gone: Sequence[tuple[int, Entry]],
+        come: Sequence[tuple[int, Entry]],
+        length: int,
+    ) -> Iterator[list[Word]]:
+        """The same as ``words`` in operations on one key each.
+
+        Args:
+            owner: the keys.
+            gone: rows that leave, each with how many stand before it.
+            come: rows that come, each with how many of those that are there will stand before it.
+            length: how many there are.
+        """
+        key, lists = owner
+        for some in _cut(gone):
+            yield _command("ZREM", key, *(one.member for _, one in some))
+        for more in _cut(come):
+            yield _command(
+                "ZADD", key, *(word for _, one in more for word in (score_text(one.score), one.member))
+            )
+        left = sorted(place for place, _ in gone)
+        old: list[list[Word]] = [[place, *one.elements] for place, one in gone]
+        new: list[list[Word]] = [
+            [place - bisect_left(left, place), *one.elements]
+            for place, one in sorted(come, key=lambda it: (it[1].score, it[1].order))
+        ]
+        yield from _split(_mark(self.lists), lists, length, old, new)
+
 
 class _Registered:
     """What a row comes to in a list and its register.
@@ -331,12 +408,15 @@ class _Registered:
             raise HelpersError(model.too_long(self.register, _named(self.register.table, row)))
         return tuple(one.key(row) for one in self._lists), tuple(one.value(row) for one in self._lists)
 
-    def words(self, changes: Sequence[tuple[Row, int]], find: Find) -> Iterator[list[Word]]:
+    def words(
+        self, changes: Sequence[tuple[Row, int]], find: Find, *, apart: bool = False
+    ) -> Iterator[list[Word]]:
         """The script's operations, one for each list of some that change.
 
         Args:
             changes: rows that come (a count above 0) or go.
             find: where they stand, or would.
+            apart: whether each is on one key: then list and register have their own.
         """
         made = [(*self.entry(row), row, count) for row, count in changes]
         places, lengths = find(self.register, [(keys[0], mine[0], row) for keys, mine, row, _ in made])
@@ -351,17 +431,34 @@ class _Registered:
             keys, mine, _, count = made[which]
             before = bisect_left(gone[keys[0]], place) if count > 0 else 0  # these are no longer there
             lines[keys][count > 0].append([place - before, *mine])
+        weave = _split if apart else _woven
         for keys, (old, new) in lines.items():
-            head: list[Word] = [
-                "R",
-                _mark(self._lists),
-                len(keys),
-                *keys,
-                lengths[keys[0]],
-                len(old),
-                len(new),
-            ]
-            yield head + [word for one in (*old, *new) for word in one]
+            yield from weave(_mark(self._lists), keys, lengths[keys[0]], old, new)
+
+
+def _woven(
+    mark: bytes, keys: Sequence[bytes], length: int, old: Sequence[list[Word]], new: Sequence[list[Word]]
+) -> Iterator[list[Word]]:
+    """The operation on lists of one length whose places are known.
+
+    Args:
+        mark: is an element of none of them.
+        keys: of the lists.
+        length: of each.
+        old: what leaves: its place, and its element in each list.
+        new: what comes, in its order: the place that it would have without what leaves, and its elements.
+    """
+    rows = [word for one in (*old, *new) for word in one]
+    yield ["R", mark, len(keys), *keys, length, len(old), len(new), *rows]
+
+
+def _split(
+    mark: bytes, keys: Sequence[bytes], length: int, old: Sequence[list[Word]], new: Sequence[list[Word]]
+) -> Iterator[list[Word]]:
+    """``_woven``, with an operation for each list."""
+    for which, key in enumerate(keys, 1):
+        mine = ([[one[0], one[which]] for one in some] for some in (old, new))
+        yield from _woven(mark, [key], length, *mine)
 
 
 def _mark(lists: Sequence[_Kind]) -> bytes:
@@ -515,8 +612,20 @@ class Effects:
             for i, words in enumerate(calls, 1)
         ]
 
-    def _operations(self, find: Find) -> Iterator[list[Word]]:
-        """All that is taken away, then all that comes, then the lists."""
+    def apart(self, rank: Rank, find: Find = unsought) -> list[list[Word]]:
+        """The script's operations, each on one key, which is its fourth word, for a target without ``EXEC``.
+
+        Args:
+            rank: where rows stand in sorted sets, as these are until the operations are done.
+            find: where rows stand in registers, likewise.
+
+        Raises:
+            HelpersError: whether a row can be held depends on others.
+        """
+        return list(self._operations(find, rank))
+
+    def _operations(self, find: Find, rank: Rank | None = None) -> Iterator[list[Word]]:
+        """All that is taken away, then all that comes, then the lists; each on one key if ranks are given."""
         gone: dict[Piece, Content] = {}
         come: dict[Piece, Content] = {}
         lines: dict[tuple[str, int, Owner], tuple[list[Entry], list[Entry]]] = defaultdict(lambda: ([], []))
@@ -536,15 +645,33 @@ class Effects:
         same = [piece for piece, content in gone.items() if come.get(piece) == content]
         for piece in same:
             del gone[piece], come[piece]
-        yield from _taken(gone, come)
+        yield from _taken(gone, come, AT_ONCE if rank is None else 1)
         yield from _brought(come)
-        for (table, i, owner), (old, new) in lines.items():
-            yield self._forms.timelines[table][i].words(owner, old, new)
+        if rank is None:
+            for (table, i, owner), (old, new) in lines.items():
+                yield self._forms.timelines[table][i].words(owner, old, new)
+        else:
+            yield from self._ranked(lines, rank)
         for table, some in rows.items():
             for one in self._forms.registered[table]:
                 changes = [change for change in _differing(some, one.used) if one.holds(change[0])]
                 if changes:
-                    yield from one.words(changes, find)
+                    yield from one.words(changes, find, apart=rank is not None)
+
+    def _ranked(
+        self, lines: "Mapping[tuple[str, int, Owner], tuple[list[Entry], list[Entry]]]", rank: Rank
+    ) -> Iterator[list[Word]]:
+        """The operations on sorted sets and the lists beside them."""
+        asked = [
+            one
+            for (table, i, owner), (old, new) in lines.items()
+            for one in self._forms.timelines[table][i].ranked(owner, old, new)
+        ]
+        places, lengths = rank(asked) if asked else ((), {})
+        found = iter(places)
+        for (table, i, owner), (old, new) in lines.items():
+            gone, come = ([(next(found), one) for one in some] for some in (old, new))
+            yield from self._forms.timelines[table][i].apart(owner, gone, come, lengths[owner[0]])
 
 
 def _differing(rows: Sequence[tuple[Row, int]], used: Callable[[Row], Any]) -> Iterator[tuple[Row, int]]:
@@ -560,8 +687,16 @@ def _differing(rows: Sequence[tuple[Row, int]], used: Callable[[Row], Any]) -> I
     return iter(found.values())
 
 
-def _taken(gone: Mapping[Piece, Content], come: Mapping[Piece, Content]) -> Iterator[list[Word]]:
-    """Operations that take away what is there, but strings that are simply set anew."""
+def _taken(
+    gone: Mapping[Piece, Content], come: Mapping[Piece, Content], at_once: int
+) -> Iterator[list[Word]]:
+    """Operations that take away what is there, but strings that are simply set anew.
+
+    Args:
+        gone: what is there.
+        come: what comes instead.
+        at_once: how many keys one of them may remove.
+    """
     keys: list[bytes] = []
     members: dict[tuple[str, bytes], list[bytes]] = defaultdict(list)
     for type_, key, member in gone:
@@ -569,7 +704,7 @@ def _taken(gone: Mapping[Piece, Content], come: Mapping[Piece, Content]) -> Iter
             members[type_, key].append(member)
         elif type_ != "string" or (type_, key, member) not in come:
             keys.append(key)
-    for some in _cut(keys):
+    for some in _cut(keys, at_once):
         yield _command("DEL", *some)
     for (type_, key), all_ in members.items():
         for some in _cut(all_):
@@ -582,7 +717,7 @@ def _brought(come: Mapping[Piece, Content]) -> Iterator[list[Word]]:
     for (type_, key, member), content in come.items():
         if type_ == "zset":
             assert isinstance(content, int | float)
-            members[type_, key].append((_score(content), member))
+            members[type_, key].append((score_text(content), member))
         elif type_ == "set":
             members[type_, key].append((member,))
         elif isinstance(content, tuple):
@@ -599,10 +734,10 @@ def _command(*words: Word) -> list[Word]:
     return ["C", len(words), *words]
 
 
-def _cut(some: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (some[at : at + AT_ONCE] for at in range(0, len(some), AT_ONCE))
+def _cut(some: Sequence[T], at_once: int = AT_ONCE) -> Iterator[Sequence[T]]:
+    return (some[at : at + at_once] for at in range(0, len(some), at_once))
 
 
-def _score(score: int | float) -> str:
+def score_text(score: int | float) -> str:
     """A score as Redis reads it."""
     return str(score) if isinstance(score, int) else repr(score)

@@ -1,10 +1,11 @@
 """The follower: transactions of the source's log, one after the other, become what Redis holds.
 
 A transaction is applied whole, with the place behind it in the same ``EXEC``; those that came in the
-meantime go together. So a reader of Redis sees only states that the source had. A transaction of more than
-``MOST_CHANGES`` changes is the exception: it goes in parts, each with its number of changes in the state, so
-that neither this process nor Redis has to hold all of it at once; a follower that begins again skips the
-parts that are done. A ``TRUNCATE`` is such a part too: it removes keys batch by batch, and may be repeated.
+meantime go together. So a reader of Redis sees only states that the source had (in a cluster, slot by slot).
+A transaction of more than ``MOST_CHANGES`` changes is the exception: it goes in parts, each with its number
+of changes in the state, so that neither this process nor Redis has to hold all of it at once; a follower that
+begins again skips the parts that are done. A ``TRUNCATE`` is such a part too: it removes keys batch by batch,
+and may be repeated.
 
 What is confirmed to the server is never newer than the target's state, and some seconds older: a Redis that
 writes its file every second may forget the last ones, and must find them in the slot again.
@@ -18,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers import text
-from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration.effects import Effects, Forms, Row
 from helpers.migration.findings import Rejects
 from helpers.migration.places import Finder
+from helpers.migration.writing import Writer
 from helpers.model import Plan
 from helpers.source import BEAT, Stream, Upstream, pgoutput, publication, slot
 from helpers.target import Checkpoint, keyspace, record, resp
@@ -117,6 +118,7 @@ class Follower:
         upstream: the same server, to ask how far its log is.
         connection: the target.
         checkpoint: its state.
+        writer: to it.
         state: as the checkpoint reads it.
         plan: of the migration.
         tally: what is counted.
@@ -130,6 +132,7 @@ class Follower:
         upstream: Upstream,
         connection: resp.Connection,
         checkpoint: Checkpoint,
+        writer: Writer,
         state: dict[str, str],
         *,
         plan: Plan,
@@ -139,6 +142,7 @@ class Follower:
     ) -> None:
         self._stream, self._upstream, self._connection = stream, upstream, connection
         self._checkpoint, self._plan, self._forms = checkpoint, plan, Forms(plan)
+        self._writer = writer
         self._tally, self._rejects, self._report = tally, rejects, report
         self._name = state[slot.SLOT]
         self._state = state
@@ -289,7 +293,7 @@ class Follower:
         for keys in keyspace.scan(self._connection, self._plan):
             names = [key for kind, key in keys if kind in kinds]
             if names:
-                self._checkpoint.commit(column_of(resp.encode("UNLINK", *names)), doing="TRUNCATE")
+                self._writer.remove(names, "TRUNCATE")
             self._checkpoint.renew_when_due()
             self._confirm(None)
         for table in tables:
@@ -366,8 +370,7 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
-        commands = effects.commands(self._checkpoint.key, fields, self._finder.find)
-        self._checkpoint.commit(column_of(*commands), doing=doing)
+        self._writer.write(effects, fields, self._finder.find, doing)
         self._tally.changes.update(effects.changes)
         self._tally.transactions += self._whole
         self._effects, self._bytes, self._whole = Effects(self._forms), 0, 0
@@ -395,6 +398,7 @@ class Follower:
         )
         self._looked = time.monotonic()
         self._checkpoint.renew_when_due()
+        self._writer.look()
         self._check_leaves()
         end = pgoutput.parse_lsn(now_lsn)
         if not self._beat_at or end - max(self._beat_at, self._saved) > BEAT_BYTES:

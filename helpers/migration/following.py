@@ -10,6 +10,7 @@ from typing import Any
 from helpers import progress, servers, text
 from helpers.columns import column_of
 from helpers.errors import HelpersError
+from helpers.migration import writing
 from helpers.migration.findings import Rejects
 from helpers.migration.follower import Follower, Lag, Tally
 from helpers.migration.job import RESUMES, Job, wait_to_retry
@@ -21,9 +22,11 @@ from helpers.target import (
     FORMAT,
     Checkpoint,
     LeaseLost,
-    connect_single,
+    checkpoint_of,
+    connect,
     keyspace,
     record,
+    redo,
     rehearsal,
     resp,
     state_key,
@@ -43,13 +46,14 @@ def follow(
     """Apply inserts, updates and deletes of a model's tables to the target of ``migrate --follow``.
 
     In the order of their commits, each transaction exactly once: its effects and its place in the source's
-    log are written in one ``EXEC``. It may be stopped at any moment, and goes on from there when it is called
-    again. A transaction of more than ``follower.MOST_CHANGES`` changes is seen by readers part by part.
+    log are written in one ``EXEC``, in a cluster by a redo log (``target.redo``). It may be stopped at any
+    moment, and goes on from there when it is called again. A transaction of more than
+    ``follower.MOST_CHANGES`` changes is seen by readers part by part, and one in a cluster slot by slot.
     Lines of the reject file are written before their rows are counted: after a kill some may come twice.
 
     Args:
         source: PostgreSQL URL; the resolved server when None.
-        target: Redis URL; the resolved server when None.
+        target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         prefix: the prefix of the migration.
         model: the model of the migration, as ``model.load`` takes it; that which was recorded when None.
         until_idle_s: end when everything is applied and nothing came for so many seconds; never when None.
@@ -114,9 +118,9 @@ def _attempt(
     """One attempt, from the state in the target on."""
     with (
         Upstream(job.source_url) as upstream,
-        contextlib.closing(connect_single(job.target_url, "follow")) as connection,
+        contextlib.closing(connect(job.target_url)) as connection,
     ):
-        checkpoint = Checkpoint(connection, job.prefix)
+        checkpoint = checkpoint_of(connection, job.prefix)
         if not job.begun:
             job.warnings += keyspace.inspect(connection, job.prefix).warnings
             state, plan = _followed(upstream, connection, checkpoint, job)
@@ -128,6 +132,8 @@ def _attempt(
         checkpoint.acquire(job.name)
         job.begun = True
         try:
+            writer = writing.writer(checkpoint)
+            writer.recover(_followed(upstream, connection, checkpoint, job)[0])
             state, plan = _followed(upstream, connection, checkpoint, job)
             found += [] if found else [Rejects(plan)]
             slot.release(upstream, state[slot.SLOT])
@@ -139,6 +145,7 @@ def _attempt(
                     upstream,
                     connection,
                     checkpoint,
+                    writer,
                     state,
                     plan=plan,
                     tally=tally,
@@ -254,7 +261,8 @@ def drop_slot(
 
     Args:
         source: PostgreSQL URL; the resolved server when None.
-        target: Redis URL; the resolved server when None. Not asked when a name is given.
+        target: URL of Redis or of a node of a Redis Cluster; the resolved server when None. Not asked when a
+            name is given.
         prefix: the prefix of the migration.
         name: a slot that was left behind, whose target does not know it any more.
 
@@ -269,8 +277,8 @@ def drop_slot(
             if any(found.active for found in slot.find(upstream.ask, name)):
                 raise HelpersError(f"{upstream.where}: slot {name} is in use: somebody follows from it")
             return _dropped(name, slot.drop(upstream, name))
-        with contextlib.closing(connect_single(target or servers.url("redis"), "follow")) as connection:
-            checkpoint = Checkpoint(connection, prefix)
+        with contextlib.closing(connect(target or servers.url("redis"))) as connection:
+            checkpoint = checkpoint_of(connection, prefix)
             if not checkpoint.read().get(slot.SLOT):
                 raise HelpersError(
                     f"redis at {connection.address}: no migration there is followed; "
@@ -289,7 +297,9 @@ def drop_slot(
                 recorded = Plan.recorded(state, prefix)
                 if recorded is not None:
                     keyspace.keep_registers(connection, recorded, checkpoint, ())
-                checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *slot.FIELDS)))
+                writing.end(checkpoint, state)
+                fields = (*slot.FIELDS, *redo.FIELDS)
+                checkpoint.commit(column_of(resp.encode("HDEL", checkpoint.key, *fields)))
             finally:
                 checkpoint.release()
         return _dropped(state[slot.SLOT], found)

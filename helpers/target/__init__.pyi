@@ -1,6 +1,7 @@
 from . import (
     keyspace as keyspace,
     record as record,
+    redo as redo,
     rehearsal as rehearsal,
     resp as resp,
     routing as routing,
@@ -13,13 +14,12 @@ from .checkpoint import (
     state_key as state_key,
 )
 from .cluster_checkpoint import (
+    ClusterCheckpoint as ClusterCheckpoint,
     checkpoint_of as checkpoint_of,
     partition_checkpoint_of as partition_checkpoint_of,
 )
 from .connecting import (
     connect as connect,
-    connect_single as connect_single,
-    require_single as require_single,
 )
 from .lease import (
     LeaseLost as LeaseLost,

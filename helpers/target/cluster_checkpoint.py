@@ -50,7 +50,7 @@ COMMIT = (
     "redis.call('PEXPIRE', KEYS[2], ARGV[#KEYS]) "
     "for i = #KEYS + 1, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end return 1"
 )
-"""Set fields of the state, the first key, if each further key has its token; the second lives on."""
+"""Set fields of the first key if each further key has its token; the second lives on."""
 SWAP = IF_OURS + "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1"
 DROP = IF_OURS + "redis.call('DEL', KEYS[1]) return 1"
 EMPTY = IF_OURS + "redis.call('FLUSHDB') redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
@@ -134,13 +134,24 @@ class ClusterCheckpoint(Checkpoint):
         replies = self.connection.replies(commands) if commands else []
         for error in resp.errors(replies):
             raise self.connection.error_of(error, doing)
-        fields = [word for pair in (state or {}).items() for word in pair]
+        self.record(self.key, state or {})
+        return replies
+
+    def record(self, key: bytes, fields: Mapping[str, Any]) -> None:
+        """Set fields of a hash in the slot of the state, if the lease is still ours, and renew that.
+
+        Args:
+            key: of the hash.
+            fields: with their values.
+
+        Raises:
+            LeaseLost: nothing was written.
+        """
         leases = self._leases()
-        words = (*leases.values(), self.life_ms, *fields)
-        if self.connection.call("EVAL", COMMIT, 1 + len(leases), self.key, *leases, *words) != 1:
+        words = (*leases.values(), self.life_ms, *(word for pair in fields.items() for word in pair))
+        if self.connection.call("EVAL", COMMIT, 1 + len(leases), key, *leases, *words) != 1:
             raise self._lease_lost("ran out")
         self.renewed = time.monotonic()
-        return replies
 
     def push_script(self) -> bytes:
         """The name of ``PUSH`` on every node."""

@@ -31,42 +31,6 @@ def connect(url: str) -> resp.Connection:
         raise
 
 
-def connect_single(url: str, doing: str) -> resp.Connection:
-    """A connection to a server that belongs to no cluster.
-
-    Args:
-        url: of the server.
-        doing: what needs it, for messages.
-
-    Raises:
-        HelpersError: it cannot be reached, refuses, or belongs to a cluster.
-    """
-    connection = connect(url)
-    try:
-        require_single(connection, doing)
-    except HelpersError:
-        connection.close()
-        raise
-    return connection
-
-
-def require_single(connection: resp.Connection, doing: str) -> None:
-    """Stop when the connection leads to a cluster.
-
-    Args:
-        connection: the target.
-        doing: what needs a single server, for messages.
-
-    Raises:
-        HelpersError: it does.
-    """
-    if connection.clustered:
-        raise HelpersError(
-            f"redis at {connection.address}: this is a Redis Cluster, and {doing} needs one transaction over "
-            "keys of several slots, which no cluster has; give a single Redis, or leave that out"
-        )
-
-
 def _another(url: str, lost: resp.Lost) -> resp.Connection:
     """A connection to another node than that of the URL; raises what that raised when there is none."""
     for address in known.get(url, ()):

@@ -16,6 +16,7 @@ from helpers.target import resp
 from helpers.target.checkpoint import state_key
 from helpers.target.cluster import Cluster
 from helpers.target.lease import lease_key, partition_lease_key
+from helpers.target.redo import log_key, mark_key
 from helpers.target.resp import encode
 
 Command = tuple[str | int, ...]
@@ -74,6 +75,16 @@ FOLLOWING: Mapping[str, tuple[Command, ...]] = {
     "zset": (("ZCOUNT", "{}", 0, 0), ("ZRANGEBYSCORE", "{}", 0, 0), ("ZSCORE", "{}", "m")),
 }
 """What the script of ``follow`` runs besides."""
+ON_LOG: tuple[Command, ...] = (
+    ("HSET", "{}", "f", "v"),
+    ("HKEYS", "{}"),
+    ("HGET", "{}", "f"),
+    ("HDEL", "{}", "f"),
+    ("DEL", "{}"),
+    ("UNLINK", "{}"),
+)
+ON_MARK: tuple[Command, ...] = (("SET", "{}", 0), ("GET", "{}"), ("UNLINK", "{}"))
+"""Of the redo log of what is followed onto a cluster."""
 IN_CLUSTER: tuple[Command, ...] = (
     ("EVAL", "return 1", 0),
     ("EVALSHA", "0" * 40, 0),
@@ -118,10 +129,12 @@ def commands(
         more = FOLLOWING.get(kind.type, ()) if follow else ()
         key = key_of(kind) if key_of else _key(plan, kind, 1)
         found.append((key, (*ON_TYPE[kind.type], *ON_ANY, *more)))
+    if follow and clustered:
+        found += [(log_key(plan.prefix).decode(), ON_LOG), (mark_key(plan.prefix, 0).decode(), ON_MARK)]
     on_keys = [(words[0], key, *words[2:]) for key, commands in found for words in commands]
     once: list[Command] = [("SCAN", 0), ("DBSIZE",)]
     once += [("FLUSHDB",)] if flushdb else []
-    once += [("EVAL", "return 1", 0), ("HDEL", state_key(plan.prefix), "f")] if follow else []
+    once += [("EVAL", "return 1", 0), ("HDEL", state, "f")] if follow else []
     once += IN_CLUSTER if clustered else ()
     return [*once, *on_keys]
 
@@ -140,7 +153,7 @@ def rehearse(connection: resp.Connection, plan: Plan, *, flushdb: bool = False, 
     """
     if isinstance(connection, Cluster):
         for node in connection.masters():
-            _rehearse(node, plan, flushdb, cluster=connection)
+            _rehearse(node, plan, flushdb, follow, cluster=connection)
     else:
         _rehearse(connection, plan, flushdb, follow)
 

@@ -19,8 +19,8 @@ KEY_AT: Mapping[bytes, int] = {b"EVAL": 3, b"EVALSHA": 3, b"MEMORY": 2}
 """Where the first key stands among the words, where that is not behind the command's name."""
 AROUND = (b"MULTI", b"EXEC", b"DISCARD")
 READS = frozenset(
-    b"EXISTS GET HGETALL HLEN HMGET HPTTL LLEN LRANGE MEMORY PTTL SCARD SMEMBERS SMISMEMBER SSCAN TYPE "
-    b"ZCARD ZMSCORE ZRANGE ZSCAN".split()
+    b"EXISTS GET HGETALL HLEN HMGET HPTTL LINDEX LLEN LRANGE MEMORY PTTL SCARD SMEMBERS SMISMEMBER SSCAN "
+    b"TYPE ZCARD ZCOUNT ZMSCORE ZRANGE ZRANGEBYSCORE ZSCAN ZSCORE".split()
 )
 """Commands that write nothing, so that their order does not matter."""
 END, ZERO = ord("\r"), ord("0")
