@@ -12,7 +12,9 @@ from helpers.results import Missing, Results, having
 from helpers.settings import LABELS
 from helpers.text import NOT_AVAILABLE, join, known, three
 
-LEVEL = "shows no difference in time"
+QUICKER, SLOWER, LEVEL = "is quicker", "is slower", "shows no difference in time"
+VERBS = {QUICKER: "are quicker", SLOWER: "are slower", LEVEL: "show no difference in time"}
+"""What is said of one store, and of several."""
 WRITES = [operation for operation in OPERATIONS if operation not in READS]
 
 _claim = claim.from_result("comparison")
@@ -25,8 +27,10 @@ def gains_and_losses(data: Mapping[str, Any]) -> str:
     if BASE not in data["counts"] or not others:
         raise Missing("comparison: not measured beside PostgreSQL")
     relaxed = TIERS[0]
-    found = {store: "; it ".join(_exchanged(data, store, relaxed, OPERATIONS)) for store in others}
-    sentences = [f"{LABELS[store]} {words or 'cannot be compared'}." for store, words in found.items()]
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for store in others:
+        alike.setdefault(_exchanged(data, store, relaxed, OPERATIONS), []).append(LABELS[store])
+    sentences = [_told(labels, found) for found, labels in alike.items()]
     return (
         f"Against staying with PostgreSQL (medians of one client, {MIX} mix): {' '.join(sentences)} "
         "All give up what no figure shows: PostgreSQL refuses an activity or an order whose user or product "
@@ -69,15 +73,25 @@ def _written(found: tuple[float, bool]) -> str:
     return three(found[0]) if found[1] else f"{three(found[0])}, not shown"
 
 
-def _exchanged(data: Mapping[str, Any], store: str, tier: str, operations: Sequence[str]) -> list[str]:
-    """Gains, losses and what is level in one tier, empty where nothing was tested."""
-    found: dict[str, list[str]] = {"is quicker": [], "is slower": [], LEVEL: []}
+def _exchanged(
+    data: Mapping[str, Any], store: str, tier: str, operations: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """(one of ``VERBS``, operations that were tested) of gains, losses and what is level in one tier."""
+    found: dict[str, list[str]] = {verb: [] for verb in VERBS}
     for operation in operations:
         if tested := _times(data, store, tier, operation):
             times, shown = tested
-            what = LEVEL if not shown else "is quicker" if times < 1 else "is slower"
+            what = LEVEL if not shown else QUICKER if times < 1 else SLOWER
             found[what].append(IN_WORDS[operation])
-    return [f"{what} to {join(named)}" for what, named in found.items() if named]
+    return tuple((what, join(named)) for what, named in found.items() if named)
+
+
+def _told(labels: Sequence[str], found: Sequence[tuple[str, str]]) -> str:
+    """A sentence on stores for which the same was found."""
+    one = len(labels) == 1
+    words = [f"{what if one else VERBS[what]} to {named}" for what, named in found]
+    again = "; it " if one else "; they "
+    return f"{join(labels)} {again.join(words) or 'cannot be compared'}."
 
 
 def _of_a_processor(data: Mapping[str, Any], store: str) -> str:
