@@ -11,6 +11,7 @@ from typing import Any
 
 import compiled  # noqa: F401  # first, for what is imported after it
 import following
+import hostile
 import hypothesis
 import psycopg2
 import pytest
@@ -22,10 +23,11 @@ from helpers import servers, settings
 from helpers.relational import schema
 from helpers.servers import cassandra, connections
 from helpers.servers.redis_cluster import Cluster, cluster
+from helpers.source import Upstream, slot
 
 SLOW = (
     *("course", "browser", "nodes_cassandra", "exercises", "workers", "follow", "follow_tables"),
-    "cluster_interrupted",
+    *("follow_cluster", "cluster_interrupted"),
     *("failures", "nbconvert", "report", "nodes_mongodb", "restoration", "security", "crashes", "servers"),
     *("migration_interrupted", "stores", "beyond_memory", "migration", "cli", "verification", "scale"),
     *(
@@ -158,6 +160,17 @@ def source(postgres_url: str) -> str:
         cursor.execute(ROWS)
     connection.close()
     return postgres_url
+
+
+@pytest.fixture
+def hostile_url(postgres_server: str) -> Iterator[str]:
+    """A schema with everything that is hard to hold, which may be followed; its slots go with it."""
+    with hostile.schemas(postgres_server, f"followed {os.getpid()}") as url:
+        following.tell_all(url)
+        yield url
+        with Upstream(url) as upstream:
+            for found in slot.find(upstream.ask):
+                slot.drop(upstream, found.name)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Following onto a cluster: what is committed is there once, whoever dies, moves or takes over meanwhile."""
 
-import os
 import random
 import signal
 import threading
@@ -8,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import hostile
 import pytest
 from clustered import empty, held
-from following import LARGE, ROUGH, Scramble, prepare, start, tell_all
+from following import LARGE, ROUGH, Scramble, prepare, start
 from migrating import dump, migrate, run_sql
 from test_follow import CHANGES, follow, verified
 from test_follow_tables import plan_of, proposed
@@ -20,7 +18,7 @@ from helpers.errors import HelpersError
 from helpers.migration import follower, following
 from helpers.relational import population
 from helpers.servers.redis_cluster import Cluster, cluster as throw_away
-from helpers.source import Upstream, publication, slot
+from helpers.source import publication, slot
 from helpers.target import LeaseLost, checkpoint_of, connect, redo, resp
 from helpers.target.cluster_checkpoint import ClusterCheckpoint
 from helpers.trials.traffic import traffic
@@ -77,16 +75,6 @@ def test_what_is_committed_is_there_once(moved: str, nodes: Cluster, redis_url: 
     assert own(nodes) == {STATE}
     migrate(moved, redis_url)
     assert dump(redis_url) == found
-
-
-@pytest.fixture
-def hostile_url(postgres_server: str) -> Iterator[str]:
-    with hostile.schemas(postgres_server, f"clustered {os.getpid()}") as url:
-        tell_all(url)
-        yield url
-        with Upstream(url) as upstream:
-            for found in slot.find(upstream.ask):
-                slot.drop(upstream, found.name)
 
 
 @pytest.mark.parametrize(("seed", "most", "prefix"), [(1, 5_000, ""), (2, 3, "{one slot}:")])

@@ -2,16 +2,13 @@
 # ruff: noqa: E501  # lines of SQL
 
 import json
-import os
 import random
 import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import hostile
 import pytest
 from following import Scramble, start, tell_all
 from migrating import dump, interrupted, migrate, run_sql
@@ -22,7 +19,7 @@ from helpers.errors import HelpersError
 from helpers.migration import follower, following, verification
 from helpers.model import Plan, rows
 from helpers.servers import connections
-from helpers.source import Upstream, publication, slot, tables
+from helpers.source import Upstream, publication, tables
 from helpers.target import Checkpoint, rehearsal, resp
 from helpers.trials import judge
 
@@ -58,16 +55,6 @@ def as_if_migrated(source: str, target: str, text: str) -> bool:
     assert [client.hget("migration:state", name) for name in ("rows_held", "rows_rejected")] == counts
     client.close()
     return True
-
-
-@pytest.fixture
-def hostile_url(postgres_server: str) -> Iterator[str]:
-    with hostile.schemas(postgres_server, f"followed {os.getpid()}") as url:
-        tell_all(url)
-        yield url
-        with Upstream(url) as upstream:
-            for found in slot.find(upstream.ask):
-                slot.drop(upstream, found.name)
 
 
 @pytest.mark.parametrize(("seed", "most"), [(1, 5_000), (2, 3)])
