@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -168,6 +169,19 @@ def test_a_solution_stands_behind_its_statement_and_nowhere_else(name: str) -> N
         cell.id for exercise in exercises(name) for cell in exercise.behind if "check" not in tags(cell)
     ]
     assert solutions == [cell.id for cell in read(name).cells if "solution" in tags(cell)]
+
+
+@every_notebook
+def test_a_name_in_capitals_is_given_by_one_cell(name: str) -> None:
+    """An exercise that gives it anew would break the cells before it when they are run again."""
+    code = [ast.parse(cell.source) for cell in read(name).cells if cell.cell_type == "code"]
+    given = Counter(
+        node.id
+        for tree in code
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.isupper()
+    )
+    assert not [one for one, times in given.items() if times > 1]
 
 
 def test_the_report_leaves_them_out() -> None:

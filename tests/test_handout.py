@@ -134,6 +134,9 @@ def test_a_check_tells_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with show.check("answer"):
         raise AssertionError("two are asked for")
     assert capsys.readouterr() == ("", "Not yet: two are asked for.\n")
+    with show.check("answer"):
+        raise AssertionError("is it one?")
+    assert capsys.readouterr() == ("", "Not yet: is it one?\n")
     for mistake, kind in (("other", NameError), ("1 / 0", ZeroDivisionError)):
         with pytest.raises(kind), show.check("answer"):
             eval(mistake)

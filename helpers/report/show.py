@@ -44,7 +44,8 @@ def check(*names: str) -> Iterator[None]:
             raise
         line = f"Not yet: `{error.name}` is missing. Write it in the answer's cell, run that, then this one."
     except AssertionError as error:
-        line = f"Not yet: {error or 'an assertion of the answer fails'}."
+        told = str(error) or "an assertion of the answer fails"
+        line = f"Not yet: {told}{'' if told.endswith(('.', '?', '!')) else '.'}"
     else:
         line = ""
     # In one piece: print writes two, which a kernel may send apart.
