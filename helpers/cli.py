@@ -217,11 +217,14 @@ RECORDED = option(
     type=Path,
 )
 PREFIX = option("--prefix", "stands before every key (nothing)", default="", metavar="P")
+PRINTED = ("title", "authors", "institution", "course", "date")
+"""Parameters of notebook 06 that stand on the title page."""
 TITLE_PAGE = (
-    option("--title", "of the report (as in notebook 06, like the next three)"),
+    option("--title", "of the report (as in notebook 06, like the next four)"),
     option(
         "--author", "who made it; again for a further name", action="append", dest="authors", metavar="NAME"
     ),
+    option("--institution", "where it was written"),
     option("--course", "what it is handed in for"),
     option("--date", "as it is to be printed"),
 )
@@ -229,7 +232,7 @@ TITLE_PAGE = (
 
 def _title_page(options: argparse.Namespace) -> dict[str, Any]:
     """Of the title page what was given."""
-    given = {name: getattr(options, name) for name in ("title", "authors", "course", "date")}
+    given = {name: getattr(options, name) for name in PRINTED}
     return {name: value for name, value in given.items() if value is not None}
 
 

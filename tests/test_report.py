@@ -187,6 +187,8 @@ def test_the_command_takes_what_stands_on_the_title_page(
         "Ada Lovelace",
         "--author",
         "Me",
+        "--institution",
+        "Home",
         "--course",
         "DB 2",
         "--date",
@@ -194,7 +196,7 @@ def test_the_command_takes_what_stands_on_the_title_page(
     ]
     assert main(["report", "--results", str(tmp_path), "--out", str(tmp_path / "out"), *words]) == 0
     first_page = PdfReader(capsys.readouterr().out.strip()).pages[0].extract_text()
-    assert all(word in first_page for word in ("Ours", "Ada Lovelace", "Me", "DB 2", "May"))
+    assert all(word in first_page for word in ("Ours", "Ada Lovelace", "Me", "Home", "DB 2", "May"))
 
 
 def test_one_author_needs_no_list(tmp_path: Path) -> None:
