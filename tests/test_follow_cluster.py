@@ -226,6 +226,13 @@ def test_a_master_that_is_lost_is_followed_by_its_replica(populated: str, replic
         assert verified(populated, url)
 
 
+def test_what_cannot_be_followed_is_named_as_it_is_there(nodes: Cluster, postgres_url: str) -> None:
+    with pytest.raises(HelpersError, match=r"no migration was recorded there \(migration:\{state\}\); begin"):
+        follow(postgres_url, nodes.urls[0])
+    with pytest.raises(HelpersError, match=r"no migration was recorded there \(migration:\{state\}\); check"):
+        verified(postgres_url, nodes.urls[0])
+
+
 def lose_a_slot(nodes: Cluster) -> None:
     key = redo.mark_keys("")[7].decode()
     with nodes.client() as client:

@@ -29,7 +29,6 @@ from helpers.target import (
     redo,
     rehearsal,
     resp,
-    state_key,
 )
 
 
@@ -168,14 +167,15 @@ def _followed(
 ) -> tuple[dict[str, str], Plan]:
     """The state of a migration that can be followed, and its plan; refuses any other."""
     state, where, prefix = checkpoint.read(), f"redis at {connection.address}", job.prefix
+    key = checkpoint.key.decode()
     if not state:
         raise HelpersError(
-            f"{where}: no migration was recorded there ({state_key(prefix)}); begin with `migrate "
+            f"{where}: no migration was recorded there ({key}); begin with `migrate "
             "--follow`, or check the URL, its database number, and --prefix"
         )
     if state.get("format") not in (FORMAT, BEFORE):
         raise HelpersError(
-            f"{where}: {state_key(prefix)} is of format {state.get('format')!r}, not {FORMAT!r}; it "
+            f"{where}: {key} is of format {state.get('format')!r}, not {FORMAT!r}; it "
             "was written by another version: use that one"
         )
     if not state.get(slot.SLOT):

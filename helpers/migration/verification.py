@@ -24,7 +24,7 @@ from helpers.model import KeyKind, Model, Plan
 from helpers.progress import bar
 from helpers.servers import machine
 from helpers.source import Source, SourceLost, copybinary, slot
-from helpers.target import checkpoint_of, connect, encode, keyspace, resp
+from helpers.target import checkpoint_of, connect, encode, keyspace, resp, state_key
 
 WINDOW_ROWS = 20_000
 ASKED_KEYS = 20_000
@@ -89,8 +89,9 @@ def _opened(
     except HelpersError as error:
         if state or model is not None:
             raise
+        key = state_key(prefix, clustered=connection.clustered)
         raise HelpersError(
-            f"redis at {connection.address}: no migration was recorded there ({prefix}migration:state); "
+            f"redis at {connection.address}: no migration was recorded there ({key}); "
             "check the URL, its database number, and --prefix, or give the --model that is meant"
         ) from error
 
