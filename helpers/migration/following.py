@@ -132,8 +132,9 @@ def _attempt(
         job.begun = True
         try:
             writer = writing.writer(checkpoint)
-            writer.recover(_followed(upstream, connection, checkpoint, job)[0])
             state, plan = _followed(upstream, connection, checkpoint, job)
+            writer.recover(state)
+            state = checkpoint.read()
             found += [] if found else [Rejects(plan)]
             slot.release(upstream, state[slot.SLOT])
             slot.check(upstream, plan, state)

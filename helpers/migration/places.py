@@ -86,7 +86,9 @@ class Finder:
         of: dict[bytes, list[int]] = defaultdict(list)
         for which, (key, _, _) in enumerate(places):
             of[key].append(which)
-        lengths = dict(zip(of, self._ask([encode("LLEN", key) for key in of]), strict=True))
+        lengths = dict(
+            zip(of, self._connection.ask(*(encode("LLEN", key) for key in of), doing="follow"), strict=True)
+        )
         whole = [_Span(key, 0, lengths[key], rows) for key, rows in of.items()]
         left, found = ([span for span in whole if bool(span.high) is some] for some in (True, False))
         while left:
@@ -134,7 +136,7 @@ class Finder:
         """The spans, each in those parts of it between elements in which rows are."""
         self._idle()
         asked = [(span.key, at) for span, some in zip(spans, chosen, strict=True) for at in some]
-        elements = self._ask([encode("LINDEX", key, at) for key, at in asked])
+        elements = self._connection.ask(*(encode("LINDEX", key, at) for key, at in asked), doing="follow")
         longest = max((len(one or b"") for one in elements), default=0) + 1
         self._longest[register.name] = max(self._longest.get(register.name, 0), longest)
         read = iter([self._values(register, key, one) for (key, _), one in zip(asked, elements, strict=True)])
@@ -214,9 +216,3 @@ class Finder:
         if register.value.raw and column.format.name == "bytes":
             return (f"\\x{found[0].hex()}",)
         return tuple(one.decode() for one in found)
-
-    def _ask(self, commands: Sequence[bytes]) -> list[Any]:
-        replies = resp.parse(self._connection.exchange(*commands))
-        for error in resp.errors(replies):
-            raise self._connection.error_of(error, "follow")
-        return replies

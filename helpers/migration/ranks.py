@@ -30,18 +30,12 @@ def ranks(connection: resp.Connection, asked: Sequence[Ranked]) -> tuple[list[in
     equal = {(one.key, score_text(one.entry.score)): one.order_of for one in asked}
     there = [one for one in asked if one.there]
     replies = iter(
-        _ask(
-            connection,
-            [
-                *(encode("ZCARD", key) for key in sizes),
-                *(encode("ZCOUNT", key, "-inf", f"({score}") for key, score in equal),
-                *(
-                    encode("ZRANGEBYSCORE", key, score, score)
-                    for (key, score), order in equal.items()
-                    if order
-                ),
-                *(encode("ZSCORE", one.key, one.entry.member) for one in there),
-            ],
+        connection.ask(
+            *(encode("ZCARD", key) for key in sizes),
+            *(encode("ZCOUNT", key, "-inf", f"({score}") for key, score in equal),
+            *(encode("ZRANGEBYSCORE", key, score, score) for (key, score), order in equal.items() if order),
+            *(encode("ZSCORE", one.key, one.entry.member) for one in there),
+            doing="follow",
         )
     )
     lengths = {key: next(replies) for key in sizes}
@@ -57,10 +51,3 @@ def ranks(connection: resp.Connection, asked: Sequence[Ranked]) -> tuple[list[in
             )
     places = [(one, (one.key, score_text(one.entry.score))) for one in asked]
     return [lower[at] + bisect_left(within[at], one.entry.order) for one, at in places], lengths
-
-
-def _ask(connection: resp.Connection, commands: Sequence[bytes]) -> list[Any]:
-    replies = resp.parse(connection.exchange(*commands))
-    for error in resp.errors(replies):
-        raise connection.error_of(error, "follow")
-    return replies

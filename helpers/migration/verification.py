@@ -289,9 +289,7 @@ def find_expiring(
         for name, key in found if fields else ():
             for field, _ in kinds[name].fields if kinds[name].type == "hash" else ():
                 asked.append((key, field.encode(), encode("HPTTL", key, "FIELDS", 1, field)))
-        replies = resp.parse(connection.exchange(*(command for _, _, command in asked)))
-        for error in resp.errors(replies):
-            raise connection.error_of(error, "verify")
+        replies = connection.ask(*(command for _, _, command in asked), doing="verify")
         for (key, part, _), reply in zip(asked, replies, strict=True):
             left = reply[0] if isinstance(reply, list) else reply
             if left < 0 or (key, part) in seen:  # SCAN may give a key twice

@@ -124,7 +124,7 @@ class Checkpoint:
             before = (other, left_ms)
             time.sleep(0.2)
         if deletions := self._partition_deletions():  # whoever took the lease meanwhile loses his partitions
-            self._ask(*deletions)
+            self.connection.ask(*deletions)
         self._watch()
         self.renewed = time.monotonic()
 
@@ -141,24 +141,17 @@ class Checkpoint:
 
     def _take_over(self, other: bytes) -> bool:
         """Replace a lease whose holder does not need it any more, unless it changed meanwhile."""
-        if self._ask(encode("WATCH", self.lease), encode("GET", self.lease))[1] != other:
+        if self.connection.ask(encode("WATCH", self.lease), encode("GET", self.lease))[1] != other:
             return False
         swap = encode("SET", self.lease, self.token, "PX", LEASE_MS, "XX")
-        return self._ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None
+        return self.connection.ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None
 
     def _watch(self) -> None:
-        if self._ask(self._end)[-1] != self.token.encode():
+        if self.connection.ask(self._end)[-1] != self.token.encode():
             raise self._lease_lost("was taken")
 
     def _lease_lost(self, how: str) -> LeaseLost:
         return LeaseLost(f"redis at {self.connection.address}: the lease of this migration {how}")
-
-    def _ask(self, *commands: bytes) -> list[Any]:
-        """The replies to some commands, none of which is an error."""
-        replies = resp.parse(self.connection.exchange(*commands))
-        for error in resp.errors(replies):
-            raise self.connection.error_of(error)
-        return replies
 
     def commit(
         self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
@@ -269,9 +262,9 @@ class PartitionCheckpoint(Checkpoint):
         swap = encode("SET", self.lease, self.token, "PX", self.life_ms)
         deadline = time.monotonic() + LEASE_MS / 1000
         while True:
-            held = self._ask(encode("WATCH", self._main_lease), encode("GET", self._main_lease))[1]
+            held = self.connection.ask(encode("WATCH", self._main_lease), encode("GET", self._main_lease))[1]
             self._check(held)
-            if self._ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None:
+            if self.connection.ask(encode("MULTI"), swap, encode("EXEC"))[-1] is not None:
                 break
             if time.monotonic() > deadline:  # it was renewed in between, again and again
                 raise self._lease_lost("was taken")

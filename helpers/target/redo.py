@@ -132,7 +132,8 @@ class Redo:
         self._log = log_key(checkpoint.prefix)
         self._keys = mark_keys(checkpoint.prefix)
         self._marks: dict[int, int] = {}
-        self._number, self._name = 0, b""
+        self._number = self._sum = 0
+        self._name = b""
         self._kept: deque[tuple[float, int, int]] = deque()
 
     def begin(self) -> dict[str, str]:
@@ -173,7 +174,7 @@ class Redo:
                 expected = int(fields[SUM])
         if sum(self._marks.values()) != expected:
             raise self._fault("batches are missing in some slots")
-        self._number = highest
+        self._number, self._sum = highest, expected
 
     def write(self, operations: Iterable[Operation], fields: Mapping[str, str], doing: str) -> None:
         """Apply a batch once.
@@ -194,14 +195,14 @@ class Redo:
             self._checkpoint.commit(state=fields)
             return
         number = max(part.number for part in parts)
-        marks = self._marks | {part.slot: part.number for part in parts}
-        fields = {**fields, NUMBER: str(number), SUM: str(sum(marks.values()))}
+        total = self._sum + sum(part.number - part.before for part in parts)
+        fields = {**fields, NUMBER: str(number), SUM: str(total)}
         packed = _packed(fields, parts)
         self._checkpoint.record(self._log, {str(number): packed})
         self._checkpoint.replicate()
         self._kept.append((time.monotonic(), number, len(packed)))
         self._apply(parts, doing)
-        self._number = number
+        self._number, self._sum = number, total
         self._checkpoint.commit(state=fields)
         self._drop(lambda: sum(size for *_, size in self._kept) > KEPT_BYTES)
 
@@ -273,10 +274,8 @@ class Redo:
         Raises:
             Fault: one has none, or what went wrong there.
         """
-        raw = self._connection.exchange(*(encode("GET", key) for key in self._keys.values()))
-        found = dict(zip(self._keys, resp.parse(raw), strict=True))
-        for error in resp.errors(list(found.values())):
-            raise self._connection.error_of(error)
+        replies = self._connection.ask(*(encode("GET", key) for key in self._keys.values()))
+        found = dict(zip(self._keys, replies, strict=True))
         missing = sum(mark is None for mark in found.values())
         if missing:
             raise self._fault(f"what was in {missing} of its slots is gone")

@@ -200,10 +200,23 @@ class Connection:
             Refused: the reply is an error.
             Lost: the connection broke.
         """
-        (reply,) = parse(self.exchange(encode(*words)))
-        for error in errors([reply]):
-            raise self.error_of(error)
-        return reply
+        return self.ask(encode(*words))[0]
+
+    def ask(self, *commands: bytes, doing: str = "") -> list[Any]:
+        """The parsed replies to some commands, none of which is an error.
+
+        Args:
+            commands: as ``exchange`` takes them.
+            doing: what is being done, for messages; empty to leave it out.
+
+        Raises:
+            Refused: a reply is an error.
+            Lost: the connection broke.
+        """
+        replies = parse(self.exchange(*commands))
+        for error in errors(replies):
+            raise self.error_of(error, doing)
+        return replies
 
     def error_of(self, error: hiredis.ReplyError, doing: str = "") -> HelpersError:
         """The error to raise for an error reply: one line with the remedy.
