@@ -18,7 +18,7 @@ from twice import pairs, twice
 
 from helpers import report
 from helpers.relational import population
-from helpers.report import notebooks
+from helpers.report import notebooks, show
 
 WITH = notebooks.NAMES[1:]
 POINTS = {"Easy": (1, 1), "Harder": (2, 2), "Open": (1, 5)}
@@ -53,6 +53,10 @@ changed = [
 ]
 assert not changed, changed"""
 
+HOSTILE = ("None", "5", "''", "[]", "lambda *_, **__: None")
+"""Answers of another kind, or of nothing."""
+NOT_YET = re.compile(r"Not yet: [^\n]+\n")
+
 every_notebook = pytest.mark.parametrize("name", WITH)
 
 
@@ -75,6 +79,12 @@ class Exercise:
     def check(self) -> Any:
         (found,) = (cell for cell in self.behind if "check" in tags(cell))
         return found
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What its check asks for: of which kind each name has to be."""
+        (asked,) = re.findall(r"^with show\.check\((.*)\):$", self.check.source, flags=re.M)
+        return dict(eval(f"dict({asked})"))
 
     @property
     def reason(self) -> Any:
@@ -138,9 +148,9 @@ def test_each_is_followed_by_a_folded_solution_a_check_and_a_folded_reason(name:
 def test_its_statement_names_what_the_check_asks_for(name: str) -> None:
     for exercise in exercises(name):
         promised = exercise.statement.source.partition("**Answer:** ")[2]
-        (asked,) = re.findall(r"^with show\.check\((.*)\):$", exercise.check.source, flags=re.M)
-        for one in ast.literal_eval(f"({asked},)"):
+        for one, kind in exercise.kinds.items():
             assert re.search(rf"`{one}[`(]", promised), f"{exercise.title}: {one}"
+            assert kind.startswith(tuple(show.KINDS)), f"{exercise.title}: {kind}"
         tree = ast.parse(exercise.check.source)
         asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
         inside = next(node for node in tree.body if isinstance(node, ast.With))
@@ -173,12 +183,16 @@ def test_a_solution_stands_behind_its_statement_and_nowhere_else(name: str) -> N
 
 @every_notebook
 def test_a_name_in_capitals_is_given_by_one_cell(name: str) -> None:
-    """An exercise that gives it anew would break the cells before it when they are run again."""
+    """An exercise that gives it anew would break the cells before it when they are run again; what is removed
+    in the end says so.
+    """
     code = [ast.parse(cell.source) for cell in read(name).cells if cell.cell_type == "code"]
     given = Counter(
         node.id
         for tree in code
-        for node in ast.walk(tree)
+        for one in tree.body
+        if "servers.removed(" not in ast.unparse(one)
+        for node in ast.walk(one)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.isupper()
     )
     assert not [one for one, times in given.items() if times > 1]
@@ -258,9 +272,26 @@ def in_the_databases() -> tuple[dict[str, object], dict[object, object]]:
     return tables, values
 
 
+def hostile(exercise: Exercise) -> list[Any]:
+    """Cells that check answers of other kinds: all of them alike, then each alone beside right ones."""
+    tries = [(tuple(exercise.kinds), answer) for answer in HOSTILE]
+    if len(exercise.kinds) > 1:
+        for name, kind in exercise.kinds.items():
+            tries.append(((name,), HOSTILE[-1] if kind.startswith("a function") else HOSTILE[0]))
+    right = f"right_answers = {{name: globals()[name] for name in {list(exercise.kinds)}}}"
+    again = "globals().update(right_answers)\n"
+    cells = [
+        new_code_cell(
+            f"{again}{' = '.join(names)} = {answer}\n{exercise.check.source}", metadata={"tags": ["hostile"]}
+        )
+        for names, answer in tries
+    ]
+    return [new_code_cell(right), *cells, new_code_cell(again)]
+
+
 def tried_again(name: str) -> Any:
-    """The notebook with each cell of a solution and its check twice, then all of it again, between two looks;
-    its other cells twice too where it is the whole.
+    """The notebook with each cell of a solution and its check twice, then all of it again, then checks of
+    answers of other kinds, between two looks; its other cells twice too where it is the whole.
     """
     notebook = deepcopy(read(name))
     inside = section(notebook.cells)
@@ -278,8 +309,9 @@ def tried_again(name: str) -> Any:
         code = [cell for cell in exercise.behind if cell.cell_type == "code"]
         for cell in [*(one for part in code for one in (part, part)), *code]:
             again.append(new_code_cell(cell.source, metadata={"tags": list(tags(cell))}))
+    wrong = [cell for exercise in exercises(name) for cell in hostile(exercise)]
     look = new_code_cell(f"{inspect.getsource(in_the_databases)}\nas_found = in_the_databases()")
-    notebook.cells = [*before, *given, look, *again, new_code_cell(LOOK_AGAIN), *behind]
+    notebook.cells = [*before, *given, look, *again, *wrong, new_code_cell(LOOK_AGAIN), *behind]
     return notebook
 
 
@@ -300,6 +332,10 @@ def test_cells_run_again_and_solutions_leave_the_databases_as_they_were(
     cells = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells
     said = ["".join(output.text for output in cell.outputs) for cell in cells if "check" in tags(cell)]
     assert said == ["The answer holds.\n"] * 3 * len(exercises(name))
+    for cell in cells:
+        if "hostile" in tags(cell):
+            told_once = "".join(output.text for output in cell.outputs)
+            assert NOT_YET.fullmatch(told_once), f"{cell.source[:200]}: {told_once}"
     done = pairs(cells)
     assert bool(done) == (name not in ON_THEIR_OWN)
     if name == "04_modeling":

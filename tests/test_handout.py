@@ -12,6 +12,7 @@ import readme
 from test_exercises import WITH, exercises, read, tags
 
 from helpers import cli, settings
+from helpers.errors import HelpersError
 from helpers.report import handout, notebooks, show
 
 ROOT = settings.project_root()
@@ -121,22 +122,62 @@ def test_a_folder_that_is_not_free_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"] and not (ROOT / "helpers/new").exists()
 
 
-def test_a_check_tells_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with show.check("answer"):
-        assert True, "never"
-    assert capsys.readouterr() == ("The answer holds.\n", "")
-    with show.check("answer"):
-        answer  # type: ignore[name-defined]  # noqa: B018, F821
-    assert capsys.readouterr() == (
-        "",
-        "Not yet: `answer` is missing. Write it in the answer's cell, run that, then this one.\n",
-    )
-    with show.check("answer"):
-        raise AssertionError("two are asked for")
-    assert capsys.readouterr() == ("", "Not yet: two are asked for.\n")
-    with show.check("answer"):
-        raise AssertionError("is it one?")
-    assert capsys.readouterr() == ("", "Not yet: is it one?\n")
-    for mistake, kind in (("other", NameError), ("1 / 0", ZeroDivisionError)):
-        with pytest.raises(kind), show.check("answer"):
-            eval(mistake)
+def told(asks: str, answer: Any, kind: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What a check of an answer says that asks this."""
+    check = compile(f"with show.check(answer={kind!r}):\n    {asks}", "check", "exec")
+    exec(check, {"show": show, "answer": answer})
+    return capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("asks", "answer", "kind", "line"),
+    [
+        ("assert answer != 5, 'it is five'", 5, "a number", "it is five."),
+        ("assert answer != 5, 'is it five?'", 5, "a number", "is it five?"),
+        ("assert answer[0] > 1, 'more'", 5, "a list of pages", "`answer` must be a list of pages, and is 5."),
+        ("answer()", True, "a function", "`answer` must be a function, and is True."),
+        ("assert answer > 1, 'more'", len, "a number", "`answer` must be a number, and is a function."),
+        ("assert answer != ' ', 'some'", " ", "a text", "`answer` must be a text, and is ' '."),
+        (
+            "list(answer())",
+            lambda: None,
+            "a function",
+            "the check stops at TypeError: 'NoneType' object is not iterable. "
+            "It asks for `answer`, a function.",
+        ),
+        (
+            "open(answer)",
+            "nowhere/x",
+            "a path",
+            "the check stops at FileNotFoundError: [Errno 2] No such file or directory: 'nowhere/x'. "
+            "It asks for `answer`, a path.",
+        ),
+    ],
+)
+def test_a_check_tells_in_one_line_what_an_answer_lacks(
+    asks: str, answer: Any, kind: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(asks, answer, kind, capsys) == ("", f"Not yet: {line}\n")
+
+
+def test_a_check_tells_that_an_answer_holds_is_missing_or_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert told("assert answer == 5", 5, "a number", capsys) == ("The answer holds.\n", "")
+    exec("with show.check(answer='a text'):\n    answer", {"show": show})
+    missing = "`answer` is missing. Write it in the answer's cell, run that, then this one"
+    assert capsys.readouterr() == ("", f"Not yet: {missing}.\n")
+
+    def refuse() -> None:
+        raise HelpersError("no such model; name another")
+
+    assert told("answer()", refuse, "a function", capsys) == ("", "Not yet: no such model; name another.\n")
+
+
+def test_an_error_of_the_answer_itself_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"show": show}
+    exec(compile("def answer():\n    return 1 / 0", "the answer", "exec"), names)
+    for asks, kind in (("answer()", ZeroDivisionError), ("other", NameError)):
+        with pytest.raises(kind):
+            exec(compile(f"with show.check(answer='a function'):\n    {asks}", "check", "exec"), names)
+    assert capsys.readouterr() == ("", "")

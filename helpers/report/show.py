@@ -9,13 +9,18 @@ import ast
 import base64
 import html
 import re
+import reprlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from numbers import Real
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from helpers.errors import HelpersError, first_line
 from helpers.results import Missing, Results
 from helpers.settings import checkout
 from helpers.text import three
@@ -28,28 +33,70 @@ NOT_MEASURED = "*not measured*"
 NUMBER = re.compile(r"^[<>≥≤±+−-]?\d[\d,. ]*( ?(%|[a-zµ/]{1,8}|[KMG]i?B))?$|^n/a$")
 
 
+KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "a text": lambda answer: isinstance(answer, str) and bool(answer.strip()),
+    "a number": lambda answer: isinstance(answer, Real) and not isinstance(answer, bool),
+    "a list": lambda answer: _holds_some(answer) and not isinstance(answer, str | Mapping),
+    "a dictionary": lambda answer: _holds_some(answer) and isinstance(answer, Mapping),
+    "a function": callable,
+    "a path": lambda answer: isinstance(answer, str | PathLike),
+    "a value": lambda answer: answer is not None and not callable(answer),
+}
+"""What an answer has to be: in these words ``check`` asks for it."""
+
+
 @contextmanager
-def check(*names: str) -> Iterator[None]:
+def check(**kinds: str) -> Iterator[None]:
     """Inside, asserts with a message ask what an answer must do. One line says whether it does: on stdout if
     so; if not, on stderr, by which nbgrader gives no points, and the notebook goes on.
 
+    Any other error inside tells, too, that an answer is missing or of another kind. It is raised as it is
+    only where it comes from a function of the answer, or from a name that is no answer.
+
     Args:
-        names: what the answer must make. One that is not there is named; a name that is missing otherwise,
-            and every other error of the answer's own, is raised as it is.
+        kinds: what each name that the answer makes has to be, in words that begin with those of ``KINDS``.
     """
     try:
         yield
-    except NameError as error:
-        if error.name not in names:
+    except Exception as error:
+        told = _not_yet(error, kinds)
+        if not told:
             raise
-        line = f"Not yet: `{error.name}` is missing. Write it in the answer's cell, run that, then this one."
-    except AssertionError as error:
-        told = str(error) or "an assertion of the answer fails"
         line = f"Not yet: {told}{'' if told.endswith(('.', '?', '!')) else '.'}"
     else:
         line = ""
     # In one piece: print writes two, which a kernel may send apart.
     (sys.stderr if line else sys.stdout).write(f"{line or 'The answer holds.'}\n")
+
+
+def _not_yet(error: Exception, kinds: Mapping[str, str]) -> str:
+    """What an answer lacks, by the error that its check ended with; nothing if the error is to be raised."""
+    _, body, *within = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = body.f_globals
+    for name, kind in kinds.items():
+        if name not in names:
+            return f"`{name}` is missing. Write it in the answer's cell, run that, then this one"
+        if not next(holds for words, holds in KINDS.items() if kind.startswith(words))(names[name]):
+            return f"`{name}` must be {kind}, and is {_brief(names[name])}"
+    if isinstance(error, AssertionError):
+        return str(error) or "an assertion of the answer fails"
+    if isinstance(error, NameError):
+        return ""
+    if isinstance(error, HelpersError):
+        return str(error)
+    of_cells = [frame.f_code.co_filename for frame in (body, *within) if frame.f_globals is names]
+    if of_cells[-1] != body.f_code.co_filename:
+        return ""
+    asked = "; ".join(f"`{name}`, {kind}" for name, kind in kinds.items())
+    return f"the check stops at {type(error).__name__}: {first_line(error)}. It asks for {asked}"
+
+
+def _holds_some(answer: Any) -> bool:
+    return isinstance(answer, Collection) and len(answer) > 0
+
+
+def _brief(answer: Any) -> str:
+    return "a function" if callable(answer) else " ".join(reprlib.repr(answer).split())
 
 
 def title(
