@@ -110,6 +110,17 @@ def test_its_page_gives_commands_of_the_readme(made: Path) -> None:
     assert text.splitlines()[0].removeprefix("# ") in head and text.splitlines()[2] in head
 
 
+def test_its_page_tells_of_machines_servers_and_the_wait_as_the_readme_does(made: Path) -> None:
+    text = (made / "README.md").read_text(encoding="utf-8")
+    told = text.split("\n## What a machine needs\n", 1)[1]
+    assert readme.section("What a machine needs").strip().startswith(told.split("\n## ")[0].strip())
+    assert readme.section("Servers").strip().startswith(told.split("\n## Servers\n")[1].strip())
+    urls = [f"`{name.upper()}_URL`" for name in settings.NAMES]
+    assert all(word in told for word in ("memory", "disk", *urls))
+    wait = "The installation is silent for a minute or so"
+    assert wait in text and wait in readme.TEXT
+
+
 @pytest.mark.parametrize("place", ["full", "helpers/new"])
 def test_a_folder_that_is_not_free_is_refused(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -49,6 +49,8 @@ python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt
 .venv/bin/jupyter lab notebooks/00_index.ipynb
 ```
 
+The installation is silent for a minute or so.
+
 Take the notebooks in order. Each but the first ends with exercises. An exercise has a cell for your answer,
 a cell that checks it, and a cell for your reasons. Run the check as often as you like: it says in one line
 what is missing. Do not change the checks. Hand in the notebooks with your answers. To stop the servers:
@@ -56,6 +58,14 @@ what is missing. Do not change the checks. Hand in the notebooks with your answe
 ```sh
 .venv/bin/python -m helpers down
 ```
+
+## What a machine needs
+
+{machine}
+
+## Servers
+
+{servers}
 """
 ELSEWHERE = "choose another --out"
 
@@ -95,11 +105,22 @@ def write(out: Path | str) -> Path:
 
 
 def _readme() -> str:
-    """The page that a student reads first; title and question are those of the index."""
+    """The page that a student reads first: title and question of the index, and what the project's own page
+    says of machines and servers.
+    """
     head = notebooks.read(notebooks.folder() / "00_index.ipynb")["cells"][0]["source"]
     question = re.search(r"\*\*Question\.\*\* (.*)", head)
     title = head.splitlines()[0].lstrip("# 0123456789")
-    return README.format(title=title, question=question[1] if question else "")
+    machine, servers = _told("What a machine needs", blocks=1), _told("Servers", blocks=2)
+    return README.format(
+        title=title, question=question[1] if question else "", machine=machine, servers=servers
+    )
+
+
+def _told(heading: str, *, blocks: int) -> str:
+    """The first blocks below a heading of the project's page."""
+    text = (checkout() / "README.md").read_text(encoding="utf-8")
+    return "\n\n".join(text.split(f"\n## {heading}\n\n", 1)[1].split("\n\n")[:blocks]).rstrip()
 
 
 def released(notebook: Mapping[str, Any]) -> dict[str, Any]:
