@@ -17,9 +17,13 @@ class HelpersError(Exception):
     """Something could not be done.
 
     The message is one line that says what, where (``host:port``), why, and the remedy. The command line
-    prints it without a traceback and exits with 2; in a notebook it stops the cell. The cause stays in
-    ``__cause__``.
+    prints it without a traceback and exits with 2; in a notebook it stops the cell, and IPython shows it
+    alone. The cause stays in ``__cause__``.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def brief(text: str) -> str:

@@ -6,17 +6,29 @@ from typing import Any
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
-from test_exercises import FEWER, read
+from test_exercises import FEWER, read, section, tags, told
 
 from helpers.errors import HelpersError
 from helpers.relational import population, schema
 from helpers.report import notebooks
 from helpers.servers import connections
 
-WITH = ("01_schema", "02_population", "04_modeling", "05_migration")
+WITH = ("01_schema", "02_population", "03_comparison", "04_modeling", "05_migration")
+ENDS = re.compile("## (What we saw|Exercises|Measuring)")
+"""Headings behind the cells that are run again; 03 measures there, and reads what it saved."""
 LEFT_OUT = re.compile(r"crashes|ladder|scaleout|results\.begin|^PREFIX|^source, target")
 """Cells that measure for long, what shows these, and those that begin anew."""
+AFRESH = re.compile(
+    r"populate_apart|kill_at|EXERCISE, LAB|stores\.connect|do_damage\(\)|enter_context|CREATE KEYSPACE"
+)
+"""Cells that take long, and need nothing that was removed."""
+OTHERWISE = re.compile(r"results\.stamp|r\.hgetall\(\"migration:state|^r\.delete")
+"""Cells that tell of the moment."""
+REMOVES = "servers.removed("
+"""What a cell says that cleans up."""
+GONE = re.compile(r".* was removed; run the cells below the heading \*.+\* first, then this one")
 PARAMETERS: dict[str, dict[str, Any]] = {**FEWER, "05_migration": {"bigger": {"quick": 3_000}}}
 KEPT = """
 from copy import deepcopy
@@ -49,28 +61,45 @@ MEASURED = {"index", "scale", "kill", "follow", "bytes", "dry_run"}
 @pytest.mark.usefixtures("postgres_server", "redis_server", "mongodb_url", "cassandra_url")
 @pytest.mark.parametrize("name", WITH)
 def test_a_result_stays_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All cells in order, then each again from the last to the first."""
+    """All cells in order, then each again from the last to the first; then the one that cleans up, and each
+    again, those of exercises too: it says what it said before, or which cells are to be run first.
+    """
     population.populate(replace=True, progress=False)
     monkeypatch.setenv("HELPERS_RESULTS", str(tmp_path / "results"))
     notebook = nbformat.from_dict(read(name))
-    end = next(
-        i for i, cell in enumerate(notebook.cells) if re.match("## (What we saw|Exercises)", cell.source)
-    )
-    code = [cell for cell in notebook.cells[:end] if cell.cell_type == "code"]
-    long = [cell for cell in code if re.search("crashes|ladder|scaleout", cell.source)]
-    body = [cell for cell in code if cell not in long]
-    again = [new_code_cell(cell.source) for cell in reversed(body) if not LEFT_OUT.search(cell.source)][:-1]
-    notebook.cells = [
-        *body,
-        new_code_cell(KEPT),
-        *again,
-        new_code_cell(f"MEASURED = {MEASURED}\n{COMPARED}"),
+    end = next(i for i, cell in enumerate(notebook.cells) if ENDS.match(cell.source))
+    cleaning = [cell for cell in notebook.cells if cell.cell_type == "code" and REMOVES in cell.source]
+    code = [cell for cell in notebook.cells[:end] if cell.cell_type == "code" and cell not in cleaning]
+    body = [cell for cell in code if not re.search("crashes|ladder|scaleout", cell.source)]
+    for cell in body:
+        if "parameters" in tags(cell):
+            cell.source += "".join(f"\n{one} = {value!r}" for one, value in PARAMETERS.get(name, {}).items())
+    measures = name == "03_comparison"  # behind these cells, which keep no part of a result
+    solved = [cell for cell in section(notebook.cells) if cell.cell_type == "code" and not measures]
+    again = [new_code_cell(cell.source) for cell in reversed(body[1:]) if not LEFT_OUT.search(cell.source)]
+    after = [
+        new_code_cell(cell.source, id=f"after-{cell.id}", metadata={"tags": ["raises-exception"]})
+        for cell in reversed([*body[1:], *solved])
+        if not LEFT_OUT.search(cell.source) and not AFRESH.search(cell.source)
     ]
-    nbformat.write(notebook, tmp_path / "again.ipynb")
-    parameters = {"profile": "quick", **PARAMETERS.get(name, {})}
-    notebooks.run_kernel(
-        tmp_path / "again.ipynb", tmp_path / "done.ipynb", parameters, title=name, progress=False
-    )
+    if measures:
+        notebook.cells = [*body, *cleaning, *after]
+    else:
+        compared = new_code_cell(f"MEASURED = {MEASURED}\n{COMPARED}")
+        notebook.cells = [*body, *solved, new_code_cell(KEPT), *again, *cleaning, *after, compared]
+    with notebooks.this_kernel():
+        here = {"metadata": {"path": str(notebooks.folder())}}
+        NotebookClient(notebook, timeout=None, kernel_name="python3", resources=here).execute()
+    first = {cell.id: cell for cell in (*body, *solved)}
+    refused = 0
+    for cell in after:
+        raised = [output for output in cell.outputs if output.output_type == "error"]
+        if raised:
+            refused += 1
+            assert GONE.fullmatch(raised[0].evalue) and len(raised[0].traceback) == 1, cell.source
+        elif not OTHERWISE.search(cell.source):
+            assert told(cell) == told(first[cell.id.removeprefix("after-")]), cell.source
+    assert refused > 3
 
 
 @pytest.mark.usefixtures("redis_server", "mongodb_url", "cassandra_url")

@@ -165,7 +165,10 @@ def test_a_planted_secret_is_in_no_notebook(
                 "[connections.postgres(), connections.redis(), servers.status()['postgres'].safe_url]",
                 "population.populate(replace=True)",
                 "migration.migrate(prefix='notebook:')",
-                "import os\nos.environ['REDIS_URL'] = os.environ.pop('LOST')\nconnections.redis()",
+                "import os\nos.environ['REDIS_URL'] = os.environ.pop('LOST')\n"
+                "try:\n    connections.redis()\n"
+                "except Exception as error:  # alone it would be shown without a traceback\n"
+                "    raise RuntimeError(str(error)) from error",
             )
         ]
     )
@@ -173,7 +176,7 @@ def test_a_planted_secret_is_in_no_notebook(
     for name, value in planted.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOST", _elsewhere(planted["REDIS_URL"]))
-    with Watch() as watch, pytest.raises(HelpersError, match="cell 5: HelpersError: redis at ") as caught:
+    with Watch() as watch, pytest.raises(HelpersError, match="cell 5: RuntimeError: redis at ") as caught:
         notebooks.run_kernel(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {}, title="in", progress=False)
     text = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
     assert "Traceback" in text and "***" in text

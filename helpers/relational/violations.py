@@ -37,6 +37,7 @@ class Violations:
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
+        self._connection = cursor.connection
         self._records: dict[str, dict[str, Any]] = {}
         self._read = False
 
@@ -60,9 +61,8 @@ class Violations:
             AssertionError: the block did not fail.
             psycopg2.Error: it failed with another error.
         """
-        connection = self._cursor.connection
-        if connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
-            connection.rollback()
+        if self._connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
+            self._connection.rollback()
         self._cursor.execute("SAVEPOINT expected")
         try:
             yield

@@ -25,6 +25,9 @@ from .mongodb_nodes import (
 from .redis_socket import (
     RedisSocket as RedisSocket,
 )
+from .removals import (
+    removed as removed,
+)
 from .scratch import (
     Scratch as Scratch,
 )
