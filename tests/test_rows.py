@@ -24,6 +24,7 @@ def test_every_population_makes_sense(users, products, activities, orders, seed)
     assert len({row[2] for row in people}) == users
     assert len({row[1] for row in goods}) == products
     assert all(len(row[1]) <= 50 and len(row[2]) <= 100 for row in people)
+    assert not set("".join(row[2] for row in people)) & set("%:{}")  # so says exercise 1 of notebook 04
     assert all(
         Decimal("10.00") <= row[2] <= Decimal("100.00") and row[2].as_tuple().exponent == -2 for row in goods
     )
