@@ -28,7 +28,7 @@ OTHERWISE = re.compile(r"results\.stamp|r\.hgetall\(\"migration:state|^r\.delete
 """Cells that tell of the moment."""
 REMOVES = "servers.removed("
 """What a cell says that cleans up."""
-GONE = re.compile(r".* was removed; run the cells below the heading \*.+\* first, then this one")
+GONE = re.compile(r'.* was removed; run the cells below the heading ".+" first, then this one')
 PARAMETERS: dict[str, dict[str, Any]] = {**FEWER, "05_migration": {"bigger": {"quick": 3_000}}}
 KEPT = """
 from copy import deepcopy

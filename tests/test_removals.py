@@ -11,7 +11,7 @@ from helpers import migration, servers
 from helpers.errors import HelpersError
 from helpers.report import notebooks
 
-TOLD = "the list was removed; run the cells below the heading *Lists* first, then this one"
+TOLD = 'the list was removed; run the cells below the heading "Lists" first, then this one'
 USES: dict[str, Callable[[Any], object]] = {
     "as a connection": lambda gone: gone.cursor(),
     "as a context": lambda gone: gone.__enter__(),

@@ -16,7 +16,7 @@ def removed(what: str, heading: str) -> Any:
         what: the thing, as the message names it.
         heading: of the notebook, below which the cells begin that make it again.
     """
-    return _Removed(f"{what} was removed; run the cells below the heading *{heading}* first, then this one")
+    return _Removed(f'{what} was removed; run the cells below the heading "{heading}" first, then this one')
 
 
 class _Removed:
