@@ -1,5 +1,6 @@
 """Real servers for every test, started once a session in a state folder of its own."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -65,6 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.name in order or "cassandra_url" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    # What tests and libraries are made of stays to the end: a measurement, which collects garbage before each
+    # of its turns, need not look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

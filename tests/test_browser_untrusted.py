@@ -5,12 +5,13 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import pytest
 from lab import chromium, lab, needs_chromium, variables
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.report import notebooks
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 
 
 def test_a_notebook_that_is_not_trusted_shows_figures_and_tables(tmp_path: Path) -> None:

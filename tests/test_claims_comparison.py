@@ -160,6 +160,7 @@ def loaded(rates, limit, *, core=None):
     return found
 
 
+@pytest.mark.slow
 def test_who_reaches_most_is_named_where_the_servers_were_the_limit():
     assert claims.scaling(results(loaded(LEADER, "server"))).endswith("Redis reaches most.")
     reverse = dict(zip(LEADER, reversed(LEADER.values()), strict=True))

@@ -80,6 +80,7 @@ def test_one_block_tests_nothing():
     assert scale.growth(results(data(number=1))).endswith("was not measured with enough blocks.")
 
 
+@pytest.mark.slow
 def test_tails_are_multiples_and_need_samples():
     text = scale.tails(results(data(LEVEL | {"redis": (100.0, 300.0)})))
     assert "becomes 1.00 to 3.00 times what it was (not tested), most on Redis to " in text

@@ -23,6 +23,7 @@ def services() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_valid_by_the_compose_specification() -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)],

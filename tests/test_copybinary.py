@@ -30,6 +30,7 @@ def copied(rows: list[tuple[Any, ...]]) -> bytes:
     return b"".join([*out, copybinary.TRAILER])
 
 
+@pytest.mark.slow
 @given(ROWS, st.integers(1, 500))
 def test_rows_come_back_from_pieces_of_any_length(rows: list[tuple[Any, ...]], size: int) -> None:
     text, reader, found = copied(rows), copybinary.Reader(3), []

@@ -70,6 +70,7 @@ READ: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "options"),
     [("", {}), ("p%:", {"batch_rows": 1}), ("", {"workers": 2})],

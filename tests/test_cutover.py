@@ -20,6 +20,7 @@ def live(postgres_url: str) -> str:
     return postgres_url
 
 
+@pytest.mark.slow
 def test_users_write_on_and_nothing_is_lost(live: str, redis_url: str) -> None:
     found = cutover.run(live, redis_url, prefix="c:", writing_s=1.0, per_s=60, progress=False)
     following.drop_slot(live, redis_url, prefix="c:")

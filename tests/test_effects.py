@@ -203,6 +203,7 @@ ROWS = st.dictionaries(IDS, ACTIVITY, max_size=10).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, min_size=1, max_size=4))
 def test_any_changes(target: Target, constants: None, states: list[Rows]) -> None:

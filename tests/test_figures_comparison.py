@@ -17,6 +17,7 @@ FIGURES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)
 def test_each_figure_is_drawn_the_same_for_the_same_results_or_is_missing(draw):
     first, again = (style.svg(draw(results(data(US)))) for _ in range(2))

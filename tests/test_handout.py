@@ -33,6 +33,7 @@ def handed(made: Path, name: str) -> Any:
     return nbformat.read(made / "notebooks" / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", notebooks.NAMES)
 def test_a_notebook_is_valid_and_holds_no_output(made: Path, name: str) -> None:
     notebook = handed(made, name)

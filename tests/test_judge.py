@@ -313,6 +313,7 @@ def test_the_mover_and_the_second_judge_read_a_model_alike(odd: str, redis_url: 
     assert judge.compare(odd, redis_url, model=MODEL) == CLEAN
 
 
+@pytest.mark.slow
 def test_what_was_moved_by_the_general_model(postgres_url: str, redis_url: str) -> None:
     general.populate(postgres_url, seed=8, people=30, readings=80, tags=60, steps=120, words=60)
     result = migration.migrate(postgres_url, redis_url, model=general.MODEL, progress=False)

@@ -24,6 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return measured
 
 
+@pytest.mark.slow
 def test_every_rung_is_measured_in_every_round(data: dict[str, Any]) -> None:
     rungs = set(data["labels"])
     assert rungs >= {"row", "pipeline", "pipeline_hiredis", "streamed"}

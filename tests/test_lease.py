@@ -81,6 +81,7 @@ def held(redis_url: str) -> Iterator[tuple[Checkpoint, Callable[[], int]]]:
         yield found, lambda: client.pttl("migration:lease")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [None, {"x": 1}])
 def test_a_commit_prolongs_the_lease_to_its_full_life(
     held: tuple[Checkpoint, Callable[[], int]], state: dict[str, Any] | None

@@ -18,6 +18,7 @@ def of(text, store):
     return text.partition(f"{store} ")[2].partition(". ")[0]
 
 
+@pytest.mark.slow
 def test_gains_losses_and_ties_are_told_apart():
     text = told(data(US))
     assert text.startswith("Against staying with PostgreSQL (medians of one client, 50/50 mix): ")

@@ -24,6 +24,7 @@ RIGHTS = sorted(
 )
 
 
+@pytest.mark.slow
 def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> None:
     population.populate(postgres_url, users=300, products=50, activities=40_000, orders=4_000, progress=False)
     with scratch.redis("appendonly no") as server:
@@ -151,6 +152,7 @@ def test_what_the_target_would_refuse_is_known_before_the_first_write(
         assert client.dbsize() == 0
 
 
+@pytest.mark.slow
 def test_a_target_that_reads_its_data_is_to_be_waited_for(source: str) -> None:
     with scratch.redis(
         "enable-debug-command yes", "key-load-delay 10000", "loading-process-events-interval-bytes 1024"

@@ -60,6 +60,7 @@ DATES = st.sampled_from(
 PRICES = st.sampled_from(["NaN", "0.00", "-0.01", "99999999.99", "-99999999.99", "19.9"])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -151,6 +151,7 @@ def test_nobody_can_empty_a_table_under_the_snapshot(source: str) -> None:
         assert snapshot.counts()["activities"] == 30
 
 
+@pytest.mark.slow
 def test_a_locked_table_is_waited_for_and_an_interrupt_is_heard(source: str, redis_url: str) -> None:
     holder = connections.postgres(source)
     holder.cursor().execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
@@ -215,6 +216,7 @@ def insert(url: str, encoding: str, *values: bytes) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoding", "euro"), [("LATIN9", b"\xa4"), ("WIN1252", b"\x80"), ("EUC_JP", None)])
 def test_text_of_other_encodings_becomes_utf8(
     server: Any, redis_url: str, encoding: str, euro: bytes | None
@@ -282,6 +284,7 @@ def standby(server: Any) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_a_standby_is_a_source_too(server: Any, standby: str, redis_url: str) -> None:
     connection = connections.postgres(server.url)
     with connection:

@@ -152,6 +152,7 @@ def test_fields_of_odd_names_come_back(fields: dict[str, str]) -> None:
     assert max(map(len, one.toml().splitlines())) < 250
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.text(max_size=60) | st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join))
 def test_any_text_is_a_model_or_is_refused(text: str) -> None:
@@ -184,6 +185,7 @@ def test_a_changed_model_is_a_model_or_is_refused(seed: int, changes: int) -> No
         refusal(error, "any.toml")
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(st.lists(keys(), min_size=1, max_size=3), st.sampled_from(["text", "iso"]))
 def test_any_keys_fit_or_are_refused(made: list[Key], dates: str) -> None:

@@ -64,6 +64,7 @@ def bind(connection: Connection, *names: str) -> dict[str, model.Table]:
     )
 
 
+@pytest.mark.slow
 @given(st.none() | NAME | PLAIN, NAME | PLAIN)
 def test_a_name_is_written_as_it_is_read(schema: str | None, relation: str) -> None:
     assert parse_name(write_name(schema, relation)) == (schema, relation)

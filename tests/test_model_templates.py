@@ -170,6 +170,7 @@ def test_what_can_be_split(
 # -- names that could be the same
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.data(), patterns(), patterns())
 def test_two_that_can_make_the_same_text_overlap(data: Any, one: Pattern, other: Pattern) -> None:

@@ -26,6 +26,7 @@ WITH_WHEELS = SpecifierSet(">=3.11,<3.14")
 """Of Python, for which each server has a wheel."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_is_valid_by_the_published_schema(path: Path) -> None:
     command = [

@@ -136,6 +136,7 @@ def value(type_: str, some: list[str]) -> str:
     return f"(ARRAY[{array}]::text[])[1 + floor(random() * {len(some)})]::{type_.partition(' COLLATE')[0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("orders", [ORDERS, LINGUISTIC])
 def test_every_type_in_its_own_order(
@@ -237,6 +238,7 @@ def test_texts_are_compared_by_the_collation_of_their_column(
         ]
 
 
+@pytest.mark.slow
 def test_long_values_are_read_one_by_one(
     postgres_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

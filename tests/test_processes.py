@@ -59,6 +59,7 @@ def children():
     return [one for one in found if "spawn_main" in " ".join(one.cmdline())]
 
 
+@pytest.mark.slow
 def test_clients_are_dealt_to_processes_and_their_answers_come_back_in_order(crowd, store):
     streams = Workload(POPULATION, seed=1).streams(400, "50/50", clients=5)
     apart = crowd.closed("redis", streams)
@@ -74,6 +75,7 @@ def test_clients_are_dealt_to_processes_and_their_answers_come_back_in_order(cro
     assert apart.wall_s * 1e6 >= max(apart.latency_us)
 
 
+@pytest.mark.slow
 def test_one_client_is_in_one_process_and_processes_are_kept(crowd, server):
     assert crowd.closed("redis", [[READ] * 10]).processes == 1
     (first,) = children()
@@ -94,6 +96,7 @@ def test_in_an_open_loop_nothing_is_sent_before_it_is_due(crowd):
     assert (np.asarray(run.latency_us) - np.asarray(run.service_us)).min() >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "said"),
     [(signal.SIGKILL, r"died \(exit code -9\)"), (signal.SIGSTOP, "made no progress for 3 s")],
@@ -111,6 +114,7 @@ def test_a_process_that_dies_or_hangs_is_one_error_and_no_other_is_left(store, m
         assert len(crowd.closed("redis", [[READ]] * 2).latency_us) == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_no_order_is_one_error(store, monkeypatch):
     with processes.Processes({"redis": store}, 2) as crowd:
         crowd.closed("redis", [[READ]] * 2)
@@ -121,6 +125,7 @@ def test_a_process_that_takes_no_order_is_one_error(store, monkeypatch):
         assert children() == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_named_with_what_was_done(store, server):
     with scratch.redis("appendonly no") as gone, stores.opened("redis", gone.url) as asked:
         asked.create()

@@ -61,6 +61,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return source, nbformat.read(Path(folder / "ran.ipynb"), as_version=4)
 
 
+@pytest.mark.slow
 def test_a_bar_in_a_notebook_moves_and_ends_in_nothing(ran: tuple[Any, Any]) -> None:
     (printed,) = ran[1].cells[1].outputs
     seen = json.loads(printed.text)

@@ -12,6 +12,7 @@ TOLERANCE = 0.01
 """Hundredths of a point: nobody sees them, and another processor may round so."""
 
 
+@pytest.mark.slow
 def test_it_is_what_the_published_results_give() -> None:
     committed, made = publication.picture().read_text(encoding="utf-8"), publication.published_picture()
     told = f"make it again by `python -m {publication.__name__}`"

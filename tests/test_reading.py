@@ -73,12 +73,14 @@ def published() -> markdown.Document:
         return markdown.from_notebook(notebooks.run_here(notebooks.folder() / "06_report.ipynb"))
 
 
+@pytest.mark.slow
 def test_the_published_report_holds_what_is_asked_of_it() -> None:
     found = reading.read(published())
     assert sum(found.words.values()) <= MOST_WORDS, found.words
     assert found.uncited == found.long == found.crowded == found.decimals == found.misread == ()
 
 
+@pytest.mark.slow
 def test_the_published_report_has_no_more_pages_than_wanted(tmp_path: Path) -> None:
     pages = PdfReader(building.write_document(published(), tmp_path)).pages
     assert len(pages) <= MOST_PAGES

@@ -194,6 +194,7 @@ def installed_bytes(waiting: list[str]) -> int:
     return size
 
 
+@pytest.mark.slow
 def test_what_a_machine_needs_is_what_was_measured() -> None:
     (memory, idle, installed, container) = (float(text.split()[0]) * 1e9 for text in CHECKED.values())
     saved = json.loads((report.published_folder() / "comparison.json").read_text(encoding="utf-8"))["data"]

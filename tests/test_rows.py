@@ -12,6 +12,7 @@ COUNTS = st.integers(1, 300)
 SEEDS = st.integers(-(2**70), 2**70)
 
 
+@pytest.mark.slow
 @given(users=COUNTS, products=COUNTS, activities=COUNTS, orders=COUNTS, seed=SEEDS)
 @settings(max_examples=25)
 def test_every_population_makes_sense(users, products, activities, orders, seed):

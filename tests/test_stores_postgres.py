@@ -83,6 +83,7 @@ def test_a_lost_connection_is_an_error_and_then_replaced(store, postgres_server)
     assert store.read_profile(1).username == "user1"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_an_error_and_not_a_wait_for_ever(monkeypatch):
     monkeypatch.setattr(postgres, "TIMEOUT_S", 1.0)
     with scratch.postgres() as server, stores.opened("postgres", server.url) as store:

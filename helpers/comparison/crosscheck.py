@@ -86,7 +86,7 @@ def run(
         results.read(folder / "comparison.json")  # better refused now than later
     found: dict[str, Any] = {"rounds": rounds, "requests": requests, "records": RECORDS}
     found |= {"programs": [], "rows": [], "turns": []}
-    with _own_folder() as private:
+    with _own_folder() as private, loops.lean():
         for name in names or stores.NAMES:
             _store(name, (urls or {}).get(name), private, found)
     if folder is not None:
