@@ -394,7 +394,7 @@ def _model(options: argparse.Namespace) -> int:
     TARGET,
     PREFIX,
     number("--batch-rows", "most rows in a batch (20000)", None),
-    number("--workers", "processes of this machine that load (1)", 1),
+    number("--workers", "processes of this machine that load and verify (1)", 1),
     option(
         "--scheduler",
         "of a Dask scheduler (tcp:// or tls://) whose workers load instead; they must have this version "
@@ -496,13 +496,20 @@ def _follow(options: argparse.Namespace) -> int:
     SOURCE,
     TARGET,
     PREFIX,
+    number("--workers", "processes of this machine that compare (1)", 1),
 )
 def _verify(options: argparse.Namespace) -> int:
     from helpers.migration import verification
     from helpers.servers import machine
 
     machine.one_arena()
-    result = verification.verify(options.source, options.target, model=options.model, prefix=options.prefix)
+    result = verification.verify(
+        options.source,
+        options.target,
+        model=options.model,
+        prefix=options.prefix,
+        workers=options.workers,
+    )
     _show(options, result, verification.describe(result))
     return DIFFERENT if result["differences"] else DONE
 

@@ -706,8 +706,9 @@ def test_several_workers_leave_what_one_leaves(
 
 def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, nodes: Cluster) -> None:
     migrate(many, redis_url)
-    with mover(many, nodes.urls[0], "--batch-rows", "20", "--workers", "2") as process:
-        when(lambda: sum(name.startswith("rows:activities") for name in state(nodes)) > 1, 30)
+    options = ("--batch-rows", "5", "--workers", "2")
+    with nodes.client() as client, mover(many, nodes.urls[0], *options) as process:
+        when(lambda: sum(name.startswith("rows:activities") for name in client.hgetall(STATE)) > 1)
         process.send_signal(signal.SIGKILL)
     result = migrate(many, nodes.urls[0], batch_rows=60)
     assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})

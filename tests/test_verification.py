@@ -13,9 +13,12 @@ from migrating import ROWS, migrate
 
 from helpers import migration
 from helpers.errors import HelpersError
-from helpers.migration import inspector, verification
+from helpers.migration import inspector, parallel, task, verification
+from helpers.migration.task import CompareTask, Outcome
 from helpers.relational import schema
 from helpers.servers import connections
+from helpers.source import Source, partitions
+from helpers.target import connect
 
 Redis = redis.Redis
 
@@ -97,15 +100,53 @@ def filled(postgres_url: str, redis_url: str) -> Iterator[tuple[str, str, Redis]
     yield postgres_url, redis_url, connections.redis(redis_url)
 
 
+class Inline:
+    """Does the tasks of workers in this process."""
+
+    size, scheduler = 3, None
+
+    def start(self) -> None:
+        """Nothing has to start."""
+
+    def work(
+        self,
+        tasks: list[CompareTask],
+        idle: Callable[[], object],
+        ended: Callable[[CompareTask, Outcome], object],
+    ) -> list[Outcome]:
+        outcomes = []
+        for one in tasks:
+            outcomes.append(task.do(one))
+            outcomes[-1].check()
+            ended(one, outcomes[-1])
+        task._kept.pop().close()  # which ends with a worker's process
+        return outcomes
+
+
+def by_partitions(source: str, url: str) -> dict[str, Any]:
+    with Source(source) as snapshot, contextlib.closing(connect(url)) as connection:
+        cuts = partitions.cut(snapshot, Inline.size, parallel.WINDOW_ROWS)
+        assert sum(len(some) for some in cuts.values()) > 15
+        return verification.compare(snapshot, connection, progress=False, workers=Inline())  # type: ignore[arg-type]
+
+
+def said(result: dict[str, Any]) -> Any:
+    examples = {tuple(one.values()) for one in result["examples"]}
+    return examples, *(result[name] for name in ("by_problem", "differences", "rows_checked", "keys_checked"))
+
+
 @pytest.mark.parametrize("window_rows", [1, verification.WINDOW_ROWS])
 def test_every_damage_is_found_and_repaired_by_migrating_again(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
     monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(parallel, "WINDOW_ROWS", 2)
     source, url, client = filled
     for name, (damage, key, problem) in DAMAGE.items():
         damage(client)
         found = verification.verify(source, url, progress=False)
+        if window_rows > 1:
+            assert said(by_partitions(source, url)) == said(found), name
         named = {(d["key"], d["problem"]) for d in found["examples"]}
         assert (key, problem) in named, name
         assert found["differences"] == len(Path(found["difference_file"]).read_text().splitlines()), name
@@ -113,6 +154,7 @@ def test_every_damage_is_found_and_repaired_by_migrating_again(
         again = migration.migrate(source, url, progress=False)
         assert again["status"] == "verified", name
         assert again["caught_up"], name
+    assert said(by_partitions(source, url)) == said(verification.verify(source, url, progress=False))
 
 
 def test_differences_name_what_was_expected(filled: tuple[str, str, Redis]) -> None:

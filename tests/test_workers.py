@@ -24,7 +24,8 @@ from psycopg2 import sql
 from helpers import model
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration.task import Task, do
+from helpers.migration import verification
+from helpers.migration.task import CompareTask, LoadTask, do
 from helpers.model import PARTITIONS
 from helpers.relational import population
 from helpers.servers import connections, process, scratch
@@ -141,6 +142,33 @@ def test_two_workers_leave_what_one_leaves(postgres_url: str, redis_url: str) ->
     assert not any(cuts[0].values()) and len(cuts[1]["activities"]) == partitions.SHARES * 2 - 1
     assert not client.keys("both:migration:claim:*") and not client.keys("both:migration:lease")
     assert migrate(postgres_url, redis_url, prefix="both:", workers=2)["caught_up"] == {}
+    _damage(client, "both:")
+    one, two = (
+        verification.verify(postgres_url, redis_url, prefix="both:", workers=number, progress=False)
+        for number in (1, 2)
+    )
+    assert len(one["by_problem"]) >= 5 and len(one["examples"]) == 20 < one["differences"]
+    for name in ("rows_checked", "keys_checked", "differences", "by_problem"):
+        assert two[name] == one[name], name
+    files = [sorted(Path(found["difference_file"]).read_text().splitlines()) for found in (one, two)]
+    assert files[0] == files[1] and len(files[0]) == one["differences"]
+    assert Path(two["difference_file"]).parent == Path(one["difference_file"]).parent
+    assert not [path for path in Path(two["difference_file"]).parent.iterdir() if path.is_dir()]
+
+
+def _damage(client: Any, prefix: str) -> None:
+    """Of each kind some, in rows far from each other."""
+    for number in range(1, 300, 30):
+        client.delete(f"{prefix}user:{number}")
+        client.hset(f"{prefix}order:{number}", "quantity", "x")
+        client.hset(f"{prefix}product:{number + 1_000}", "price", "1")
+        client.lpop(f"{prefix}user:{number + 1}:activities")
+        client.zincrby(
+            f"{prefix}user:{number + 2}:orders",
+            1,
+            client.zrange(f"{prefix}user:{number + 2}:orders", 0, 0)[0],
+        )
+        client.set(f"{prefix}user:{number + 3}:activities:by_time", "x")
 
 
 SHAPES = {
@@ -328,7 +356,7 @@ def test_killed_workers_are_replaced_and_nothing_is_doubled(postgres_url: str, r
 
 
 @pytest.fixture
-def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, Task]]:
+def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, LoadTask]]:
     """A load that was begun, whose lease is held, and the task of one of its partitions."""
     fill(postgres_url, activities=3_000)
     with contextlib.closing(resp.Connection(redis_url)) as connection, Source(postgres_url) as source:
@@ -338,26 +366,26 @@ def job(postgres_url: str, redis_url: str) -> Iterator[tuple[Checkpoint, Task]]:
         checkpoint.commit(state={PARTITIONS: cuts, "claimed": "1"})
         yield (
             checkpoint,
-            Task(
-                postgres_url,
-                redis_url,
-                "",
-                source.plan.model.toml(),
-                50,
-                "activities.1",
-                source.exported,
-                checkpoint.token,
+            LoadTask(
+                source_url=postgres_url,
+                target_url=redis_url,
+                prefix="",
+                model=source.plan.model.toml(),
+                batch_rows=50,
+                partition="activities.1",
+                snapshot=source.exported,
+                lease=checkpoint.token,
             ),
         )
 
 
-def claim(task: Task) -> PartitionCheckpoint:
+def claim(task: LoadTask) -> PartitionCheckpoint:
     found = PartitionCheckpoint(resp.Connection(task.target_url), "", task.partition, task.lease)
     found.take()
     return found
 
 
-def test_who_lost_its_partition_to_another_cannot_write_it(job: tuple[Checkpoint, Task]) -> None:
+def test_who_lost_its_partition_to_another_cannot_write_it(job: tuple[Checkpoint, LoadTask]) -> None:
     checkpoint, task = job
     older = claim(task)
     older.commit(column_of(resp.encode("SET", "theirs", 1)), {"rows:activities.1": 1})
@@ -372,7 +400,7 @@ def test_who_lost_its_partition_to_another_cannot_write_it(job: tuple[Checkpoint
     newer.commit(column_of(resp.encode("SET", "theirs", 3)))
 
 
-def test_who_takes_the_lease_stops_all_workers_of_the_one_before(job: tuple[Checkpoint, Task]) -> None:
+def test_who_takes_the_lease_stops_all_workers_of_the_one_before(job: tuple[Checkpoint, LoadTask]) -> None:
     _, task = job
     older = claim(task)
     connection = connections.redis(task.target_url)
@@ -387,7 +415,7 @@ def test_who_takes_the_lease_stops_all_workers_of_the_one_before(job: tuple[Chec
         assert do(task).error == "LeaseLost"
 
 
-def test_a_worker_without_its_coordinator_stops(job: tuple[Checkpoint, Task]) -> None:
+def test_a_worker_without_its_coordinator_stops(job: tuple[Checkpoint, LoadTask]) -> None:
     _, task = job
     left = claim(task)
     connections.redis(task.target_url).delete("migration:lease")
@@ -395,7 +423,7 @@ def test_a_worker_without_its_coordinator_stops(job: tuple[Checkpoint, Task]) ->
         left.commit()
 
 
-def test_a_lease_given_back_takes_the_claims_with_it(job: tuple[Checkpoint, Task]) -> None:
+def test_a_lease_given_back_takes_the_claims_with_it(job: tuple[Checkpoint, LoadTask]) -> None:
     checkpoint, task = job
     left = claim(task)
     checkpoint.release()
@@ -405,14 +433,14 @@ def test_a_lease_given_back_takes_the_claims_with_it(job: tuple[Checkpoint, Task
 
 
 def test_a_paused_worker_cannot_write_what_another_took_over(
-    job: tuple[Checkpoint, Task], postgres_url: str, redis_url: str
+    job: tuple[Checkpoint, LoadTask], postgres_url: str, redis_url: str
 ) -> None:
     _, task = job
     code = (
-        "import json, sys, time; from helpers.migration.task import Task, do; "
+        "import json, sys, time; from helpers.migration.task import LoadTask, do; "
         "from helpers.target.checkpoint import PartitionCheckpoint as One; commit = One.commit; "
         "One.commit = lambda *words, **more: (time.sleep(0.02), commit(*words, **more))[1]; "
-        "print(do(Task(**json.load(sys.stdin))))"
+        "print(do(LoadTask(**json.load(sys.stdin))))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -478,7 +506,7 @@ def test_who_waits_for_a_table_waits_for_the_end(postgres_url: str, redis_url: s
 def test_a_second_migration_is_refused(postgres_url: str, redis_url: str) -> None:
     fill(postgres_url)
     client = client_of(redis_url)
-    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "20") as mover:
+    with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "5") as mover:
         until(lambda: loaded(client) > 0)
         psutil.Process(mover.pid).suspend()  # or it might have ended before the other one looks
         try:
@@ -697,6 +725,11 @@ def test_passwords_are_told_nowhere(postgres_url: str, redis_url: str, elsewhere
         cursor.execute(sql.SQL("DROP ROLE {}").format(mover))
         connection.close()
     logs = elsewhere.end()
-    assert "load-" in logs or "Worker" in logs
+    assert "Worker" in logs
     assert SECRET not in "\n".join(said) + logs
-    assert repr(Task(source, target, "", "", 1, "users", "x", "y")).count(SECRET) == 0
+    known: dict[str, Any] = {"prefix": "", "model": "", "partition": "users", "snapshot": "x"}
+    for task in (
+        LoadTask(source_url=source, target_url=target, **known, batch_rows=1, lease=SECRET),
+        CompareTask(source_url=source, target_url=target, **known, cuts="{}", folder=""),
+    ):
+        assert SECRET not in repr(task)

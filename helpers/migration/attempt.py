@@ -12,7 +12,7 @@ from helpers.columns import column_of
 from helpers.errors import HelpersError
 from helpers.migration import dry_run, loading, parallel, verification, writing
 from helpers.migration.findings import Rejects
-from helpers.migration.job import Job
+from helpers.migration.job import Job, open_workers
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
 from helpers.model import PARTITIONS, REGISTERED, registered
 from helpers.servers import machine
@@ -53,7 +53,7 @@ def attempt(job: Job) -> dict[str, Any]:
     with (
         Source(job.source_url, job.model, prefix=job.prefix) as source,
         contextlib.closing(connect(job.target_url)) as connection,
-        job.open_workers() as workers,
+        open_workers(job.workers, job.scheduler) as workers,
     ):
         return Attempt(job, source, connection, workers).make()
 
@@ -322,7 +322,8 @@ class Attempt:
             began, ended = used.get(one.process, (one.cpu_from, one.cpu_to))
             used[one.process] = min(began, one.cpu_from), max(ended, one.cpu_to)
             job.peak_rss_mb = max(job.peak_rss_mb, one.peak_rss_mb)
-        self.workers.end()
+        if job.scheduler or not job.verify:
+            self.workers.end()
         job.cpu_seconds += sum(ended - began for began, ended in used.values())
 
     def _compare(self, *, mend: bool, made: Collection[str] = ()) -> dict[str, Any]:
@@ -339,6 +340,8 @@ class Attempt:
             idle=checkpoint.renew_when_due,
             mender=mender if mend else None,
             made=made,
+            # Those elsewhere could not leave their differences in a file here.
+            workers=None if mend or self.job.scheduler else self.workers,
         )
 
     def _needed(self) -> str:

@@ -15,7 +15,7 @@ from helpers import text
 from helpers.columns import Strings, joined
 from helpers.migration.encoding import Encoder
 from helpers.migration.findings import Rejects
-from helpers.migration.job import Job
+from helpers.migration.job import Job, open_workers
 from helpers.migration.loading import LoadProgress
 from helpers.migration.refusals import recorded_plan, refuse
 from helpers.model import Plan, Stream
@@ -65,7 +65,7 @@ def dry_run(job: Job) -> dict[str, Any]:
         state = checkpoint.read()
         loads = job.anew or state.get("status") != "complete"
         if job.scheduler and loads:  # processes of this machine need not be started to know that they can be
-            with job.open_workers() as workers:
+            with open_workers(job.workers, job.scheduler) as workers:
                 assert workers is not None
                 workers.start()
         done = LoadProgress(source.plan, {} if job.anew else state).table_rows()

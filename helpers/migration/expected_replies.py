@@ -27,7 +27,7 @@ from helpers.columns import (
     stacked,
     weave,
 )
-from helpers.model import EXACT_SCORE, Column, KeyKind, Pattern, Plan, ScoreOrder, Stream
+from helpers.model import EXACT_SCORE, Column, KeyKind, Partition, Pattern, ScoreOrder, Stream
 from helpers.source import copybinary
 from helpers.target import resp
 
@@ -221,11 +221,15 @@ def _repeats(column: Strings) -> Mask:
     return _same(values)
 
 
-def questions(plan: Plan) -> "list[Question]":
-    """What to ask about each stream of a plan, in their order."""
-    return [
-        (_Rows if stream.single else Collections)(stream, plan.prefix.encode()) for stream in plan.streams
-    ]
+def question(partition: Partition, prefix: str) -> "Question":
+    """What to ask about the rows of a partition.
+
+    Args:
+        partition: which rows.
+        prefix: stands before every key.
+    """
+    stream = replace(partition.stream, where=partition.where)
+    return (_Rows if stream.single else Collections)(stream, prefix.encode())
 
 
 class Question:

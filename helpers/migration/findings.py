@@ -15,16 +15,18 @@ from helpers.source import Source, copytext
 from helpers.text import show
 
 EXAMPLES = 20
+DIFFERENCES = "differences"
 
 
 class Log:
-    """A file of JSON lines under the state folder, made with mode 0600 at the first line.
+    """A file of JSON lines, made with mode 0600 at the first line.
 
     Args:
-        folder: name of its folder under the state folder, one of ``settings.ROW_LOGS``.
+        folder: name of its folder under the state folder, one of ``settings.ROW_LOGS``; or the path of
+            another one.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self._folder = folder
         self._file: IO[str] | None = None
         self.path: Path | None = None
@@ -49,17 +51,20 @@ class Log:
 class Differences:
     """Differences found so far.
 
+    Args:
+        folder: of their file; that under the state folder when None.
+
     Attributes:
         count: how many.
         by_problem: how many of each problem.
         examples: the first ``EXAMPLES``, as they stand in the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.count = 0
         self.by_problem: Counter[str] = Counter()
         self.examples: list[dict[str, Any]] = []
-        self._log = Log("differences")
+        self._log = Log(folder or DIFFERENCES)
 
     @property
     def path(self) -> str | None:
@@ -83,11 +88,24 @@ class Differences:
             "actual": show(actual),
             "problem": problem,
         }
+        self._add(record, json.dumps(record, ensure_ascii=False))
+
+    def add_file(self, path: str) -> None:
+        """Note all that another process noted.
+
+        Args:
+            path: of its file.
+        """
+        with Path(path).open(encoding="utf-8") as lines:
+            for line in lines:
+                self._add(json.loads(line), line.rstrip("\n"))
+
+    def _add(self, record: dict[str, Any], line: str) -> None:
         self.count += 1
-        self.by_problem[problem] += 1
+        self.by_problem[record["problem"]] += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(record)
-        self._log.write(json.dumps(record, ensure_ascii=False))
+        self._log.write(line)
 
     def close(self) -> None:
         """Close the file."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.errors import HelpersError
 from helpers.settings import SILENCE_S
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # Dask takes memory and a moment
     from helpers.model import Model
 
 
+MOST_WORKERS = 64
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Waits between attempts; counted anew whenever an attempt got further."""
 PATIENCE = (
@@ -112,10 +114,28 @@ class Job:
         """Whether something is to be removed before it loads."""
         return (self.restart or self.replace or self.flushdb) and not self.cleared
 
-    def open_workers(self) -> "contextlib.AbstractContextManager[Workers | None]":
-        """Those who load, to be entered; None for this process alone, which needs no Dask."""
-        if self.workers == 1 and self.scheduler is None:
-            return contextlib.nullcontext()
-        from helpers.migration.workers import Workers
 
-        return Workers(self.workers, self.scheduler)
+def check_workers(workers: int) -> None:
+    """Refuse a number of processes that nobody can mean.
+
+    Raises:
+        HelpersError: it is not from 1 to 64.
+    """
+    if not 1 <= workers <= MOST_WORKERS:
+        raise HelpersError(f"workers is {workers}; it must be from 1 to {MOST_WORKERS}")
+
+
+def open_workers(
+    workers: int, scheduler: str | None = None
+) -> "contextlib.AbstractContextManager[Workers | None]":
+    """Those who share the work, to be entered; None for this process alone, which needs no Dask.
+
+    Args:
+        workers: how many processes of this machine.
+        scheduler: the address of a Dask scheduler elsewhere, whose workers are taken instead.
+    """
+    if workers == 1 and scheduler is None:
+        return contextlib.nullcontext()
+    from helpers.migration.workers import Workers
+
+    return Workers(workers, scheduler)

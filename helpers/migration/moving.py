@@ -9,14 +9,13 @@ from helpers.errors import HelpersError
 from helpers.migration import loading, verification
 from helpers.migration.attempt import attempt
 from helpers.migration.dry_run import dry_run as do_dry_run
-from helpers.migration.job import RESUMES, Job, wait_to_retry
+from helpers.migration.job import RESUMES, Job, check_workers, wait_to_retry
 from helpers.migration.task import WorkersLost
 from helpers.model import Model, load as load_model
 from helpers.source import SourceLost
 from helpers.target import LeaseLost, resp
 
 MOST_BATCH_ROWS = 100_000
-MOST_WORKERS = 64
 
 
 def migrate(
@@ -54,9 +53,9 @@ def migrate(
         target: URL of Redis or of a node of a Redis Cluster; the resolved server when None.
         model: a ``Model``, the path of one in TOML, or its text; the course's when None.
         batch_rows: most rows in a batch, 1 to 100,000.
-        workers: processes of this machine that load, 1 to 64; more than one are started by Dask and end with
-            the load. A script that asks for them does so under ``if __name__ == "__main__":``, as each
-            imports it.
+        workers: processes of this machine that load and verify, 1 to 64; more than one are started by Dask
+            and end with this. A script that asks for them does so under ``if __name__ == "__main__":``, as
+            each imports it.
         scheduler: address of a Dask scheduler (``tcp://`` or ``tls://``) whose workers load instead; they
             must have this version of the package, and reach both servers by the same URLs.
         dry_run: say what would be done, removed and needed; nothing is written that anybody could see.
@@ -90,8 +89,7 @@ def migrate(
     """
     if batch_rows is not None and not 1 <= batch_rows <= MOST_BATCH_ROWS:
         raise HelpersError(f"batch_rows is {batch_rows}; it must be from 1 to {MOST_BATCH_ROWS:,}")
-    if not 1 <= workers <= MOST_WORKERS:
-        raise HelpersError(f"workers is {workers}; it must be from 1 to {MOST_WORKERS}")
+    check_workers(workers)
     if scheduler is not None and workers != 1:
         raise HelpersError(
             f"workers is {workers} and a scheduler is given, whose workers are taken; leave one of them out"

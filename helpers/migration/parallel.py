@@ -1,14 +1,23 @@
-"""The load by several processes: each partition is a task, and this process keeps the lease meanwhile."""
+"""The load and the comparison by several processes: each partition is a task.
+
+This process keeps lease and snapshot meanwhile.
+"""
 
 import contextlib
+import json
+import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from helpers import settings
 from helpers.errors import HelpersError
+from helpers.migration.findings import DIFFERENCES
 from helpers.migration.loading import LoadProgress
-from helpers.migration.task import Outcome, Task, WorkersLost
-from helpers.source import Source
+from helpers.migration.task import CompareTask, LoadTask, Outcome, WorkersLost
+from helpers.migration.verification import WINDOW_ROWS, Compared, Comparison
+from helpers.model import PARTITIONS
+from helpers.source import Source, partitions
 from helpers.target import PARTITIONS_LEASED, Checkpoint, checkpoint_of, connect, resp
 
 if TYPE_CHECKING:  # Dask takes memory and a moment
@@ -66,17 +75,11 @@ def load(
     try:
         outcomes = workers.work(
             [
-                Task(
-                    source.url,
-                    target_url,
-                    source.plan.prefix,
-                    source.plan.model.toml(),
-                    batch_rows,
-                    name,
-                    source.exported,
-                    checkpoint.token,
-                    source.plan.registered,
-                    keep=workers.scheduler is None,
+                LoadTask(
+                    **_known(workers, source, target_url),
+                    partition=name,
+                    batch_rows=batch_rows,
+                    lease=checkpoint.token,
                 )
                 for name in wanted
             ],
@@ -94,3 +97,62 @@ def load(
     if missing := {one.name for one in loaded.partitions} - loaded.done:
         raise WorkersLost(f"redis at {checkpoint.connection.address}: {min(missing)} is not there as a whole")
     return outcomes
+
+
+def _known(workers: "Workers", source: Source, target_url: str) -> dict[str, Any]:
+    """What each task is told."""
+    return {
+        "source_url": source.url,
+        "target_url": target_url,
+        "prefix": source.plan.prefix,
+        "model": source.plan.model.toml(),
+        "snapshot": source.exported,
+        "registered": source.plan.registered,
+        "keep": workers.scheduler is None,
+    }
+
+
+def compare(
+    workers: "Workers", source: Source, target_url: str, comparison: Comparison, idle: Callable[[], object]
+) -> float:
+    """``Comparison.look`` at all rows by workers of this machine.
+
+    Args:
+        workers: started where they have not started yet.
+        source: the snapshot, which is exported to the workers.
+        target_url: where the workers find the target.
+        comparison: takes over what they find, in the order of the streams.
+        idle: called now and then.
+
+    Returns:
+        The most memory that one of them held, in MB.
+
+    Raises:
+        resp.Lost, SourceLost, WorkersLost: something is gone; another attempt may help.
+        HelpersError: no other attempt would help.
+    """
+    workers.start()
+    cuts = partitions.cut(source, workers.size, WINDOW_ROWS)
+    names = [one.name for one in source.plan.partitions({PARTITIONS: json.dumps(cuts)})]
+    found: dict[str, Compared] = {}
+
+    def ended(task: CompareTask, outcome: Outcome) -> None:
+        found[task.partition] = outcome.found
+        comparison.advance(sum(outcome.found.rows.values()))
+
+    # What a worker that dies had noted goes with the folder; if this process dies, with the other files.
+    place = settings.home() / DIFFERENCES
+    place.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        tasks = [
+            CompareTask(
+                **_known(workers, source, target_url), partition=name, cuts=json.dumps(cuts), folder=folder
+            )
+            for name in reversed(names)  # the last takes longest, so it goes first
+        ]
+        outcomes = workers.work(tasks, idle, ended)
+        for name in names:
+            comparison.add(found[name])
+    with contextlib.suppress(OSError):
+        place.rmdir()  # nothing differs
+    return max(outcome.peak_rss_mb for outcome in outcomes)

@@ -1,4 +1,4 @@
-"""A task: one partition of a load, as a worker is given it, does it, and tells of it."""
+"""A task: one partition to load or to compare, as a worker is given it, does it, and tells of it."""
 
 import contextlib
 import hashlib
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.migration import loading
-from helpers.model import parse
+from helpers.migration import loading, verification
+from helpers.migration.findings import Differences
+from helpers.model import PARTITIONS, parse
 from helpers.servers import connections, machine
 from helpers.source import Source, SourceLost
 from helpers.target import LeaseLost, connect, partition_checkpoint_of, resp
@@ -27,7 +29,7 @@ class WorkersLost(HelpersError):
     """Those who do tasks went away; trying again later may help."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What a worker needs to know. Its ``repr`` shows no URL: they may hold passwords.
 
@@ -36,24 +38,83 @@ class Task:
         target_url: where Redis is, or a node of a Redis Cluster.
         prefix: the prefix of the migration.
         model: as TOML.
-        batch_rows: most rows in a batch.
-        partition: its name in the state.
+        partition: its name.
         snapshot: the exported one, which ends with the process that exported it.
-        lease: the token of the migration's lease.
         registered: names of the lists that have a register.
-        keep: whether the process ends with the load, and may keep its connection to the snapshot until then.
+        keep: whether the process ends with the command, and may keep its connection to the snapshot.
     """
 
     source_url: str = field(repr=False)
     target_url: str = field(repr=False)
     prefix: str
     model: str
-    batch_rows: int
     partition: str
     snapshot: str
-    lease: str = field(repr=False)
     registered: tuple[str, ...] = ()
     keep: bool = False
+
+    def run(self) -> Any:
+        """Do it.
+
+        Returns:
+            What was found, where something was asked for.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadTask(Task):
+    """Take a partition and load what is missing of it.
+
+    Attributes:
+        batch_rows: most rows in a batch.
+        lease: the token of the migration's lease.
+    """
+
+    batch_rows: int
+    lease: str = field(repr=False)
+
+    def run(self) -> None:
+        """Load it."""
+        with contextlib.closing(connect(self.target_url)) as connection:
+            checkpoint = partition_checkpoint_of(connection, self.prefix, self.partition, self.lease)
+            checkpoint.take()
+            with _source(self) as source:
+                loaded = loading.LoadProgress(
+                    source.plan, checkpoint.read()
+                )  # nobody else can change it any more
+                if self.partition in loaded.done:
+                    return
+                loading.load(
+                    source,
+                    checkpoint,
+                    loaded,
+                    batch_rows=self.batch_rows,
+                    only=self.partition,
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareTask(Task):
+    """Compare a partition with the target.
+
+    Attributes:
+        cuts: where the streams are cut, as the state would say it.
+        folder: where the file of differences goes.
+    """
+
+    cuts: str
+    folder: str
+
+    def run(self) -> "verification.Compared":
+        """Compare it, and leave alone what no row asks for."""
+        with contextlib.closing(connect(self.target_url)) as connection, _source(self) as source:
+            partitions = source.plan.partitions({PARTITIONS: self.cuts})
+            (mine,) = (one for one in partitions if one.name == self.partition)
+            with contextlib.closing(Differences(Path(self.folder))) as differences:
+                comparison = verification.Comparison(source, connection, differences)
+                comparison.look([mine])
+            return comparison.compared
 
 
 @dataclass(frozen=True)
@@ -68,6 +129,7 @@ class Outcome:
         error: the name of the class of an error that stopped it; None without one.
         text: the error's line.
         code: of an error reply of Redis.
+        found: what the task gave.
     """
 
     process: str
@@ -77,6 +139,7 @@ class Outcome:
     error: str | None = None
     text: str = ""
     code: str = ""
+    found: Any = None
 
     def check(self) -> None:
         """Raise what stopped the task, as it would have been raised in this process.
@@ -95,41 +158,24 @@ class Outcome:
 
 
 def do(task: Task) -> Outcome:
-    """Take a partition and load what is missing of it.
+    """Do a task, and tell how it ended.
 
     It raises nothing: what a worker raises is written to logs, and an error may hold what it is about.
     """
     began = time.process_time()
     error: str | None = None
     text = code = ""
+    found = None
     try:
-        _load(task)
-    except HelpersError as found:
-        error, text, code = type(found).__name__, str(found), getattr(found, "code", "")
-    except Exception as found:  # a fault of this package, or an interrupt of its process
-        error, text = "HelpersError", f"{task.partition}: {type(found).__name__}: {first_line(found)}"
+        found = task.run()
+    except HelpersError as fault:
+        error, text, code = type(fault).__name__, str(fault), getattr(fault, "code", "")
+    except Exception as fault:  # a fault of this package, or an interrupt of its process
+        error, text = "HelpersError", f"{task.partition}: {type(fault).__name__}: {first_line(fault)}"
     for secret in (*settings.secrets(task.source_url), *settings.secrets(task.target_url)):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return Outcome(connections.PROCESS, machine.peak_rss_mb(), began, time.process_time(), error, text, code)
-
-
-def _load(task: Task) -> None:
-    with contextlib.closing(connect(task.target_url)) as connection:
-        checkpoint = partition_checkpoint_of(connection, task.prefix, task.partition, task.lease)
-        checkpoint.take()
-        with _source(task) as source:
-            loaded = loading.LoadProgress(
-                source.plan, checkpoint.read()
-            )  # nobody else can change it any more
-            if task.partition in loaded.done:
-                return
-            loading.load(
-                source,
-                checkpoint,
-                loaded,
-                batch_rows=task.batch_rows,
-                only=task.partition,
-            )
+    used = began, time.process_time()
+    return Outcome(connections.PROCESS, machine.peak_rss_mb(), *used, error, text, code, found)
 
 
 @contextlib.contextmanager

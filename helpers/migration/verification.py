@@ -6,9 +6,10 @@ compared byte by byte, and only what differs is looked at (``inspector``).
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers import model as models, servers, text
 from helpers.columns import Strings, joined
@@ -17,14 +18,18 @@ from helpers.migration import expected_replies
 from helpers.migration.expected_replies import Expectations, Question
 from helpers.migration.findings import Differences
 from helpers.migration.inspector import Inspector
+from helpers.migration.job import check_workers, open_workers
 from helpers.migration.refusals import refuse_model
 from helpers.migration.required import required_keys
 from helpers.migration.threads import Conveyor, side_by_side
-from helpers.model import KeyKind, Model, Plan
+from helpers.model import KeyKind, Model, Partition, Plan
 from helpers.progress import bar
 from helpers.servers import machine
 from helpers.source import Source, SourceLost, copybinary, slot
 from helpers.target import checkpoint_of, connect, encode, keyspace, resp, state_key
+
+if TYPE_CHECKING:  # Dask takes memory and a moment
+    from helpers.migration.workers import Workers
 
 WINDOW_ROWS = 20_000
 ASKED_KEYS = 20_000
@@ -37,6 +42,7 @@ def verify(
     *,
     model: "Model | str | Path | None" = None,
     prefix: str = "",
+    workers: int = 1,
     progress: bool = True,
 ) -> dict[str, Any]:
     """What differs between a PostgreSQL database as it is now and its copy in Redis.
@@ -50,18 +56,20 @@ def verify(
         model: path of a model, its text, or a ``Model``; when None the one that the migration recorded, or
             the course's where none is recorded.
         prefix: the prefix of the migration.
+        workers: processes of this machine that compare, 1 to 64; see ``moving.migrate``.
         progress: show a progress bar.
 
     Returns:
         ``rows_checked`` per table, ``differences`` (count), ``by_problem``, ``examples`` (the first 20,
         each with key, field, expected, actual, problem), ``difference_file`` (all of them as JSON lines,
-        or None), ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb``,
-        ``left_behind`` (a line for each replication slot that nobody follows).
+        or None), ``keys_checked`` per kind of key, ``verify_seconds``, ``snapshot``, ``peak_rss_mb`` (of the
+        largest process), ``left_behind`` (a line for each replication slot that nobody follows).
 
     Raises:
-        HelpersError: a server cannot be reached, tables are missing, or the migration was of another model
-            than the one that is given.
+        HelpersError: a bad option, a server cannot be reached, tables are missing, or the migration was of
+            another model than the one that is given.
     """
+    check_workers(workers)
     source, given = source or servers.url("postgres"), None if model is None else models.load(model)
     connection = connect(target or servers.url("redis"))
     try:
@@ -70,7 +78,8 @@ def verify(
         with _opened(source, given or recorded, prefix, state, connection) as snapshot:
             if state:
                 refuse_model(snapshot.plan, state, f"redis at {connection.address}")
-            result = compare(snapshot, connection, progress=progress)
+            with open_workers(workers) as divided:
+                result = compare(snapshot, connection, progress=progress, workers=divided)
             return result | {"left_behind": slot.warnings(snapshot.ask)}
     finally:
         connection.close()
@@ -104,6 +113,7 @@ def compare(
     idle: Callable[[], None] = lambda: None,
     mender: Callable[[list[bytes]], object] | None = None,
     made: Collection[str] = (),
+    workers: "Workers | None" = None,
 ) -> dict[str, Any]:
     """``verify`` on a snapshot and a connection that are open already; with a mender it catches up.
 
@@ -114,12 +124,13 @@ def compare(
         idle: called now and then by the thread that uses the connection.
         mender: runs a list of commands in RESP that put differences right; None to look only.
         made: names of registers that are made by this: that they lack elements is no difference.
+        workers: processes of this machine that compare; this one alone when None, as it is with a mender.
 
     Returns:
         What ``verify`` returns, but for ``left_behind``. With a mender ``differences`` were mended.
 
     Raises:
-        resp.Lost, SourceLost: a server went away.
+        resp.Lost, SourceLost, WorkersLost: a server or the processes went away.
         HelpersError: a reply was an error. What ``idle`` or ``mender`` raise goes through.
     """
     started = time.perf_counter()
@@ -130,7 +141,14 @@ def compare(
             source, connection, differences, mender=mender, made=made, advance=shown.update, idle=idle
         )
         try:
-            comparison.run()
+            peak_rss_mb = 0.0
+            if workers is None:
+                comparison.look(source.plan.partitions({}))
+            else:
+                from helpers.migration import parallel
+
+                peak_rss_mb = parallel.compare(workers, source, connection.url, comparison, idle)
+            comparison.finish()
         finally:
             differences.close()
     return {
@@ -142,7 +160,7 @@ def compare(
         "difference_file": differences.path,
         "verify_seconds": time.perf_counter() - started,
         "snapshot": source.snapshot,
-        "peak_rss_mb": machine.peak_rss_mb(),
+        "peak_rss_mb": max(machine.peak_rss_mb(), peak_rss_mb),
     }
 
 
@@ -161,6 +179,23 @@ def describe(result: dict[str, Any]) -> list[str]:
             f"{found['actual']!r}"
         )
     return lines
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What became of a comparison of some rows, as another process tells of it.
+
+    Attributes:
+        rows: of each table that were compared.
+        keys: of each kind that there should be.
+        missing: how many keys were not there.
+        differences: the path of the file that holds them; None where there are none.
+    """
+
+    rows: Mapping[str, int]
+    keys: Mapping[str, int]
+    missing: int
+    differences: str | None
 
 
 class Comparison:
@@ -192,34 +227,62 @@ class Comparison:
         idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._source, self._connection = source, connection
-        self._advance, self._idle = advance, idle
+        self._advance, self._idle, self._differences = advance, idle, differences
         self._inspector = Inspector(source, connection, source.plan, differences, mender, made)
         self.rows: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
 
-    def run(self) -> None:
-        """Compare the rows of all streams, then look for keys that should not be there.
+    def look(self, partitions: Sequence[Partition]) -> None:
+        """Compare the rows of some partitions.
+
+        Args:
+            partitions: in any order.
 
         Raises:
             resp.Lost, SourceLost: a server went away.
         """
-        waiting = deque(expected_replies.questions(self._source.plan))
+        waiting = deque(partitions)
 
-        def lane(take: Callable[[], Question]) -> None:
+        def lane(take: Callable[[], Partition]) -> None:
             while waiting:
                 try:
-                    question = take()
+                    partition = take()
                 except IndexError:  # the other lane was quicker
                     return
+                question = expected_replies.question(partition, self._source.plan.prefix)
                 rows = self._stream(conveyor, question)
                 if question.stream.counts:
-                    self.rows[question.stream.table.name] = rows
+                    self.rows[question.stream.table.name] += rows
                 self.keys.update(question.keys)
 
         with Conveyor(self._ask, self._idle) as conveyor:
             # While PostgreSQL puts what comes last in order, which may be long, the others go.
             lanes = [lambda: lane(waiting.popleft), lambda: lane(waiting.pop)]
             side_by_side(lanes, conveyor.abandon, self._source.cancel)
+
+    @property
+    def compared(self) -> Compared:
+        """What became of it so far, to be told to another process."""
+        return Compared(dict(self.rows), dict(self.keys), self._inspector.missing, self._differences.path)
+
+    def add(self, compared: Compared) -> None:
+        """Take over what another process compared."""
+        self.rows.update(compared.rows)
+        self.keys.update(compared.keys)
+        self._inspector.missing += compared.missing
+        if compared.differences:
+            self._differences.add_file(compared.differences)
+
+    def advance(self, rows: int) -> None:
+        """Tell the progress bar of rows that another process compared."""
+        self._advance(rows)
+
+    def finish(self) -> None:
+        """Look for keys that should not be there, once each that should be there was looked at.
+
+        Raises:
+            resp.Lost, SourceLost: a server went away.
+        """
         find_extra_keys(self._source, self._connection, self.keys, self._inspector, self._idle)
         find_expiring(self._source.plan, self._connection, self._inspector, self._idle)
 

@@ -1,7 +1,7 @@
-"""The workers: processes that load partitions at the same time, by Dask, here or on other machines.
+"""The workers: processes that load or compare partitions side by side, by Dask, here or on other machines.
 
-This module imports Dask, which takes memory and a moment: only a load by several processes imports it.
-On this machine scheduler and workers talk over loopback with certificates of their own, made for this load,
+This module imports Dask, which takes memory and a moment: only work by several processes imports it.
+On this machine scheduler and workers talk over loopback with certificates of their own, made for this work,
 and there is no dashboard. What is given to a worker holds passwords: it is an argument of a task, never part
 of its key, and a task raises nothing, because Dask logs the arguments of one that does.
 """
@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 import distributed
@@ -27,6 +27,7 @@ from distributed.versions import VersionMismatchWarning
 from helpers.errors import HelpersError, first_line
 from helpers.migration.task import Outcome, Task, WorkersLost, code_digest, do
 
+Kind = TypeVar("Kind", bound=Task)
 LOOK_S = 0.2
 """How often it looks after the lease, and for tasks that have ended without news of it."""
 COUNT_S = 2.0
@@ -68,7 +69,7 @@ class Workers:
         scheduler: the address of a scheduler elsewhere, whose workers are taken instead.
 
     Attributes:
-        size: how many partitions they load at the same time.
+        size: how many tasks they do at the same time.
     """
 
     def __init__(self, workers: int, scheduler: str | None = None) -> None:
@@ -220,12 +221,18 @@ class Workers:
     def _remedy(self) -> str:
         return RESTART if self.scheduler else FEWER
 
-    def work(self, tasks: Sequence[Task], idle: Callable[[], object]) -> list[Outcome]:
+    def work(
+        self,
+        tasks: Sequence[Kind],
+        idle: Callable[[], object],
+        ended: Callable[[Kind, Outcome], object] = lambda task, outcome: None,
+    ) -> list[Outcome]:
         """Have tasks done; those of a worker that dies are done by another.
 
         Args:
             tasks: the first of them first.
             idle: called about every ``LOOK_S`` seconds.
+            ended: told of each task that was done, and how.
 
         Returns:
             How each task ended, in the order in which they did.
@@ -236,22 +243,23 @@ class Workers:
         """
         client, run = self._client, secrets.token_hex(4)
         waiting = {
-            client.submit(do, task, key=f"load-{task.partition}-{run}", pure=False, priority=-number)
+            client.submit(do, task, key=f"{task.partition}-{run}", pure=False, priority=-number): task
             for number, task in enumerate(tasks)
         }
         news = threading.Event()
         for future in waiting:
             future.add_done_callback(lambda _: news.set())
-        outcomes, seen, looked = [], time.monotonic(), 0.0
+        outcomes: list[Outcome] = []
+        seen, looked = time.monotonic(), 0.0
         while waiting:
             news.clear()
-            ended = {future for future in waiting if future.status != "pending"}
-            for future in ended:
+            news_of = [future for future in waiting if future.status != "pending"]
+            for future in news_of:
                 outcomes.append(self._outcome(future))
                 outcomes[-1].check()
-            waiting -= ended
+                ended(waiting.pop(future), outcomes[-1])
             idle()
-            if not ended:
+            if not news_of:
                 news.wait(LOOK_S)
             if time.monotonic() - looked < COUNT_S:
                 continue
