@@ -1,10 +1,14 @@
 """A cluster in a test: its URL, what it holds, and a source with rows that are hard to hold."""
 
+import contextlib
 from typing import Any
 
 from migrating import dump
 
+from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
+
+STATE = "migration:{state}"
 
 HOSTILE = """
 ALTER TABLE products ALTER product_name TYPE text;
@@ -35,3 +39,11 @@ def held(cluster: Cluster, but: bytes = b"migration:") -> dict[bytes, Any]:
 def empty(cluster: Cluster) -> None:
     for node in cluster.masters():
         node.ask("FLUSHALL")
+
+
+def state(nodes: Cluster) -> dict[str, str]:
+    """As the node that has it answers, at once: a client of the whole cluster would ask all of them first."""
+    for node in nodes.nodes:
+        with contextlib.suppress(HelpersError):
+            return dict(node.ask("HGETALL", STATE))
+    return {}

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from clustered import empty, held
+from clustered import STATE, empty, held, state
 from migrating import dump, migrate, run_sql
 
 from helpers.columns import NOTHING, Strings, column_of, joined
@@ -37,8 +37,6 @@ from helpers.target import (
 )
 from helpers.target.lease import LEASE_MS, LeaseLost, new_token
 
-STATE = "migration:{state}"
-
 
 @pytest.fixture
 def many(postgres_url: str) -> str:
@@ -50,12 +48,6 @@ def many(postgres_url: str) -> str:
 def mover(source: str, url: str, *more: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "helpers", "migrate", "--source", source, "--target", url, *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def state(nodes: Cluster) -> dict[str, str]:
-    with nodes.client() as client:
-        found: dict[str, str] = client.hgetall(STATE)
-    return found
 
 
 def when(met: Callable[[], Any], patience_s: float = 60) -> None:
@@ -706,9 +698,8 @@ def test_several_workers_leave_what_one_leaves(
 
 def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, nodes: Cluster) -> None:
     migrate(many, redis_url)
-    options = ("--batch-rows", "5", "--workers", "2")
-    with nodes.client() as client, mover(many, nodes.urls[0], *options) as process:
-        when(lambda: sum(name.startswith("rows:activities") for name in client.hgetall(STATE)) > 1)
+    with mover(many, nodes.urls[0], "--batch-rows", "5", "--workers", "2") as process:
+        when(lambda: sum(name.startswith("rows:activities") for name in state(nodes)) > 1)
         process.send_signal(signal.SIGKILL)
     result = migrate(many, nodes.urls[0], batch_rows=60)
     assert (result["status"], result["resumed"], result["caught_up"]) == ("verified", True, {})
