@@ -49,8 +49,14 @@ CONFIG = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.nanny.pre-spawn-environ": SPARING,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "1s",
+    "distributed.admin.system-monitor.disk": False,
 }
-"""Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died."""
+"""Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died. None
+measures itself: that would take time from its work.
+"""
 LOGGERS = ("asyncio", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 """Those of Dask, and what it stands on, that have a level of their own."""
 RESTART = "start it, and workers, again"
