@@ -21,6 +21,8 @@ from helpers.target import LeaseLost, connect, partition_checkpoint_of, resp
 
 RETRIED = {kind.__name__: kind for kind in (resp.Lost, SourceLost, LeaseLost)}
 """Errors after which another attempt may help, by the name of the class."""
+WINDOW_ROWS = 5_000
+"""Rows that a comparison asks about at once: few, as Dask takes memory besides."""
 _kept: list[Source] = []
 """Snapshots that a task of this process has left open for the next one."""
 
@@ -112,7 +114,7 @@ class CompareTask(Task):
             partitions = source.plan.partitions({PARTITIONS: self.cuts})
             (mine,) = (one for one in partitions if one.name == self.partition)
             with contextlib.closing(Differences(Path(self.folder))) as differences:
-                comparison = verification.Comparison(source, connection, differences)
+                comparison = verification.Comparison(source, connection, differences, window_rows=WINDOW_ROWS)
                 comparison.look([mine])
             return comparison.compared
 

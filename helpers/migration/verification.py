@@ -209,6 +209,7 @@ class Comparison:
         made: names of registers that are made by this.
         advance: told how many rows were compared, for a progress bar.
         idle: called now and then while PostgreSQL sorts.
+        window_rows: how many rows Redis is asked about at once; ``WINDOW_ROWS`` when None.
 
     Attributes:
         rows: rows of each table that were compared.
@@ -225,8 +226,10 @@ class Comparison:
         made: Collection[str] = (),
         advance: Callable[[int], object] = lambda rows: None,
         idle: Callable[[], None] = lambda: None,
+        window_rows: int | None = None,
     ) -> None:
         self._source, self._connection = source, connection
+        self._window_rows = window_rows or WINDOW_ROWS
         self._advance, self._idle, self._differences = advance, idle, differences
         self._inspector = Inspector(source, connection, source.plan, differences, mender, made)
         self.rows: Counter[str] = Counter()
@@ -310,8 +313,8 @@ class Comparison:
             def take(chunk: bytes) -> None:
                 nonlocal last, total
                 columns = reader.columns(chunk)
-                for start in range(0, len(columns[0]), WINDOW_ROWS):
-                    window = [column[start : start + WINDOW_ROWS] for column in columns]
+                for start in range(0, len(columns[0]), self._window_rows):
+                    window = [column[start : start + self._window_rows] for column in columns]
                     conveyor.put(question.window(window))
                     last = [column[-1:] for column in window]
                     total += len(window[0])

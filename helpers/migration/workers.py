@@ -54,8 +54,8 @@ CONFIG = {
     "distributed.admin.system-monitor.interval": "1s",
     "distributed.admin.system-monitor.disk": False,
 }
-"""Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died. None
-measures itself: that would take time from its work.
+"""Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died.
+None measures itself: that would take time from its work.
 """
 LOGGERS = ("asyncio", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 """Those of Dask, and what it stands on, that have a level of their own."""
