@@ -14,7 +14,7 @@ from migrating import migrate, run_sql
 
 from helpers.columns import column_of
 from helpers.errors import HelpersError
-from helpers.migration import following, verification
+from helpers.migration import comparing, following
 from helpers.migration.expected_replies import Expectations
 from helpers.migration.follower import Lag
 from helpers.servers import connections
@@ -223,15 +223,15 @@ def test_a_source_that_is_slow_does_not_cost_the_lease(
 def test_a_target_that_is_compared_for_long_does_not_cost_the_lease(
     source: str, redis_url: str, short: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, client, left_ms = verification.Comparison._ask, connections.redis(redis_url), list[Any]()
+    ask, client, left_ms = comparing.Comparison._ask, connections.redis(redis_url), list[Any]()
 
-    def slow(self: verification.Comparison, asked: Expectations) -> None:
+    def slow(self: comparing.Comparison, asked: Expectations) -> None:
         time.sleep(0.5)
         left_ms.append(client.pttl("migration:lease"))
         ask(self, asked)
 
-    monkeypatch.setattr(verification, "WINDOW_ROWS", 5)
-    monkeypatch.setattr(verification.Comparison, "_ask", slow)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", 5)
+    monkeypatch.setattr(comparing.Comparison, "_ask", slow)
     assert (migrate(source, redis_url)["status"], len(short)) == ("verified", 1)
     assert len(left_ms) > 10 and min(left_ms) > 0
 

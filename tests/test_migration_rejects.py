@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from migrating import dump, interrupted, migrate, run_sql
 
-from helpers.migration import verification
+from helpers.migration import comparing, verification
 from helpers.migration.findings import Rejects
 from helpers.model import rows
 from helpers.relational import redis_model, schema
@@ -194,11 +194,11 @@ def one_is_left_out(source: str, redis_url: str, pair: str, result: dict[str, An
     assert verification.verify(source, redis_url, progress=False)["differences"] == 0
 
 
-@pytest.mark.parametrize("rows", [1, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("rows", [1, comparing.WINDOW_ROWS])
 def test_a_pair_out_of_order_is_the_only_reject(
     source: str, redis_url: str, pair: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", rows)
     one_is_left_out(source, redis_url, pair, migrate(source, redis_url, batch_rows=rows))
 
 

@@ -13,7 +13,7 @@ from migrating import ROWS, migrate
 
 from helpers import migration
 from helpers.errors import HelpersError
-from helpers.migration import inspector, parallel, task, verification
+from helpers.migration import comparing, inspector, parallel, task, verification
 from helpers.migration.task import CompareTask, Outcome
 from helpers.relational import schema
 from helpers.servers import connections
@@ -135,11 +135,11 @@ def said(result: dict[str, Any]) -> Any:
     return examples, *(result[name] for name in ("by_problem", "differences", "rows_checked", "keys_checked"))
 
 
-@pytest.mark.parametrize("window_rows", [1, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [1, comparing.WINDOW_ROWS])
 def test_every_damage_is_found_and_repaired_by_migrating_again(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     monkeypatch.setattr(parallel, "WINDOW_ROWS", 2)
     source, url, client = filled
     for name, (damage, key, problem) in DAMAGE.items():
@@ -252,7 +252,7 @@ def test_any_damage_is_found_and_none_is_imagined(
             damage(client, keys[which % len(keys)], number)
     after = dump(client)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "WINDOW_ROWS", window_rows)
+        patch.setattr(comparing, "WINDOW_ROWS", window_rows)
         assert (verification.verify(source, url, progress=False)["differences"] == 0) == (before == after)
         again = migration.migrate(source, url, progress=False)
     assert again["status"] == "verified"
@@ -266,12 +266,12 @@ def test_one_element_too_many_is_one_difference(filled: tuple[str, str, Redis]) 
     assert (found["field"], found["actual"], found["problem"]) == ("0", "x", "extra element")
 
 
-@pytest.mark.parametrize("window_rows", [1, 20, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [1, 20, comparing.WINDOW_ROWS])
 def test_many_activities_in_one_microsecond(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
     """Redis orders members of one score by their bytes, PostgreSQL by their number."""
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     connection = connections.postgres(source)
     with connection:
@@ -288,7 +288,7 @@ def test_many_activities_in_one_microsecond(
 
 
 def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", 2000)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", 2000)
     source, url, client = filled
     connection = connections.postgres(source)
     with connection:
@@ -349,12 +349,12 @@ def test_a_key_by_another_name_is_one_missing_and_one_too_many(
     assert dump(client) == before
 
 
-@pytest.mark.parametrize("window_rows", [3, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [3, comparing.WINDOW_ROWS])
 def test_elements_that_lack_and_others_behind_the_end(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
     """Fewer than should be there, as many as are named one by one, and one more."""
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     before = dump(client)
     elements: Any = client.lrange("user:1:activities", 0, -1)
@@ -374,11 +374,11 @@ def test_elements_that_lack_and_others_behind_the_end(
         assert dump(client) == before
 
 
-@pytest.mark.parametrize("window_rows", [1, 3, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [1, 3, comparing.WINDOW_ROWS])
 def test_a_list_that_is_written_anew_from_a_place_on_is_one_correction(
     filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
     before = dump(client)
     for place in (0, 2, 9):

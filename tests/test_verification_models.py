@@ -16,7 +16,7 @@ from migrating import run_sql
 
 from helpers import migration, model as models
 from helpers.errors import HelpersError
-from helpers.migration import verification
+from helpers.migration import comparing, verification
 from helpers.migration.inspector import Inspector
 from helpers.servers import connections
 from helpers.servers.redis_cluster import Cluster
@@ -426,11 +426,11 @@ def shop(postgres_url: str, redis_url: str) -> tuple[str, str, Redis]:
     return postgres_url, redis_url, connections.redis(redis_url)
 
 
-@pytest.mark.parametrize("window_rows", [3, verification.WINDOW_ROWS])
+@pytest.mark.parametrize("window_rows", [3, comparing.WINDOW_ROWS])
 def test_damage_of_every_kind_is_named_and_mended(
     shop: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch, window_rows: int
 ) -> None:
-    monkeypatch.setattr(verification, "WINDOW_ROWS", window_rows)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, target, client = shop
     for name, (damage, key, field, problem) in DAMAGE.items():
         damage(client)
@@ -504,7 +504,7 @@ def test_any_damage_is_found_and_none_is_imagined(
             )
     after = held(client)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "WINDOW_ROWS", window_rows)
+        patch.setattr(comparing, "WINDOW_ROWS", window_rows)
         assert (verification.verify(source, target, progress=False)["differences"] == 0) == (before == after)
         again = migration.migrate(source, target, model=SHOP_MODEL, progress=False)
     assert again["status"] == "verified"
@@ -571,7 +571,7 @@ def test_equal_scores_over_many_windows(
 ) -> None:
     """PostgreSQL puts them in the order of the key, Redis in that of their bytes."""
     source, target, client = shop
-    monkeypatch.setattr(verification, "WINDOW_ROWS", 50)
+    monkeypatch.setattr(comparing, "WINDOW_ROWS", 50)
     run_sql(
         source,
         "INSERT INTO item SELECT 'c:1', n, md5(n::text)::uuid, n % 2, (n % 3)::float8 / 3, "

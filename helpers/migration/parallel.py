@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from helpers import settings
 from helpers.errors import HelpersError
+from helpers.migration.comparing import WINDOW_ROWS, Compared, Comparison
 from helpers.migration.findings import DIFFERENCES
 from helpers.migration.loading import LoadProgress
 from helpers.migration.task import CompareTask, LoadTask, Outcome, WorkersLost
-from helpers.migration.verification import WINDOW_ROWS, Compared, Comparison
 from helpers.model import PARTITIONS
 from helpers.source import Source, partitions
 from helpers.target import PARTITIONS_LEASED, Checkpoint, checkpoint_of, connect, resp

@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers import settings
 from helpers.errors import HelpersError, first_line
-from helpers.migration import loading, verification
+from helpers.migration import comparing, loading
 from helpers.migration.findings import Differences
 from helpers.model import PARTITIONS, parse
 from helpers.servers import connections, machine
@@ -108,13 +108,13 @@ class CompareTask(Task):
     cuts: str
     folder: str
 
-    def run(self) -> "verification.Compared":
+    def run(self) -> comparing.Compared:
         """Compare it, and leave alone what no row asks for."""
         with contextlib.closing(connect(self.target_url)) as connection, _source(self) as source:
             partitions = source.plan.partitions({PARTITIONS: self.cuts})
             (mine,) = (one for one in partitions if one.name == self.partition)
             with contextlib.closing(Differences(Path(self.folder))) as differences:
-                comparison = verification.Comparison(source, connection, differences, window_rows=WINDOW_ROWS)
+                comparison = comparing.Comparison(source, connection, differences, window_rows=WINDOW_ROWS)
                 comparison.look([mine])
             return comparison.compared
 
