@@ -6,6 +6,8 @@ from migrating import dump
 
 from helpers.servers.redis_cluster import Cluster
 
+STATE = "migration:{state}"
+"""The key of a migration's state in a cluster."""
 HOSTILE = """
 ALTER TABLE products ALTER product_name TYPE text;
 INSERT INTO users VALUES (-7, E'a\\r\\n*1\\r\\n$4\\r\\nQUIT\\r\\n', '{x}', NULL), (0, '', NULL, NULL),
@@ -29,6 +31,13 @@ def held(cluster: Cluster, but: bytes = b"migration:") -> dict[bytes, Any]:
         part = dump(node.url, but)
         assert not found.keys() & part.keys()
         found |= part
+    return found
+
+
+def state(cluster: Cluster) -> dict[str, str]:
+    """What the cluster holds on how far a migration is."""
+    with cluster.client() as client:
+        found: dict[str, str] = client.hgetall(STATE)
     return found
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from clustered import empty, held
-from following import LARGE, ROUGH, Scramble, prepare, start
+from clustered import STATE, empty, held, state
+from following import LARGE, ROUGH, Scramble, follow, prepare, start, verified
 from migrating import dump, migrate, run_sql
-from test_follow import CHANGES, follow, verified
+from test_follow import CHANGES
 from test_follow_tables import plan_of, proposed
 
 from helpers.errors import HelpersError
@@ -24,7 +24,7 @@ from helpers.target.cluster_checkpoint import ClusterCheckpoint
 from helpers.trials.traffic import traffic
 
 SOME = "INSERT INTO activities SELECT n, 1 + n % 2, 'x', '2026-01-01' FROM"
-STATE, LOG = "migration:{state}", "migration:{state}:redo"
+LOG = f"{STATE}:redo"
 
 
 @pytest.fixture
@@ -48,12 +48,6 @@ def replicated() -> Iterator[Cluster]:
     """A cluster of three masters with a replica each."""
     with throw_away(3, 1) as made:
         yield made
-
-
-def state(nodes: Cluster) -> dict[str, str]:
-    with nodes.client() as client:
-        found: dict[str, str] = client.hgetall(STATE)
-    return found
 
 
 def own(nodes: Cluster, prefix: str = "") -> set[str]:
