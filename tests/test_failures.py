@@ -243,7 +243,7 @@ def struck(
 
 
 def busy(url: str) -> bool:
-    return bool(ask(url, "SELECT FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"))
+    return bool(ask(url, "SELECT 1 FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"))
 
 
 def test_ctrl_c_while_populating_leaves_the_tables_as_they_were(postgres_url: str) -> None:
@@ -256,7 +256,7 @@ def test_ctrl_c_while_populating_leaves_the_tables_as_they_were(postgres_url: st
 
 
 def copying(url: str) -> bool:
-    return bool(ask(url, "SELECT FROM pg_stat_progress_copy"))
+    return bool(ask(url, "SELECT 1 FROM pg_stat_progress_copy"))
 
 
 def test_postgres_ends_while_rows_come_in(postgres_url: str) -> None:

@@ -92,7 +92,7 @@ def restore(source: str, target: str, name: str, **options: Any) -> dict[str, An
 
 
 def exists(url: str, name: str) -> bool:
-    return bool(ask(url, f"SELECT FROM pg_namespace WHERE nspname = '{name}'"))
+    return bool(ask(url, f"SELECT 1 FROM pg_namespace WHERE nspname = '{name}'"))
 
 
 def differences(url: str, name: str, rejected: dict[str, set[int]] | None = None) -> list[Any]:

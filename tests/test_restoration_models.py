@@ -397,7 +397,7 @@ def test_a_field_that_was_not_written_so_is_named(
     with pytest.raises(HelpersError, match=rf"every:1 {field} .*{message}") as caught:
         restore(postgres_url, redis_url, back)
     assert len(str(caught.value).splitlines()) == 1 and "nothing was written" in str(caught.value)
-    assert ask(postgres_url, "SELECT FROM pg_namespace WHERE nspname = %s", [back]) == []
+    assert ask(postgres_url, "SELECT 1 FROM pg_namespace WHERE nspname = %s", [back]) == []
 
 
 @pytest.mark.parametrize(
