@@ -9,7 +9,7 @@ from helpers.errors import HelpersError
 from helpers.servers.redis_cluster import Cluster
 
 STATE = "migration:{state}"
-
+"""The key of a migration's state in a cluster."""
 HOSTILE = """
 ALTER TABLE products ALTER product_name TYPE text;
 INSERT INTO users VALUES (-7, E'a\\r\\n*1\\r\\n$4\\r\\nQUIT\\r\\n', '{x}', NULL), (0, '', NULL, NULL),
@@ -41,9 +41,9 @@ def empty(cluster: Cluster) -> None:
         node.ask("FLUSHALL")
 
 
-def state(nodes: Cluster) -> dict[str, str]:
+def state(cluster: Cluster) -> dict[str, str]:
     """As the node that has it answers, at once: a client of the whole cluster would ask all of them first."""
-    for node in nodes.nodes:
+    for node in cluster.nodes:
         with contextlib.suppress(HelpersError):
             return dict(node.ask("HGETALL", STATE))
     return {}

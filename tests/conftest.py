@@ -17,11 +17,10 @@ import hypothesis
 import psycopg2
 import pytest
 from clustered import empty
-from migrating import ROWS
+from migrating import make_course
 from psycopg2 import sql
 
 from helpers import servers, settings
-from helpers.relational import schema
 from helpers.servers import cassandra, connections
 from helpers.servers.redis_cluster import Cluster, cluster
 from helpers.source import Upstream, slot
@@ -136,6 +135,17 @@ def cassandra_url() -> str:
     return _running("cassandra")
 
 
+@pytest.fixture(scope="session")
+def urls(postgres_server: str, redis_server: str, mongodb_url: str, cassandra_url: str) -> dict[str, str]:
+    """Of all servers by name; of Redis a database that ``redis_url`` never gives."""
+    return {
+        "postgres": postgres_server,
+        "redis": f"{redis_server.rpartition('/')[0]}/15",
+        "mongodb": mongodb_url,
+        "cassandra": cassandra_url,
+    }
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A URL whose search path is a fresh schema, dropped afterwards."""
@@ -162,12 +172,7 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 @pytest.fixture
 def source(postgres_url: str) -> str:
     """The URL of a fresh schema with a few rows in the four tables."""
-    connection = connections.postgres(postgres_url)
-    with connection, connection.cursor() as cursor:
-        schema.create(connection)
-        cursor.execute(ROWS)
-    connection.close()
-    return postgres_url
+    return make_course(postgres_url)
 
 
 @pytest.fixture

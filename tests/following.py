@@ -183,6 +183,18 @@ class Scramble:
         return kind, f"TRUNCATE {table.sql} CASCADE"
 
 
+def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:
+    """Apply what was committed; what ``following.follow`` says."""
+    return following.follow(source, target, until_idle_s=until_idle_s, shown=False, **options)
+
+
+def verified(source: str, target: str, **options: Any) -> bool:
+    """Whether the verification finds no difference."""
+    seen = verification.verify(source, target, progress=False, **options)
+    assert seen["by_problem"] == {}, seen["examples"]
+    return True
+
+
 def prepare(source: str, *more: str) -> None:
     """Let a source be followed, with cascades."""
     run_sql(source, *FULL, *CASCADES, *more)
@@ -258,7 +270,7 @@ class Chase:
         while self.state().get("status") != "complete":
             assert time.monotonic() < deadline, self.state()
             migration.migrate(self.source, self.target, follow=True, progress=False)
-        result = following.follow(self.source, self.target, until_idle_s=0.3, shown=False)
+        result = follow(self.source, self.target, 0.3)
         seen = verification.verify(self.source, self.target, progress=False)
         return {"result": result, "by_problem": seen["by_problem"], "examples": seen["examples"][:5]}
 
@@ -270,7 +282,15 @@ def place(state: dict[str, str]) -> tuple[int, int]:
     return parse_lsn(state.get("follow:position", "0/0")), int(part[1]) if part else 0
 
 
-def start(source: str, target: str, *words: str) -> "subprocess.Popen[str]":
+def start(source: str, target: str, *words: str, **more: Any) -> "subprocess.Popen[str]":
+    """A command in a process of its own, whose URLs are in its environment.
+
+    Args:
+        source: URL of PostgreSQL.
+        target: URL of Redis or a cluster.
+        words: of the command.
+        more: what else ``Popen`` is told.
+    """
     environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
     process = subprocess.Popen(
         [sys.executable, "-m", "helpers", *words],
@@ -278,6 +298,7 @@ def start(source: str, target: str, *words: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **more,
     )
     started.append(process)
     return process
@@ -359,7 +380,7 @@ def main() -> None:
             "DELETE FROM orders WHERE order_date = 'infinity'",
             "DELETE FROM users WHERE num_nonnulls(username, email, created_at) = 0",
         )  # the second judge is for rows that the model can hold
-        following.follow(source.url, target.url, until_idle_s=0.3, shown=False)
+        follow(source.url, target.url, 0.3)
         found["judge"] = judge.compare(source.url, target.url)
         found["dropped"] = following.drop_slot(source.url, target.url)
     print(json.dumps(found, indent=1, default=str))

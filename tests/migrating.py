@@ -1,5 +1,6 @@
 """A migration in a test: few rows, a call, and what it leaves."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ import pytest
 
 from helpers import migration
 from helpers.columns import NOTHING, Strings
+from helpers.relational import schema
 from helpers.servers import connections
 from helpers.target import Checkpoint
 
@@ -32,12 +34,30 @@ def run_sql(url: str, *statements: str) -> None:
     connection.close()
 
 
-def until(come: Callable[[], object], patience_s: float = 300) -> None:
-    """Wait until something is so, but not for ever."""
+def ask(url: str, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+    """What a query answers, nothing where it gives no rows; what it did is committed."""
+    connection = connections.postgres(url)
+    with contextlib.closing(connection), connection, connection.cursor() as cursor:
+        cursor.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def make_course(url: str) -> str:
+    """The URL itself, behind which the four tables are made, with a few rows."""
+    connection = connections.postgres(url)
+    with contextlib.closing(connection), connection, connection.cursor() as cursor:
+        schema.create(connection)
+        cursor.execute(ROWS)
+    return url
+
+
+def until(come: Callable[[], Any], patience_s: float = 300) -> Any:
+    """Wait until something is so, but not for ever; what came."""
     deadline = time.monotonic() + patience_s
-    while not come():
+    while not (found := come()):
         assert time.monotonic() < deadline, f"waited for {patience_s} s"
         time.sleep(0.002)
+    return found
 
 
 def without_bars(errors: str) -> str:
@@ -71,6 +91,13 @@ def interrupted(source: str, target: str, when: Callable[[Mapping[str, Any]], bo
         patch.setattr(Checkpoint, "commit", stop)
         with pytest.raises(KeyboardInterrupt):
             migrate(source, target, **options)
+
+
+def swap(client: Any, key: str) -> None:
+    """Let the first two elements of a list change places."""
+    first, second = client.lrange(key, 0, 1)
+    client.lset(key, 0, second)
+    client.lset(key, 1, first)
 
 
 def dump(url: str, but: bytes = b"migration:") -> dict[bytes, Any]:

@@ -4,6 +4,8 @@ import copy
 import functools
 from dataclasses import asdict
 
+from comparison_records import interval
+
 from helpers.comparison.workload import OPERATIONS
 from helpers.results import Result, Results
 from helpers.scaling import growth, summary
@@ -43,10 +45,6 @@ def space(memory, disk):
         for end, size in enumerate(SIZES)
         for store in STORES
     ]
-
-
-def interval(value):
-    return {"value": value, "low": value * 0.98, "high": value * 1.02}
 
 
 def reading(us, *, cache=0, disk=0):

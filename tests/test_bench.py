@@ -25,16 +25,6 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
-    return {
-        "postgres": postgres_server,
-        "redis": redis_server,
-        "mongodb": mongodb_url,
-        "cassandra": cassandra_url,
-    }
-
-
-@pytest.fixture(scope="module")
 def measured(urls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     return bench.run(design=SMALL, folder=folder, progress=False, urls=urls), folder

@@ -16,7 +16,6 @@ OF_PART = {
 OF_ALL = ("summary", "not_told")
 TABLES = (
     "failures_table",
-    "nodes_table",
     "cases_table",
     "order_table",
     "failover_table",
@@ -41,7 +40,7 @@ def test_the_reason_why_a_part_was_left_out_is_told_and_its_rows_are_gone(part):
     found[part] = LEFT_OUT
     for name in OF_PART[part]:
         assert getattr(nodes_claims, name)(results(found)).endswith("not measured: no room.")
-    assert len(tables.nodes_table(results(found))) == len(tables.nodes_table(results(whole))) - 2
+    assert len(tables.failures_table(results(found))) == len(tables.failures_table(results(whole))) - 2
     assert f"Not measured: {PARTS[part]}." in nodes_claims.summary(results(found))
 
 
@@ -224,7 +223,6 @@ def test_cassandra_tells_what_a_quorum_refused_and_what_came_back():
 
 def test_tables_hold_a_row_for_each_setting_case_and_way():
     found = results(data())
-    assert len(tables.nodes_table(found)) == 8
     assert len(tables.cases_table(found)) == 4 + 2 + 4 + 2
     assert {"Cassandra, ring", "Redis Cluster"} <= set(tables.nodes_settings_table(found)["Nodes"])
     ways = tables.order_table(found)

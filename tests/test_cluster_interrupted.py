@@ -4,8 +4,6 @@ import contextlib
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from clustered import STATE, empty, held, state
-from migrating import dump, migrate, run_sql
+from following import start
+from migrating import dump, migrate, run_sql, until as when
 
 from helpers.columns import NOTHING, Strings, column_of, joined
 from helpers.errors import HelpersError
@@ -43,18 +42,6 @@ def many(postgres_url: str) -> str:
     """The URL of a source whose load takes a second or two in small batches."""
     population.populate(postgres_url, users=60, products=30, activities=9_000, orders=1_500, progress=False)
     return postgres_url
-
-
-def mover(source: str, url: str, *more: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "helpers", "migrate", "--source", source, "--target", url, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def when(met: Callable[[], Any], patience_s: float = 60) -> None:
-    deadline = time.monotonic() + patience_s
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def lengths(nodes: Cluster) -> dict[str, int]:
@@ -85,7 +72,7 @@ def test_killed_at_random_moments(many: str, redis_url: str, nodes: Cluster) -> 
     more: list[str] = []
     for _ in range(15):
         before = state(nodes)
-        with mover(many, nodes.urls[0], "--batch-rows", "60", "--no-verify", *more) as process:
+        with start(many, nodes.urls[0], "migrate", "--batch-rows", "60", "--no-verify", *more) as process:
             when(lambda: process.poll() is not None or state(nodes) != before)  # noqa: B023
             time.sleep(chance.uniform(0, 0.1))
             if process.poll() is None:
@@ -404,7 +391,7 @@ def test_partitions_that_were_taken_back_cannot_be_written(nodes: Cluster) -> No
 
 
 def test_a_mover_that_was_paused_stops_and_changes_nothing(many: str, nodes: Cluster) -> None:
-    with mover(many, nodes.urls[0], "--batch-rows", "20") as slow:
+    with start(many, nodes.urls[0], "migrate", "--batch-rows", "20") as slow:
         when(lambda: "rows:activities" in state(nodes))
         slow.send_signal(signal.SIGSTOP)
         with nodes.client() as client:
@@ -698,7 +685,7 @@ def test_several_workers_leave_what_one_leaves(
 
 def test_a_killed_load_of_workers_is_resumed_by_one(many: str, redis_url: str, nodes: Cluster) -> None:
     migrate(many, redis_url)
-    with mover(many, nodes.urls[0], "--batch-rows", "5", "--workers", "2") as process:
+    with start(many, nodes.urls[0], "migrate", "--batch-rows", "5", "--workers", "2") as process:
         when(lambda: sum(name.startswith("rows:activities") for name in state(nodes)) > 1)
         process.send_signal(signal.SIGKILL)
     result = migrate(many, nodes.urls[0], batch_rows=60)

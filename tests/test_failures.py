@@ -17,7 +17,7 @@ import nbformat
 import psutil
 import pymongo
 import pytest
-from migrating import dump, run_sql, without_bars
+from migrating import ask, dump, run_sql, until, without_bars
 
 from helpers import cli, servers, settings
 from helpers.errors import HelpersError, os_refusal, usable
@@ -73,14 +73,6 @@ def fails(told: tuple[int, list[str]], *words: str) -> None:
     assert (code, len(lines)) == (2, 1), lines
     for word in words:
         assert word in lines[0], lines
-
-
-def wait_for(true: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 300
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture
@@ -242,7 +234,7 @@ def struck(
     """
     for _ in range(20):
         command = start(*words)
-        wait_for(lambda command=command: begun() or command.poll() is not None)  # type: ignore[misc]
+        until(lambda command=command: begun() or command.poll() is not None)  # type: ignore[misc]
         code, lines = interrupt(command) if command.poll() is None else ended(command)
         if code:
             return code, lines
@@ -250,13 +242,8 @@ def struck(
     raise AssertionError(f"it was always quicker: {words}")
 
 
-def backends(url: str) -> int:
-    connection = connections.postgres(url)
-    cursor = connection.cursor()
-    cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()")
-    found = int(cursor.fetchone()[0])
-    connection.close()
-    return found
+def busy(url: str) -> bool:
+    return bool(ask(url, "SELECT 1 FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"))
 
 
 def test_ctrl_c_while_populating_leaves_the_tables_as_they_were(postgres_url: str) -> None:
@@ -265,31 +252,17 @@ def test_ctrl_c_while_populating_leaves_the_tables_as_they_were(postgres_url: st
     code, lines = struck(words, lambda: copying(postgres_url))
     assert (code, len(lines)) == (130, 1), lines
     assert "interrupted; all of it is there or nothing" in lines[0]
-    assert counted(postgres_url) == 20
+    assert ask(postgres_url, "SELECT count(*) FROM activities") == [(20,)]
 
 
 def copying(url: str) -> bool:
-    connection = connections.postgres(url)
-    cursor = connection.cursor()
-    cursor.execute("SELECT count(*) FROM pg_stat_progress_copy")
-    found = bool(cursor.fetchone()[0])
-    connection.close()
-    return found
-
-
-def counted(url: str) -> int:
-    connection = connections.postgres(url)
-    cursor = connection.cursor()
-    cursor.execute("SELECT count(*) FROM activities")
-    found = int(cursor.fetchone()[0])
-    connection.close()
-    return found
+    return bool(ask(url, "SELECT 1 FROM pg_stat_progress_copy"))
 
 
 def test_postgres_ends_while_rows_come_in(postgres_url: str) -> None:
     """psycopg2 prints a traceback then, and knows only that its connection is closed."""
     command = start("populate", "--source", postgres_url, *MANY)
-    wait_for(lambda: copying(postgres_url))
+    until(lambda: copying(postgres_url))
     run_sql(
         postgres_url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE pid <> pg_backend_pid()",
@@ -303,7 +276,7 @@ def test_ctrl_c_in_commands_that_write_nothing(filled: str, redis_url: str, tmp_
     assert call("migrate", *ways)[0] == 0
     before = dump(redis_url)
     watched = {
-        ("verify", *ways): lambda: backends(filled),
+        ("verify", *ways): lambda: busy(filled),
         ("report", "--out", str(tmp_path / "out")): (tmp_path / "out").exists,
     }
     for words, begun in watched.items():
@@ -332,7 +305,7 @@ def test_ctrl_c_while_restoring_leaves_no_schema(filled: str, redis_url: str) ->
 def test_ctrl_c_while_servers_start(tmp_path: Path) -> None:
     home = {"HELPERS_HOME": str(tmp_path)}
     command = start("up", "postgres", "redis", **home)
-    wait_for((tmp_path / "postgres" / "data").exists)
+    until((tmp_path / "postgres" / "data").exists)
     code, lines = interrupt(command)
     assert (code, len(lines)) == (130, 1) and "the same command starts the others" in lines[0], lines
     try:
@@ -357,7 +330,7 @@ def test_throw_away_servers_of_a_killed_command_go_with_the_next(
     postgres_server: str, tmp_path: Path
 ) -> None:
     command = start("ladder", HELPERS_RESULTS=str(tmp_path))
-    record = wait_for(partial(scratch_record, command.pid))
+    record = until(partial(scratch_record, command.pid))
     command.kill()
     command.communicate()
     assert record.alive()
@@ -369,7 +342,7 @@ def test_throw_away_servers_of_a_killed_command_go_with_the_next(
 
 def test_ctrl_c_while_measuring_leaves_no_server_behind(postgres_server: str, tmp_path: Path) -> None:
     command = start("ladder", HELPERS_RESULTS=str(tmp_path))
-    record = wait_for(partial(scratch_record, command.pid))
+    record = until(partial(scratch_record, command.pid))
     code, lines = interrupt(command)
     assert (code, len(lines)) == (130, 1) and "what was being measured is not saved" in lines[0], lines
     assert (
@@ -496,7 +469,7 @@ def test_a_server_that_sleeps_and_wakes_is_waited_for(name: str) -> None:
             "migrate", "--json", "--batch-rows", "20", POSTGRES_URL=source.url, REDIS_URL=target.url
         )
         client = connections.redis(target.url)
-        wait_for(lambda: client.exists("migration:state"))
+        until(lambda: client.exists("migration:state"))
         sleeper = psutil.Process((source if name == "postgres" else target).pid)
         family = [sleeper, *sleeper.children(recursive=True)]
         for member in family:

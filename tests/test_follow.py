@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from following import CASCADES, FULL, LARGE, chase, leave_nothing, prepare, start
+from following import CASCADES, FULL, LARGE, chase, follow, leave_nothing, prepare, start, verified
 from migrating import ROWS, dump, migrate, run_sql, until
 
 from helpers import cli, settings
@@ -27,16 +27,6 @@ from helpers.source.upstream import Upstream
 from helpers.target import resp
 from helpers.target.checkpoint import Checkpoint
 from helpers.trials import judge
-
-
-def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:
-    return following.follow(source, target, until_idle_s=until_idle_s, shown=False, **options)
-
-
-def verified(source: str, target: str, **options: Any) -> bool:
-    seen = verification.verify(source, target, progress=False, **options)
-    assert seen["by_problem"] == {}, seen["examples"]
-    return True
 
 
 def published(upstream: Upstream) -> str:

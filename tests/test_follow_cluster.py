@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from clustered import STATE, empty, held, state
-from following import LARGE, ROUGH, Scramble, prepare, start
+from following import LARGE, ROUGH, Scramble, follow, prepare, start, verified
 from migrating import dump, migrate, run_sql
-from test_follow import CHANGES, follow, verified
+from test_follow import CHANGES
 from test_follow_tables import plan_of, proposed
 
 from helpers.errors import HelpersError

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from following import Scramble, start, tell_all
+from following import Scramble, follow, start, tell_all, verified
 from migrating import dump, interrupted, migrate, run_sql
 
 from helpers import model, source as sources
@@ -24,10 +24,6 @@ from helpers.target import Checkpoint, rehearsal, resp
 from helpers.trials import judge
 
 
-def follow(source: str, target: str, until_idle_s: float = 0.0, **options: Any) -> dict[str, Any]:
-    return following.follow(source, target, until_idle_s=until_idle_s, shown=False, **options)
-
-
 def plan_of(source: str, text: str) -> Plan:
     with Upstream(source) as upstream:
         return Plan(model.load(text), tables.bind(upstream.ask, upstream.where, model.load(text)))
@@ -36,12 +32,6 @@ def plan_of(source: str, text: str) -> Plan:
 def proposed(source: str) -> str:
     with sources.LiveTables(source) as live:
         return model.propose(live)
-
-
-def verified(source: str, target: str) -> bool:
-    seen = verification.verify(source, target, progress=False)
-    assert seen["by_problem"] == {}, seen["examples"]
-    return True
 
 
 def as_if_migrated(source: str, target: str, text: str) -> bool:

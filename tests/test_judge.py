@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from migrating import run_sql
-from test_verification import DAMAGE, ROWS
+from test_verification import DAMAGE
 
 from helpers import migration
-from helpers.relational import schema
 from helpers.servers import connections
 from helpers.trials import general, judge
 
@@ -18,15 +17,10 @@ CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
 
 
 @pytest.fixture
-def moved(postgres_url: str, redis_url: str) -> tuple[str, str]:
-    """A source and its copy under a prefix."""
-    connection = connections.postgres(postgres_url)
-    with connection:
-        schema.create(connection)
-        connection.cursor().execute(ROWS)
-    connection.close()
-    migration.migrate(postgres_url, redis_url, progress=False)
-    return postgres_url, redis_url
+def moved(source: str, redis_url: str) -> tuple[str, str]:
+    """A source and its copy."""
+    migration.migrate(source, redis_url, progress=False)
+    return source, redis_url
 
 
 def test_nothing_to_find(moved: tuple[str, str]) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import trustme
-from migrating import ROWS, dump, migrate
+from migrating import dump, make_course, migrate
 from proxy import proxy
 from psycopg2.extensions import parse_dsn
 
 from helpers.errors import HelpersError
 from helpers.migration import verification
-from helpers.relational import schema
 from helpers.servers import connections, scratch
 
 
@@ -105,11 +104,7 @@ def server() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         with scratch.postgres(f"unix_socket_directories = '{folder}'") as running:
-            connection = connections.postgres(running.url)
-            with connection, connection.cursor() as cursor:
-                schema.create(connection)
-                cursor.execute(ROWS)
-            connection.close()
+            make_course(running.url)
             running.sockets = folder
             yield running
 

@@ -13,11 +13,10 @@ from threading import Event, Timer
 from typing import Any
 
 import pytest
-from migrating import ROWS, dump, migrate, run_sql, until
+from migrating import dump, make_course, migrate, run_sql, until
 from psycopg2 import errors
 
 from helpers.errors import HelpersError
-from helpers.relational import schema
 from helpers.servers import connections, postgres, process, scratch
 from helpers.source import snapshot as source_module
 from helpers.source.snapshot import Source
@@ -189,13 +188,7 @@ def database(server: str, encoding: str) -> str:
     name = f"of_{encoding.lower()}"
     connection.cursor().execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
     connection.close()
-    url = re.sub("/[^/]+$", f"/{name}", server)
-    connection = connections.postgres(url)
-    with connection:
-        schema.create(connection)
-        connection.cursor().execute(ROWS)
-    connection.close()
-    return url
+    return make_course(re.sub("/[^/]+$", f"/{name}", server))
 
 
 @pytest.fixture(scope="module")
@@ -286,12 +279,7 @@ def standby(server: Any) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_standby_is_a_source_too(server: Any, standby: str, redis_url: str) -> None:
-    connection = connections.postgres(server.url)
-    with connection:
-        schema.create(connection)
-        connection.cursor().execute(ROWS)
-        connection.cursor().execute("SELECT pg_current_wal_lsn()")
-    connection.close()
+    make_course(server.url)
     deadline = time.monotonic() + 120
     while True:
         try:

@@ -3,13 +3,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from decimal import Decimal
 from typing import Any
 
 import psycopg2
 import pytest
 from hypothesis import given, strategies as st
+from migrating import until
 
 from helpers.errors import HelpersError
 from helpers.relational import population, schema
@@ -153,17 +153,13 @@ def test_a_killed_load_leaves_nothing(postgres_url, ask):
     )
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "SOURCE": postgres_url})
     name = ask("SELECT current_schema()")[0][0]
-    deadline = time.monotonic() + 120
-    while not ask("SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 1000"):
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    copying = "SELECT 1 FROM pg_stat_progress_copy WHERE tuples_processed > 1000"
+    until(lambda: ask(copying) or child.poll() is not None)
+    assert child.poll() is None
     child.send_signal(signal.SIGKILL)
     child.wait()
-    deadline = time.monotonic() + 120  # the server notices the closed connection and rolls back
-    while ask("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    # The server notices the closed connection and rolls back.
+    until(lambda: not ask("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"))
     connection = connections.postgres(postgres_url)
     assert catalogue.read(connection, name)["tables"] == []
     connection.close()

@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
-from migrating import until
+from migrating import ask, swap, until
 
 from helpers import cli, migration
 from helpers.errors import HelpersError
@@ -32,15 +32,6 @@ from helpers.source import catalogue
 from helpers.target import keyspace, record, resp
 from helpers.target.checkpoint import Checkpoint
 
-ROWS = """
-INSERT INTO users SELECT n, 'user ' || n, 'u' || n || '@example.org',
-  timestamp '2026-01-01' + n * interval '1 day' FROM generate_series(1, 6) n;
-INSERT INTO products SELECT n, 'product ' || n, n + 0.9 FROM generate_series(1, 3) n;
-INSERT INTO activities SELECT n, 1 + n % 3, CASE n % 2 WHEN 0 THEN 'login' ELSE 'a:b' END,
-  timestamp '2026-02-01' + n * interval '1.000001 s' FROM generate_series(1, 30) n;
-INSERT INTO orders SELECT n, 1 + n % 4, 1 + n % 3, timestamp '2026-03-01' + n * interval '1 min', n
-  FROM generate_series(1, 12) n;
-"""
 ENDS = (-(2**31), 2**31 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
 NASTY = TEXTS | st.sampled_from(
@@ -76,20 +67,6 @@ def session(url: str) -> Iterator[Any]:
         connection.close()
 
 
-def ask(url: str, query: str) -> list[tuple[Any, ...]]:
-    with session(url) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall() if cursor.description else []
-
-
-@pytest.fixture
-def source(postgres_url: str) -> str:
-    with session(postgres_url) as connection:
-        schema.create(connection)
-    ask(postgres_url, ROWS)
-    return postgres_url
-
-
 @pytest.fixture
 def back(postgres_url: str) -> Iterator[str]:
     """The name of a schema that is not there, dropped afterwards."""
@@ -115,7 +92,7 @@ def restore(source: str, target: str, name: str, **options: Any) -> dict[str, An
 
 
 def exists(url: str, name: str) -> bool:
-    return bool(ask(url, f"SELECT FROM pg_namespace WHERE nspname = '{name}'"))
+    return bool(ask(url, f"SELECT 1 FROM pg_namespace WHERE nspname = '{name}'"))
 
 
 def differences(url: str, name: str, rejected: dict[str, set[int]] | None = None) -> list[Any]:
@@ -409,7 +386,7 @@ DAMAGE: dict[str, tuple[Callable[[redis.Redis], Any], str]] = {
         "user:1:activities element 2 '2026-02-30",
     ),
     "another type": (lambda r: _change(r, "user:1:activities", 2, b"logout:"), "user:1:activities element 2"),
-    "swapped": (lambda r: _swap(r, "user:1:activities"), "user:1:activities element 0.*does not fit"),
+    "swapped": (lambda r: swap(r, "user:1:activities"), "user:1:activities element 0.*does not fit"),
     "score": (
         lambda r: r.zincrby("user:1:activities:by_time", 1, "3:a:b"),
         "element 0.*does not fit '3:a:b'",
@@ -427,12 +404,6 @@ DAMAGE: dict[str, tuple[Callable[[redis.Redis], Any], str]] = {
         "user:9223372036854775808",
     ),
 }
-
-
-def _swap(r: Any, key: str) -> None:
-    first, second = r.lrange(key, 0, 1)
-    r.lset(key, 0, second)
-    r.lset(key, 1, first)
 
 
 def _change(r: Any, key: str, place: int, kind: bytes) -> None:

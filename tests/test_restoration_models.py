@@ -11,7 +11,7 @@ import hostile
 import psycopg2
 import pytest
 import redis
-from migrating import run_sql
+from migrating import ask, run_sql
 
 from helpers import migration
 from helpers.errors import HelpersError
@@ -108,15 +108,6 @@ def back(postgres_url: str) -> Iterator[str]:
     (schema,) = ask(postgres_url, "SELECT current_schema()")[0]
     yield f"{schema} back"
     run_sql(postgres_url, f'DROP SCHEMA IF EXISTS "{schema} back" CASCADE')
-
-
-def ask(url: str, query: str, values: Any = None) -> list[tuple[Any, ...]]:
-    connection = connections.postgres(url)
-    with connection.cursor() as cursor:
-        cursor.execute(query, values)
-        found = cursor.fetchall()
-    connection.close()
-    return found
 
 
 def record(source: str, target: str, model: str | Model) -> Any:
@@ -406,7 +397,7 @@ def test_a_field_that_was_not_written_so_is_named(
     with pytest.raises(HelpersError, match=rf"every:1 {field} .*{message}") as caught:
         restore(postgres_url, redis_url, back)
     assert len(str(caught.value).splitlines()) == 1 and "nothing was written" in str(caught.value)
-    assert ask(postgres_url, "SELECT FROM pg_namespace WHERE nspname = %s", [back]) == []
+    assert ask(postgres_url, "SELECT 1 FROM pg_namespace WHERE nspname = %s", [back]) == []
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,6 @@ USERS = [(number, f"user{number}", f"u{number}@example.org", DAY) for number in 
 
 
 @pytest.fixture(scope="module")
-def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
-    return {
-        "postgres": postgres_server,
-        "redis": f"{redis_server.rpartition('/')[0]}/15",
-        "mongodb": mongodb_url,
-        "cassandra": cassandra_url,
-    }
-
-
-@pytest.fixture(scope="module")
 def measured(urls, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     return growth.run(design=SMALL, folder=folder, progress=False, urls=urls), folder

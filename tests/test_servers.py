@@ -10,13 +10,13 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from migrating import until
 
 from helpers import servers, settings
 from helpers.errors import HelpersError
@@ -230,10 +230,7 @@ ctypes.CDLL(None).pthread_exit(None)  # the first thread is a zombie then, and t
 def test_a_process_whose_first_thread_has_ended_holds_its_port_until_all_have(tmp_path: Path) -> None:
     port = process.free_port()
     record = process.start([sys.executable, "-c", HALF_ENDED, str(port)], tmp_path, port)
-    deadline = time.monotonic() + 120
-    while psutil.Process(record.pid).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: psutil.Process(record.pid).status() == psutil.STATUS_ZOMBIE)
     assert record.alive() and process.listening(port)
     process.stop(record, how=signal.SIGKILL)
     assert not record.alive() and not process.listening(port)

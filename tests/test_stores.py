@@ -33,16 +33,6 @@ ORDERS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def urls(postgres_server, redis_server, mongodb_url, cassandra_url):
-    return {
-        "postgres": postgres_server,
-        "redis": f"{redis_server.rpartition('/')[0]}/15",
-        "mongodb": mongodb_url,
-        "cassandra": cassandra_url,
-    }
-
-
 @pytest.fixture(scope="module", params=stores.NAMES)
 def connected(request, urls):
     with stores.connect(request.param, urls[request.param]) as store:

@@ -2,20 +2,19 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
-from migrating import ROWS, migrate
+from migrating import dump, migrate, run_sql, swap
 
 from helpers import migration
 from helpers.errors import HelpersError
 from helpers.migration import comparing, inspector, parallel, task, verification
 from helpers.migration.task import CompareTask, Outcome
-from helpers.relational import schema
 from helpers.servers import connections
 from helpers.source import Source, partitions
 from helpers.target import connect
@@ -30,7 +29,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "a zero less": (lambda r: r.hset("product:2", "price", "2.9"), "product:2", "altered field"),
     "missing field": (lambda r: r.hdel("order:3", "quantity"), "order:3", "missing field"),
     "extra field": (lambda r: r.hset("user:1", "phone", "1"), "user:1", "extra field"),
-    "swapped list order": (lambda r: _swap(r, "user:2:activities"), "user:2:activities", "wrong element"),
+    "swapped list order": (lambda r: swap(r, "user:2:activities"), "user:2:activities", "wrong element"),
     "extra list element": (lambda r: r.rpush("user:1:activities", "x"), "user:1:activities", "extra element"),
     "list element in the middle": (
         lambda r: r.linsert("user:1:activities", "BEFORE", r.lindex("user:1:activities", 4), "x"),
@@ -82,22 +81,11 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str]] = {
 }
 
 
-def _swap(r: Any, key: str) -> None:
-    first, second = r.lrange(key, 0, 1)
-    r.lset(key, 0, second)
-    r.lset(key, 1, first)
-
-
 @pytest.fixture
-def filled(postgres_url: str, redis_url: str) -> Iterator[tuple[str, str, Redis]]:
-    connection = connections.postgres(postgres_url)
-    with connection:
-        schema.create(connection)
-        connection.cursor().execute(ROWS)
-    connection.close()
-    result = migration.migrate(postgres_url, redis_url, progress=False)
+def filled(source: str, redis_url: str) -> tuple[str, str, Redis]:
+    result = migration.migrate(source, redis_url, progress=False)
     assert result["status"] == "verified"
-    yield postgres_url, redis_url, connections.redis(redis_url)
+    return source, redis_url, connections.redis(redis_url)
 
 
 class Inline:
@@ -183,12 +171,8 @@ def test_counts_that_agree_prove_nothing(filled: tuple[str, str, Redis]) -> None
     assert verification.verify(source, url, progress=False)["differences"] == 1
 
 
-def test_nothing_migrated_is_every_key_missing(postgres_url: str, redis_url: str) -> None:
-    connection = connections.postgres(postgres_url)
-    with connection:
-        schema.create(connection)
-        connection.cursor().execute(ROWS)
-    result = verification.verify(postgres_url, redis_url, progress=False)
+def test_nothing_migrated_is_every_key_missing(source: str, redis_url: str) -> None:
+    result = verification.verify(source, redis_url, progress=False)
     assert result["by_problem"]["missing key"] >= 6 + 3 + 12 + 3
     assert result["rows_checked"] == {"users": 6, "products": 3, "activities": 30, "orders": 12}
     assert connections.redis(redis_url).dbsize() == 0
@@ -223,19 +207,6 @@ DAMAGES = st.sampled_from(
 )
 
 
-def dump(client: Redis) -> dict[bytes, Any]:
-    """What every key of the model holds."""
-    reads = {
-        b"hash": client.hgetall,
-        b"list": lambda key: client.lrange(key, 0, -1),
-        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
-        b"string": client.get,
-    }
-    return {
-        key: reads[client.type(key)](key) for key in client.scan_iter() if not key.startswith(b"migration:")
-    }
-
-
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(DAMAGES, st.integers(0, 99), st.integers(0, 30)), min_size=1, max_size=4),
@@ -245,18 +216,18 @@ def test_any_damage_is_found_and_none_is_imagined(
     filled: tuple[str, str, Redis], damages: list[tuple[Callable[..., Any], int, int]], window_rows: int
 ) -> None:
     source, url, client = filled
-    before = dump(client)
+    before = dump(url)
     for damage, which, number in damages:
         keys = sorted(client.keys("[upo]*"))
         with contextlib.suppress(redis.RedisError, ZeroDivisionError, IndexError, TypeError):
             damage(client, keys[which % len(keys)], number)
-    after = dump(client)
+    after = dump(url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparing, "WINDOW_ROWS", window_rows)
         assert (verification.verify(source, url, progress=False)["differences"] == 0) == (before == after)
         again = migration.migrate(source, url, progress=False)
     assert again["status"] == "verified"
-    assert dump(client) == before
+    assert dump(url) == before
 
 
 def test_one_element_too_many_is_one_difference(filled: tuple[str, str, Redis]) -> None:
@@ -273,14 +244,13 @@ def test_many_activities_in_one_microsecond(
     """Redis orders members of one score by their bytes, PostgreSQL by their number."""
     monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
-    connection = connections.postgres(source)
-    with connection:
-        connection.cursor().execute(
-            "INSERT INTO activities SELECT n, 5, 'view', timestamp '2026-05-01' "
-            "FROM generate_series(95, 1105) n;"
-            "INSERT INTO activities SELECT n, 6, 'view', timestamp '9000-05-01' + n * interval '1 us' "
-            "FROM generate_series(2000, 2040) n"
-        )
+    run_sql(
+        source,
+        "INSERT INTO activities SELECT n, 5, 'view', timestamp '2026-05-01' "
+        "FROM generate_series(95, 1105) n;"
+        "INSERT INTO activities SELECT n, 6, 'view', timestamp '9000-05-01' + n * interval '1 us' "
+        "FROM generate_series(2000, 2040) n",
+    )
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
     client.zadd("user:5:activities:by_time", {"1000:view": 1})
     (found,) = verification.verify(source, url, progress=False)["examples"]
@@ -290,12 +260,11 @@ def test_many_activities_in_one_microsecond(
 def test_a_list_longer_than_a_window(filled: tuple[str, str, Redis], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "WINDOW_ROWS", 2000)
     source, url, client = filled
-    connection = connections.postgres(source)
-    with connection:
-        connection.cursor().execute(
-            "INSERT INTO activities SELECT n, 4, 'view', timestamp '2026-05-01' + n * interval '1 s' "
-            "FROM generate_series(1001, 13000) n"
-        )
+    run_sql(
+        source,
+        "INSERT INTO activities SELECT n, 4, 'view', timestamp '2026-05-01' + n * interval '1 s' "
+        "FROM generate_series(1001, 13000) n",
+    )
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
     assert client.llen("user:4:activities") == 12_000
     client.lset("user:4:activities", 7000, "x")
@@ -341,12 +310,12 @@ def test_a_key_by_another_name_is_one_missing_and_one_too_many(
     filled: tuple[str, str, Redis], key: str, other: str
 ) -> None:
     source, url, client = filled
-    before = dump(client)
+    before = dump(url)
     client.rename(key, other)
     found = {(d["key"], d["problem"]) for d in verification.verify(source, url, progress=False)["examples"]}
     assert found == {(key, "missing key"), (other, "extra key")}
     assert migration.migrate(source, url, progress=False)["caught_up"] == {"missing key": 1, "extra key": 1}
-    assert dump(client) == before
+    assert dump(url) == before
 
 
 @pytest.mark.parametrize("window_rows", [3, comparing.WINDOW_ROWS])
@@ -356,7 +325,7 @@ def test_elements_that_lack_and_others_behind_the_end(
     """Fewer than should be there, as many as are named one by one, and one more."""
     monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
-    before = dump(client)
+    before = dump(url)
     elements: Any = client.lrange("user:1:activities", 0, -1)
     for more in (1, inspector.NAMED, inspector.NAMED + 1):
         for place in (4, 7):
@@ -371,7 +340,7 @@ def test_elements_that_lack_and_others_behind_the_end(
         lines = Path(seen["difference_file"]).read_text().splitlines()
         assert len(lines) == sum(found.values()) and json.loads(lines[0]) == seen["examples"][0]
         assert migration.migrate(source, url, progress=False)["status"] == "verified"
-        assert dump(client) == before
+        assert dump(url) == before
 
 
 @pytest.mark.parametrize("window_rows", [1, 3, comparing.WINDOW_ROWS])
@@ -380,12 +349,12 @@ def test_a_list_that_is_written_anew_from_a_place_on_is_one_correction(
 ) -> None:
     monkeypatch.setattr(comparing, "WINDOW_ROWS", window_rows)
     source, url, client = filled
-    before = dump(client)
+    before = dump(url)
     for place in (0, 2, 9):
         client.lset("user:1:activities", place, "x")
         assert verification.verify(source, url, progress=False)["by_problem"] == {"wrong element": 1}
         assert migration.migrate(source, url, progress=False)["caught_up"] == {"wrong element": 1}
-        assert dump(client) == before
+        assert dump(url) == before
 
 
 DATELESS = """
@@ -401,19 +370,18 @@ INSERT INTO orders VALUES (90, 5, 2, NULL, 1), (91, NULL, 60, NULL, 1);
 def test_a_stray_list_of_orders_is_found(filled: tuple[str, str, Redis], key: str) -> None:
     """Of what is not there, of what has the number of another's, of what has only orders without a date."""
     source, url, client = filled
-    connection = connections.postgres(source)
-    with connection:
-        cursor = connection.cursor()
-        cursor.execute("INSERT INTO products VALUES (60, 'sixty', 60)")
-        cursor.execute(DATELESS + "DELETE FROM orders WHERE user_id = 3")
-    connection.close()
+    run_sql(
+        source,
+        "INSERT INTO products VALUES (60, 'sixty', 60)",
+        DATELESS + "DELETE FROM orders WHERE user_id = 3",
+    )
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
-    before = dump(client)
+    before = dump(url)
     client.zadd(key, {"1": 1})
     (extra,) = verification.verify(source, url, progress=False)["examples"]
     assert (extra["key"], extra["problem"]) == (key, "extra key")
     assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra key": 1}
-    assert dump(client) == before
+    assert dump(url) == before
 
 
 @pytest.mark.parametrize(
@@ -429,40 +397,38 @@ def test_a_stray_member_that_names_a_row_is_found(
 ) -> None:
     """Of another owner, without a date, rejected, of another type."""
     source, url, client = filled
-    connection = connections.postgres(source)
-    with connection:
-        cursor = connection.cursor()
-        cursor.execute("INSERT INTO orders VALUES (90, 2, 2, NULL, 1), (91, 2, 2, 'infinity', 1)")
-        cursor.execute("INSERT INTO activities VALUES (95, 1, 'x', 'infinity'), (96, 1, 'x', NULL)")
-    connection.close()
+    run_sql(
+        source,
+        "INSERT INTO orders VALUES (90, 2, 2, NULL, 1), (91, 2, 2, 'infinity', 1)",
+        "INSERT INTO activities VALUES (95, 1, 'x', 'infinity'), (96, 1, 'x', NULL)",
+    )
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
-    before = dump(client)
+    before = dump(url)
     client.zadd(key, {member: 1})
     (extra,) = verification.verify(source, url, progress=False)["examples"]
     assert (extra["key"], extra["field"], extra["problem"]) == (key, member, "extra member")
     assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 1}
-    assert dump(client) == before
+    assert dump(url) == before
 
 
 @pytest.mark.parametrize("low", [-(2**63), -(10**18)])
 def test_what_has_the_lowest_numbers_is_not_taken_for_stray(filled: tuple[str, str, Redis], low: int) -> None:
     source, url, client = filled
-    connection = connections.postgres(source)
-    with connection:
-        cursor = connection.cursor()
-        cursor.execute("ALTER TABLE orders ALTER order_id TYPE bigint")
-        cursor.execute("ALTER TABLE activities ALTER activity_id TYPE bigint")
-        cursor.execute("INSERT INTO orders VALUES (%s, 1, 1, '2026-01-01', 1)", (low,))
-        cursor.execute("INSERT INTO activities VALUES (%s, 1, 'x', '2026-01-01')", (low,))
-    connection.close()
+    run_sql(
+        source,
+        "ALTER TABLE orders ALTER order_id TYPE bigint",
+        "ALTER TABLE activities ALTER activity_id TYPE bigint",
+        f"INSERT INTO orders VALUES ({low}, 1, 1, '2026-01-01', 1)",
+        f"INSERT INTO activities VALUES ({low}, 1, 'x', '2026-01-01')",
+    )
     assert migration.migrate(source, url, progress=False)["status"] == "verified"
-    before = dump(client)
+    before = dump(url)
     for key in ("user:1:orders", "product:1:orders", "user:1:activities:by_time"):
         client.zadd(key, {"999": 1})
     found = verification.verify(source, url, progress=False)
     assert {(d["field"], d["problem"]) for d in found["examples"]} == {("999", "extra member")}
     assert migration.migrate(source, url, progress=False)["caught_up"] == {"extra member": 3}
-    assert dump(client) == before
+    assert dump(url) == before
 
 
 def test_a_database_that_holds_nothing_else_is_not_scanned(filled: tuple[str, str, Redis]) -> None:

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
-from migrating import run_sql
+from migrating import run_sql, swap
 
 from helpers import migration, model as models
 from helpers.errors import HelpersError
@@ -375,7 +375,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str | None, str]] = {
     "the one list cut": (lambda r: r.rpop("born"), "born", "5", "missing element"),
     "list missing": (lambda r: r.delete(f"items:{ONE}"), f"items:{ONE}", None, "missing key"),
     "element altered": (lambda r: r.lset(f"items:{ONE}", 3, "x"), f"items:{ONE}", "3", "wrong element"),
-    "elements swapped": (lambda r: _swap(r, f"items:{ONE}"), f"items:{ONE}", "0", "wrong element"),
+    "elements swapped": (lambda r: swap(r, f"items:{ONE}"), f"items:{ONE}", "0", "wrong element"),
     "element too many": (lambda r: r.rpush(f"items:{ONE}", "x"), f"items:{ONE}", "10", "extra element"),
     "element too many in the last list but one": (
         lambda r: r.rpush("items:c%3A3", "x"), "items:c%3A3", "10", "extra element"
@@ -410,12 +410,6 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str, str | None, str]] = {
         "line:", None, "extra key",
     ),
 }  # fmt: skip
-
-
-def _swap(client: Any, key: str) -> None:
-    first, second = client.lrange(key, 0, 1)
-    client.lset(key, 0, second)
-    client.lset(key, 1, first)
 
 
 @pytest.fixture

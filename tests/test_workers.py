@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import following
 import psutil
 import pytest
 from migrating import dump, migrate, run_sql, until, without_bars
@@ -36,7 +37,6 @@ from helpers.target.checkpoint import Checkpoint, PartitionCheckpoint
 from helpers.target.lease import LeaseLost
 from helpers.trials import judge
 
-MIGRATE = [sys.executable, "-m", "helpers", "migrate", "--json"]
 HOSTILE = """
 INSERT INTO activities SELECT 500000 + n, NULL, 'x', '2026-01-01' FROM generate_series(1, 20) n;
 INSERT INTO activities SELECT 600000 + n, 1 + n % 200, E'a\\tb:\\\\c', 'infinity'
@@ -54,15 +54,8 @@ def fill(url: str, activities: int = 20_000, orders: int = 4_000) -> None:
 
 
 def start(source: str, target: str, *options: str, **more: Any) -> "subprocess.Popen[str]":
-    """A migration in a process of its own, whose URLs are in its environment."""
-    return subprocess.Popen(
-        [*MIGRATE, "--batch-rows", "200", *options],
-        env={**os.environ, "POSTGRES_URL": source, "REDIS_URL": target},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
+    """A migration in a process of its own."""
+    return following.start(source, target, "migrate", "--json", "--batch-rows", "200", *options, **more)
 
 
 def under(pid: int) -> list[psutil.Process]:

@@ -1,7 +1,6 @@
 """Sentences and tables of the decision, from the results ``comparison`` and ``nodes``."""
 
 from collections.abc import Callable, Mapping
-from functools import wraps
 from typing import Any
 
 import pandas as pd
@@ -11,27 +10,14 @@ from helpers.comparison.decision import CRITERIA, DIVISION
 from helpers.comparison.statistics import Interval
 from helpers.comparison.workload import BASE
 from helpers.report import claim
-from helpers.results import Missing, Results
+from helpers.results import Results
 from helpers.settings import LABELS
 from helpers.text import NOT_AVAILABLE, join, known, three
 
-Found = Callable[[Mapping[str, Any], Mapping[str, Any] | None], str]
 
-
-def _claim(opening: str) -> Callable[[Found], claim.Claim]:
+def _claim(opening: str) -> Callable[[claim.Found], claim.Claim]:
     """Make a claim of a function of the comparison's data and those of several nodes."""
-
-    def make(found: Found) -> claim.Claim:
-        @wraps(found)
-        def sentence(results: Results) -> str:
-            try:
-                return found(*decision.of(results))
-            except (Missing, LookupError):
-                return f"{opening} not measured."
-
-        return sentence
-
-    return make
+    return claim.from_results(opening, decision.of)
 
 
 @_claim("Decision:")

@@ -11,9 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers.comparison import statistics
 from helpers.comparison.summary import GRID, WARM_UP_WINDOW
+from helpers.comparison.tables import rows_of
 from helpers.comparison.workload import MIX, OPERATIONS, TITLES
 from helpers.report import style
-from helpers.results import Missing, Results, having
+from helpers.results import Results, having
 from helpers.settings import LABELS
 
 POINTS = ("p50", "p90", "p99", "p99.9")
@@ -21,13 +22,6 @@ RATIOS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 """Where an axis of ratios has its ticks."""
 ASKING = "#8C8C8C"
 """The colour of what the client's own thread takes."""
-
-
-def _latency(results: Results, tier: str, mix: str) -> list[dict[str, Any]]:
-    rows = having(results.part("comparison", "latency"), tier=tier, mix=mix)
-    if not rows:
-        raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
-    return rows
 
 
 @style.shared
@@ -39,7 +33,7 @@ def ecdf(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure:
         tier: of durability, ``relaxed`` or ``strict``.
         mix: of operations, one of ``workload.MIXES``.
     """
-    rows = _latency(results, tier, mix)
+    rows = rows_of(results, "latency", tier=tier, mix=mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):
         for row in having(rows, operation=operation):
@@ -67,7 +61,7 @@ def percentiles(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> F
     Args:
         results, tier, mix: as for ``ecdf``.
     """
-    rows = _latency(results, tier, mix)
+    rows = rows_of(results, "latency", tier=tier, mix=mix)
     figure, axes = style.new_figure(4.6, nrows=2, ncols=2, sharex=True, sharey=True)
     stores = list(dict.fromkeys(row["store"] for row in rows))
     points = [name for name in POINTS if any(row["percentiles_us"][name] for row in rows)]
@@ -264,9 +258,7 @@ def ratios(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> Figure
     Args:
         results, tier, mix: as for ``ecdf``.
     """
-    rows = having(results.part("comparison", "ratios"), tier=tier, mix=mix)
-    if not rows:
-        raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
+    rows = rows_of(results, "ratios", tier=tier, mix=mix)
     pairs = list(dict.fromkeys((row["store"], row["against"]) for row in rows))
     figure, axes = style.new_figure(1.6 + 0.36 * len(pairs), nrows=2, ncols=2, sharex=True, sharey=True)
     for axis, operation in zip(axes.flat, OPERATIONS, strict=True):

@@ -23,9 +23,7 @@ _claim = claim.from_result("comparison")
 @_claim("What leaving PostgreSQL gains and loses was")
 def gains_and_losses(data: Mapping[str, Any]) -> str:
     """For each store the operations whose median is shown to be shorter or longer than PostgreSQL's."""
-    others = [store for store in data["counts"] if store != BASE]
-    if BASE not in data["counts"] or not others:
-        raise Missing("comparison: not measured beside PostgreSQL")
+    others = _others(data)
     relaxed = TIERS[0]
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for store in others:
@@ -43,9 +41,7 @@ def table(results: Results) -> pd.DataFrame:
     operations of a processor second of its server over those of PostgreSQL's.
     """
     data = results.require("comparison", "ratios")
-    others = [store for store in data["counts"] if store != BASE]
-    if BASE not in data["counts"] or not others:
-        raise Missing("comparison: not measured beside PostgreSQL")
+    others = _others(data)
     relaxed, strict = TIERS
     measured = [(relaxed, operation) for operation in OPERATIONS] + [(strict, one) for one in WRITES]
     return pd.DataFrame(
@@ -59,6 +55,18 @@ def table(results: Results) -> pd.DataFrame:
         | {"operations of a processor second": _of_a_processor(data, store)}
         for store in others
     )
+
+
+def _others(data: Mapping[str, Any]) -> list[str]:
+    """The stores that were measured beside PostgreSQL.
+
+    Raises:
+        Missing: none, or not PostgreSQL.
+    """
+    others = [store for store in data["counts"] if store != BASE]
+    if BASE not in data["counts"] or not others:
+        raise Missing("comparison: not measured beside PostgreSQL")
+    return others
 
 
 def _times(data: Mapping[str, Any], store: str, tier: str, operation: str) -> tuple[float, bool] | None:

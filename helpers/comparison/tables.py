@@ -39,21 +39,31 @@ def idioms_table(results: Results) -> pd.DataFrame:
     )
 
 
-def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
-    """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
-    interval.
+def rows_of(results: Results, part: str, *, tier: str, mix: str) -> list[dict[str, Any]]:
+    """The rows of a part of the comparison that are of one tier and mix.
 
     Args:
         results: with a comparison.
+        part: ``latency`` or ``ratios``.
         tier: of durability, ``relaxed`` or ``strict``.
         mix: of operations, one of ``workload.MIXES``.
 
     Raises:
         Missing: this tier with this mix was not measured.
     """
-    found = having(results.part("comparison", "latency"), tier=tier, mix=mix)
-    if not found:
+    rows = having(results.part("comparison", part), tier=tier, mix=mix)
+    if not rows:
         raise Missing(f"comparison: {tier} tier with the {mix} mix not measured")
+    return rows
+
+
+def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> pd.DataFrame:
+    """Percentiles with 95 % intervals by operation and store; n/a where samples are too few for an
+    interval.
+
+    Args:
+        results, tier, mix: as for ``rows_of``.
+    """
     return pd.DataFrame(
         {
             "operation": row["operation"],
@@ -62,7 +72,7 @@ def percentile_table(results: Results, *, tier: str = "relaxed", mix: str = MIX)
             "blocks": row["blocks"],
             **{name: with_ends(interval) for name, interval in row["percentiles_us"].items()},
         }
-        for row in found
+        for row in rows_of(results, "latency", tier=tier, mix=mix)
     )
 
 
@@ -71,7 +81,7 @@ def ratio_table(results: Results, *, tier: str = "relaxed", mix: str = MIX) -> p
     t-tests on their logarithms after Holm's correction, and whether a difference is shown.
 
     Args:
-        results, tier, mix: as for ``percentile_table``.
+        results, tier, mix: as for ``rows_of``.
     """
     return pd.DataFrame(
         {

@@ -6,7 +6,7 @@ from typing import Any
 from helpers.comparison import BASE, IN_WORDS, value_of
 from helpers.report import claim
 from helpers.results import Missing, having
-from helpers.scaling.tables import CACHES, READS
+from helpers.scaling.tables import CACHES, READS, megabytes
 from helpers.settings import LABELS
 from helpers.text import count, exact, join, plural, size_bytes, span, three
 
@@ -175,15 +175,11 @@ def server_memory(data: Mapping[str, Any]) -> str:
     if not known:
         return f"The memory of the servers was not measured.{note}"
     least, most = (of(known, key=lambda store: known[store][1]) for of in (min, max))
-    ends = [f"{LABELS[store]}'s {_megabytes(known[store][1])}" for store in dict.fromkeys((least, most))]
+    ends = [f"{LABELS[store]}'s {megabytes(known[store][1])}" for store in dict.fromkeys((least, most))]
     which = ", the least and the most" if least != most else ""
     return (
         f"After {count(sizes[-1])} activities, resident memory is {join(ends)}{which} of all servers.{note}"
     )
-
-
-def _megabytes(number: float) -> str:
-    return f"{three(number)} MB"
 
 
 @_claim("What Redis does when its memory is full was", "outgrown", "redis")

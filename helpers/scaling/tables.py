@@ -64,8 +64,8 @@ def space_table(results: Results) -> pd.DataFrame:
             "store": LABELS[row["store"]],
             "memory, each": known(row["memory_per_activity"], size_bytes),
             "disk, each": known(row["disk_per_activity"], size_bytes),
-            "server before": known(row["rss_before_mb"], _megabytes),
-            "server after": known(row["rss_after_mb"], _megabytes),
+            "server before": known(row["rss_before_mb"], megabytes),
+            "server after": known(row["rss_after_mb"], megabytes),
             "load, activities/s": count(row["activities"] / row["load_s"]),
         }
         for row in results.part("scale", "space")
@@ -123,7 +123,8 @@ def reads_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _megabytes(number: float) -> str:
+def megabytes(number: float) -> str:
+    """``123 MB``."""
     return f"{three(number)} MB"
 
 
@@ -136,23 +137,6 @@ def errors_text(found: Mapping[str, Any]) -> str:
     """Errors by kind: ``12 by NOREPLICAS and 3 by ConnectionError``."""
     errors = sorted(found["errors"].items(), key=lambda one: -one[1])
     return join([f"{count(number)} by {kind}" for kind, number in errors])
-
-
-def nodes_table(results: Results) -> pd.DataFrame:
-    """A row for each part and setting: writes, acknowledged, lost, kept without promise, outage."""
-    return pd.DataFrame(
-        {
-            "Nodes": f"{PARTS[part]} ({data['nodes']})",
-            "setting": tier,
-            "writes": count(found["writes"]),
-            "acknowledged": count(found["acknowledged"]),
-            "lost": count(found["lost"]),
-            "kept, not acknowledged": count(found["unasked"]),
-            "longest time without one": duration_s(found["outage_s"]),
-        }
-        for part, data in measured(results.require("nodes")).items()
-        for tier, found in data["tiers"].items()
-    )
 
 
 def failover_table(results: Results) -> pd.DataFrame:

@@ -24,16 +24,6 @@ SIDES = {
 _claim = claim.from_result("scaleout")
 
 
-def arm(nodes: int, workers: int) -> str:
-    """How an arm is called.
-
-    Args:
-        nodes: of Redis.
-        workers: processes that load.
-    """
-    return f"{plural(workers, 'process', 'processes')}, {plural(nodes, 'node')}"
-
-
 def _rates(data: Mapping[str, Any]) -> dict[tuple[int, int], dict[int, float]]:
     """Rows/s by round, for each arm (nodes, workers)."""
     found: dict[tuple[int, int], dict[int, float]] = {}
