@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from helpers import results, settings, text
-from helpers.comparison import dataset, decision, loops, samples, stores, summary
+from helpers.comparison import dataset, decision, loops, samples, statistics, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
 from helpers.comparison.phases import DESIGNS, ComparisonDesign, Session, operations, steps
 from helpers.comparison.schemas import COMPARISON
@@ -56,6 +56,7 @@ def run(
             then nothing is saved.
         ValueError: weights that are none.
     """
+    statistics.prepare()
     started = time.monotonic()
     design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
     decision.totals({criterion: {} for criterion in decision.CRITERIA}, weights)  # better now than later

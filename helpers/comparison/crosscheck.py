@@ -82,6 +82,7 @@ def run(
     Raises:
         HelpersError: a server cannot be reached, stops answering, or refuses the temporary user.
     """
+    statistics.prepare()
     if folder is not None:
         results.read(folder / "comparison.json")  # better refused now than later
     found: dict[str, Any] = {"rounds": rounds, "requests": requests, "records": RECORDS}

@@ -204,6 +204,13 @@ def unpaired_log_ratio(
     return _ratio(mean, math.sqrt(sum(parts)), freedom, confidence)
 
 
+def prepare() -> None:
+    """Load what is imported where it is used: in a measurement it would be in the way, and an import that is
+    interrupted cannot be taken up again.
+    """
+    from scipy import stats  # noqa: F401
+
+
 def _ratio(mean: float, error: float, freedom: float, confidence: float) -> Ratio:
     """The ratio whose logarithm has this mean, standard error and degrees of freedom."""
     if error == 0:

@@ -22,6 +22,7 @@ from helpers.comparison import (
     dataset,
     loops,
     phases,
+    statistics,
     stores,
     workload as comparison_workload,
 )
@@ -101,6 +102,7 @@ def run(
         HelpersError: a server cannot be reached or stops answering, or two stores answer differently;
             then nothing is saved.
     """
+    statistics.prepare()
     design, urls = design or settings.of_profile(DESIGNS, profile), urls or {}
     visits = design.visits()
     steps = len(stores.NAMES) * sum(1 + blocks for _, blocks in visits) + beyond_memory.STEPS[profile]
