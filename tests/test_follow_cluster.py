@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clustered import STATE, empty, held, state
 from following import LARGE, ROUGH, Scramble, follow, prepare, start, verified
-from migrating import dump, migrate, run_sql
+from migrating import dump, migrate, run_sql, until
 from test_follow import CHANGES
 from test_follow_tables import plan_of, proposed
 
@@ -206,8 +206,9 @@ def test_a_master_that_is_lost_is_followed_by_its_replica(populated: str, replic
     migrate(populated, replicated.urls[0], follow=True)
     for seed in range(2):
         with traffic(populated, operations=ROUGH, per_s=60.0, seed=seed):
+            before = state(replicated)
             process = start(populated, replicated.urls[0], "follow", "--until-idle", "1")
-            time.sleep(1.5)
+            until(lambda: state(replicated) != before)  # noqa: B023  # it is under way
             lost = replicated.masters()[seed]
             url = next(node.url for node in replicated.masters() if node is not lost)
             lost.kill()
