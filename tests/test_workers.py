@@ -279,7 +279,7 @@ names = [name for name in names if name.startswith(("asyncio", "distributed", "t
 levels = [logging.getLogger(name).level for name in names]
 with _quiet():
     for name in names:
-        logging.getLogger(name).error("of %s", name)
+        logging.getLogger(name).critical("of %s", name)  # as a scheduler does that an interrupt closes
 assert len(names) > 10 and levels == [logging.getLogger(name).level for name in names]
 """
 

@@ -57,6 +57,8 @@ CONFIG = {
 """Of the scheduler and the workers on this machine. No worker is given up before some of its fellows died.
 None measures itself: that would take time from its work.
 """
+NOTHING = logging.CRITICAL + 1
+"""No message is as grave: a scheduler that is closed at an interrupt calls that critical."""
 LOGGERS = ("asyncio", "distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 """Those of Dask, and what it stands on, that have a level of their own."""
 RESTART = "start it, and workers, again"
@@ -139,7 +141,7 @@ class Workers:
                     local_directory=folder,
                     death_timeout=START_S,
                     security=True,
-                    silence_logs=logging.CRITICAL,
+                    silence_logs=NOTHING,
                 )
             except Exception as error:
                 raise HelpersError(
@@ -311,7 +313,7 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(NOTHING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)
         try:
