@@ -28,6 +28,7 @@ import psutil
 from helpers.comparison.store import Store
 from helpers.comparison.workload import READS, Operation
 from helpers.errors import HelpersError, first_line
+from helpers.servers import machine
 
 MOST_FAILURES = 5
 """Failures in a row after which a client gives up: the server is gone."""
@@ -295,23 +296,13 @@ class Meter:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store, self._before = store, (_server_cpu_s(store), psutil.cpu_times())
+        self._store, self._before, self._cores = store, _server_cpu_s(store), machine.Cores()
 
     def read(self) -> Used:
         """What was used since then."""
-        machine = psutil.cpu_times()
+        share = self._cores.busy()
         server = _server_cpu_s(self._store)
-        server_before, machine_before = self._before
-        used = None if server is None or server_before is None else server - server_before
-        # guest is in user, and guest_nice in nice (proc(5))
-        spent = {
-            name: getattr(machine, name) - getattr(machine_before, name)
-            for name in machine._fields
-            if not name.startswith("guest")
-        }
-        whole = sum(spent.values())
-        idle = spent["idle"] + spent.get("iowait", 0.0)
-        share = min(1.0, max(0.0, 1 - idle / whole)) if whole > 0 else None  # counted in ticks: a little off
+        used = None if server is None or self._before is None else server - self._before
         return Used(used, share)
 
 

@@ -13,6 +13,7 @@ from helpers.errors import HelpersError
 from helpers.migration import dry_run, loading, parallel, verification, writing
 from helpers.migration.findings import Rejects
 from helpers.migration.job import Job, open_workers
+from helpers.migration.limits import Limits
 from helpers.migration.refusals import recorded_plan, refuse, refuse_state
 from helpers.model import PARTITIONS, REGISTERED, registered
 from helpers.servers import machine
@@ -193,6 +194,7 @@ class Attempt:
             "rows_loaded_now": job.rows_now,
             "load_seconds": job.load_seconds,
             "mover_cpu_seconds": job.cpu_seconds,
+            **job.busy,
             "workers": self.workers.size if self.workers else 1,
             "rows_per_second": job.rows_now / job.load_seconds if job.rows_now else 0.0,
             "caught_up": caught_up,
@@ -299,7 +301,9 @@ class Attempt:
 
             shown.update(sum(loaded.table_rows().values()))
             advance(0)
-            began = time.process_time()
+            if self.workers:
+                self.workers.start()
+            began, limits = time.process_time(), Limits(self.connection)
             load = self._load_by_workers if self.workers else loading.load
             try:
                 load(
@@ -311,12 +315,12 @@ class Attempt:
                 )
             finally:
                 job.cpu_seconds += time.process_time() - began
+            job.busy = limits.read() | ({"cores_busy": None} if job.scheduler else {})  # those are elsewhere
 
     def _load_by_workers(self, *arguments: Any, **options: Any) -> None:
         """``loading.load`` by the workers; what their processes used is added to the job."""
         job = self.job
         assert self.workers is not None
-        self.workers.start()
         used: dict[str, tuple[float, float]] = {}
         for one in parallel.load(self.workers, *arguments, target_url=job.target_url, **options):
             began, ended = used.get(one.process, (one.cpu_from, one.cpu_to))

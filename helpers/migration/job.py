@@ -67,6 +67,7 @@ class Job:
         rows_now: rows that it loaded.
         load_seconds: what that took in all attempts, with catching up.
         cpu_seconds: processor time of all that loaded, while they did.
+        busy: what its last attempt to load ran up against, as ``limits.Limits`` gives it.
         peak_rss_mb: the most memory that another process held which loaded.
         bytes_per_row: estimated memory per row of each table, where memory is limited.
         slot: the replication slot that it made last.
@@ -94,6 +95,7 @@ class Job:
     rows_now: int = 0
     load_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    busy: dict[str, float | None] = field(default_factory=lambda: {"redis_busy": None, "cores_busy": None})
     peak_rss_mb: float = 0.0
     bytes_per_row: dict[str, float] = field(default_factory=dict)
     slot: str | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers import servers, text
 from helpers.errors import HelpersError
-from helpers.migration import loading, verification
+from helpers.migration import limits, loading, verification
 from helpers.migration.attempt import attempt
 from helpers.migration.dry_run import dry_run as do_dry_run
 from helpers.migration.job import RESUMES, Job, check_workers, wait_to_retry
@@ -74,6 +74,7 @@ def migrate(
         ``rows_rejected`` per table, ``rejects_by_reason``, ``reject_file`` (JSON lines, or None),
         ``resumed``, ``rows_loaded_now``, ``load_seconds``, ``rows_per_second`` (of this call's load),
         ``workers``, ``mover_cpu_seconds`` (user and system, of all processes that loaded, while they did),
+        ``redis_busy`` and ``cores_busy`` (as ``limits.Limits`` gives them),
         ``caught_up`` (corrections by problem), ``caught_up_file`` (all of them as JSON lines, or None),
         ``snapshot``, ``checkpoint``, ``slot`` (of a migration to follow, else None), ``warnings``,
         ``peak_rss_mb`` (of the largest process), and those of ``verification.verify``
@@ -158,6 +159,8 @@ def describe(result: dict[str, Any]) -> list[str]:
             f"{text.duration_us(result['load_seconds'] * 1e6)} ({text.count(result['rows_per_second'])} "
             "rows/s)"
         )
+        if result["workers"] > 1 and (limit := limits.describe(result)):
+            lines.append(limit)
     else:
         lines.append(f"read: {rows}; an earlier load was compared with them")
     if result.get("caught_up"):

@@ -95,6 +95,26 @@ def cpu_s(process: psutil.Process | None) -> float | None:
     return float(times.user + times.system)
 
 
+class Cores:
+    """How busy the cores of this machine are from now on."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def busy(self) -> float | None:
+        """Share of all cores since then, from 0 to 1; None before the first tick."""
+        now = psutil.cpu_times()
+        # guest is in user, and guest_nice in nice (proc(5))
+        spent = {
+            name: getattr(now, name) - getattr(self._before, name)
+            for name in now._fields
+            if not name.startswith("guest")
+        }
+        whole = sum(spent.values())
+        idle = spent["idle"] + spent.get("iowait", 0.0)
+        return min(1.0, max(0.0, 1 - idle / whole)) if whole > 0 else None  # counted in ticks: a little off
+
+
 def options(process: psutil.Process | None) -> list[str]:
     """The words of a process's command line, none when it is unknown."""
     try:

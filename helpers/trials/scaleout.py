@@ -17,7 +17,7 @@ from helpers.migration import verification
 from helpers.model import Partition
 from helpers.progress import bar
 from helpers.relational import population
-from helpers.servers import connections, redis_cluster, scratch
+from helpers.servers import connections, machine, redis_cluster, scratch
 from helpers.source import Source
 from helpers.trials.ladder import tables
 
@@ -92,10 +92,10 @@ def _timed(source: str, urls: Sequence[str], workers: int) -> dict[str, Any]:
     try:
         for client in clients:
             client.flushall()
-        before, idle, began = [client.info() for client in clients], _idle_s(), time.perf_counter()
+        before, cores, began = [client.info() for client in clients], machine.Cores(), time.perf_counter()
         result = migration.migrate(source, urls[0], workers=workers, verify=False, progress=False)
         seconds = time.perf_counter() - began
-        idle = _idle_s() - idle
+        busy = cores.busy()
         after = [client.info() for client in clients]
     finally:
         for client in clients:
@@ -113,14 +113,8 @@ def _timed(source: str, urls: Sequence[str], workers: int) -> dict[str, Any]:
         "redis_cpu_seconds": grown("used_cpu_user", "used_cpu_sys"),
         "redis_bytes": sum(grown("total_net_input_bytes")),
         "memory_bytes": sum(grown("used_memory")),
-        "busy": 1 - idle / (seconds * (psutil.cpu_count() or 1)),
+        "busy": busy,
     }
-
-
-def _idle_s() -> float:
-    """Seconds that the cores of this machine had nothing to do, all together."""
-    times = psutil.cpu_times()
-    return float(times.idle + getattr(times, "iowait", 0.0))
 
 
 def _read(source: str) -> dict[str, float]:
