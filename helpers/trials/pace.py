@@ -21,8 +21,7 @@ from helpers.errors import HelpersError
 from helpers.migration import following, verification
 from helpers.progress import bar
 from helpers.relational import population, redis_model, schema
-from helpers.servers import Writer, connections, redis_cluster, scratch
-from helpers.servers.redis_nodes import until
+from helpers.servers import Writer, connections, redis_cluster, redis_nodes, scratch
 from helpers.trials.mover import Mover
 
 NODES = 3
@@ -129,7 +128,7 @@ class Follow:
     def at_work(self) -> Iterator[None]:
         """``python -m helpers follow`` in a process of its own, as a user starts it."""
         with Mover(self._source, self._url, "--until-idle", str(IDLE_S), command="follow") as mover:
-            until(
+            redis_nodes.until(
                 lambda: not mover.running or active(self._source, self._slot), "pace: follow reads its slot"
             )
             yield
@@ -163,7 +162,9 @@ class Subscriber:
         ask(source, f"CREATE PUBLICATION {SUBSCRIPTION} FOR TABLE {', '.join(schema.TABLES)}")
         ask(url, f"CREATE SUBSCRIPTION {SUBSCRIPTION} CONNECTION %s PUBLICATION {SUBSCRIPTION}", source)
         copied = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel"
-        until(lambda: ask(url, copied) == [(True,)], "pace: a subscription has copied its tables", PATIENCE_S)
+        redis_nodes.until(
+            lambda: ask(url, copied) == [(True,)], "pace: a subscription has copied its tables", PATIENCE_S
+        )
         self.rest()
         self._reader = connections.postgres(url)
         self._reader.autocommit = True
@@ -181,13 +182,13 @@ class Subscriber:
     def rest(self) -> None:
         """Disable the subscription, and wait until nobody reads its slot."""
         ask(self._url, f"ALTER SUBSCRIPTION {SUBSCRIPTION} DISABLE")
-        until(lambda: not active(self._source, SUBSCRIPTION), "pace: a subscription rests")
+        redis_nodes.until(lambda: not active(self._source, SUBSCRIPTION), "pace: a subscription rests")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """The subscription, enabled."""
         ask(self._url, f"ALTER SUBSCRIPTION {SUBSCRIPTION} ENABLE")
-        until(lambda: active(self._source, SUBSCRIPTION), "pace: a subscription reads its slot")
+        redis_nodes.until(lambda: active(self._source, SUBSCRIPTION), "pace: a subscription reads its slot")
         yield
         self.rest()
 
@@ -326,7 +327,9 @@ def _steady(source: str, arm: Arm, user: int, design: Design) -> dict[str, Any]:
                 writing.enter_context(writer)
             while first.now_s() < design.warm_s + design.writing_s:
                 _look(arm, user, first, delays)
-        until(lambda: _look(arm, user, first, delays), "pace: all that was written is read", READ_S)
+        redis_nodes.until(
+            lambda: _look(arm, user, first, delays), "pace: all that was written is read", READ_S
+        )
     begun, end = design.warm_s, design.warm_s + design.writing_s
     return {
         "wanted_per_s": PER_S,

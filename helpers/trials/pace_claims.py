@@ -26,7 +26,11 @@ def _rates(data: Mapping[str, Any], backlog: str, arm: str) -> dict[int, float]:
 
 def _places(data: Mapping[str, Any]) -> dict[str, str]:
     """Where each arm writes to."""
-    return {"one": "one Redis", "cluster": f"a cluster of {data['nodes']}", OWN: "a second PostgreSQL"}
+    return {
+        "one": "one Redis",
+        "cluster": f"a cluster of {plural(data['nodes'], 'node')}",
+        OWN: "a second PostgreSQL",
+    }
 
 
 def _applied(data: Mapping[str, Any], backlog: str, unit: str) -> str:
@@ -34,10 +38,8 @@ def _applied(data: Mapping[str, Any], backlog: str, unit: str) -> str:
     for arm in FOLLOW:
         rates = _rates(data, backlog, arm)
         times, verdict = against(rates, own)
-        sentences.append(
-            f"Onto {places[arm]} it did {count(median(rates.values()))} {unit}/s: {times} of PostgreSQL's "
-            f"own, {verdict}."
-        )
+        rate = f"{count(median(rates.values()))} {unit}/s"
+        sentences.append(f"Onto {places[arm]} it reached {rate}, {times} of PostgreSQL's own, {verdict}.")
     return " ".join(sentences)
 
 
@@ -103,16 +105,14 @@ def table(results: Results) -> pd.DataFrame:
     data = results.require("pace", "rounds", "steady")
     rows = []
     for one in data["steady"]:
-        of = {backlog: _rates(data, backlog, one["arm"]).values() for backlog in ("single", "large")}
+        single, large = (_rates(data, of, one["arm"]).values() for of in ("single", "large"))
         middle, most, last = _percentiles(one)
         rows.append(
             {
                 "Onto": _places(data)[one["arm"]],
-                "transactions/s": count(median(of["single"])),
-                "min to max": span(of["single"], count),
-                "rows/s of a large one": count(median(of["large"])),
-                "from, to": span(of["large"], count),
-                "committed/s": count(one["committed_per_s"]),
+                "transactions/s": f"{count(median(single))} ({span(single, count)})",
+                "rows/s of a large one": f"{count(median(large))} ({span(large, count)})",
+                "written/s": count(one["committed_per_s"]),
                 "delay, median": middle,
                 "95 %": most,
                 "longest": last,
