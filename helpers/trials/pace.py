@@ -301,7 +301,8 @@ def _measure(source: str, arms: Mapping[str, Arm], design: Design, progress: boo
 def _commit(source: str, backlog: str, design: Design) -> int:
     """Commit a backlog of activities; how many rows it has."""
     number = design.transactions if backlog == "single" else design.large_rows
-    row = f"(user_id, activity_type, activity_date) SELECT 1 + n % {design.rows['users']}, 'login', now()"
+    user = f"1 + n % {design.rows['users']}"  # each row is later than all before it, as in steady use
+    row = f"(user_id, activity_type, activity_date) SELECT {user}, 'login', clock_timestamp()"
     if backlog == "single":
         # Who commits it is not measured, and need not wait for the disk either.
         ask(
