@@ -72,9 +72,9 @@ DESIGNS = {
     ),
     "full": Design(
         {"users": 5_000, "products": 100, "activities": 50_000, "orders": 10_000},
-        10_000,
+        20_000,
         100_000,
-        5,
+        3,
         2.0,
         15.0,
     ),
