@@ -33,6 +33,8 @@ PER_S = 1_000
 """Transactions a second that the writers try to commit, all together."""
 WRITERS = 8
 POLL_S = 0.002
+TAIL_S = 0.2
+"""Writing goes on for so long after what counts, so that the last rows that count are looked for as often."""
 IDLE_S = 1.0
 """A follower of steady writing ends when nothing came for so long."""
 READ_S, PATIENCE_S = 60.0, 300.0
@@ -319,6 +321,7 @@ def _commit(source: str, backlog: str, design: Design) -> int:
 def _steady(source: str, arm: Arm, user: int, design: Design) -> dict[str, Any]:
     """Let users write while an arm works, and see when the rows of one of them come."""
     delays: list[float] = []
+    begun, end = design.warm_s, design.warm_s + design.writing_s
     with ExitStack() as stack:
         writers = [_writer(source, user + number * len(ARMS), stack) for number in range(WRITERS)]
         first = writers[0]
@@ -326,12 +329,11 @@ def _steady(source: str, arm: Arm, user: int, design: Design) -> dict[str, Any]:
         with ExitStack() as writing:
             for writer in writers:
                 writing.enter_context(writer)
-            while first.now_s() < design.warm_s + design.writing_s:
+            while first.now_s() < end + TAIL_S:
                 _look(arm, user, first, delays)
         redis_nodes.until(
             lambda: _look(arm, user, first, delays), "pace: all that was written is read", READ_S
         )
-    begun, end = design.warm_s, design.warm_s + design.writing_s
     return {
         "wanted_per_s": PER_S,
         "committed_per_s": sum(begun <= one.ended_s < end for of in writers for one in of.writes)
