@@ -33,6 +33,7 @@ KINDS = (
     "crashes",
     "ladder",
     "scaleout",
+    "pace",
 )
 VERSIONS: Mapping[str, int] = dict.fromkeys(KINDS, 1) | {"comparison": 2, "scale": 2, "nodes": 2}
 """Of the data of each kind: one more whenever what reads them could not read the old ones."""
@@ -47,6 +48,7 @@ ELSEWHERE = "set HELPERS_RESULTS to a folder you can write to"
 REQUIRED: Mapping[str, tuple[str, ...]] = {
     "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
     "scaleout": ("rows", "cores", "rounds", "reading", "differences"),
+    "pace": ("rows", "cores", "nodes", "durability", "rounds", "steady", "differences"),
 }
 """What the data of a kind must hold at least."""
 PARTS: Mapping[str, tuple[str, ...]] = {

@@ -35,6 +35,7 @@ SLOW = (
         "nbgrader",
         "readme_commands",
         "scaleout",
+        "pace",
         "bench",
         "nodes_redis",
         "crosscheck",

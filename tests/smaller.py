@@ -5,7 +5,7 @@ from dataclasses import replace
 from helpers.comparison import phases
 from helpers.scaling import beyond_memory, growth, redis_cluster, redis_replica
 from helpers.servers import cassandra_nodes
-from helpers.trials import crashes, ladder, scaleout
+from helpers.trials import crashes, ladder, pace, scaleout
 
 phases.DESIGNS["quick"] = replace(
     phases.DESIGNS["quick"],
@@ -29,3 +29,8 @@ crashes.DESIGNS["course"] = crashes.DESIGNS["course"] | {
 ladder.SIZES["quick"], ladder.SAMPLE_ROWS["quick"], ladder.ROUNDS["quick"] = ladder.tables(2_000), 200, 1
 ladder.GROWN["quick"] = {500: 1, 2_000: 1}
 scaleout.SIZES["quick"], scaleout.ROUNDS["quick"] = ladder.tables(2_000), 1
+pace.DESIGNS["quick"] = replace(
+    pace.DESIGNS["quick"],
+    rows={"users": 40, "products": 5, "activities": 200, "orders": 40},
+    transactions=50, large_rows=500, warm_s=0.2, writing_s=0.3,
+)  # fmt: skip

@@ -18,7 +18,7 @@ from helpers.servers import connections
 WITH = ("01_schema", "02_population", "03_comparison", "04_modeling", "05_migration")
 ENDS = re.compile("## (What we saw|Exercises|Measuring)")
 """Headings behind the cells that are run again; 03 measures there, and reads what it saved."""
-LEFT_OUT = re.compile(r"crashes|ladder|scaleout|results\.begin|^PREFIX|^source, target")
+LEFT_OUT = re.compile(r"crashes|ladder|scaleout|trials\.pace|results\.begin|^PREFIX|^source, target")
 """Cells that measure for long, what shows these, and those that begin anew."""
 AFRESH = re.compile(
     r"populate_apart|kill_at|EXERCISE, LAB|stores\.connect|do_damage\(\)|enter_context|CREATE KEYSPACE"
@@ -70,7 +70,7 @@ def test_a_result_stays_the_same(name: str, tmp_path: Path, monkeypatch: pytest.
     end = next(i for i, cell in enumerate(notebook.cells) if ENDS.match(cell.source))
     cleaning = [cell for cell in notebook.cells if cell.cell_type == "code" and REMOVES in cell.source]
     code = [cell for cell in notebook.cells[:end] if cell.cell_type == "code" and cell not in cleaning]
-    body = [cell for cell in code if not re.search("crashes|ladder|scaleout", cell.source)]
+    body = [cell for cell in code if not re.search(r"crashes|ladder|scaleout|trials\.pace", cell.source)]
     for cell in body:
         if "parameters" in tags(cell):
             cell.source += "".join(f"\n{one} = {value!r}" for one, value in PARAMETERS.get(name, {}).items())

@@ -36,7 +36,8 @@ OWN = ("postgres", "redis", "mongodb")
 """Servers of the walk's own, which the notebooks start; Cassandra, which takes long, is the session's."""
 TWICE = ("00_index", "03_comparison", "05_migration")
 MEASURES = re.compile(
-    r"^.* = (comparison(\.crosscheck)?|scaling\.(growth|nodes)|trials\.(crashes|ladder|scaleout))\.run\(",
+    r"^.* = (comparison(\.crosscheck)?|scaling\.(growth|nodes)|"
+    r"trials\.(crashes|ladder|pace|scaleout))\.run\(",
     re.M,
 )
 """A cell that measures for long and keeps nothing but its result; ``comparison.run`` is run again when it was

@@ -178,6 +178,7 @@ comparison.published_claims, comparison.crosscheck_claims
 scaling.claims, scaling.tables, scaling.figures, scaling.nodes_claims
 relational.claims, relational.tables, relational.figures, relational.modeling_claims
 trials.crashes_claims, trials.migration_claims, trials.ladder_claims, trials.scaleout_claims, trials.figures
+trials.pace_claims
 """
 
 

@@ -7,6 +7,8 @@ from . import (
     ladder_claims as ladder_claims,
     migration_claims as migration_claims,
     mover as mover,
+    pace as pace,
+    pace_claims as pace_claims,
     rungs as rungs,
     scaleout as scaleout,
     scaleout_claims as scaleout_claims,

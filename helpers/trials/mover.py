@@ -105,15 +105,16 @@ class Mover:
         source: PostgreSQL URL.
         target: Redis URL.
         options: words of the command line besides.
+        command: ``migrate``, or another that takes these.
     """
 
-    def __init__(self, source: str, target: str, *options: str) -> None:
-        command = [sys.executable, "-m", "helpers", "migrate", "--json", *options]
+    def __init__(self, source: str, target: str, *options: str, command: str = "migrate") -> None:
+        words = [sys.executable, "-m", "helpers", command, "--json", *options]
         # By environment, because anybody on the machine may read a command line.
         environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
         self._began = time.monotonic()
         self._process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def __enter__(self) -> "Mover":
@@ -152,7 +153,7 @@ class Mover:
         try:
             out, err = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise HelpersError(f"a migration did not end within {timeout_s} s; it was killed") from error
+            raise HelpersError(f"a mover did not end within {timeout_s} s; it was killed") from error
         said = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")
         return Ended(self._process.returncode, json.loads(out) if out.strip() else None, said)
 

@@ -32,7 +32,7 @@ def _rates(data: Mapping[str, Any]) -> dict[tuple[int, int], dict[int, float]]:
     return found
 
 
-def _against(these: Mapping[int, float], those: Mapping[int, float]) -> tuple[str, str]:
+def against(these: Mapping[int, float], those: Mapping[int, float]) -> tuple[str, str]:
     """How rates compare with others of the same rounds: by how much, and whether in all of them."""
     ratios = sorted(rate / those[number] for number, rate in these.items())
     if ratios[0] > 1:
@@ -53,12 +53,12 @@ def speed(data: Mapping[str, Any]) -> str:
     base = rates[nodes[0], workers[0]].values()
     sentences = []
     for of in nodes:
-        times, verdict = _against(rates[of, workers[-1]], rates[of, workers[0]])
+        times, verdict = against(rates[of, workers[-1]], rates[of, workers[0]])
         sentences.append(
             f"With {plural(of, 'Redis node')} {workers[-1]} processes loaded at {times} of one, {verdict}."
         )
     for of in workers:
-        times, verdict = _against(rates[nodes[-1], of], rates[nodes[0], of])
+        times, verdict = against(rates[nodes[-1], of], rates[nodes[0], of])
         sentences.append(
             f"{plural(of, 'process', 'processes').capitalize()} loaded into {nodes[-1]} nodes at {times} of "
             f"one node, {verdict}."
