@@ -83,7 +83,7 @@ def test_every_solution_of_an_exercise_was_executed_and_passes_its_check(whole_r
 
 def test_every_kind_of_result_was_saved(whole_run: Path) -> None:
     found = results.load(whole_run / "results")
-    assert set(found) == set(results.KINDS)
+    assert set(found) == set(results.KINDS) - set(results.APART)
     assert found.profile == "quick"
 
 
@@ -240,7 +240,7 @@ def test_publishing_replaces_outputs_results_and_report(full_run: Path) -> None:
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
         assert '"papermill"' not in text and "injected-parameters" not in text
-    assert set(results.load(report.published_folder())) == set(results.KINDS)
+    assert set(results.load(report.published_folder())) == set(results.KINDS) - set(results.APART)
     assert not (report.published_folder() / "old.json").exists()
     assert (project / "report" / "report.pdf").read_bytes() == (full_run / "report.pdf").read_bytes()
     assert publication.picture().parent == project / "report"

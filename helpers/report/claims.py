@@ -21,6 +21,7 @@ TITLES: Mapping[str, str] = {
     "crashes": "Kill campaign",
     "ladder": "Ladder of loaders",
     "scaleout": "Processes and nodes",
+    "largest": "Largest migration",
 }
 
 

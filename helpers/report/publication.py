@@ -50,7 +50,7 @@ def publish(run: Path) -> None:
             an output, result or report holds a path, host name or password; nothing was written.
     """
     found = results.load(run / "results")
-    missing = [kind for kind in results.KINDS if kind not in found]
+    missing = [kind for kind in results.KINDS if kind not in found and kind not in results.APART]
     if missing or found.profile != "full":
         raise HelpersError(
             f"publish: {run / 'results'}: {', '.join(missing) or 'profile'} is not of a full run; run all "
@@ -72,8 +72,56 @@ def publish(run: Path) -> None:
             refuse(_text(path), path.name, forbidden)
     for path, text in texts.items():
         _replace(path, text.encode())
+    carry(run)
     _replace_folder(run / "results", building.published_folder())
     _replace(settings.project_root() / "report" / building.NAME, (run / building.NAME).read_bytes())
+
+
+def carry(run: Path) -> None:
+    """Lay the published results of kinds that no run measures beside those of a run, which has none.
+
+    So notebook 06 tells them, and publishing the run keeps them.
+
+    Args:
+        run: folder of the run.
+    """
+    for kind in results.APART:
+        kept, place = building.published_folder() / f"{kind}.json", run / "results" / f"{kind}.json"
+        if kept.exists() and not place.exists():
+            shutil.copy(kept, place)
+
+
+def may_add(kind: str, profile: str) -> None:
+    """See that a result could be published by itself, before it is measured.
+
+    Raises:
+        HelpersError: there is no folder of published results, or the profile is not the full one.
+    """
+    settings.checkout()
+    if profile != "full":
+        raise HelpersError(
+            f"publish: a {kind} migration of so few rows is not published; it needs as many as the ladder's "
+            "largest has"
+        )
+
+
+def add(kind: str, folder: Path | None = None) -> None:
+    """Put one saved result among the published ones, of a kind that no run measures.
+
+    The notebooks and the report tell it from the next full publication on.
+
+    Args:
+        kind: one of ``results.APART``.
+        folder: results folder; that of the current run when None.
+
+    Raises:
+        HelpersError: it is not of the full profile, or holds a path, host name or password; nothing was
+            written.
+    """
+    path = (folder or results.current_folder()) / f"{kind}.json"
+    may_add(kind, results.read(path).profile)
+    refuse(_text(path), path.name, secrets())
+    _replace(building.published_folder() / path.name, path.read_bytes())
 
 
 def picture() -> Path:
