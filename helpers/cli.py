@@ -600,8 +600,9 @@ def _largest(options: argparse.Namespace) -> int:
     from helpers.report import publication
     from helpers.trials import largest
 
-    if options.publish:
-        publication.may_add("largest", largest.profile_of(options.rows))
+    if options.publish:  # better refused now than after it
+        settings.checkout()
+        largest.publishable(options.rows)
     result = largest.run(rows=options.rows)
     _show(options, result, largest.describe(result))
     if options.publish:

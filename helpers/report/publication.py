@@ -91,35 +91,21 @@ def carry(run: Path) -> None:
             shutil.copy(kept, place)
 
 
-def may_add(kind: str, profile: str) -> None:
-    """See that a result could be published by itself, before it is measured.
-
-    Raises:
-        HelpersError: there is no folder of published results, or the profile is not the full one.
-    """
-    settings.checkout()
-    if profile != "full":
-        raise HelpersError(
-            f"publish: a {kind} migration of so few rows is not published; it needs as many as the ladder's "
-            "largest has"
-        )
-
-
-def add(kind: str, folder: Path | None = None) -> None:
-    """Put one saved result among the published ones, of a kind that no run measures.
+def add(kind: str) -> None:
+    """Put one result of the current run among the published ones, of a kind that the course leaves out.
 
     The notebooks and the report tell it from the next full publication on.
 
     Args:
         kind: one of ``results.APART``.
-        folder: results folder; that of the current run when None.
 
     Raises:
         HelpersError: it is not of the full profile, or holds a path, host name or password; nothing was
             written.
     """
-    path = (folder or results.current_folder()) / f"{kind}.json"
-    may_add(kind, results.read(path).profile)
+    path = results.current_folder() / f"{kind}.json"
+    if results.read(path).profile != "full":
+        raise HelpersError(f"publish: {path.name} is not of the full profile; nothing was published")
     refuse(_text(path), path.name, secrets())
     _replace(building.published_folder() / path.name, path.read_bytes())
 

@@ -116,6 +116,19 @@ def profile_of(rows: int) -> str:
     return "full" if rows >= max(GROWN["full"]) else "quick"
 
 
+def publishable(rows: int) -> None:
+    """See that a migration of so many rows would be published.
+
+    Raises:
+        HelpersError: they are too few.
+    """
+    if profile_of(rows) != "full":
+        raise HelpersError(
+            f"{rows:,} rows are not published: the ladder's largest migration has {max(GROWN['full']):,}; "
+            "give as many or more, or leave --publish out"
+        )
+
+
 def describe(data: Mapping[str, Any]) -> list[str]:
     """What ``run`` measured, as lines for people."""
     killed, resumed, verified = data["killed"], data["resumed"], data["verified"]

@@ -46,8 +46,8 @@ def done(data: Mapping[str, Any]) -> str:
         loaded, ended = duration_s(resumed["loaded_s"]), duration_s(resumed["seconds"])
         first = "" if resumed["first_s"] is None else f", the first after {duration_s(resumed['first_s'])}"
         sentences.append(
-            f"The same command went on and had written the others after {loaded}{first}. It looked whether the "
-            f"source had changed meanwhile, and ended after {ended}."
+            f"The same command went on and had written the others after {loaded}{first}. It looked whether "
+            f"the source had changed meanwhile, and ended after {ended}."
         )
     if verified:
         found, took = verified["differences"], duration_s(verified["verify_seconds"])
