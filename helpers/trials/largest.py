@@ -20,8 +20,7 @@ from helpers import results, settings
 from helpers.errors import HelpersError
 from helpers.progress import bar
 from helpers.relational import population, schema
-from helpers.servers import connections, machine, scratch
-from helpers.servers.scratch import Scratch
+from helpers.servers import Scratch, connections, machine, scratch
 from helpers.text import count, duration_s, size_bytes, three
 from helpers.trials.ladder import GROWN, tables
 from helpers.trials.mover import Ended, Mover, Standing, look
@@ -47,8 +46,6 @@ GUARD_S = 0.1
 """Seconds between two looks at the machine's memory; and at the target, once a process is no longer young."""
 MOST_BATCH_ROWS, BATCHES = 20_000, 50
 """A batch is as large as a migration's own, or, of few rows, so many times smaller than all."""
-BASE = "base_"
-"""How the names of the tables begin that hold what Faker made."""
 TIMELINE = ("doing", "seconds", "rows", "reads", "redis_bytes", "mover_rss_mb", "postgres_mb")
 """Columns of the timeline."""
 SOURCE = (
@@ -254,7 +251,7 @@ def fill(url: str, factor: int, *, progress: bool = True) -> dict[str, Any]:
             counts = {}
             for table in schema.TABLES:
                 cursor.execute(f"ALTER TABLE {table} SET UNLOGGED")
-                cursor.execute(f"CREATE TEMPORARY TABLE {BASE}{table} AS TABLE {table}")
+                cursor.execute(f"CREATE TEMPORARY TABLE base_{table} AS TABLE {table}")
                 counts[table] = cursor.rowcount
             rows = sum(counts.values())
             with bar(rows * factor, "fill", enabled=progress) as shown:
@@ -288,7 +285,7 @@ def copying(table: str, more: Mapping[str, int]) -> str:
     values["email"] = f"regexp_replace(email, '[0-9]+@', {number} || '@')"
     columns = list(schema.COLUMNS[table])
     chosen = ", ".join(values.get(name, name) for name in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {BASE}{table}"
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM base_{table}"
 
 
 @contextmanager
