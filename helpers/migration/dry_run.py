@@ -41,7 +41,7 @@ LARGE = 1024
 packs none of these, and its table of members, whose size is a power of two, is as full as that of all."""
 MORE = 1.3
 """So many times the rows that are kept of a large collection are drawn: chance may draw fewer than meant."""
-AMONG = 200_000
+AMONG = 50_000
 """Of a larger table, about so many rows are those that a sample is taken from."""
 UNDER_WAY_BYTES = 8 << 20
 """What a batch that is being written takes for a moment, at most."""
