@@ -35,6 +35,7 @@ SLOW = (
         "nbgrader",
         "readme_commands",
         "scaleout",
+        "largest",
         "bench",
         "nodes_redis",
         "crosscheck",

@@ -118,14 +118,15 @@ def test_one_that_ended_before_its_kill_was_not_killed() -> None:
 
 
 def test_rates_before_and_after_the_kill() -> None:
-    assert "after it as much (500,000)" in largest_claims.rates(having())
+    assert "from the next start on as many (500,000)" in largest_claims.rates(having())
     results = having()
     results["largest"].data["resumed"]["loaded_s"] = 200.0
-    assert "500,000 rows were read and written in a second, after it 0.500 times as much (250,000)" in (
-        largest_claims.rates(results)
+    assert (
+        "500,000 rows were read and written in a second, from the next start on 0.500 times as many (250,000)"
+        in (largest_claims.rates(results))
     )
     results["largest"].data["resumed"]["loaded_s"] = 50.0
-    assert "after it 2.00 times as much (1,000,000)" in largest_claims.rates(results)
+    assert "start on 2.00 times as many (1,000,000)" in largest_claims.rates(results)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ BASE = {"rows": 1000, "bytes_per_row": 100.0, "disk_bytes_per_row": 200.0}
 @pytest.fixture(autouse=True)
 def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(largest, "BASE_ROWS", ROWS // 4)
+    monkeypatch.setattr(largest, "ROUNDS", 1)
 
 
 def left(home: Path) -> list[str]:

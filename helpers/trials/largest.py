@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -29,6 +30,8 @@ BASE_ROWS = 1_000_000
 """Most rows that Faker makes; the others are made of them."""
 LEAST_ROWS, MOST_ROWS = 10_000, 2_000_000_000
 """With fewer it is over before it can be killed; with more the ids of a table would not fit."""
+ROUNDS = 3
+"""How often the base is migrated by itself."""
 KILLED_AT = 0.4
 """The share of its rows that is committed when it is killed."""
 LEFT_BYTES = 1_500_000_000
@@ -90,7 +93,7 @@ def run(*, rows: int, folder: Path | None = None, progress: bool = True) -> dict
     base = tables(round(rows / factor))
     with scratch.postgres(*SOURCE) as source, scratch.redis(*NOTHING_SAVED) as target:
         population.populate(source.url, **base, progress=progress)
-        small = measure_base(source.url, target.url)
+        small = measure_base(source.url, target.url, progress)
         see_room(small["rows"] * factor, small)
         filled = fill(source.url, factor, progress=progress)
         trial = Trial(source, target, small["rows"] * factor, progress)
@@ -151,38 +154,48 @@ def describe(data: Mapping[str, Any]) -> list[str]:
     return [*lines, *([f"ended early: {data['ended']}"] if data["ended"] else [])]
 
 
-def measure_base(source: str, target: str) -> dict[str, Any]:
+def measure_base(source: str, target: str, progress: bool = True) -> dict[str, Any]:
     """Migrate and verify the base by itself: what a row costs among few, on the same servers.
 
     Args:
         source: PostgreSQL URL, filled with the base.
         target: URL of a Redis of its own; it is emptied.
+        progress: show a progress bar.
 
     Returns:
-        ``rows``, ``load_seconds``, ``verify_seconds``; ``bytes_per_row`` in Redis, ``disk_bytes_per_row`` in
-        PostgreSQL.
+        ``rows`` and ``rounds``; medians of ``load_seconds``, ``verify_seconds`` and ``bytes_per_row`` (in
+        Redis); ``disk_bytes_per_row`` (in PostgreSQL).
 
     Raises:
         HelpersError: a process failed.
     """
     client = connections.redis(target, socket_timeout=connections.FLUSH_S)
+    rounds = []
     try:
-        client.flushall()
-        before = client.info("memory")["used_memory"]
-        with Mover(source, target, "--no-verify") as mover:
-            loaded = result_of(mover.wait(timeout_s=None))
-        with Mover(source, target, command="verify") as mover:
-            verified = result_of(mover.wait(timeout_s=None))
-        used = client.info("memory")["used_memory"] - before
+        with bar(ROUNDS, "base", unit="migrations", enabled=progress) as shown:
+            for _ in range(ROUNDS):
+                client.flushall()
+                before = client.info("memory")["used_memory"]
+                with Mover(source, target, "--no-verify") as mover:
+                    loaded = result_of(mover.wait(timeout_s=None))
+                with Mover(source, target, command="verify") as mover:
+                    verified = result_of(mover.wait(timeout_s=None))
+                rows = sum(loaded["rows_read"].values())
+                rounds.append(
+                    {
+                        "load_seconds": loaded["load_seconds"],
+                        "verify_seconds": verified["verify_seconds"],
+                        "bytes_per_row": (client.info("memory")["used_memory"] - before) / rows,
+                    }
+                )
+                shown.update()
         client.flushall()
     finally:
         client.close()
-    rows = sum(loaded["rows_read"].values())
     return {
         "rows": rows,
-        "load_seconds": loaded["load_seconds"],
-        "verify_seconds": verified["verify_seconds"],
-        "bytes_per_row": used / rows,
+        "rounds": ROUNDS,
+        **{name: median(one[name] for one in rounds) for name in rounds[0]},
         "disk_bytes_per_row": database_bytes(source) / rows,
     }
 
@@ -247,7 +260,7 @@ def fill(url: str, factor: int, *, progress: bool = True) -> dict[str, Any]:
     connection, began = connections.postgres(url), time.perf_counter()
     connection.autocommit = True
     try:
-        with connection.cursor() as cursor, _without_keys(cursor):
+        with connection.cursor() as cursor, _without_keys(cursor, progress):
             counts = {}
             for table in schema.TABLES:
                 cursor.execute(f"ALTER TABLE {table} SET UNLOGGED")
@@ -289,7 +302,7 @@ def copying(table: str, more: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def _without_keys(cursor: Cursor) -> Iterator[None]:
+def _without_keys(cursor: Cursor, progress: bool) -> Iterator[None]:
     """Drop the keys and indexes of the course's tables, and make the same again on leaving.
 
     It does not when it is left by an error: the server is thrown away then.
@@ -306,10 +319,11 @@ def _without_keys(cursor: Cursor) -> Iterator[None]:
     for name in schema.INDEXES:
         cursor.execute(f"DROP INDEX {name}")
     yield
-    for index in schema.INDEXES.values():
-        cursor.execute(index)
-    for table, name, definition, _ in keys:
-        cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    made = [f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}" for table, name, definition, _ in keys]
+    with bar(len(schema.INDEXES) + len(made), "keys", unit="keys", enabled=progress) as shown:
+        for statement in [*schema.INDEXES.values(), *made]:
+            cursor.execute(statement)
+            shown.update()
 
 
 class Trial:
@@ -421,8 +435,9 @@ class Trial:
         process, peak, guard_s, sample_s = psutil.Process(mover.pid), 0.0, 0.0, 0.0
         before = now = look(self._client)
         first_s = loaded_s = None
-        with bar(self._rows, doing, enabled=self._progress and doing.endswith("load")) as shown:
-            shown.update(before.rows)
+        loads = doing.endswith("load")  # nothing tells how far the others are
+        with bar(self._rows if loads else None, doing, enabled=self._progress) as shown:
+            shown.update(before.rows if loads else 0)
             while mover.running and now.rows < until:
                 if mover.age_s >= guard_s:
                     guard_s = mover.age_s + GUARD_S
@@ -431,6 +446,7 @@ class Trial:
                     if mover.age_s >= sample_s:
                         sample_s += SAMPLE_S
                         self._sample(doing, now, rss_mb)
+                        shown.refresh()
                     if self._short(doing):
                         break
                 time.sleep(LOOK_S if mover.age_s < SAMPLE_S else GUARD_S)

@@ -68,11 +68,11 @@ def rates(data: Mapping[str, Any]) -> str:
     before = killed["reads"] / killed["seconds"]
     after = (resumed["reads"] - killed["reads"]) / resumed["loaded_s"]
     ratio = after / before
-    verdict = "as much" if abs(ratio - 1) <= SAME else f"{three(ratio)} times as much"
+    verdict = "as many" if abs(ratio - 1) <= SAME else f"{three(ratio)} times as many"
     return (
-        f"Before the kill {count(before)} rows were read and written in a second, after it {verdict} "
-        f"({count(after)}). A row counts for each stream that reads it, and the streams before and after the "
-        "kill are not the same."
+        f"From its start to the kill {count(before)} rows were read and written in a second, from the next "
+        f"start on {verdict} ({count(after)}). A row counts for each stream that reads it, and the streams "
+        "before and after the kill are not the same."
     )
 
 
