@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from helpers.results import Result, Results
-from helpers.trials import ladder_claims, largest_claims
+from helpers.trials import ladder_claims, largest, largest_claims
 
 SAID = [
     largest_claims.done,
@@ -111,10 +111,19 @@ def test_one_that_ended_before_its_kill_was_not_killed() -> None:
         having(resumed=None, verified=None, ended="only 1 GiB was free during the load")
     )
     assert "SIGKILL" not in text and "ended early with 40,000,000 rows committed" in text
-    text = largest_claims.done(
-        having(forecast=None, killed=None, resumed=None, verified=None, ended="none was free")
+    nothing = having(
+        forecast=None,
+        killed=None,
+        resumed=None,
+        verified=None,
+        redis={"memory_bytes": 0, "rss_bytes": 0, "bytes_per_row": None},
+        ended="none was free",
     )
-    assert "ended early with 0 rows committed" in text
+    assert "ended early with 0 rows committed" in largest_claims.done(nothing)
+    assert largest_claims.memory(nothing) == "PostgreSQL's tables and indexes took 14.0 GiB."
+    assert len(largest.describe(nothing["largest"].data)) == 2
+    for claim in WHOLE:
+        assert "not measured: none was free." in claim(nothing)
 
 
 def test_rates_before_and_after_the_kill() -> None:

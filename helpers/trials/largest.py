@@ -131,26 +131,30 @@ def publishable(rows: int) -> None:
 
 def describe(data: Mapping[str, Any]) -> list[str]:
     """What ``run`` measured, as lines for people."""
-    killed, resumed, verified = data["killed"], data["resumed"], data["verified"]
-    total = sum(data["rows"].values())
+    forecast, killed, resumed = data["forecast"], data["killed"], data["resumed"]
+    verified, redis = data["verified"], data["redis"]
     lines = [
-        f"{count(total)} rows, filled in {duration_s(data['filled']['seconds'])}; "
-        f"{size_bytes(data['filled']['bytes'])} in PostgreSQL",
-        f"forecast: {size_bytes(data['forecast']['memory_bytes'])}, "
-        f"{duration_s(data['forecast']['load_seconds'])}",
+        f"{count(sum(data['rows'].values()))} rows, filled in {duration_s(data['filled']['seconds'])}; "
+        f"{size_bytes(data['filled']['bytes'])} in PostgreSQL"
     ]
+    if forecast:
+        needed, seconds = size_bytes(forecast["memory_bytes"]), duration_s(forecast["load_seconds"])
+        lines.append(f"forecast: {needed}, {seconds}")
     if killed:
         lines.append(
             f"killed after {duration_s(killed['seconds'])} with {count(killed['rows'])} rows committed"
         )
     if resumed:
-        lines.append(f"gone on and done in {duration_s(resumed['seconds'])}")
+        lines.append(
+            f"gone on for {duration_s(resumed['seconds'])} to {count(resumed['rows'])} rows committed"
+        )
     if verified:
         lines.append(
             f"verified in {duration_s(verified['seconds'])}: {count(verified['differences'])} differences"
         )
-    redis = data["redis"]
-    lines.append(f"Redis: {size_bytes(redis['memory_bytes'])}, {three(redis['bytes_per_row'])} bytes a row")
+    if redis["bytes_per_row"]:
+        each = three(redis["bytes_per_row"])
+        lines.append(f"Redis: {size_bytes(redis['memory_bytes'])}, {each} bytes a row")
     return [*lines, *([f"ended early: {data['ended']}"] if data["ended"] else [])]
 
 
@@ -451,7 +455,7 @@ class Trial:
                         break
                 time.sleep(LOOK_S if mover.age_s < SAMPLE_S else GUARD_S)
                 now = look(self._client)
-                shown.update(now.rows - shown.n)
+                shown.update(now.rows - shown.n if loads else 0)
                 if first_s is None and reads(now) > reads(before):
                     first_s = mover.age_s
                 if loaded_s is None and now.status not in (None, "loading") and now.state != before.state:

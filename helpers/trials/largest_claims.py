@@ -99,10 +99,10 @@ def memory(data: Mapping[str, Any]) -> str:
             f"That is {much} by the dry run, which took {duration_s(forecast['seconds'])}; the load took "
             f"{three(load_seconds(data) / forecast['load_seconds'])} times the seconds that it gave."
         )
-    sentences.append(
-        f"No process of the migration needed more than {three(max(one['peak_rss_mb'] for one in parts))} MB. "
-        f"PostgreSQL's tables and indexes took {size_bytes(data['filled']['bytes'])}."
-    )
+    if parts:
+        peak = three(max(one["peak_rss_mb"] for one in parts))
+        sentences.append(f"No process of the migration needed more than {peak} MB.")
+    sentences.append(f"PostgreSQL's tables and indexes took {size_bytes(data['filled']['bytes'])}.")
     return " ".join(sentences)
 
 
