@@ -570,18 +570,45 @@ def _bench(options: argparse.Namespace) -> int:
     "measure ways of loading side by side, and the migration of more and more rows",
     AS_JSON,
     profile("how much is measured (quick)"),
+    number(
+        "--rows",
+        "instead, one migration of about N rows between throw-away servers, killed on the way, gone on with "
+        "and verified; refused where the machine has no room for them",
+        None,
+    ),
+    flag("--publish", "then put this one's result among the committed ones (with --rows only)"),
     interrupted=MEASURING,
 )
 def _ladder(options: argparse.Namespace) -> int:
     from helpers import results, servers
 
     results.ready()
+    if options.rows is not None:
+        return _largest(options)
+    if options.publish:
+        raise HelpersError("--publish is for the result of --rows N; `run --publish` publishes all others")
     from helpers.trials import ladder
 
     servers.up(["postgres"])
     result = ladder.run(profile=options.profile)
     _show(options, result, ladder.describe(result))
     return DONE
+
+
+def _largest(options: argparse.Namespace) -> int:
+    """``ladder --rows N``."""
+    from helpers.report import publication
+    from helpers.trials import largest
+
+    if options.publish:  # better refused now than after it
+        settings.checkout()
+        largest.publishable(options.rows)
+    result = largest.run(rows=options.rows)
+    _show(options, result, largest.describe(result))
+    if options.publish:
+        publication.add("largest")
+    verified = result["verified"]
+    return DONE if verified and not verified["differences"] else DIFFERENT
 
 
 @command(

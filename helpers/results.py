@@ -34,13 +34,17 @@ KINDS = (
     "ladder",
     "scaleout",
     "pace",
+    "largest",
 )
+APART = ("largest",)
+"""Kinds that no run of the course measures, but a command of their own; a publication keeps them."""
 VERSIONS: Mapping[str, int] = dict.fromkeys(KINDS, 1) | {"comparison": 2, "scale": 2, "nodes": 2}
 """Of the data of each kind: one more whenever what reads them could not read the old ones."""
 AGAIN: Mapping[str, str] = (
     dict.fromkeys(KINDS, "python -m helpers run")
     | dict.fromkeys(("comparison", "scale", "nodes"), "python -m helpers bench")
     | {kind: f"python -m helpers {kind}" for kind in ("ladder", "crashes")}
+    | {"largest": "python -m helpers ladder --rows N"}
 )
 """The command that measures each kind again."""
 PROFILES = ("quick", "full")
@@ -49,6 +53,7 @@ REQUIRED: Mapping[str, tuple[str, ...]] = {
     "crashes": ("seed", "rows", "wanted", "appendfsync", "undisturbed", "trials", "summary"),
     "scaleout": ("rows", "cores", "rounds", "reading", "differences"),
     "pace": ("rows", "cores", "nodes", "durability", "rounds", "steady", "differences"),
+    "largest": ("rows", "filled", "forecast", "killed", "resumed", "verified", "redis", "timeline", "ended"),
 }
 """What the data of a kind must hold at least."""
 PARTS: Mapping[str, tuple[str, ...]] = {

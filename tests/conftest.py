@@ -36,6 +36,7 @@ SLOW = (
         "readme_commands",
         "scaleout",
         "pace",
+        "largest",
         "bench",
         "nodes_redis",
         "crosscheck",

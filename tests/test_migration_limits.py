@@ -15,7 +15,7 @@ from migrating import dump, migrate, run_sql, until
 from helpers import migration
 from helpers.errors import HelpersError
 from helpers.migration import loading, verification
-from helpers.relational import population
+from helpers.relational import population, schema
 from helpers.servers import connections, scratch
 from helpers.target import rehearsal
 
@@ -47,6 +47,34 @@ def test_memory_that_ends_stops_it_and_more_lets_it_go_on(postgres_url: str) -> 
         assert any("appendonly" in warning for warning in result["warnings"])
         held = client.info("memory")["used_memory"] - used
         assert 0.75 < plan["memory_bytes"] / held < 1.33
+
+
+USERS = "INSERT INTO users SELECT n, 'u' || n, 'e' || n, '2026-01-01' FROM generate_series(1, 20000) n"
+PRODUCTS = "INSERT INTO products SELECT n, 'p' || n, 1 FROM generate_series(1, 2001) n"
+UNEVEN = {
+    "a product with most of the orders": "INSERT INTO orders SELECT n, 1 + n % 5000, "
+    "CASE WHEN n <= 50000 THEN 1 ELSE 2 + n % 2000 END, '2026-02-01', 1 FROM generate_series(1, 60000) n",
+    "users with most of the activities": "INSERT INTO activities SELECT n, "
+    "CASE WHEN n <= 90000 THEN 1 + n % 6 ELSE 7 + n % 19000 END, 'click', timestamp '2026-02-01' + "
+    "n * interval '1 s' FROM generate_series(1, 120000) n",
+}
+"""Rows most of which are in few keys, while most keys have few of them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", UNEVEN.values(), ids=UNEVEN)
+def test_memory_is_forecast_of_few_large_keys_among_many_small_ones(postgres_url: str, rows: str) -> None:
+    connection = connections.postgres(postgres_url)
+    schema.create(connection)
+    connection.commit()
+    connection.close()
+    run_sql(postgres_url, USERS, PRODUCTS, rows, "ANALYZE")
+    with scratch.redis("appendonly no", 'save ""') as server:
+        client = connections.redis(server.url)
+        used = client.info("memory")["used_memory"]
+        forecast = migrate(postgres_url, server.url, dry_run=True)["memory_bytes"]
+        migrate(postgres_url, server.url, verify=False)
+        assert 0.9 < forecast / (client.info("memory")["used_memory"] - used) < 1.1
 
 
 def test_the_sample_is_seen_by_nobody(source: str, redis_url: str) -> None:

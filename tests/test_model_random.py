@@ -64,6 +64,7 @@ def different(url: str, plan: Plan, schema: str) -> dict[str, list[Any]]:
 def test_nothing_is_different(postgres_url: str, redis_url: str, seed: int) -> None:
     for kind, text in models(postgres_url, seed):
         options = {"model": text, "prefix": f"{kind}:"}
+        assert migrate(postgres_url, redis_url, dry_run=True, **options)["memory_bytes"] > 0
         moved = migrate(postgres_url, redis_url, batch_rows=7, **options)
         assert (moved["status"], moved["differences"]) == ("verified", 0), moved["examples"]
         again = migrate(postgres_url, redis_url, **options)

@@ -7,8 +7,9 @@ import contextlib
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from helpers import text
@@ -33,8 +34,15 @@ from helpers.target import (
 
 SAMPLE_ROWS = 2000
 SAMPLE_OWNERS = 100
-OWNERS_AMONG = 200_000
-"""Of a larger table about so many rows tell which owners there are."""
+SAMPLE_ELEMENTS = 5000
+"""Of collections, how many rows make up the sample at most."""
+LARGE = 1024
+"""Of a collection of more rows a half, a quarter, ... is taken, until no more than so many are left. Redis
+packs none of these, and its table of members, whose size is a power of two, is as full as that of all."""
+MORE = 1.3
+"""So many times the rows that are kept of a large collection are drawn: chance may draw fewer than meant."""
+AMONG = 50_000
+"""Of a larger table, about so many rows are those that a sample is taken from."""
 UNDER_WAY_BYTES = 8 << 20
 """What a batch that is being written takes for a moment, at most."""
 ENTRY_BYTES = 16
@@ -84,7 +92,9 @@ def dry_run(job: Job) -> dict[str, Any]:
             "memory_bytes": needed if sample.bytes_per_row else None,
             "bytes_per_row": sample.bytes_per_row,
             "sample_rows": sample.rows,
-            "load_seconds_estimated": sample.seconds_per_row * sum(max(rows[t] - done[t], 0) for t in rows),
+            "load_seconds_estimated": sum(
+                seconds * max(rows[t] - done[t], 0) for t, seconds in sample.seconds_per_row.items()
+            ),
             "snapshot": source.snapshot,
             "warnings": warnings,
             "resumed": False,
@@ -108,12 +118,12 @@ class Sample:
         rows: how many of each table it has.
         bytes_per_row: memory per row of each table, with its share of the keys of many rows; empty when the
             user may not ask for it.
-        seconds_per_row: to read, encode and write a row.
+        seconds_per_row: of each table, to encode and write a row for all keys that it is needed for.
     """
 
     rows: dict[str, int]
     bytes_per_row: dict[str, float]
-    seconds_per_row: float
+    seconds_per_row: dict[str, float]
 
 
 def take_sample(source: Source, connection: resp.Connection) -> Sample:
@@ -126,30 +136,81 @@ def take_sample(source: Source, connection: resp.Connection) -> Sample:
     Raises:
         resp.Refused: the target has no room for the sample, for example.
     """
-    name, prefix = secrets.token_hex(6), source.plan.prefix
-    # In a cluster the braces bring all of it to one node, or a transaction could not hold it.
-    under = f"{prefix}migration:sample:{f'{{{name}}}' if connection.clustered else name}:"
+    prefix = source.plan.prefix
+    # In a cluster the braces bring all of it to one node, or a transaction could not hold it. Keys become
+    # longer by 32 bytes, a multiple of the steps in which memory is given: so each needs 32 bytes more.
+    name = f"{{{secrets.token_hex(6)}}}" if connection.clustered else secrets.token_hex(7)
+    under = f"{prefix}migration:sample:{name}:"
     rows: Counter[str] = Counter()
     per_row: defaultdict[str, float] = defaultdict(float)
-    seconds, known = 0.0, True
+    seconds: defaultdict[str, float] = defaultdict(float)
+    known = True
     for stream in source.plan.streams:
-        lines: list[bytes] = []
-        source.stream(_query(stream, source.counts()[stream.table.name]), lines.append)
-        if not lines:
+        taken: list[bytes] = []
+        source.stream(_query(stream, source.counts()[stream.table.name]), taken.append)
+        if not taken:
             continue
+        weights, lines = _kept(taken, stream.owner)
         started = time.perf_counter()
-        batch = Encoder(stream, under).batch(copytext.columns(b"".join(lines), len(stream.columns)))
-        size = _measure(connection, batch.commands, len(under) - len(prefix))
-        seconds += time.perf_counter() - started
+        sizes = _measure(connection, _commands(stream, under, lines), len(under) - len(prefix))
+        seconds[stream.table.name] += (time.perf_counter() - started) / len(lines)
         if stream.counts:
             rows[stream.table.name] = len(lines)
-        per_row[stream.table.name] += (size or 0) / len(lines)
-        known = known and size is not None
-    return Sample(dict(rows), dict(per_row) if known else {}, seconds / max(rows.total(), 1))
+        if sizes is None:
+            known = False
+        else:
+            per_row[stream.table.name] += _per_row(stream, under, weights, lines, sizes)
+    return Sample(dict(rows), dict(per_row) if known else {}, dict(seconds))
 
 
-def _measure(connection: resp.Connection, commands: Strings, more: int) -> int | None:
-    """Bytes that some commands make the target need; None when the user may not ask.
+def _kept(taken: Sequence[bytes], owner: int) -> tuple[list[int], list[bytes]]:
+    """Of what ``_query`` gives, the weights and the lines: of an owner no more than are to be kept.
+
+    Args:
+        taken: the lines, with a weight and how many to keep before each.
+        owner: how many of the columns are the owner's; 0 where each row is a key of its own.
+    """
+    split = [line.split(b"\t", 2) for line in taken]
+    if owner:
+        same = groupby(split, key=lambda one: one[2].split(b"\t", owner)[:owner])
+        split = [one for _, of in same for number, one in enumerate(of) if number < int(one[1])]
+    return [int(weight) for weight, _, _ in split], [line for _, _, line in split]
+
+
+def _commands(stream: Stream, under: str, lines: Sequence[bytes]) -> Strings:
+    return Encoder(stream, under).batch(copytext.columns(b"".join(lines), len(stream.columns))).commands
+
+
+def _per_row(
+    stream: Stream, under: str, weights: Sequence[int], lines: Sequence[bytes], sizes: Mapping[bytes, int]
+) -> float:
+    """Bytes that a row of a stream needs, from those of the sample's keys.
+
+    An owner was taken as often as one of the rows that told the owners was theirs. So it is a row's own mean:
+    what an owner's rows need counts as often.
+
+    Args:
+        stream: the stream.
+        under: stands before the sample's keys.
+        weights: of each line, how often its owner was taken.
+        lines: the sample, as COPY wrote it; those of an owner follow each other.
+        sizes: bytes by key.
+    """
+    if not stream.owner:
+        return sum(sizes.values()) / len(lines)
+    total = found = 0.0
+    pairs = zip(weights, lines, strict=True)
+    for _, same in groupby(pairs, key=lambda pair: pair[1].split(b"\t", stream.owner)[: stream.owner]):
+        of_owner = list(same)
+        weight, theirs = of_owner[0][0], [line for _, line in of_owner]
+        keys = routing.keys(_commands(stream, under, theirs))
+        found += weight * sum(sizes[key] for key in keys) / len(theirs)
+        total += weight
+    return found / total
+
+
+def _measure(connection: resp.Connection, commands: Strings, more: int) -> dict[bytes, int] | None:
+    """Bytes that each key of some commands makes the target need; None when the user may not ask.
 
     Args:
         connection: the target, in which nobody sees what they write.
@@ -166,28 +227,46 @@ def _measure(connection: resp.Connection, commands: Strings, more: int) -> int |
             return None
         raise connection.error_of(error, "sample")
     sizes: list[int] = replies[-1][len(commands) : len(commands) + len(keys)]
-    return sum(sizes) + len(keys) * (ENTRY_BYTES - more)
+    return {key: size + ENTRY_BYTES - more for key, size in zip(keys, sizes, strict=True)}
 
 
 def _query(stream: Stream, rows: int) -> str:
-    """Some rows of a stream; of collections all rows of some owners, as elements share what their key needs.
+    """Some rows of a stream, with a weight before each; of collections, rows of some owners.
+
+    A large table is sampled by its blocks first. Of a small one, and of these blocks, rows are taken by a
+    hash of them: the first ones would have the shortest ids.
 
     Args:
         stream: the stream.
         rows: how many rows its table has.
     """
-    table, where, order = stream.table, stream.where, ", ".join(stream.order_sql)
-    if stream.owner:
-        owner = ", ".join(stream.order_sql[: stream.owner])
-        sample = (
-            f" TABLESAMPLE SYSTEM ({100 * OWNERS_AMONG / rows}) REPEATABLE (0)" if rows > OWNERS_AMONG else ""
+    table, where = stream.table.sql, stream.where
+    among = f" TABLESAMPLE SYSTEM ({100 * AMONG / rows}) REPEATABLE (0)" if rows > AMONG else ""
+    some = f"FROM {table}{among} WHERE {where} ORDER BY md5(ROW({', '.join(stream.order_sql)})::text) LIMIT"
+    if not stream.owner:
+        return f"SELECT 1, 1, {stream.columns_sql} {some} {SAMPLE_ROWS}"
+    owner, names = stream.order_sql[: stream.owner], [f'"sample {place}"' for place in range(stream.owner)]
+    theirs, listed = ", ".join(owner), ", ".join(names)  # names that no column of a table has
+    chance = f"hashtext(ROW({', '.join(stream.order_sql)})::text)"
+    called = ", ".join(f"{column} AS {name}" for column, name in zip(owner, names, strict=True))
+    halved = f'ceil("sample held" / 2 ^ greatest(ceil(log(2, "sample held" / {LARGE}.0)), 0))'
+    return f"""
+        WITH picked AS MATERIALIZED (
+            SELECT {listed}, count(*) AS "sample weight"
+            FROM (SELECT {called} {some} {SAMPLE_OWNERS}) AS few GROUP BY {listed}
+        ), counted AS MATERIALIZED (
+            SELECT {called}, count(*) AS "sample held" FROM {table}
+            WHERE {where} AND ({theirs}) IN (SELECT {listed} FROM picked) GROUP BY {theirs}
+        ), chosen AS MATERIALIZED (
+            SELECT *, {halved} AS "sample kept",
+                sum({halved}) OVER (ORDER BY md5(ROW({listed})::text)) AS "sample until"
+            FROM counted JOIN picked USING ({listed})
         )
-        where += (
-            f" AND ({owner}) IN (SELECT {owner} FROM {table.sql}{sample} WHERE {stream.where} "
-            f"GROUP BY {owner} "
-            f"ORDER BY md5(ROW({owner})::text) LIMIT {SAMPLE_OWNERS})"
-        )
-    return f"SELECT {stream.columns_sql} FROM {table.sql} WHERE {where} ORDER BY {order} LIMIT {SAMPLE_ROWS}"
+        SELECT "sample weight", "sample kept", {stream.columns_sql}
+        FROM {table} JOIN chosen ON ({theirs}) = ({listed})
+        WHERE {where} AND "sample until" <= {SAMPLE_ELEMENTS}
+            AND ({chance} & {2**30 - 1}) / {2**30}.0 < {MORE} * "sample kept" / "sample held"
+        ORDER BY {listed}, {chance}"""
 
 
 def memory_bytes(bytes_per_row: Mapping[str, float], rows: Mapping[str, int], done: Mapping[str, int]) -> int:

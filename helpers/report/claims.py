@@ -22,6 +22,7 @@ TITLES: Mapping[str, str] = {
     "ladder": "Ladder of loaders",
     "scaleout": "Processes and nodes",
     "pace": "Pace of following",
+    "largest": "Largest migration",
 }
 
 

@@ -79,6 +79,8 @@ def run(
         with alone_there(), notebooks.environment(HELPERS_RESULTS=str(target / "results")):
             with writing(target, building.ELSEWHERE):
                 _clear(target)
+                if publish:
+                    publication.carry(target)
             for name in notebooks.NAMES:
                 parameters: dict[str, Any] = {} if name in WITHOUT_PROFILE else {"profile": profile}
                 parameters |= own.get(name, {})

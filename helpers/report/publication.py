@@ -50,7 +50,7 @@ def publish(run: Path) -> None:
             an output, result or report holds a path, host name or password; nothing was written.
     """
     found = results.load(run / "results")
-    missing = [kind for kind in results.KINDS if kind not in found]
+    missing = [kind for kind in results.KINDS if kind not in found and kind not in results.APART]
     if missing or found.profile != "full":
         raise HelpersError(
             f"publish: {run / 'results'}: {', '.join(missing) or 'profile'} is not of a full run; run all "
@@ -72,8 +72,42 @@ def publish(run: Path) -> None:
             refuse(_text(path), path.name, forbidden)
     for path, text in texts.items():
         _replace(path, text.encode())
+    carry(run)
     _replace_folder(run / "results", building.published_folder())
     _replace(settings.project_root() / "report" / building.NAME, (run / building.NAME).read_bytes())
+
+
+def carry(run: Path) -> None:
+    """Lay the published results of kinds that no run measures beside those of a run, which has none.
+
+    So notebook 06 tells them, and publishing the run keeps them.
+
+    Args:
+        run: folder of the run.
+    """
+    for kind in results.APART:
+        kept, place = building.published_folder() / f"{kind}.json", run / "results" / f"{kind}.json"
+        if kept.exists() and not place.exists():
+            shutil.copy(kept, place)
+
+
+def add(kind: str) -> None:
+    """Put one result of the current run among the published ones, of a kind that the course leaves out.
+
+    The notebooks and the report tell it from the next full publication on.
+
+    Args:
+        kind: one of ``results.APART``.
+
+    Raises:
+        HelpersError: it is not of the full profile, or holds a path, host name or password; nothing was
+            written.
+    """
+    path = results.current_folder() / f"{kind}.json"
+    if results.read(path).profile != "full":
+        raise HelpersError(f"publish: {path.name} is not of the full profile; nothing was published")
+    refuse(_text(path), path.name, secrets())
+    _replace(building.published_folder() / path.name, path.read_bytes())
 
 
 def picture() -> Path:

@@ -5,6 +5,8 @@ from . import (
     figures as figures,
     ladder as ladder,
     ladder_claims as ladder_claims,
+    largest as largest,
+    largest_claims as largest_claims,
     migration_claims as migration_claims,
     mover as mover,
     pace as pace,

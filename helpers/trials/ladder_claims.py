@@ -9,6 +9,7 @@ import pandas as pd
 from helpers.report import claim
 from helpers.results import Missing, Results
 from helpers.text import count, duration_us, join, plural, span, three
+from helpers.trials import largest_claims
 
 FULL_CORE = 0.9
 """From this share of one core on, Redis, which executes commands in one thread, is called the limit."""
@@ -141,8 +142,8 @@ def table(results: Results) -> pd.DataFrame:
 
 
 def growth_table(results: Results) -> pd.DataFrame:
-    """Sizes with the rates of load and verification (medians), their ratio, and memory."""
-    return pd.DataFrame(
+    """Sizes with the rates of load and verification (medians), their ratio, and memory; then the largest."""
+    sizes = [
         {
             "Rows": count(rows),
             "migrations": count(len(records)),
@@ -152,4 +153,5 @@ def growth_table(results: Results) -> pd.DataFrame:
             "memory, at most": f"{three(max(r['peak_rss_mb'] for r in records))} MB",
         }
         for rows, records in _by_size(results.part("ladder", "growth")).items()
-    )
+    ]
+    return pd.DataFrame(sizes + largest_claims.growth_row(results))

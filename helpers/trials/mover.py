@@ -7,11 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 from redis import Redis
 
@@ -105,24 +106,31 @@ class Mover:
         source: PostgreSQL URL.
         target: Redis URL.
         options: words of the command line besides.
-        command: ``migrate``, or another that takes these.
+        command: another command than ``migrate`` with a source, a target and ``--json``.
     """
 
     def __init__(self, source: str, target: str, *options: str, command: str = "migrate") -> None:
         words = [sys.executable, "-m", "helpers", command, "--json", *options]
         # By environment, because anybody on the machine may read a command line.
         environment = {**os.environ, "POSTGRES_URL": source, "REDIS_URL": target}
+        # A pipe that nobody reads for an hour would fill up, and hold the process.
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._began = time.monotonic()
-        self._process = subprocess.Popen(
-            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(words, env=environment, stdout=self._out, stderr=self._err)
 
     def __enter__(self) -> "Mover":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._out.close()
+        self._err.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
 
     @property
     def age_s(self) -> float:
@@ -151,11 +159,17 @@ class Mover:
             HelpersError: it did not end; it was killed.
         """
         try:
-            out, err = self._process.communicate(timeout=timeout_s)
+            self._process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
-            raise HelpersError(f"a mover did not end within {timeout_s} s; it was killed") from error
+            raise HelpersError(f"a command did not end within {timeout_s} s; it was killed") from error
+        out, err = (_text(file) for file in (self._out, self._err))
         said = next((line for line in reversed(err.splitlines()) if line.strip()), "it said nothing")
         return Ended(self._process.returncode, json.loads(out) if out.strip() else None, said)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
 
 
 def kill_at(source: str, target: str, *, prefix: str = "", rows: int, batch_rows: int = 1000) -> int:

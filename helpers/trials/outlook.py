@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from helpers.text import three
+
 LINK_BYTES_S = 1.25e9
 """Network of each machine: 10 Gbit/s."""
 NODE_BYTES = 64e9
@@ -80,3 +82,10 @@ class Costs:
             "reading": rows * self.read_s / movers,
             "network": rows * max(self.source_bytes, self.redis_bytes) / (hosts * LINK_BYTES_S),
         }
+
+
+def hours(seconds: float) -> str:
+    """A long duration in minutes, hours or days."""
+    if seconds < 3600:
+        return f"{three(seconds / 60)} minutes"
+    return f"{three(seconds / 3600)} hours" if seconds < 48 * 3600 else f"{three(seconds / 86400)} days"

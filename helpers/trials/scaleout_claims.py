@@ -113,8 +113,8 @@ def needs(data: Mapping[str, Any]) -> str:
         sentences.append(
             f"{count(rows)} rows would need {count(rows * one.memory_bytes / 1e9)} GB of memory in "
             f"{plural(one.nodes(rows), 'Redis node')}. Loading them would take "
-            f"{_hours(times[few][slowest[few]])} with {plural(few, 'core')} and "
-            f"{_hours(times[many][slowest[many]])} with {many}, limited by {SIDES[slowest[many]]}."
+            f"{outlook.hours(times[few][slowest[few]])} with {plural(few, 'core')} and "
+            f"{outlook.hours(times[many][slowest[many]])} with {many}, limited by {SIDES[slowest[many]]}."
         )
     return (
         f"If a row costs as much among very many, and all spreads evenly: {' '.join(sentences)} Assumed are "
@@ -130,17 +130,11 @@ def verified(migrations: Sequence[Mapping[str, Any]]) -> str:
     """How long verifying very many rows would take, which one process does."""
     most = max(one["rows"] for one in migrations)
     rate = median(one["rows"] / one["verify_seconds"] for one in migrations if one["rows"] == most)
-    times = join([f"{_hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
+    times = join([f"{outlook.hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
     return (
         f"Verification is not divided among processes: at its rate with {count(most)} rows into one Redis it "
         f"would take {times}."
     )
-
-
-def _hours(seconds: float) -> str:
-    if seconds < 3600:
-        return f"{three(seconds / 60)} minutes"
-    return f"{three(seconds / 3600)} hours" if seconds < 48 * 3600 else f"{three(seconds / 86400)} days"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -180,8 +174,8 @@ def outlook_table(results: Results) -> pd.DataFrame:
                     "Rows": count(number),
                     "Redis nodes": count(one.nodes(number)),
                     "cores that load": count(movers),
-                    **{f"by {side}": _hours(seconds) for side, seconds in sides.items()},
-                    "load": _hours(max(sides.values())),
+                    **{f"by {side}": outlook.hours(seconds) for side, seconds in sides.items()},
+                    "load": outlook.hours(max(sides.values())),
                 }
             )
     return pd.DataFrame(rows)
