@@ -127,13 +127,13 @@ def needs(data: Mapping[str, Any]) -> str:
 
 @claim.from_result("ladder")("How long verifying very many rows would take was", "growth")
 def verified(migrations: Sequence[Mapping[str, Any]]) -> str:
-    """How long verifying very many rows would take, which one process does."""
+    """How long one process would take to verify very many rows."""
     most = max(one["rows"] for one in migrations)
     rate = median(one["rows"] / one["verify_seconds"] for one in migrations if one["rows"] == most)
     times = join([f"{outlook.hours(rows / rate)} for {count(rows)} rows" for rows in outlook.ROWS])
     return (
-        f"Verification is not divided among processes: at its rate with {count(most)} rows into one Redis it "
-        f"would take {times}."
+        f"One process that verifies at the rate it had with {count(most)} rows in one Redis would take "
+        f"{times}."
     )
 
 
