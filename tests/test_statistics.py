@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from scipy import stats
 
 from helpers.comparison import statistics
 
@@ -20,6 +19,8 @@ def test_median_of_one_to_hundred_has_the_textbook_ranks():
 
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99, 0.999])
 def test_ranks_are_the_quantiles_of_the_binomial_distribution(share):
+    from scipy import stats  # which takes a second
+
     least = statistics.samples_needed(share)
     for count in (*range(least, least + 300), 5_000, 20_000, 100_000):
         interval = statistics.percentile(np.arange(1, count + 1), share)

@@ -213,7 +213,7 @@ def _binomial_quantile(level: float, count: int, share: float) -> int:
     """The smallest number of successes that so large a part of binomial(count, share) does not exceed."""
     from scipy import special  # scipy.stats would take longer than the rest of a report
 
-    found = math.ceil(special.bdtrik(level, count, share))
+    found: int = math.ceil(special.bdtrik(level, count, share))
     # What is found by approximation may be one too many.
     one_less = max(found - 1, 0)
     return one_less if special.bdtr(one_less, count, share) >= level else found
