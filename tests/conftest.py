@@ -17,6 +17,7 @@ import hypothesis
 import psycopg2
 import pytest
 from clustered import empty
+from filelock import FileLock
 from migrating import make_course
 from psycopg2 import sql
 
@@ -44,6 +45,8 @@ SLOW = (
     "verification_models",
 )
 """Test files that take long, the longest first: so they are begun, and none is left alone at the end."""
+JARS = Path(__file__).parents[1] / ".pytest_cache" / "jars"
+"""Cassandra's, fetched once for all test processes and runs; their digests are compared at each start."""
 _numbers = itertools.count()
 results.jsonschema()  # before a test module or a plugin imports it in full
 # A machine that is slow for a moment is no fault of the code.
@@ -83,6 +86,9 @@ def state_folder() -> Iterator[Path]:
     kept = os.environ.get("HELPERS_TEST_HOME")
     folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="course-tests-"))
     os.environ["HELPERS_HOME"] = str(folder)
+    JARS.mkdir(parents=True, exist_ok=True)
+    if not (folder / "jars").exists():
+        (folder / "jars").symlink_to(JARS)
     results = Path(tempfile.mkdtemp(prefix="course-results-"))
     os.environ["HELPERS_RESULTS"] = str(results)
     yield folder
@@ -134,6 +140,8 @@ def mongodb_url() -> str:
 
 @pytest.fixture(scope="session")
 def cassandra_url() -> str:
+    with FileLock(f"{JARS}.lock"):
+        cassandra.fetch()
     return _running("cassandra")
 
 
