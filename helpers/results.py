@@ -8,12 +8,14 @@ the project.
 import json
 import os
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -382,7 +384,7 @@ def read(path: Path) -> Result:
 def fault(record: Any) -> str | None:
     """What keeps a JSON value from being a result of this format and version; None when it is one.
 
-    Checked by hand, because importing jsonschema takes longer than making a report.
+    Checked by hand, which takes no longer than importing jsonschema would.
     """
     if not isinstance(record, dict):
         return "not a JSON object"
@@ -413,6 +415,24 @@ def fault(record: Any) -> str | None:
     except (TypeError, ValueError):
         return f"created is {record['created']!r}, not a date and time"
     return None
+
+
+def jsonschema() -> ModuleType:
+    """The library ``jsonschema``, imported without the format of international addresses.
+
+    No schema here uses it, and its parser is built at import, which takes five times as long as all the rest.
+    What is imported later and stands on the library, as nbformat and papermill, is spared that too.
+    """
+    parser = "rfc3987_syntax"
+    absent = parser not in sys.modules
+    if absent:
+        sys.modules[parser] = None  # type: ignore[assignment]  # how Python notes that there is none
+    try:
+        import jsonschema
+    finally:
+        if absent:
+            sys.modules.pop(parser, None)
+    return jsonschema
 
 
 def stamp(profile: str, servers: Mapping[str, str] | None = None) -> str:

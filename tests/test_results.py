@@ -1,6 +1,8 @@
 """Saved results: whole, versioned, and refused with a clear word when they are not."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,26 @@ def test_what_a_notebook_begins_is_read_part_by_part_and_saved_whole(
 def test_the_published_results_have_the_parts_that_are_kept(kind: str) -> None:
     published = results.read(building.published_folder() / f"{kind}.json")
     assert set(published.data) == set(results.PARTS[kind])
+
+
+NO_PARSER = """
+import sys
+from helpers import results
+library = results.jsonschema()
+import jsonschema, nbformat
+assert library is jsonschema
+assert not [name for name in sys.modules if name.startswith(("lark", "rfc3987"))]
+try:
+    library.validate({"rows": "many"}, {"properties": {"rows": {"type": "integer"}}})
+except library.ValidationError as error:
+    assert "is not of type 'integer'" in str(error)
+else:
+    raise AssertionError("anything fits")
+import rfc3987_syntax  # whoever needs it has it
+"""
+
+
+def test_jsonschema_comes_without_the_parser_that_takes_long() -> None:
+    pytest.importorskip("rfc3987_syntax")
+    done = subprocess.run([sys.executable, "-c", NO_PARSER], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,22 @@ def test_median_of_one_to_hundred_has_the_textbook_ranks():
     assert interval == statistics.Interval(50, 40, 61)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.99, 0.999])
+def test_ranks_are_the_quantiles_of_the_binomial_distribution(share):
+    from scipy import stats  # which takes a second
+
+    least = statistics.samples_needed(share)
+    for count in (*range(least, least + 300), 5_000, 20_000, 100_000):
+        interval = statistics.percentile(np.arange(1, count + 1), share)
+        low, high = stats.binom.ppf((0.025, 0.975), count, share)
+        assert (interval.low, interval.high) == (max(low, 1), min(high + 1, count)), count
+
+
+def test_a_rank_that_has_just_the_confidence_is_taken():
+    # Of seven samples, one or none lies below the median in 8 of 128 cases: 0.0625, which binary numbers hold
+    assert statistics.percentile(range(1, 8), 0.5, 0.875) == statistics.Interval(4, 1, 6)
+
+
 def test_percentile_is_absent_one_sample_below_the_least():
     assert statistics.percentile(range(3687), 0.999) is None
     assert statistics.percentile(range(3688), 0.999) is not None

@@ -147,6 +147,7 @@ def test_drop_takes_its_own_and_nothing_else(urls):
     assert mongodb_store.DATABASE not in mongodb.client.list_database_names()
     rows = cassandra.session.execute("SELECT keyspace_name FROM system_schema.keyspaces")
     assert cassandra_store.KEYSPACE not in {row[0] for row in rows}
+    assert not list((settings.home() / "cassandra" / "data").rglob("snapshots"))
     client.close()
     for store in opened:
         store.close()

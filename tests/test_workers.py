@@ -497,7 +497,7 @@ def test_who_waits_for_a_table_waits_for_the_end(postgres_url: str, redis_url: s
 
 
 def test_a_second_migration_is_refused(postgres_url: str, redis_url: str) -> None:
-    fill(postgres_url)
+    fill(postgres_url, activities=5_000, orders=1_000)
     client = client_of(redis_url)
     with start(postgres_url, redis_url, "--workers", "2", "--batch-rows", "5") as mover:
         until(lambda: loaded(client) > 0)

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from helpers import results, settings, text
 from helpers.comparison import dataset, decision, loops, samples, statistics, stores, summary
 from helpers.comparison.decision import EQUAL_WEIGHTS
@@ -83,7 +81,7 @@ def run(
         **summary.summarise(session.records),
         "seconds": round(time.monotonic() - started, 1),
     }
-    jsonschema.validate(data, COMPARISON)
+    results.jsonschema().validate(data, COMPARISON)
     target = folder or results.current_folder()
     samples.write(session.records, target)
     results.save("comparison", data, profile=profile, servers=versions, folder=target)

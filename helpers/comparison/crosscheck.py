@@ -306,16 +306,14 @@ def _mean(values: Sequence[float]) -> dict[str, float] | None:
 
 def _add(found: Mapping[str, Any], folder: Path) -> None:
     """Put a cross-check into ``comparison.json``, which keeps its date and environment."""
-    import jsonschema
-
     from helpers.comparison.schemas import COMPARISON
 
     path = folder / "comparison.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     record["data"]["cross_check"] = dict(found)
     try:
-        jsonschema.validate(record["data"], COMPARISON)
-    except jsonschema.ValidationError as error:
+        results.jsonschema().validate(record["data"], COMPARISON)
+    except results.jsonschema().ValidationError as error:
         raise HelpersError(
             f"{path}: not a comparison of this version ({first_line(error)}); run `python -m helpers bench`"
         ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helpers import results
 from helpers.errors import HelpersError, first_line
 from helpers.results import WORDS, object_with
 from helpers.settings import checkout
@@ -113,9 +114,7 @@ def check(document: Mapping[str, Any]) -> None:
         jsonschema.ValidationError: it does not fit.
         ValueError: a key or a figure is there twice.
     """
-    import jsonschema
-
-    jsonschema.validate(document, PUBLISHED)
+    results.jsonschema().validate(document, PUBLISHED)
     keys = [source["key"] for source in document["sources"]]
     found = [(f.source, f.setting, f.store, f.figure, f.statistic) for f in figures(document["sources"])]
     for names in (keys, found):

@@ -94,10 +94,8 @@ def percentile(
     if count < samples_needed(share, confidence):
         return None
     tail = (1 - confidence) / 2
-    from scipy import stats  # imported where it is used: it takes longer than the rest of a report
-
-    low = int(stats.binom.ppf(tail, count, share))
-    high = int(stats.binom.ppf(1 - tail, count, share)) + 1
+    low = _binomial_quantile(tail, count, share)
+    high = _binomial_quantile(1 - tail, count, share) + 1
     value = ordered[max(math.ceil(share * count) - 1, 0)]
     return Interval(float(value), float(ordered[max(low - 1, 0)]), float(ordered[min(high - 1, count - 1)]))
 
@@ -208,17 +206,27 @@ def prepare() -> None:
     """Load what is imported where it is used: in a measurement it would be in the way, and an import that is
     interrupted cannot be taken up again.
     """
-    from scipy import stats  # noqa: F401
+    from scipy import special  # noqa: F401
+
+
+def _binomial_quantile(level: float, count: int, share: float) -> int:
+    """The smallest number of successes that so large a part of binomial(count, share) does not exceed."""
+    from scipy import special  # scipy.stats would take longer than the rest of a report
+
+    found: int = math.ceil(special.bdtrik(level, count, share))
+    # What is found by approximation may be one too many.
+    one_less = max(found - 1, 0)
+    return one_less if special.bdtr(one_less, count, share) >= level else found
 
 
 def _ratio(mean: float, error: float, freedom: float, confidence: float) -> Ratio:
     """The ratio whose logarithm has this mean, standard error and degrees of freedom."""
     if error == 0:
         return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), 1.0 if mean == 0 else 0.0)
-    from scipy import stats
+    from scipy import special
 
-    reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    reach = float(special.stdtrit(freedom, (1 + confidence) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(mean) / error))
     return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p)
 
 

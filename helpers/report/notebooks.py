@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from helpers import results
 from helpers.errors import HelpersError, first_line, writing
 from helpers.progress import pace
 from helpers.settings import checkout, project_root
@@ -44,6 +45,7 @@ def folder() -> Path:
 
 def read(path: Path) -> Mapping[str, Any]:
     """A notebook, as ``nbformat`` gives it."""
+    results.jsonschema()
     import nbformat
 
     notebook: Mapping[str, Any] = nbformat.read(path, as_version=4)
@@ -67,6 +69,7 @@ def run_kernel(
         HelpersError: a cell failed, or the kernel died; names notebook, cell, error and the executed
             notebook.
     """
+    results.jsonschema()
     import papermill
     from traitlets.config import Config
 

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from helpers import results, settings, text
 from helpers.comparison import (
     Store,
@@ -126,7 +124,7 @@ def run(
         **summary.summarise(session.blocks),
         "outgrown": beyond,
     }
-    jsonschema.validate(data, SCALE)
+    results.jsonschema().validate(data, SCALE)
     results.save("scale", data, profile=profile, servers=versions, folder=folder)
     return data
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from helpers import results, settings
 from helpers.comparison import statistics
 from helpers.progress import bar
@@ -75,7 +73,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
             data[part] = modules[part].measure(profile, step) if measured else {NOT_MEASURED: LEFT_OUT}
     data["costs"] = costs(data)
     data["not_told"] = list(NOT_TOLD)
-    jsonschema.validate(data, NODES)
+    results.jsonschema().validate(data, NODES)
     found = {part.split("_")[0]: data[part]["version"] for part in PARTS if NOT_MEASURED not in data[part]}
     results.save("nodes", data, profile=profile, servers=found, folder=folder)
     return data

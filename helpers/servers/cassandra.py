@@ -87,6 +87,8 @@ def prepare(folder: Path, port: int, password: str, *, more: dict[str, object] |
         "cdc_raw_directory": str(data / "cdc_raw"),
         "commitlog_sync": "periodic",
         "commitlog_sync_period": "10000ms",
+        # Comparisons make and drop their tables again and again: copies of them would fill the disk.
+        "auto_snapshot": False,
         "endpoint_snitch": "SimpleSnitch",
         "seed_provider": [
             {

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from helpers import results, settings
 from helpers.errors import HelpersError
 from helpers.progress import bar
@@ -157,7 +155,7 @@ def run(
     for name, design in zip(names, designs, strict=True):
         found, versions = _campaign(CASES[name], design, seed, workers, progress)
         data = data | {name: found} if data else found
-    jsonschema.validate(data, SCHEMA)
+    results.jsonschema().validate(data, SCHEMA)
     results.save("crashes", data, profile=profile, servers=versions, folder=folder)
     return data
 

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-import jsonschema
-
-from helpers import migration
+from helpers import migration, results
 from helpers.migration import Lag, following, verification
 from helpers.relational import redis_model
 from helpers.servers import connections
@@ -125,7 +123,7 @@ def run(
         "reads_after": compare_reads(source, target, prefix=prefix),
         "differences": verification.verify(source, target, prefix=prefix, progress=progress)["differences"],
     }
-    jsonschema.validate(found, SCHEMA)
+    results.jsonschema().validate(found, SCHEMA)
     return found
 
 
