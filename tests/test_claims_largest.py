@@ -13,6 +13,7 @@ SAID = [
     largest_claims.memory,
     largest_claims.slope,
     largest_claims.rests,
+    largest_claims.costs,
 ]
 WHOLE = [largest_claims.rates, largest_claims.slope, largest_claims.rests]
 ROWS = {"users": 2_000_000, "products": 200_000, "activities": 80_000_000, "orders": 17_800_000}
@@ -124,6 +125,12 @@ def test_one_that_ended_before_its_kill_was_not_killed() -> None:
     assert len(largest.describe(nothing["largest"].data)) == 2
     for claim in WHOLE:
         assert "not measured: none was free." in claim(nothing)
+
+
+def test_its_costs_are_told_together() -> None:
+    found = having()
+    assert largest_claims.costs(found) == " ".join(claim(found) for claim in SAID[1:-1])
+    assert largest_claims.costs(Results({})) == "What the largest migration cost was not measured."
 
 
 def test_rates_before_and_after_the_kill() -> None:

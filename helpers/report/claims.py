@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.results import LIBRARIES, Missing, Result, Results
+from helpers.results import APART, LIBRARIES, Missing, Result, Results
 from helpers.settings import LABELS, NAMES
 from helpers.text import join, plural
 
@@ -114,8 +114,8 @@ def caveat(results: Results) -> str:
 
 
 def coverage(results: Results) -> str:
-    """Which parts of the report rest on results and which were not measured."""
-    missing = [TITLES[kind].lower() for kind in TITLES if kind not in results]
+    """Which parts of the report rest on results and which were not measured, of those that a run measures."""
+    missing = [TITLES[kind].lower() for kind in TITLES if kind not in results and kind not in APART]
     if not missing:
         return "Every part of this report rests on saved results."
     return f"Not measured for this copy: {join(missing)}."

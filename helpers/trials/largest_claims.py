@@ -191,6 +191,13 @@ def rests(data: Mapping[str, Any]) -> str:
     )
 
 
+def costs(results: Results) -> str:
+    """What it cost, all together; one sentence where nothing was measured."""
+    if "largest" not in results:
+        return "What the largest migration cost was not measured."
+    return " ".join(said(results) for said in (rates, memory, slope, rests))
+
+
 def growth_row(results: Results) -> list[dict[str, str]]:
     """The largest migration as a row of the ladder's table of sizes; none where it was not measured whole."""
     try:
