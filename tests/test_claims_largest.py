@@ -157,10 +157,17 @@ def test_memory_is_told_beside_its_forecast(row_bytes: float, told: str) -> None
 @pytest.mark.parametrize(
     ("measured", "verdict"),
     [
-        ({}, "a row costs as much among many"),
-        ({"load_s": 300.0}, "a row costs more among many"),
-        ({"row_bytes": 120.0, "load_s": 100.0}, "a row costs more among many"),
-        ({"load_s": 100.0}, "a row costs less among many"),
+        ({}, "one costs about as much (within 10 %) to load, in memory and to verify."),
+        ({"load_s": 300.0}, "one costs about as much (within 10 %) in memory and to verify, more to load."),
+        (
+            {"row_bytes": 120.0, "load_s": 100.0},
+            "one costs about as much (within 10 %) to verify, more in memory, less to load.",
+        ),
+        (
+            {"row_bytes": 120.0, "load_s": 400.0, "verify_s": 400.0},
+            "one costs more to load, in memory and to verify.",
+        ),
+        ({"load_s": 100.0}, "one costs about as much (within 10 %) in memory and to verify, less to load."),
     ],
 )
 def test_slope(measured: dict[str, float], verdict: str) -> None:

@@ -115,7 +115,11 @@ def verification(migrations: Sequence[Mapping[str, Any]]) -> str:
         verdict = "always longer than the load"
     else:
         verdict = "sometimes longer than the load"
-    once = " The largest was measured once." if len(list(_by_size(migrations).values())[-1]) == 1 else ""
+    once = (
+        " The largest of these was measured once."
+        if len(list(_by_size(migrations).values())[-1]) == 1
+        else ""
+    )
     return (
         f"Verifying every field took {span(ratios)} times as long as loading, over "
         f"{plural(len(ratios), 'migration')}: {verdict}.{once}"

@@ -46,8 +46,8 @@ def done(data: Mapping[str, Any]) -> str:
         loaded, ended = duration_s(resumed["loaded_s"]), duration_s(resumed["seconds"])
         first = "" if resumed["first_s"] is None else f", the first after {duration_s(resumed['first_s'])}"
         sentences.append(
-            f"The same command went on and had written the others after {loaded}{first}. It looked whether "
-            f"the source had changed meanwhile, and ended after {ended}."
+            f"The same command went on and had written the others after {loaded}{first}. Then it looked "
+            f"whether the source had changed meanwhile, and ended after {ended}."
         )
     if verified:
         found, took = verified["differences"], duration_s(verified["verify_seconds"])
@@ -139,18 +139,21 @@ def slope(data: Mapping[str, Any]) -> str:
     costs.append(
         f"{three(found['bytes'])} times the bytes in Redis ({three(data['redis']['bytes_per_row'])})"
     )
-    worst = max(found.values())
-    verdict = (
-        "So a row costs as much among many."
-        if all(abs(one - 1) <= SAME for one in found.values())
-        else "So a row costs more among many."
-        if worst > 1 + SAME
-        else "So a row costs less among many."
-    )
     return (
         f"Against {count(base['rows'])} rows on the same servers, {count(rows)} took, a row, {join(costs)}. "
-        f"{verdict}"
+        f"{_verdict(found)}"
     )
+
+
+def _verdict(found: Mapping[str, float]) -> str:
+    """In what a row costs as much among many, in what more, and in what less."""
+    named = {"load": "to load", "verify": "to verify", "bytes": "in memory"}
+    kinds: dict[str, list[str]] = {f"about as much (within {100 * SAME:.0f} %)": [], "more": [], "less": []}
+    same, more, less = kinds.values()
+    for name, times in found.items():
+        (same if abs(times - 1) <= SAME else more if times > 1 else less).append(named[name])
+    said = [f"{much} {join(names)}" for much, names in kinds.items() if names]
+    return f"So among many rows, one costs {', '.join(said)}."
 
 
 def longer(data: Mapping[str, Any], rows: int) -> dict[str, float]:
