@@ -6,7 +6,7 @@ from typing import Any
 
 from helpers.report import claim
 from helpers.results import Missing, Results
-from helpers.text import count, duration_s, join, plural, rows_of, size_bytes, three
+from helpers.text import count, duration_s, join, plural, size_bytes, three
 from helpers.trials import outlook
 
 SAME = 0.1
@@ -36,7 +36,8 @@ def load_seconds(data: Mapping[str, Any]) -> float:
 def done(data: Mapping[str, Any]) -> str:
     """What was migrated, killed, gone on with and found; or how far it came, and why no further."""
     killed, resumed, verified = data["killed"], data["resumed"], data["verified"]
-    sentences = [f"The largest migration had {count(total(data))} rows: {rows_of(data['rows'])}."]
+    tables = plural(len(data["rows"]), "table")
+    sentences = [f"The largest migration had {count(total(data))} rows in {tables}."]
     if killed and (resumed or not data["ended"]):
         after = duration_s(killed["seconds"])
         sentences.append(
