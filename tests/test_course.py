@@ -119,9 +119,7 @@ def test_no_output_holds_a_path_or_password(whole_run: Path) -> None:
         if path.suffix == ".ipynb":
             notebook = nbformat.reads(text, as_version=4)
             text = json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
-        for what, pattern in secrets.items():
-            found = pattern.search(text)
-            assert not found, f"{path.name} holds {what}: {text[max(0, found.start() - 80) : found.end()]!r}"
+        publication.refuse(text, path.name, secrets)
 
 
 def test_no_figure_sample_or_page_holds_a_password(whole_run: Path) -> None:
@@ -383,3 +381,12 @@ def test_a_secret_in_an_output_is_refused(redis_server: str) -> None:
         with pytest.raises(HelpersError, match=f"03 holds the {what}"):
             publication.refuse(text, "03", secrets)
     publication.refuse("redis://:***@127.0.0.1", "03", secrets)
+
+
+def test_the_name_of_a_host_is_looked_for_in_words_and_not_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "vm")
+    secrets, pixels = publication.secrets(), "iVBORw0KGgo/" * 40 + "+/vm/+" + "AAAA" * 100 + "=="
+    publication.refuse(json.dumps({"image/png": pixels}), "03", secrets)
+    for told in (f"{pixels} at vm", "redis://vm:6379", "/vm/", f"vm {pixels}"):
+        with pytest.raises(HelpersError, match="03 holds the host name"):
+            publication.refuse(told, "03", secrets)

@@ -23,6 +23,8 @@ from helpers.report import building, notebooks
 CELL_METADATA = ("tags", "jupyter", "nbgrader")
 PICTURE = "fig-cost.svg"
 """The figure of the report that stands at the head of the README."""
+ENCODED = re.compile(r"[A-Za-z0-9+/]{500,}={0,2}")
+"""Pixels, or a histogram, in base64, by its length: any short word turns up in it, as a host's name may."""
 LOCAL_HOSTS = ("localhost", "localhost.localdomain")
 
 
@@ -211,8 +213,9 @@ def refuse(text: str, name: str, forbidden: Mapping[str, re.Pattern[str]]) -> No
     Raises:
         HelpersError: the text holds it; names the file and what it is, not the secret.
     """
+    words = ENCODED.sub("", text)
     for what, pattern in forbidden.items():
-        if pattern.search(text):
+        if pattern.search(words):
             raise HelpersError(f"publish: {name} holds {what}; nothing was published")
 
 
