@@ -1,6 +1,5 @@
 """The kill campaign: its short form in full, what it does when something is wrong, and that nothing stays."""
 
-import contextlib
 import copy
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+from leftovers import has_child, leftovers
 from migrating import until
 
 from helpers import cli, results, settings
@@ -30,13 +30,6 @@ from helpers.trials.mover import Standing
 
 CLEAN = {"lost": 0, "doubled": 0, "altered": 0}
 NOTHING = Standing({}, None)
-
-
-def leftovers(home: Path) -> list[str]:
-    """Folders of throw-away servers, and processes that work in one."""
-    folders = [path.name for path in home.glob("scratch-*")]
-    processes = psutil.process_iter(["name", "cwd"])
-    return folders + [p.info["name"] for p in processes if f"{home}/scratch-" in (p.info["cwd"] or "")]
 
 
 @pytest.fixture(scope="module")
@@ -358,15 +351,6 @@ def test_the_command_says_by_its_exit_code_whether_it_was_clean(
     assert json.loads(capsys.readouterr().out) == data
 
 
-def migrates(process: psutil.Process) -> bool:
-    """Whether a child of it is a migration; a child that ends meanwhile is none."""
-    for child in process.children():
-        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is one, too
-            if "migrate" in child.cmdline():
-                return True
-    return False
-
-
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = subprocess.Popen(
@@ -379,7 +363,7 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 300
-        while not migrates(psutil.Process(process.pid)):
+        while not has_child(psutil.Process(process.pid), "migrate"):
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.02)
         assert len(leftovers(home)) >= 4

@@ -1,6 +1,5 @@
 """The largest migration, as small as it can be: killed, gone on with, verified, guarded, published."""
 
-import contextlib
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from leftovers import has_child, leftovers
 from migrating import ask
 
 from helpers import cli, report, results, settings
@@ -30,12 +30,6 @@ BASE = {"rows": 1000, "bytes_per_row": 100.0, "disk_bytes_per_row": 200.0}
 def small_base(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(largest, "BASE_ROWS", ROWS // 4)
     monkeypatch.setattr(largest, "ROUNDS", 1)
-
-
-def left(home: Path) -> list[str]:
-    """Folders of throw-away servers, and processes that work in one."""
-    places = [process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])]
-    return [str(path) for path in home.glob("scratch-*")] + [p for p in places if f"{home}/scratch-" in p]
 
 
 def test_it_is_killed_gone_on_with_and_verified(
@@ -60,7 +54,7 @@ def test_it_is_killed_gone_on_with_and_verified(
     assert list(dict.fromkeys(timeline["doing"])) == ["dry run", "load", "resumed load", "verify"]
     assert timeline["seconds"] == sorted(timeline["seconds"]) and timeline["rows"][-1] == ROWS
     assert "found no difference" in largest_claims.done(saved)
-    assert left(settings.home()) == []
+    assert leftovers(settings.home()) == []
 
 
 def test_the_copies_of_the_base_are_rows_of_their_own(postgres_url: str) -> None:
@@ -112,7 +106,7 @@ def test_a_machine_without_room_ends_it_and_keeps_what_was_measured(
     assert data["redis"]["bytes_per_row"] > 50 and data["least_available_bytes"] == 10**9
     assert f"ended early: {data['ended']}" in capsys.readouterr().out
     assert data["ended"] in largest_claims.done(results.load())
-    assert left(settings.home()) == []
+    assert leftovers(settings.home()) == []
 
 
 def test_what_there_is_no_room_for_is_refused_with_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +131,7 @@ def test_far_too_many_are_refused_before_they_are_made(
     assert cli.main(["ladder", "--rows", str(largest.MOST_ROWS)]) == cli.FAILED
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("helpers ladder: 2,000,") and "; give --rows " in said
-    assert not list(tmp_path.iterdir()) and left(settings.home()) == []
+    assert not list(tmp_path.iterdir()) and leftovers(settings.home()) == []
 
 
 @pytest.mark.parametrize(
@@ -158,15 +152,6 @@ def test_bad_input_is_one_line(words: list[str], told: str, capsys: pytest.Captu
     assert time.monotonic() - began < 3
 
 
-def migrates(process: psutil.Process) -> bool:
-    """Whether a child of it is a migration that is to be killed."""
-    for child in process.children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "--batch-rows" in child.cmdline():
-                return True
-    return False
-
-
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = subprocess.Popen(
@@ -177,14 +162,14 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        while not migrates(psutil.Process(process.pid)):
+        while not has_child(psutil.Process(process.pid), "--batch-rows"):  # the one that is to be killed
             assert process.poll() is None
             time.sleep(0.02)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=120)
     assert process.returncode == cli.INTERRUPTED and "interrupted" in err and "Traceback" not in err
-    assert left(home) == [] and not (tmp_path / "results").exists()
+    assert leftovers(home) == [] and not (tmp_path / "results").exists()
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from leftovers import leftovers
 
 from helpers import results, settings
 from helpers.errors import HelpersError
@@ -87,9 +87,7 @@ def test_it_is_told(data: dict[str, Any], folder: Path) -> None:
 
 
 def test_nothing_of_it_stays(data: dict[str, Any]) -> None:
-    assert not list(settings.home().glob("scratch-*"))
-    places = [process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])]
-    assert not [place for place in places if place.startswith(f"{settings.home()}/scratch-")]
+    assert leftovers(settings.home()) == []
 
 
 def test_an_unknown_profile_is_refused() -> None:

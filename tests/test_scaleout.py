@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from leftovers import leftovers
 
 from helpers import results, servers, settings
 from helpers.errors import HelpersError
@@ -53,9 +53,7 @@ def test_costs_come_out_of_it(data: dict[str, Any]) -> None:
 
 
 def test_nothing_of_it_stays(data: dict[str, Any]) -> None:
-    assert not list(settings.home().glob("scratch-*"))
-    places = [process.info["cwd"] or "" for process in psutil.process_iter(["cwd"])]
-    assert not [place for place in places if place.startswith(f"{settings.home()}/scratch-")]
+    assert leftovers(settings.home()) == []
 
 
 def test_an_unknown_profile_is_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers import text
 from helpers.servers import machine
-from helpers.target import resp
+from helpers.target import keyspace, resp
 
 FULL = 0.9
 """From this share on, what was busy is called the limit."""
@@ -45,8 +45,7 @@ def _threads_s(connection: resp.Connection) -> dict[str, float]:
     """Processor seconds of the thread of each master, by address; none of a server that does not tell."""
     found = {}
     for node in connection.masters():
-        told = node.call("INFO", "cpu").decode().splitlines()
-        used = dict(line.split(":", 1) for line in told if ":" in line)
+        used = keyspace.info_of(node, "cpu")
         if "used_cpu_user_main_thread" in used:
             found[node.address] = sum(float(used[f"used_cpu_{kind}_main_thread"]) for kind in ("user", "sys"))
     return found

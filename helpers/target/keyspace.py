@@ -84,9 +84,19 @@ def inspect(connection: resp.Connection, prefix: str) -> Fitness:
     return replace(tightest, others=tuple(one for one in found if one is not tightest))
 
 
+def info_of(node: resp.Connection, *sections: str) -> dict[str, str]:
+    """What INFO says of a server, by field.
+
+    Args:
+        node: the server.
+        sections: of it; the usual ones when none is given.
+    """
+    told = node.call("INFO", *sections).decode("utf-8", "replace")
+    return dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+
+
 def _inspect(connection: resp.Connection) -> Fitness:
-    text = connection.call("INFO").decode("utf-8", "replace")
-    info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    info = info_of(connection)
     where = f"redis at {connection.address}"
     if info.get("role") == "slave":
         kind = "read-only" if info.get("slave_read_only", "1") == "1" else "writable"
@@ -185,11 +195,9 @@ def expiring(connection: resp.Connection, plan: Plan) -> tuple[bool, bool]:
     """
     clustered, keys, fields = connection.clustered, 0, 0
     for node in connection.masters():
-        for line in node.call("INFO", "keyspace").decode().splitlines():
-            database, _, told = line.partition(":")
-            if database == f"db{node.database}":
-                counts = dict(pair.split("=") for pair in told.split(","))
-                keys, fields = keys + int(counts["expires"]), fields + int(counts.get("subexpiry", 0))
+        if told := info_of(node, "keyspace").get(f"db{node.database}"):
+            counts = dict(pair.split("=") for pair in told.split(","))
+            keys, fields = keys + int(counts["expires"]), fields + int(counts.get("subexpiry", 0))
     return keys > connection.call("EXISTS", lease_key(plan.prefix, clustered=clustered)), fields > 0
 
 

@@ -29,6 +29,8 @@ from helpers.trials.mover import Mover
 from helpers.trials.rungs import Bench
 
 PG_SCHEMA = "ladder"
+NOTHING_SAVED = ("appendonly no", 'save ""')
+"""Of a target: what is measured is the load, and not the disk."""
 
 
 def tables(rows: int) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def run(*, profile: str = "quick", folder: Path | None = None, progress: bool = 
     sizes = settings.of_profile(SIZES, profile)
     with (
         population.throw_away(PG_SCHEMA, **sizes) as source,
-        scratch.redis("appendonly no", 'save ""') as server,
+        scratch.redis(*NOTHING_SAVED) as server,
         tempfile.TemporaryDirectory() as directory,
     ):
         bench = Bench(source, server.url, SAMPLE_ROWS[profile], Path(directory))

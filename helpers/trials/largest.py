@@ -23,7 +23,7 @@ from helpers.progress import bar
 from helpers.relational import population, schema
 from helpers.servers import Scratch, connections, machine, scratch
 from helpers.text import count, duration_s, size_bytes, three
-from helpers.trials.ladder import GROWN, tables
+from helpers.trials.ladder import GROWN, NOTHING_SAVED, tables
 from helpers.trials.mover import Ended, Mover, Standing, look
 
 BASE_ROWS = 1_000_000
@@ -59,7 +59,6 @@ SOURCE = (
     "max_wal_size = '16GB'",
     "maintenance_work_mem = '512MB'",
 )
-NOTHING_SAVED = ("appendonly no", 'save ""')
 
 
 def run(*, rows: int, folder: Path | None = None, progress: bool = True) -> dict[str, Any]:

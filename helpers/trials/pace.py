@@ -23,12 +23,11 @@ from helpers.progress import bar
 from helpers.relational import population, redis_model, schema
 from helpers.servers import Writer, connections, redis_cluster, redis_nodes, scratch
 from helpers.trials.mover import Mover
+from helpers.trials.scaleout import PATIENCE_MS
 
 NODES = 3
 FLUSHED = ("appendonly yes", "appendfsync everysec", 'save ""')
 """How every Redis here saves what it is told."""
-PATIENCE_MS = 15_000
-"""How long a node may be silent: on a machine whose cores are all busy, longer than a cluster would wait."""
 PER_S = 1_000
 """Transactions a second that the writers try to commit, all together."""
 WRITERS = 8

@@ -19,7 +19,7 @@ from helpers.progress import bar
 from helpers.relational import population
 from helpers.servers import connections, machine, redis_cluster, scratch
 from helpers.source import Source
-from helpers.trials.ladder import tables
+from helpers.trials.ladder import NOTHING_SAVED, tables
 
 PG_SCHEMA = "scaleout"
 SIZES = {"quick": tables(10_000), "full": tables(1_000_000)}
@@ -27,7 +27,6 @@ ROUNDS = {"quick": 1, "full": 5}
 NODES, WORKERS = (1, 3), (1, 2)
 ARMS = tuple((nodes, workers) for nodes in NODES for workers in WORKERS)
 """(Redis nodes, processes that load), as they are compared."""
-NOTHING_SAVED = ("appendonly no", 'save ""')
 PATIENCE_MS = 15_000
 """How long a node may be silent: on a machine whose cores are all busy, longer than a cluster would wait."""
 
