@@ -72,7 +72,7 @@ def migrate(source: str, target: str, **options: Any) -> dict[str, Any]:
 
 def interrupted(source: str, target: str, when: Callable[[Mapping[str, Any]], bool], **options: Any) -> None:
     """A migration that is interrupted behind the first commit whose fields of the state are such."""
-    commit, left = Checkpoint.commit, [True]
+    send, left = Checkpoint.send, [True]
 
     def stop(
         self: Checkpoint,
@@ -80,15 +80,15 @@ def interrupted(source: str, target: str, when: Callable[[Mapping[str, Any]], bo
         state: Mapping[str, Any] | None = None,
         *arguments: Any,
         **more: Any,
-    ) -> Any:
-        found = commit(self, commands, state, *arguments, **more)
+    ) -> None:
+        send(self, commands, state, *arguments, **more)
         if left and when(state or {}):
             left.clear()
+            self.settle()
             raise KeyboardInterrupt
-        return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "commit", stop)
+        patch.setattr(Checkpoint, "send", stop)
         with pytest.raises(KeyboardInterrupt):
             migrate(source, target, **options)
 

@@ -634,13 +634,13 @@ def test_no_error_reply_passes(source: str, nodes: Cluster, monkeypatch: pytest.
     send, receive = resp.Connection.send, resp.Connection.receive
     last: dict[int, bytes] = {}
 
-    def sent(self: resp.Connection, *commands: bytes) -> None:
+    def sent(self: resp.Connection, *commands: bytes) -> int:
         last[id(self)] = b"".join(commands)
-        send(self, *commands)
+        return send(self, *commands)
 
-    def received(self: resp.Connection) -> bytes:
+    def received(self: resp.Connection, number: int) -> bytes:
         nonlocal seen, hit
-        data = receive(self)
+        data = receive(self, number)
         if any(words in last[id(self)] for words in MAY_FAIL):
             return data
         for found in REPLY.finditer(data):

@@ -366,16 +366,16 @@ def test_a_table_emptied_between_slot_and_load_is_not_empty_in_the_load(
 def test_a_load_that_goes_on_makes_another_slot(
     live: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, commits = Checkpoint.commit, []
+    send, batches = Checkpoint.send, []
 
-    def stop(self: Checkpoint, *arguments: Any, **options: Any) -> Any:
-        commits.append(1)
-        if len(commits) == 6:
+    def stop(self: Checkpoint, *arguments: Any, **options: Any) -> None:
+        batches.append(1)
+        if len(batches) == 6:
             raise KeyboardInterrupt
-        return commit(self, *arguments, **options)
+        send(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "commit", stop)
+        patch.setattr(Checkpoint, "send", stop)
         with pytest.raises(KeyboardInterrupt, match=r"slot helpers_follow_\w+ keeps WAL until then"):
             migrate(live, redis_url, follow=True, batch_rows=5)
     (first,) = slots(live)
@@ -722,18 +722,18 @@ def test_an_answer_that_was_never_read_is_applied_once(
 ) -> None:
     """The connection breaks behind EXEC: the transaction is there, and is not applied again."""
     monkeypatch.setattr(job, "BACKOFF_S", (0.05,) * 5)
-    exchange = resp.Connection.exchange
+    send = Checkpoint.send
     lost: list[bool] = []
 
-    def cut(self: resp.Connection, *commands: bytes) -> bytes:
-        found = exchange(self, *commands)
-        if not lost and any(b"older" in command for command in commands):
+    def cut(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> None:
+        send(self, commands, *arguments, **options)
+        if not lost and b"older" in joined(commands):
+            self.settle()
             lost.append(True)
-            self.close()
+            self.connection.close()
             raise resp.Lost("the answer was lost")
-        return found
 
-    monkeypatch.setattr(resp.Connection, "exchange", cut)
+    monkeypatch.setattr(Checkpoint, "send", cut)
     run_sql(moved, "INSERT INTO activities VALUES (90, 1, 'older', '2020-01-01')")
     follow(moved, redis_url)
     assert lost and verified(moved, redis_url)

@@ -504,16 +504,18 @@ def test_a_load_that_began_without_them(shaped: str, redis_url: str) -> None:
 def test_a_lost_target_leaves_the_registers(
     shaped: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, left = Checkpoint.commit, [True]
+    send, left = Checkpoint.send, [True]
 
-    def lose(self: Checkpoint, commands: Any = NOTHING, state: Any = None, doing: str = "") -> Any:
-        found = commit(self, commands, state, doing)
+    def lose(
+        self: Checkpoint, commands: Any = NOTHING, state: Any = None, *arguments: Any, **more: Any
+    ) -> None:
+        send(self, commands, state, *arguments, **more)
         if left and "position:at" in (state or {}):
             left.clear()
+            self.settle()
             raise resp.Lost("redis at somewhere: gone")
-        return found
 
-    monkeypatch.setattr(Checkpoint, "commit", lose)
+    monkeypatch.setattr(Checkpoint, "send", lose)
     assert migrate(shaped, redis_url, model=ALONE, follow=True, batch_rows=7)["status"] == "verified"
     assert not left and registers(redis_url) == REGISTERS
     run_sql(shaped, "UPDATE \"Lines\" SET at = at - interval '30 min'")

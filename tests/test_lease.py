@@ -2,17 +2,21 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from following import FULL
-from migrating import migrate, run_sql
+from migrating import migrate, run_sql, until
+from proxy import proxy
 
-from helpers.columns import column_of
+from helpers.columns import Strings, column_of
 from helpers.errors import HelpersError
 from helpers.migration import comparing, following
 from helpers.migration.expected_replies import Expectations
@@ -155,6 +159,107 @@ def test_nothing_is_written_once_a_lease_was_replaced_since_it_was_taken(redis_u
         with pytest.raises(lease.LeaseLost):
             holding.commit(column_of(resp.encode("SET", "x", 1)))
     assert not client.exists("x")
+
+
+def setting(key: str) -> Strings:
+    return column_of(resp.encode("SET", key, 1))
+
+
+def test_a_batch_that_is_sent_is_written_when_something_waited_for_it(
+    held: tuple[Checkpoint, Callable[[], int]],
+) -> None:
+    holding, _ = held
+    written: list[int] = []
+    for number in range(3):
+        holding.send(setting("x"), {"at": number}, written=partial(written.append, number))
+        assert written == list(range(number)), "the one before"
+    assert holding.commit(column_of(resp.encode("GET", "x"))) == [b"1"]
+    assert written == [0, 1, 2] and holding.read()["at"] == "2"
+    assert holding.settle() == [], "nothing is left"
+
+
+def test_the_next_batch_is_on_its_way_before_the_reply_to_the_last_one(redis_url: str) -> None:
+    """But its EXEC is not."""
+    second = threading.Event()
+    seen: list[bytes] = []
+
+    def asked(data: bytes) -> bytes:
+        seen.append(data)
+        if b"second" in data:
+            second.set()
+        return data
+
+    def answered(data: bytes) -> bytes:
+        if b"of the first" in data:
+            assert second.wait(60)
+            assert b"EXEC" not in b"".join(seen).partition(b"second")[2]
+        return data
+
+    with proxy(redis_url, asked=asked, answered=answered) as port:
+        connection = resp.Connection(re.sub(r":\d+/", f":{port}/", redis_url))
+        with contextlib.closing(connection):
+            holding = Checkpoint(connection, "")
+            holding.acquire()
+            holding.send(column_of(resp.encode("ECHO", "of the first")))
+            holding.send(column_of(resp.encode("ECHO", "second")))
+            assert holding.settle() == [b"second"]
+            holding.release()
+
+
+@pytest.mark.parametrize("partition", [False, True])
+@pytest.mark.parametrize("between", [False, True])
+def test_who_lost_the_lease_writes_nothing_that_was_sent(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str, partition: bool, between: bool
+) -> None:
+    """Lost before the first of two batches, or between them: what is on its way is never executed."""
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        one = holding
+        if partition:
+            one = PartitionCheckpoint(connection, "", "users", holding.token)
+            one.take()
+        if between:
+            one.send(setting("x"))
+            until(lambda: client.exists("x"))
+        client.set(one.lease, "theirs")
+        with pytest.raises(lease.LeaseLost):
+            one.send(setting("y"))
+            one.send(setting("z"))
+            one.settle()
+        assert one.settle() == []
+        assert sorted(client.keys("?")) == [b"x"] * between
+
+
+def test_a_coordinator_that_is_gone_ends_what_its_worker_has_sent(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        one = PartitionCheckpoint(connection, "", "users", holding.token)
+        one.take()
+        client.delete("migration:lease")
+        one.send(setting("x"))
+        with pytest.raises(lease.LeaseLost):
+            one.send(setting("y"))
+    assert client.keys("?") == [b"x"]
+
+
+def test_behind_a_batch_that_failed_nothing_is_written(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    written: list[int] = []
+    holding.commit(state={"at": 0})
+    holding.send(column_of(resp.encode("LPUSH", "migration:state", 1)), doing="first", written=written.clear)
+    with pytest.raises(resp.Refused, match="first: WRONGTYPE"):
+        holding.send(setting("y"), {"at": 1})
+    assert holding.commit(column_of(resp.encode("GET", "y"))) == [None], "the connection can be used"
+    holding.release()
+    assert client.hgetall("migration:state") == {b"at": b"0"}
+    assert client.keys("?") == [] and not client.exists("migration:lease")
 
 
 @pytest.mark.parametrize("anew", [False, True])

@@ -1,5 +1,7 @@
 """The wire protocol: bytes out, every reply looked at."""
 
+import contextlib
+
 import hiredis
 import pytest
 from hypothesis import given, strategies as st
@@ -36,6 +38,20 @@ def test_large_payloads_both_ways(redis_url: str) -> None:
     )
     assert raw == (b"+OK\r\n" + resp.bulk_string(value)) * 5
     connection.close()
+
+
+def test_replies_are_for_who_asked_in_any_order(redis_url: str) -> None:
+    with contextlib.closing(resp.Connection(redis_url)) as connection:
+        long = "a" * resp.RECEIVE_BYTES
+        first = connection.send(resp.encode("ECHO", long))
+        connection.write(resp.encode("ECHO", "b"))
+        second = connection.send(resp.encode("ECHO", "c"))
+        nothing = connection.send()
+        assert connection.call("ECHO", "d") == b"d"
+        assert resp.parse(connection.receive(second)) == [b"b", b"c"]
+        assert connection.receive(nothing) == b""
+        assert resp.parse(connection.receive(first)) == [long.encode()]
+        assert connection.call("ECHO", "e") == b"e"
 
 
 def test_a_lost_connection_is_said(redis_url: str) -> None:

@@ -431,8 +431,8 @@ def test_a_paused_worker_cannot_write_what_another_took_over(
     _, task = job
     code = (
         "import json, sys, time; from helpers.migration.task import LoadTask, do; "
-        "from helpers.target.checkpoint import PartitionCheckpoint as One; commit = One.commit; "
-        "One.commit = lambda *words, **more: (time.sleep(0.02), commit(*words, **more))[1]; "
+        "from helpers.target.checkpoint import PartitionCheckpoint as One; send = One.send; "
+        "One.send = lambda *words, **more: (time.sleep(0.02), send(*words, **more))[1]; "
         "print(do(LoadTask(**json.load(sys.stdin))))"
     )
     with subprocess.Popen(

@@ -76,7 +76,7 @@ def load(
     Args:
         source: the snapshot.
         checkpoint: the state, whose lease, or that of the partition, is held.
-        loaded: how far it is; kept up to date.
+        loaded: how far it is; kept up to date, and one batch ahead of what is known to be written.
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
         only: the name of one partition; all of them when None.
@@ -90,8 +90,7 @@ def load(
     def commit(item: tuple[Partition, Batch | None]) -> None:
         (partition, batch), name = item, item[0].name
         if batch is None:
-            checkpoint.commit(state={f"done:{name}": "1"})
-            loaded.done.add(name)
+            checkpoint.send(state={f"done:{name}": "1"}, written=partial(loaded.done.add, name))
             return
         rows, where = loaded.rows[name] + batch.rows, [batch.position, batch.score_order, batch.pushed]
         where = where if batch.pushed else where[:2]
@@ -99,9 +98,9 @@ def load(
         state: dict[str, Any] = {f"position:{name}": json.dumps(where), f"rows:{name}": rows}
         state |= {f"rejected:{name}": rejected} if rejected else {}
         doing = f"{stream.table.name} up to {', '.join(batch.position)}"
-        checkpoint.commit(batch.commands, state, doing)
+        told = partial(advance, batch.rows if stream.counts else 0)
+        checkpoint.send(batch.commands, state, doing, written=told)
         loaded.rows[name], loaded.position[name], loaded.rejected[name] = rows, where, rejected
-        advance(batch.rows if stream.counts else 0)
 
     def read(partition: Partition) -> None:
         position, score_order, *pushed = loaded.position[partition.name] or (None, None)
@@ -134,7 +133,11 @@ def load(
             if partition.name not in loaded.done:
                 read(partition)
 
-    with Conveyor(commit, checkpoint.renew_when_due) as conveyor:
+    def rest() -> None:
+        checkpoint.settle()
+        checkpoint.renew_when_due()
+
+    with Conveyor(commit, rest) as conveyor:
         # While PostgreSQL puts the rows of the last stream in order, the others go.
         wanted = [one for one in loaded.partitions if only in (None, one.name)]
         lanes = [
@@ -142,3 +145,4 @@ def load(
             [one for one in wanted if one.stream is source.plan.streams[-1]],
         ]
         side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)
+    checkpoint.settle()

@@ -1,18 +1,20 @@
 """The lease and the checkpoint: each batch commits with its position, and only while the lease is ours.
 
 The stream of a batch is ``MULTI, commands, HSET migration:state, PEXPIRE migration:lease, EXEC, WATCH lease,
-GET lease``. The next batch is sent only after GET gave our token back, and the WATCH makes its EXEC fail
-if anybody took the lease in between. So a process that was paused until its lease ran out cannot write any
-more. (In a cluster it is done otherwise: ``helpers.target.cluster_checkpoint``.)
+GET lease``. The commands of the next batch may follow at once, as the server only puts them aside. Its EXEC
+is sent only after GET gave our token back, and the WATCH makes it fail if anybody took the lease in between.
+So a process that was paused until its lease ran out cannot write any more. (In a cluster it is done
+otherwise: ``helpers.target.cluster_checkpoint``.)
 """
 
 import contextlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from helpers.columns import NOTHING, Strings, column_of, joined, stacked
+from helpers.columns import NOTHING, Strings, column_of, joined
 from helpers.errors import HelpersError
 from helpers.model import partition_names
 from helpers.target import resp
@@ -46,6 +48,25 @@ def state_key(prefix: str = "", *, clustered: bool = False) -> str:
     return f"{prefix}migration:{{state}}" if clustered else f"{prefix}migration:state"
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """What was sent and is not known to be written yet.
+
+    Attributes:
+        number: of its replies, for ``resp.Connection.receive``.
+        commands: how many there were.
+        changes_state: whether the state was set, too.
+        doing: what this is, for messages.
+        written: called when it is written.
+    """
+
+    number: int
+    commands: int
+    changes_state: bool
+    doing: str
+    written: Callable[[], object]
+
+
 class Checkpoint:
     """The state of a migration in its target, and the right to change it.
 
@@ -70,6 +91,7 @@ class Checkpoint:
         self.token = ""
         self.renewed = 0.0
         self._end = b""
+        self._sent: _Sent | None = None
 
     def read(self) -> dict[str, str]:
         """The state as it is in the target; empty when no migration was recorded there.
@@ -170,31 +192,84 @@ class Checkpoint:
             LeaseLost: nothing was written; the lease is not ours any more.
             resp.Refused: a reply was an error.
         """
+        self.settle()
+        self.send(commands, state, doing)
+        return self.settle()
+
+    def send(
+        self,
+        commands: Strings = NOTHING,
+        state: Mapping[str, Any] | None = None,
+        doing: str = "",
+        written: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``commit`` without waiting for the replies.
+
+        The commands are on their way while the server is at work on what was sent before; their EXEC follows
+        once that is known to be written, and the lease to be ours.
+
+        Args:
+            commands: as ``commit`` takes them.
+            state: as ``commit`` takes it.
+            doing: as ``commit`` takes it.
+            written: called by the ``send``, ``commit`` or ``settle`` that finds all this written.
+
+        Raises:
+            LeaseLost, resp.Refused: as ``commit``, for what was sent before; nothing of this was written.
+        """
+        looks = self._looks()
+        begin = (encode("MULTI"), joined(commands), *looks)
+        if self._sent:
+            self.connection.write(*begin)
+            begin = ()
+            try:
+                self.settle()
+            except HelpersError:
+                with contextlib.suppress(HelpersError):
+                    self.connection.exchange(encode("DISCARD"))
+                raise
         body = encode("HSET", self.key, *(w for pair in state.items() for w in pair)) if state else b""
-        count = len(commands)
-        raw = self.connection.exchange(
-            encode("MULTI"),
-            joined(commands),
-            body,
-            encode("PEXPIRE", self.lease, self.life_ms),
-            encode("EXEC"),
-            self._end,
-        )
-        queued = OK_QUEUED[0] + OK_QUEUED[1] * (count + bool(state) + 1)
+        life = encode("PEXPIRE", self.lease, self.life_ms)
+        number = self.connection.send(*begin, body, life, encode("EXEC"), self._end)
+        self._sent = _Sent(number, len(commands) + len(looks), bool(state), doing, written)
+
+    def settle(self) -> list[Any]:
+        """Wait until what was sent last is written.
+
+        Returns:
+            The replies to its commands; none when nothing was sent, or somebody waited already.
+
+        Raises:
+            LeaseLost, resp.Refused: as ``commit``.
+        """
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return []
+        raw = self.connection.receive(sent.number)
+        queued = OK_QUEUED[0] + OK_QUEUED[1] * (sent.commands + sent.changes_state + 1)
         as_hoped = raw.startswith(queued)
         replies = resp.parse(raw[len(queued) :] if as_hoped else raw)
         # The error of a command that was not queued comes before that of EXEC, and is the reason. Where one
         # failed in EXEC, the others stand: a load that goes on is compared as a whole.
         for error in resp.errors(replies):
-            raise self.connection.error_of(error, doing)
+            raise self.connection.error_of(error, sent.doing)
         if not as_hoped or len(replies) != 3:
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
         results, _, other = replies
         if results is None or other != self.token.encode():
             raise self._lease_lost("ran out")
         self.renewed = time.monotonic()
-        found: list[Any] = results[:count]
+        found = self._looked(results[: sent.commands])
+        sent.written()
         return found
+
+    def _looks(self) -> tuple[bytes, ...]:
+        """Commands at the end of a batch, whose replies ``_looked`` judges."""
+        return ()
+
+    def _looked(self, replies: list[Any]) -> list[Any]:
+        """The replies to the commands of a batch without those to ``_looks``."""
+        return replies
 
     def renew_when_due(self) -> None:
         """Renew the lease if a third of its time has gone since it was renewed."""
@@ -213,7 +288,7 @@ class Checkpoint:
                 self._give_back()
             else:
                 with contextlib.closing(connect(url)) as connection:
-                    self.connection = connection
+                    self.connection, self._sent = connection, None
                     self._watch()
                     self._give_back()
 
@@ -271,28 +346,18 @@ class PartitionCheckpoint(Checkpoint):
         self._watch()
         self.renewed = time.monotonic()
 
-    def commit(
-        self, commands: Strings = NOTHING, state: Mapping[str, Any] | None = None, doing: str = ""
-    ) -> list[Any]:
-        """``Checkpoint.commit`` under the lease of the partition.
+    def _looks(self) -> tuple[bytes, ...]:
+        return (encode("GET", self._main_lease),)
 
-        Args:
-            commands: a column with one command in RESP a row.
-            state: values of the fields of the state to set; the others stay.
-            doing: what this is, for messages.
-
-        Returns:
-            The replies to the commands.
+    def _looked(self, replies: list[Any]) -> list[Any]:
+        """The replies without that of the last command.
 
         Raises:
-            LeaseLost: the partition is not ours any more, and nothing was written; or it is, but nobody holds
-                the migration's lease, and there is nothing more to write.
-            resp.Refused: a reply was an error.
+            LeaseLost: nobody holds the migration's lease, and there is nothing more to write.
         """
-        look = column_of(encode("GET", self._main_lease))
-        *replies, held = super().commit(stacked(commands, look), state, doing)
+        *found, held = replies
         self._check(held)
-        return replies
+        return found
 
     def _check(self, held: bytes | None) -> None:
         if held != self._main_token:

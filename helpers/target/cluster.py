@@ -325,9 +325,8 @@ class Cluster(resp.Connection):
         # All are connected to before the first is sent to: each may have to be allowed to write first.
         nodes = {address: self._node(address) for address in commands}
         try:
-            for address, some in commands.items():
-                nodes[address].send(*some)
-            return {address: node.receive() for address, node in nodes.items()}
+            sent = {address: nodes[address].send(*some) for address, some in commands.items()}
+            return {address: node.receive(sent[address]) for address, node in nodes.items()}
         except BaseException:
             self.close()
             raise

@@ -22,7 +22,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from helpers.columns import NOTHING, Strings
@@ -136,6 +136,21 @@ class ClusterCheckpoint(Checkpoint):
             raise self.connection.error_of(error, doing)
         self.record(self.key, state or {})
         return replies
+
+    def send(
+        self,
+        commands: Strings = NOTHING,
+        state: Mapping[str, Any] | None = None,
+        doing: str = "",
+        written: Callable[[], object] = lambda: None,
+    ) -> None:
+        """``commit``, and then ``written``: what is on its way to a node may be executed there, and next
+        commands must not come before these.
+
+        Arguments and errors are those of ``Checkpoint.send``.
+        """
+        self.commit(commands, state, doing)
+        written()
 
     def record(self, key: bytes, fields: Mapping[str, Any]) -> None:
         """Set fields of a hash in the slot of the state, if the lease is still ours, and renew that.

@@ -100,7 +100,8 @@ class Connection:
         mark = secrets.token_hex(12).encode()
         self._last = encode(b"ECHO", mark)
         self._last_reply = bulk_string(mark)
-        self._buffer = bytearray(RECEIVE_BYTES)
+        self._buffer, self._held = bytearray(RECEIVE_BYTES), 0
+        self._sent, self._received, self._kept = 0, 0, dict[int, bytes]()
         self._opened.socket.sendall(self._last)
         answer = self._receive(until=b"\r\n")
         if answer.startswith(b"-"):
@@ -131,8 +132,7 @@ class Connection:
         Raises:
             Lost: the connection broke, or no byte came for a minute.
         """
-        self.send(*commands)
-        return self.receive()
+        return self.receive(self.send(*commands))
 
     def unexpected_replies(self, commands: Strings, expected: Strings) -> bytes | None:
         """The replies to some commands that only read, raw, unless they are what they should be.
@@ -150,24 +150,43 @@ class Connection:
         raw = self.exchange(joined(commands))
         return None if raw == joined(expected) else raw
 
-    def send(self, *commands: bytes) -> None:
-        """The first half of ``exchange``: several nodes can be sent to before the first is waited for.
+    def write(self, *commands: bytes) -> None:
+        """Send some commands whose replies come with those of the next ``send``.
 
         Raises:
             Lost: the connection broke.
         """
         try:
-            self._opened.socket.sendall(b"".join((*commands, self._last)))
+            self._opened.socket.sendall(b"".join(commands))
         except OSError as error:
             raise self._lost(error) from error
 
-    def receive(self) -> bytes:
-        """The second half of ``exchange``: the replies to what was sent.
+    def send(self, *commands: bytes) -> int:
+        """The first half of ``exchange``: more can be sent, here or to other nodes, before it is waited for.
+
+        Returns:
+            The number that ``receive`` gives the replies for.
+
+        Raises:
+            Lost: the connection broke.
+        """
+        self.write(*commands, self._last)
+        self._sent += 1
+        return self._sent
+
+    def receive(self, number: int) -> bytes:
+        """The second half of ``exchange``: the replies to what was sent, raw.
+
+        Args:
+            number: what ``send`` returned. Replies to what was sent before it are kept for their own call.
 
         Raises:
             Lost: the connection broke, or no byte came for a minute.
         """
-        return self._receive(until=self._last_reply)
+        while number not in self._kept:
+            self._kept[self._received + 1] = self._receive(until=self._last_reply)
+            self._received += 1
+        return self._kept.pop(number)
 
     def masters(self) -> "list[Connection]":
         """A connection to each server that holds keys: this one alone, or the masters of a cluster."""
@@ -240,21 +259,26 @@ class Connection:
         return refused
 
     def _receive(self, until: bytes) -> bytes:
-        """What comes before some bytes, behind which nothing comes."""
-        size = 0
+        """What comes before some bytes; what is there already of what comes behind them stays for later."""
+        looked = 0
         try:
-            while not self._buffer.endswith(until, 0, size):
-                if len(self._buffer) - size < RECEIVE_BYTES:
+            while (end := self._buffer.find(until, looked, self._held)) < 0:
+                looked = max(self._held - len(until) + 1, 0)
+                if len(self._buffer) - self._held < RECEIVE_BYTES:
                     self._buffer += bytes(len(self._buffer))
-                with memoryview(self._buffer) as whole, whole[size:] as room:
+                with memoryview(self._buffer) as whole, whole[self._held :] as room:
                     got = self._opened.socket.recv_into(room)
                 if not got:
                     raise ConnectionResetError("connection closed by the server")
-                size += got
+                self._held += got
         except OSError as error:
             raise self._lost(error) from error
         with memoryview(self._buffer) as whole:
-            return whole[: size - len(until)].tobytes()
+            found = whole[:end].tobytes()
+        behind = self._held - end - len(until)
+        self._buffer[:behind] = self._buffer[self._held - behind : self._held]
+        self._held = behind
+        return found
 
     def _lost(self, error: OSError) -> Lost:
         self.close()
