@@ -72,6 +72,9 @@ def test_which_tables_it_was() -> None:
     text = claims.general(found(both))
     assert "on 2 other tables" in text and "In 24 trials SIGKILL struck" in text
     assert "neither the verification nor the second judge found a value lost" in text and "fault" not in text
+    assert "At most" not in text, "one of its two trials gave up"
+    many = {**both, "general": both["general"] | {"trials": [trial("mover", VERIFYING, [])] * 30}}
+    assert claims.general(found(many)).endswith("At most 10.0 % of such trials go wrong (a 95 % bound).")
     both["general"] = copy.deepcopy(both["general"])
     both["general"]["summary"]["mover"]["judge"] = {"lost": 0, "doubled": 3, "altered": 0}
     assert "3 doubled" in claims.general(found(both)) and "fault" in claims.general(found(both))
@@ -122,7 +125,9 @@ def test_changes_and_moments() -> None:
 
 def test_the_bound_is_of_trials_and_turns_with_a_fault() -> None:
     text = claims.bound(found(CLEAN | {"trials": [trial("mover", VERIFYING, [])] * 60}))
-    assert text.startswith("No fault was found in 60 trials with 24 kills. At most 5.0 % of trials go wrong")
+    assert text.startswith(
+        "No fault was found in 60 trials with 24 kills. At most 5.0 % of such trials go wrong"
+    )
     text = claims.bound(found())  # one of two trials gave up
     assert text == "A fault was found in 1 of 2 trials with 24 kills."
     altered = trial("mover", VERIFYING, []) | {"judge": NONE | {"altered": 1}}

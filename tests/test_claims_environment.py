@@ -77,6 +77,12 @@ def test_one_day_or_the_span_and_the_profiles() -> None:
     assert claims.when(results(record("schema"), soon)).endswith(
         "with the full profile; from the first saved result to the last it took 32 minutes."
     )
+    apart = record("largest", created="2026-11-23T10:00:00+00:00")
+    assert claims.when(results(record("schema"), soon, apart)) == (
+        f"{claims.when(results(record('schema'), soon))} "
+        "The largest migration was measured apart, on 23 November 2026."
+    )
+    assert claims.when(results(apart)) == "Nothing was measured."
     later = record("ladder", profile="quick", created="2026-12-01T10:00:00+00:00")
     assert claims.when(results(record("schema"), later)) == (
         "The results were measured between 22 November 2026 and 1 December 2026 "

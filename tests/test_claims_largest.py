@@ -83,7 +83,7 @@ def test_missing(claim: Any) -> None:
 
 def test_what_was_done_is_told() -> None:
     text = largest_claims.done(having())
-    assert "had 100,000,000 rows in 4 tables." in text
+    assert "was made apart: 100,000,000 rows in 4 tables." in text
     assert "killed by SIGKILL after 100 s, with 40,000,000 of them committed" in text
     assert "written the others after 100 s, the first after 3.00 s" in text
     assert "compared every field in 200 s and found no difference." in text and "ended early" not in text

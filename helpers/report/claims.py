@@ -1,6 +1,6 @@
 """Sentences and tables on where, when and with what the results were measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,19 +53,22 @@ def versions(results: Results) -> str:
 
 
 def when(results: Results) -> str:
-    """The day or days of the measurements, and the profile of the run."""
-    if not results:
+    """The day or days of the measurements, and the profile of the run; what was measured apart from it."""
+    run = [record for kind, record in results.items() if kind not in APART]
+    if not run:
         return "Nothing was measured."
-    days = sorted({record.created[:10] for record in results.values()})
+    days = sorted({record.created[:10] for record in run})
     span = f"on {_day(days[0])}" if len(days) == 1 else f"between {_day(days[0])} and {_day(days[-1])}"
-    profiles = sorted({record.profile for record in results.values()})
+    profiles = sorted({record.profile for record in run})
     how = f"{profiles[0]} profile" if len(profiles) == 1 else f"profiles {join(profiles)}"
-    return f"The results were measured {span} with the {how}{_within(results)}."
+    days_apart = {TITLES[kind].lower(): _day(results[kind].created[:10]) for kind in APART if kind in results}
+    apart = "".join(f" The {one} was measured apart, on {day}." for one, day in days_apart.items())
+    return f"The results were measured {span} with the {how}{_within(run)}.{apart}"
 
 
-def _within(results: Results) -> str:
-    """How long before the last result the first was saved."""
-    moments = [datetime.fromisoformat(record.created) for record in results.values()]
+def _within(run: Sequence[Result]) -> str:
+    """How long before the last result of a run the first was saved."""
+    moments = [datetime.fromisoformat(record.created) for record in run]
     minutes = round((max(moments) - min(moments)).total_seconds() / 60)
     if not minutes or minutes > DAY_MIN:
         return ""

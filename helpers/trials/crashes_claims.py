@@ -26,10 +26,14 @@ def kills(data: Mapping[str, Any]) -> str:
 
 @_claim("Kills on other tables than the course's were", "general")
 def general(data: Mapping[str, Any]) -> str:
-    """What was killed how often on the general model, and what the two judges found afterwards."""
+    """What was killed how often on the general model, what the two judges found afterwards, and what that
+    bounds.
+    """
+    trials = len(data["trials"])
+    bounded = f" {_at_most(trials)}" if trials and not faulty(data) else ""
     return (
         f"The same was done on {plural(len(data['rows']), 'other table')}, with text and composite keys and "
-        f"every type of key in Redis. {_struck(data)}. {_verdict(data['summary'])}"
+        f"every type of key in Redis. {_struck(data)}. {_verdict(data['summary'])}{bounded}"
     )
 
 
@@ -46,10 +50,11 @@ def bound(data: Mapping[str, Any]) -> str:
         return (
             f"A fault was found in {count(faults)} of {plural(trials, 'trial')} with {plural(kills, 'kill')}."
         )
-    return (
-        f"No fault was found in {plural(trials, 'trial')} with {plural(kills, 'kill')}. At most "
-        f"{100 * RULE_OF_THREE / trials:.1f} % of trials go wrong (a 95 % bound)."
-    )
+    return f"No fault was found in {plural(trials, 'trial')} with {plural(kills, 'kill')}. {_at_most(trials)}"
+
+
+def _at_most(trials: int) -> str:
+    return f"At most {100 * RULE_OF_THREE / trials:.1f} % of such trials go wrong (a 95 % bound)."
 
 
 def faulty(data: Mapping[str, Any]) -> int:

@@ -37,7 +37,7 @@ def done(data: Mapping[str, Any]) -> str:
     """What was migrated, killed, gone on with and found; or how far it came, and why no further."""
     killed, resumed, verified = data["killed"], data["resumed"], data["verified"]
     tables = plural(len(data["rows"]), "table")
-    sentences = [f"The largest migration had {count(total(data))} rows in {tables}."]
+    sentences = [f"The largest migration was made apart: {count(total(data))} rows in {tables}."]
     if killed and (resumed or not data["ended"]):
         after = duration_s(killed["seconds"])
         sentences.append(
