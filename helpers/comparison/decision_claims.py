@@ -100,15 +100,16 @@ def sensitivity(data: Mapping[str, Any], nodes: Mapping[str, Any] | None) -> str
     shares, level = decision.shares_of_weightings(scored)
     most, *others = sorted(shares, key=lambda store: -shares[store])
     next_best = f", {LABELS[others[0]]} in {100 * shares[others[0]]:.0f} %" if others else ""
-    changes: dict[str, list[str]] = {}
+    changes: dict[tuple[str, bool], list[str]] = {}
     for flip in decision.flips(scored, data["weights"]):
-        of_store, then = changes.setdefault(flip.store, []), f"{100 * flip.share_then:.0f} %"
-        had = "" if of_store else "had "
-        of = "" if of_store else " of the weight"
-        of_store.append(f"{CRITERIA[flip.criterion].lower()} {had}{then}{of}")
+        more = flip.share_then > flip.share_now
+        alike, then = changes.setdefault((flip.store, more), []), f"{100 * flip.share_then:.0f} %"
+        had = "" if alike else "had " if more else "had only "
+        of = "" if alike else " of the weight"
+        alike.append(f"{CRITERIA[flip.criterion].lower()} {had}{then}{of}")
     turns = [
         f"{LABELS[store]} would have the highest result if {join(some, 'or')}."
-        for store, some in changes.items()
+        for (store, _), some in changes.items()
     ] or ["No change of a single weight would give the highest result to another store."]
     shared = f"; in {100 * level:.0f} % several are level" if level else ""
     return (
