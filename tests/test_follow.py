@@ -127,13 +127,13 @@ def test_what_waits_to_be_written_is_bounded(
 ) -> None:
     """In changes and in bytes: of one transaction, and of many that came in the meantime."""
     monkeypatch.setattr(follower, most, value)
-    commit, written = Checkpoint.commit, list[int]()
+    send, written = Checkpoint.send, list[int]()
 
-    def counted(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
+    def counted(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> None:
         written.append(joined(commands).count(b"of 40"))
-        return commit(self, commands, *arguments, **options)
+        send(self, commands, *arguments, **options)
 
-    monkeypatch.setattr(Checkpoint, "commit", counted)
+    monkeypatch.setattr(Checkpoint, "send", counted)
     change = "INSERT INTO users SELECT n, repeat('of 40', 8) || n FROM generate_series({0}, {0} + 1) n"
     for number in range(100, 140, 2):
         run_sql(moved, change.format(number))
@@ -145,6 +145,26 @@ def test_what_waits_to_be_written_is_bounded(
     result = follow(moved, redis_url)
     assert result["transactions"] == 1 and result["parts"] > 1 and sum(written) == 320
     assert max(written) < 200
+    assert verified(moved, redis_url)
+
+
+def test_a_part_is_sent_while_redis_works_on_the_one_before(
+    moved: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "MOST_CHANGES", 10)
+    send, ahead = Checkpoint.send, list[bool]()
+
+    def noted(self: Checkpoint, *arguments: Any, **options: Any) -> None:
+        ahead.append(self._sent is not None)
+        send(self, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoint, "send", noted)
+    run_sql(
+        moved, "INSERT INTO activities SELECT n, 1, 'many', '2026-01-01' FROM generate_series(100, 599) n"
+    )
+    result = follow(moved, redis_url)
+    assert result["changes"]["activities"] == 500 and result["parts"] > 40
+    assert sum(ahead) > 20
     assert verified(moved, redis_url)
 
 
@@ -161,17 +181,17 @@ def test_a_large_transaction_that_was_stopped_in_the_middle_goes_on_there(
         "INSERT INTO orders SELECT n, 1, 1, '2026-01-01', 1 FROM generate_series(1, 15) n",
         "UPDATE activities SET activity_date = '2026-01-02' WHERE activity_id BETWEEN 100 AND 125",
     )
-    commit, commits = Checkpoint.commit, []
+    send, batches = Checkpoint.send, []
 
-    def stop(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
-        found = commit(self, commands, *arguments, **options)
-        commits.append(1) if b"EVAL" in joined(commands) else None
-        if len(commits) == written:
+    def stop(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> None:
+        send(self, commands, *arguments, **options)
+        batches.append(1) if b"EVAL" in joined(commands) else None
+        if len(batches) == written:
+            self.settle()
             raise KeyboardInterrupt
-        return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "commit", stop)
+        patch.setattr(Checkpoint, "send", stop)
         with pytest.raises(KeyboardInterrupt):
             follow(moved, redis_url)
     part = connections.redis(redis_url, decode_responses=True).hget("migration:state", "follow:part")
@@ -778,18 +798,17 @@ def test_a_stream_that_is_lost_after_each_change_is_not_given_up(
 ) -> None:
     """Tries are counted anew whenever something was applied."""
     monkeypatch.setattr(job, "BACKOFF_S", (0.01, 0.02))
-    commit, times = Checkpoint.commit, 0
+    send, times = Checkpoint.send, 0
 
-    def cut(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> Any:
+    def cut(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> None:
         nonlocal times
-        found = commit(self, commands, *arguments, **options)
+        send(self, commands, *arguments, **options)
         if b"EVAL" in joined(commands) and times < 5:
             times += 1
             end_readers(moved)
             run_sql(moved, f"INSERT INTO activities VALUES (200 + {times}, 1, 'x', '2026-01-01')")
-        return found
 
-    monkeypatch.setattr(Checkpoint, "commit", cut)
+    monkeypatch.setattr(Checkpoint, "send", cut)
     run_sql(moved, "INSERT INTO activities VALUES (200, 1, 'x', '2026-01-01')")
     result = follow(moved, redis_url)
     assert times == 5 and result["changes"]["activities"] == 6

@@ -16,6 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from helpers import text
@@ -146,7 +147,7 @@ class Follower:
         self._tally, self._rejects, self._report = tally, rejects, report
         self._name = state[slot.SLOT]
         self._state = state
-        self._position = self._saved = pgoutput.parse_lsn(state[slot.POSITION])
+        self._position = self._sent = self._saved = pgoutput.parse_lsn(state[slot.POSITION])
         part = state.get(slot.PART, "").split()
         self._part = (pgoutput.parse_lsn(part[0]), int(part[1])) if part else (0, 0)
         self._committed_us = int(state[slot.COMMITTED])
@@ -185,12 +186,14 @@ class Follower:
                 self._take(message)
             elif self._transaction is None:
                 self._flush()
+                self._writer.settle()
                 if until_idle_s is not None and self._idle(until_idle_s):
                     self._look()
                     return
                 if not self._stream.wait(WAIT_S) and self._mark is None:
                     self._look()
             else:
+                self._writer.settle()
                 self._stream.wait(WAIT_S)
             if time.monotonic() - self._looked > LOOK_S:
                 self._look()
@@ -348,7 +351,7 @@ class Follower:
 
     def _flush(self) -> None:
         """Write the whole transactions that wait."""
-        if self._position != self._saved:
+        if self._position != self._sent:
             self._write(None)
 
     def _write(self, transaction: _Transaction | None) -> None:
@@ -370,13 +373,18 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
-        self._writer.write(effects, fields, self._finder.find, doing)
-        self._tally.changes.update(effects.changes)
-        self._tally.transactions += self._whole
+        written = partial(self._written, self._position, effects.changes, self._whole)
+        self._writer.write(effects, fields, self._finder.find, doing, written)
         self._effects, self._bytes, self._whole = Effects(self._forms), 0, 0
-        self._saved = self._position
+        self._sent = self._position
         if effects.changes or transaction is not None:
             self._changed_at, self._mark = time.monotonic(), None
+
+    def _written(self, position: int, changes: Counter[str], transactions: int) -> None:
+        """Count what the target has."""
+        self._tally.changes.update(changes)
+        self._tally.transactions += transactions
+        self._saved = position
 
     def _confirm(self, lsn: int | None) -> None:
         """Confirm a place; never one that the target has not written down."""
@@ -386,7 +394,9 @@ class Follower:
                 self._flush()
             else:
                 self._checkpoint.commit(state={slot.POSITION: pgoutput.lsn_text(self._position)})
-                self._saved = self._position
+                self._sent = self._saved = self._position
+        if self._stream.acknowledged > self._saved:
+            self._writer.settle()
         self._stream.confirm(lsn)
 
     # -- lag
@@ -427,7 +437,7 @@ class Follower:
 
     def _through(self) -> int:
         """Up to where the log is applied: what was sent to us, when nothing of it waits."""
-        if self._transaction is None and not self._whole:
+        if self._transaction is None and not self._whole and self._sent == self._saved:
             return max(self._saved, self._stream.sent_lsn)
         return self._saved
 

@@ -1,6 +1,6 @@
 """How batches of changes come to a target: on one server in one ``EXEC``, in a cluster by its redo log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -23,15 +23,26 @@ class Writer(Protocol):
             HelpersError: the target is not as it was left.
         """
 
-    def write(self, effects: Effects, fields: Mapping[str, str], find: Find, doing: str) -> None:
-        """Write changes, and set fields of the state behind them.
+    def write(
+        self,
+        effects: Effects,
+        fields: Mapping[str, str],
+        find: Find,
+        doing: str,
+        written: Callable[[], object],
+    ) -> None:
+        """Write changes, and set fields of the state behind them; nobody has to wait until that is done.
 
         Args:
             effects: the changes.
             fields: with their values.
             find: where rows stand in registers.
             doing: what this is, for messages.
+            written: called once it is done, at the latest by ``settle``.
         """
+
+    def settle(self) -> None:
+        """Wait until all that was written is done."""
 
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """Remove keys."""
@@ -53,10 +64,21 @@ class OneServer:
     def recover(self, state: Mapping[str, str]) -> None:
         """``Writer.recover``: what was begun was done, or nothing of it."""
 
-    def write(self, effects: Effects, fields: Mapping[str, str], find: Find, doing: str) -> None:
+    def write(
+        self,
+        effects: Effects,
+        fields: Mapping[str, str],
+        find: Find,
+        doing: str,
+        written: Callable[[], object],
+    ) -> None:
         """``Writer.write``."""
         commands = effects.commands(self._checkpoint.key, fields, find)
-        self._checkpoint.commit(column_of(*commands), doing=doing)
+        self._checkpoint.send(column_of(*commands), doing=doing, written=written)
+
+    def settle(self) -> None:
+        """``Writer.settle``."""
+        self._checkpoint.settle()
 
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """``Writer.remove``."""
@@ -81,9 +103,20 @@ class Nodes:
         """``Writer.recover``."""
         self._redo.recover(state)
 
-    def write(self, effects: Effects, fields: Mapping[str, str], find: Find, doing: str) -> None:
-        """``Writer.write``."""
+    def write(
+        self,
+        effects: Effects,
+        fields: Mapping[str, str],
+        find: Find,
+        doing: str,
+        written: Callable[[], object],
+    ) -> None:
+        """``Writer.write``, which waits."""
         self._redo.write(effects.apart(self._rank, find), fields, doing)
+        written()
+
+    def settle(self) -> None:
+        """``Writer.settle``."""
 
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """``Writer.remove``."""
