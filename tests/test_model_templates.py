@@ -179,6 +179,14 @@ def test_two_that_can_make_the_same_text_overlap(data: Any, one: Pattern, other:
         assert overlap(one, other) and overlap(other, one)
 
 
+def test_bytes_that_stand_as_they_are_may_be_any_text() -> None:
+    raw, hex_ = (pattern(("", ""), ("bytes",), in_name=in_name) for in_name in (False, True))
+    for text, in_hex in (":", False), ("\\x3a", True):
+        literal = pattern((text,), (), in_name=True)
+        assert overlap(raw, literal) and overlap(literal, raw)
+        assert overlap(hex_, literal) is in_hex
+
+
 @given(st.data(), patterns())
 def test_a_template_overlaps_itself_with_a_hole_filled(data: Any, one: Pattern) -> None:
     """Of the one, the literal is what the other's hole has as text."""

@@ -259,8 +259,10 @@ def _elements(pattern: Pattern) -> list[_Element]:
     ):
         if escaped:
             found.append(_Many(None, frozenset(":{}")))
+        elif one.letters is None or (pattern.raw and one.name == "bytes"):
+            found.append(_Many(None))
         else:
-            found.append(_Many(None if one.letters is None else frozenset(one.letters)))
+            found.append(_Many(frozenset(one.letters)))
         found += list(literal)
     return found
 
