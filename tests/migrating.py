@@ -71,7 +71,7 @@ def migrate(source: str, target: str, **options: Any) -> dict[str, Any]:
 
 
 def interrupted(source: str, target: str, when: Callable[[Mapping[str, Any]], bool], **options: Any) -> None:
-    """A migration that is interrupted behind the first commit whose fields of the state are such."""
+    """A migration that is interrupted behind the first batch whose fields of the state are such."""
     send, left = Checkpoint.send, [True]
 
     def stop(

@@ -165,7 +165,7 @@ def setting(key: str) -> Strings:
     return column_of(resp.encode("SET", key, 1))
 
 
-def test_a_batch_that_is_sent_is_written_when_something_waited_for_it(
+def test_a_batch_that_is_sent_is_known_to_be_written_once_something_waited_for_it(
     held: tuple[Checkpoint, Callable[[], int]],
 ) -> None:
     holding, _ = held
@@ -192,6 +192,7 @@ def test_the_next_batch_is_on_its_way_before_the_reply_to_the_last_one(redis_url
     def answered(data: bytes) -> bytes:
         if b"of the first" in data:
             assert second.wait(60)
+            time.sleep(0.2)
             assert b"EXEC" not in b"".join(seen).partition(b"second")[2]
         return data
 
@@ -253,13 +254,64 @@ def test_behind_a_batch_that_failed_nothing_is_written(
     client: Any = connections.redis(redis_url)
     written: list[int] = []
     holding.commit(state={"at": 0})
-    holding.send(column_of(resp.encode("LPUSH", "migration:state", 1)), doing="first", written=written.clear)
+    wrong = column_of(resp.encode("LPUSH", "migration:state", 1))
+    holding.send(wrong, doing="first", written=partial(written.append, 1))
     with pytest.raises(resp.Refused, match="first: WRONGTYPE"):
         holding.send(setting("y"), {"at": 1})
+    assert not written
     assert holding.commit(column_of(resp.encode("GET", "y"))) == [None], "the connection can be used"
     holding.release()
     assert client.hgetall("migration:state") == {b"at": b"0"}
     assert client.keys("?") == [] and not client.exists("migration:lease")
+
+
+def test_behind_a_batch_that_failed_the_lease_is_watched_as_before(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str
+) -> None:
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    holding.commit(state={"at": 0})
+    holding.send(column_of(resp.encode("LPUSH", "migration:state", 1)))
+    with pytest.raises(resp.Refused):
+        holding.send(setting("y"))
+    client.set("migration:lease", "theirs")
+    with pytest.raises(lease.LeaseLost):
+        holding.commit(setting("z"))
+    holding.release()
+    assert client.keys("?") == [] and client.get("migration:lease") == b"theirs"
+
+
+def test_what_was_sent_before_a_release_ends_with_its_connection(
+    held: tuple[Checkpoint, Callable[[], int]], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that sends may not have ended yet: it finds the closed connection, and no other."""
+    holding, _ = held
+    client: Any = connections.redis(redis_url)
+    give_back = Checkpoint._give_back
+
+    def meanwhile(self: Checkpoint) -> None:
+        assert holding.connection is not self.connection
+        give_back(self)
+
+    monkeypatch.setattr(Checkpoint, "_give_back", meanwhile)
+    holding.send(setting("x"))
+    until(lambda: client.exists("x"))
+    holding.connection.close()
+    holding.release(redis_url)
+    assert not client.exists("migration:lease")
+    with pytest.raises(resp.Lost):
+        holding.send(setting("y"), {"at": 1})
+    assert client.keys("?") == [b"x"] and not client.exists("migration:state")
+
+
+def test_a_renewal_counts_from_when_it_was_sent(held: tuple[Checkpoint, Callable[[], int]]) -> None:
+    """The reply may be read much later, and the lease has run since."""
+    holding, _ = held
+    holding.send(state={"at": 1})
+    sent = time.monotonic()
+    time.sleep(0.2)
+    holding.settle()
+    assert holding.renewed <= sent
 
 
 @pytest.mark.parametrize("anew", [False, True])

@@ -20,9 +20,10 @@ from helpers import cli, settings
 from helpers.columns import NOTHING, Strings, joined
 from helpers.errors import HelpersError
 from helpers.migration import job, loading, restoration
+from helpers.model import Partition
 from helpers.relational import population, schema
 from helpers.servers import connections, scratch
-from helpers.source.snapshot import Source
+from helpers.source.snapshot import Source, SourceLost
 from helpers.target import keyspace
 from helpers.target.checkpoint import Checkpoint
 
@@ -395,6 +396,32 @@ def test_an_interrupt_gives_the_lease_back(postgres_url: str, redis_url: str, wa
     result = json.loads(done.stdout)
     assert (done.returncode, result["resumed"], result["status"]) == (0, True, "verified")
     assert 0 < result["rows_loaded_now"] < 23_220 and result["caught_up"] == {}
+
+
+def test_rows_that_were_written_when_the_source_is_lost_count(
+    source: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply to the last batch was not read yet."""
+    monkeypatch.setattr(job, "BACKOFF_S", (0.01, 0.02))
+    send, read, sent, lost = Checkpoint.send, Source.read, threading.Event(), list[bool]()
+
+    def noted(self: Checkpoint, commands: Strings = NOTHING, *arguments: Any, **options: Any) -> None:
+        send(self, commands, *arguments, **options)
+        if len(commands):
+            sent.set()
+
+    def lose(self: Source, partition: Partition, *arguments: Any) -> None:
+        read(self, partition, *arguments)
+        if not lost and partition.stream.counts:
+            assert sent.wait(60)
+            lost.append(True)
+            raise SourceLost("postgres at somewhere: gone")
+
+    monkeypatch.setattr(Checkpoint, "send", noted)
+    monkeypatch.setattr(Source, "read", lose)
+    result = migrate(source, redis_url, batch_rows=5)
+    assert lost and (result["status"], result["caught_up"]) == ("verified", {})
+    assert result["rows_loaded_now"] == 51
 
 
 @pytest.mark.parametrize("lost", ["redis", "postgres"])

@@ -78,6 +78,13 @@ class Tally:
     lag: Lag | None = None
     began: float = field(default_factory=time.monotonic)
 
+    def add(self, other: "Tally") -> None:
+        """Count what another tally did as well."""
+        self.transactions += other.transactions
+        self.parts += other.parts
+        self.changes.update(other.changes)
+        self.truncated += other.truncated
+
 
 @dataclass
 class _Transaction:
@@ -147,6 +154,7 @@ class Follower:
         self._tally, self._rejects, self._report = tally, rejects, report
         self._name = state[slot.SLOT]
         self._state = state
+        # Up to where the log is read, sent to the target, and known to be written there.
         self._position = self._sent = self._saved = pgoutput.parse_lsn(state[slot.POSITION])
         part = state.get(slot.PART, "").split()
         self._part = (pgoutput.parse_lsn(part[0]), int(part[1])) if part else (0, 0)
@@ -291,6 +299,7 @@ class Follower:
         tables = [table for table in self._plan.tables if table in touched and self._emptied(table, found)]
         transaction.seen -= 1
         self._flush_part()
+        self._writer.settle()
         transaction.seen += 1
         kinds = {kind.name for kind in self._plan.written if kind.table.name in tables}
         for keys in keyspace.scan(self._connection, self._plan):
@@ -301,8 +310,7 @@ class Follower:
             self._confirm(None)
         for table in tables:
             self._held[table] = self._rejected[table] = 0
-        self._tally.truncated += len(tables)
-        self._write(transaction)
+        self._write(transaction, truncated=len(tables))
 
     def _emptied(self, table: str, found: pgoutput.Truncate) -> bool:
         """Whether a table was emptied as a whole.
@@ -346,16 +354,21 @@ class Follower:
             )
         self._flush()
         self._merge()
-        self._write(self._transaction)
-        self._tally.parts += 1
+        self._write(self._transaction, parts=1)
 
     def _flush(self) -> None:
         """Write the whole transactions that wait."""
         if self._position != self._sent:
             self._write(None)
 
-    def _write(self, transaction: _Transaction | None) -> None:
-        """Write what waits; of a transaction that is not whole, how many of its changes are."""
+    def _write(self, transaction: _Transaction | None, *, parts: int = 0, truncated: int = 0) -> None:
+        """Write what waits.
+
+        Args:
+            transaction: one that is not whole, of which it is written how many changes are done.
+            parts: how many parts of it this is.
+            truncated: how many tables were emptied before.
+        """
         effects = self._effects
         for table in self._plan.tables:
             self._held[table] += effects.held[table]
@@ -373,17 +386,22 @@ class Follower:
             "rows_rejected": json.dumps(self._rejected),
         }
         doing = f"transactions up to {pgoutput.lsn_text(self._position)}"
-        written = partial(self._written, self._position, effects.changes, self._whole)
+        done = Tally(self._whole, parts, effects.changes, truncated)
+        written = partial(self._written, self._position, done)
         self._writer.write(effects, fields, self._finder.find, doing, written)
         self._effects, self._bytes, self._whole = Effects(self._forms), 0, 0
         self._sent = self._position
         if effects.changes or transaction is not None:
             self._changed_at, self._mark = time.monotonic(), None
 
-    def _written(self, position: int, changes: Counter[str], transactions: int) -> None:
-        """Count what the target has."""
-        self._tally.changes.update(changes)
-        self._tally.transactions += transactions
+    def _written(self, position: int, done: Tally) -> None:
+        """Take note that a batch is written.
+
+        Args:
+            position: the place in the log behind it.
+            done: what it was.
+        """
+        self._tally.add(done)
         self._saved = position
 
     def _confirm(self, lsn: int | None) -> None:
@@ -396,6 +414,7 @@ class Follower:
                 self._checkpoint.commit(state={slot.POSITION: pgoutput.lsn_text(self._position)})
                 self._sent = self._saved = self._position
         if self._stream.acknowledged > self._saved:
+            self._flush()
             self._writer.settle()
         self._stream.confirm(lsn)
 

@@ -1,14 +1,16 @@
 """The load: parts of the source become batches, each committed with its position."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from helpers.errors import HelpersError
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.threads import Conveyor, side_by_side
 from helpers.model import Partition, Plan
-from helpers.source import Source, copytext
+from helpers.source import Source, SourceLost, copytext
 from helpers.target import Checkpoint
 
 BATCH_ROWS = 20_000
@@ -76,7 +78,8 @@ def load(
     Args:
         source: the snapshot.
         checkpoint: the state, whose lease, or that of the partition, is held.
-        loaded: how far it is; kept up to date, and one batch ahead of what is known to be written.
+        loaded: how far it is; kept up to date, where rows and positions may be one batch ahead of what is
+            known to be written.
         batch_rows: most rows in a batch.
         advance: told how many rows of a table were committed.
         only: the name of one partition; all of them when None.
@@ -137,12 +140,17 @@ def load(
         checkpoint.settle()
         checkpoint.renew_when_due()
 
-    with Conveyor(commit, rest) as conveyor:
-        # While PostgreSQL puts the rows of the last stream in order, the others go.
-        wanted = [one for one in loaded.partitions if only in (None, one.name)]
-        lanes = [
-            [one for one in wanted if one.stream is not source.plan.streams[-1]],
-            [one for one in wanted if one.stream is source.plan.streams[-1]],
-        ]
-        side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)
+    try:
+        with Conveyor(commit, rest) as conveyor:
+            # While PostgreSQL puts the rows of the last stream in order, the others go.
+            wanted = [one for one in loaded.partitions if only in (None, one.name)]
+            lanes = [
+                [one for one in wanted if one.stream is not source.plan.streams[-1]],
+                [one for one in wanted if one.stream is source.plan.streams[-1]],
+            ]
+            side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)
+    except SourceLost:
+        with contextlib.suppress(HelpersError):
+            checkpoint.settle()  # what the target has counts
+        raise
     checkpoint.settle()

@@ -5,8 +5,9 @@ from functools import partial
 from typing import Protocol
 
 from helpers.columns import column_of
-from helpers.migration.effects import SCRIPT, Effects, Find
+from helpers.migration.effects import SCRIPT, Effects, Find, Place
 from helpers.migration.ranks import ranks
+from helpers.model import KeyKind
 from helpers.target import Checkpoint, ClusterCheckpoint, encode, redo
 
 
@@ -31,7 +32,7 @@ class Writer(Protocol):
         doing: str,
         written: Callable[[], object],
     ) -> None:
-        """Write changes, and set fields of the state behind them; nobody has to wait until that is done.
+        """Write changes, and set fields of the state behind them; it need not be done when this returns.
 
         Args:
             effects: the changes.
@@ -73,7 +74,14 @@ class OneServer:
         written: Callable[[], object],
     ) -> None:
         """``Writer.write``."""
-        commands = effects.commands(self._checkpoint.key, fields, find)
+
+        def settled(
+            register: KeyKind, places: Sequence[Place]
+        ) -> tuple[Sequence[tuple[int, int]], Mapping[bytes, int]]:
+            self._checkpoint.settle()  # places are those behind it, and an error is that of it
+            return find(register, places)
+
+        commands = effects.commands(self._checkpoint.key, fields, settled)
         self._checkpoint.send(column_of(*commands), doing=doing, written=written)
 
     def settle(self) -> None:
@@ -111,7 +119,7 @@ class Nodes:
         doing: str,
         written: Callable[[], object],
     ) -> None:
-        """``Writer.write``, which waits."""
+        """``Writer.write``; it is done when this returns."""
         self._redo.write(effects.apart(self._rank, find), fields, doing)
         written()
 

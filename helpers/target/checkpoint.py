@@ -1,13 +1,14 @@
 """The lease and the checkpoint: each batch commits with its position, and only while the lease is ours.
 
 The stream of a batch is ``MULTI, commands, HSET migration:state, PEXPIRE migration:lease, EXEC, WATCH lease,
-GET lease``. The commands of the next batch may follow at once, as the server only puts them aside. Its EXEC
-is sent only after GET gave our token back, and the WATCH makes it fail if anybody took the lease in between.
-So a process that was paused until its lease ran out cannot write any more. (In a cluster it is done
+GET lease``. MULTI and the commands of the next batch may follow at once: the server only queues them. Their
+EXEC is sent only after GET gave our token back, and the WATCH makes it fail if anybody took the lease in
+between. So a process that was paused until its lease ran out cannot write any more. (In a cluster it is done
 otherwise: ``helpers.target.cluster_checkpoint``.)
 """
 
 import contextlib
+import copy
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -53,14 +54,16 @@ class _Sent:
     """What was sent and is not known to be written yet.
 
     Attributes:
-        number: of its replies, for ``resp.Connection.receive``.
-        commands: how many there were.
+        number: by which ``resp.Connection.receive`` gives its replies.
+        at: when its EXEC was sent, as ``time.monotonic`` tells it.
+        commands: how many commands it has, with those of ``_looks``.
         changes_state: whether the state was set, too.
         doing: what this is, for messages.
         written: called when it is written.
     """
 
     number: int
+    at: float
     commands: int
     changes_state: bool
     doing: str
@@ -190,7 +193,8 @@ class Checkpoint:
 
         Raises:
             LeaseLost: nothing was written; the lease is not ours any more.
-            resp.Refused: a reply was an error.
+            resp.Refused: a reply was an error, maybe one to what ``send`` had sent before; then nothing of
+                this was written.
         """
         self.settle()
         self.send(commands, state, doing)
@@ -203,10 +207,10 @@ class Checkpoint:
         doing: str = "",
         written: Callable[[], object] = lambda: None,
     ) -> None:
-        """``commit`` without waiting for the replies.
+        """``commit``, but it waits only for what was sent before.
 
-        The commands are on their way while the server is at work on what was sent before; their EXEC follows
-        once that is known to be written, and the lease to be ours.
+        The commands are on their way while the server is at work on that; their EXEC follows once that is
+        known to be written, and the lease to be ours.
 
         Args:
             commands: as ``commit`` takes them.
@@ -216,6 +220,7 @@ class Checkpoint:
 
         Raises:
             LeaseLost, resp.Refused: as ``commit``, for what was sent before; nothing of this was written.
+            resp.Lost: the connection broke; whether this was written is not known.
         """
         looks = self._looks()
         begin = (encode("MULTI"), joined(commands), *looks)
@@ -226,21 +231,23 @@ class Checkpoint:
                 self.settle()
             except HelpersError:
                 with contextlib.suppress(HelpersError):
-                    self.connection.exchange(encode("DISCARD"))
+                    self.connection.exchange(encode("DISCARD"), self._end)
                 raise
         body = encode("HSET", self.key, *(w for pair in state.items() for w in pair)) if state else b""
         life = encode("PEXPIRE", self.lease, self.life_ms)
+        at = time.monotonic()
         number = self.connection.send(*begin, body, life, encode("EXEC"), self._end)
-        self._sent = _Sent(number, len(commands) + len(looks), bool(state), doing, written)
+        self._sent = _Sent(number, at, len(commands) + len(looks), bool(state), doing, written)
 
     def settle(self) -> list[Any]:
-        """Wait until what was sent last is written.
+        """Wait for the replies to what was sent last.
 
         Returns:
             The replies to its commands; none when nothing was sent, or somebody waited already.
 
         Raises:
-            LeaseLost, resp.Refused: as ``commit``.
+            LeaseLost: it was not written, or the lease was replaced since.
+            resp.Refused: a reply was an error.
         """
         sent, self._sent = self._sent, None
         if sent is None:
@@ -258,7 +265,7 @@ class Checkpoint:
         results, _, other = replies
         if results is None or other != self.token.encode():
             raise self._lease_lost("ran out")
-        self.renewed = time.monotonic()
+        self.renewed = sent.at
         found = self._looked(results[: sent.commands])
         sent.written()
         return found
@@ -288,12 +295,16 @@ class Checkpoint:
                 self._give_back()
             else:
                 with contextlib.closing(connect(url)) as connection:
-                    self.connection, self._sent = connection, None
-                    self._watch()
-                    self._give_back()
+                    other = copy.copy(self)  # a thread may still be busy with this one
+                    other.connection, other._sent = connection, None
+                    other._watch()
+                    other._give_back()
 
     def _give_back(self) -> None:
-        self.commit(column_of(*self._partition_deletions(), encode("DEL", self.lease)))
+        for _ in range(2):  # what is still under way on a closed connection may renew it in between
+            self._watch()
+            with contextlib.suppress(LeaseLost):  # as it is, once it is given back
+                self.commit(column_of(*self._partition_deletions(), encode("DEL", self.lease)))
 
     def replicate(self) -> None:
         """Make sure of what was committed, as far as the target lets us."""
@@ -353,7 +364,8 @@ class PartitionCheckpoint(Checkpoint):
         """The replies without that of the last command.
 
         Raises:
-            LeaseLost: nobody holds the migration's lease, and there is nothing more to write.
+            LeaseLost: the migration's lease is not that which this was given; the batch was written, and is
+                the last one.
         """
         *found, held = replies
         self._check(held)

@@ -144,8 +144,8 @@ class ClusterCheckpoint(Checkpoint):
         doing: str = "",
         written: Callable[[], object] = lambda: None,
     ) -> None:
-        """``commit``, and then ``written``: what is on its way to a node may be executed there, and next
-        commands must not come before these.
+        """``commit``, then ``written``. Nothing is sent ahead: a node executes at once what reaches it, and a
+        batch must not begin before the one before it is done everywhere.
 
         Arguments and errors are those of ``Checkpoint.send``.
         """

@@ -106,8 +106,7 @@ class Connection:
         answer = self._receive(until=b"\r\n")
         if answer.startswith(b"-"):
             raise self.error_of(parse(answer + b"\r\n")[0])
-        if not answer.endswith(mark):
-            self._receive(until=mark + b"\r\n")
+        self._receive(until=mark + b"\r\n")
 
     @property
     def user(self) -> str:
@@ -259,7 +258,7 @@ class Connection:
         return refused
 
     def _receive(self, until: bytes) -> bytes:
-        """What comes before some bytes; what is there already of what comes behind them stays for later."""
+        """The bytes before ``until``; what was received behind it is kept for the next call."""
         looked = 0
         try:
             while (end := self._buffer.find(until, looked, self._held)) < 0:
