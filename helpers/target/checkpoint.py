@@ -95,6 +95,7 @@ class Checkpoint:
         self.renewed = 0.0
         self._end = b""
         self._sent: _Sent | None = None
+        self._lost = False
 
     def read(self) -> dict[str, str]:
         """The state as it is in the target; empty when no migration was recorded there.
@@ -126,7 +127,7 @@ class Checkpoint:
         Raises:
             HelpersError: another migration holds it and is alive.
         """
-        self.token = new_token(job)
+        self.token, self._lost = new_token(job), False
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
         deadline = time.monotonic() + 2 * LEASE_MS / 1000
         before: tuple[bytes, int] | None = None
@@ -264,6 +265,7 @@ class Checkpoint:
             raise HelpersError(f"redis at {self.connection.address}: an answer that is not of Redis")
         results, _, other = replies
         if results is None or other != self.token.encode():
+            self._lost = True  # what is watched now is another's
             raise self._lease_lost("ran out")
         self.renewed = sent.at
         found = self._looked(results[: sent.commands])
@@ -297,14 +299,15 @@ class Checkpoint:
                 with contextlib.closing(connect(url)) as connection:
                     other = copy.copy(self)  # a thread may still be busy with this one
                     other.connection, other._sent = connection, None
-                    other._watch()
-                    other._give_back()
+                    for _ in range(2):  # what is still under way on the closed one may renew it in between
+                        other._watch()
+                        other._lost = False
+                        with contextlib.suppress(LeaseLost):  # as it is, once it is given back
+                            other._give_back()
 
     def _give_back(self) -> None:
-        for _ in range(2):  # what is still under way on a closed connection may renew it in between
-            self._watch()
-            with contextlib.suppress(LeaseLost):  # as it is, once it is given back
-                self.commit(column_of(*self._partition_deletions(), encode("DEL", self.lease)))
+        if not self._lost:
+            self.commit(column_of(*self._partition_deletions(), encode("DEL", self.lease)))
 
     def replicate(self) -> None:
         """Make sure of what was committed, as far as the target lets us."""
