@@ -96,9 +96,7 @@ class Attempt:
         except BaseException as error:
             if isinstance(error, resp.Refused) and error.code == "OOM":
                 job.how_far += self._needed()
-            self.connection.close()  # whatever is under way on it is not waited for
-            if not isinstance(error, resp.Lost):
-                self.checkpoint.release(job.target_url)
+            self.checkpoint.give_up(job.target_url, error)
             raise
         self.checkpoint.release()
         return result

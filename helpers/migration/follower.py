@@ -194,14 +194,14 @@ class Follower:
                 self._take(message)
             elif self._transaction is None:
                 self._flush()
-                self._writer.settle()
+                self._checkpoint.settle()
                 if until_idle_s is not None and self._idle(until_idle_s):
                     self._look()
                     return
                 if not self._stream.wait(WAIT_S) and self._mark is None:
                     self._look()
             else:
-                self._writer.settle()
+                self._checkpoint.settle()
                 self._stream.wait(WAIT_S)
             if time.monotonic() - self._looked > LOOK_S:
                 self._look()
@@ -299,7 +299,7 @@ class Follower:
         tables = [table for table in self._plan.tables if table in touched and self._emptied(table, found)]
         transaction.seen -= 1
         self._flush_part()
-        self._writer.settle()
+        self._checkpoint.settle()
         transaction.seen += 1
         kinds = {kind.name for kind in self._plan.written if kind.table.name in tables}
         for keys in keyspace.scan(self._connection, self._plan):
@@ -408,14 +408,12 @@ class Follower:
         """Confirm a place; never one that the target has not written down."""
         if self._stream.acknowledged > self._position:
             self._position = self._stream.acknowledged
-            if self._transaction is None:
-                self._flush()
-            else:
+            if self._transaction is not None:
                 self._checkpoint.commit(state={slot.POSITION: pgoutput.lsn_text(self._position)})
                 self._sent = self._saved = self._position
         if self._stream.acknowledged > self._saved:
             self._flush()
-            self._writer.settle()
+            self._checkpoint.settle()
         self._stream.confirm(lsn)
 
     # -- lag

@@ -155,12 +155,7 @@ def _attempt(
             slot.check_tables(upstream, plan, state)
             result = _result(job, tally, found[0], checkpoint.read(), upstream)
         except BaseException as error:
-            if isinstance(error, SourceLost):
-                with contextlib.suppress(HelpersError):
-                    checkpoint.settle()  # what the target has counts
-            connection.close()  # whatever is under way on it is not waited for
-            if not isinstance(error, resp.Lost):
-                checkpoint.release(job.target_url)
+            checkpoint.give_up(job.target_url, error)
             raise
         checkpoint.release()
         return result

@@ -1,16 +1,14 @@
 """The load: parts of the source become batches, each committed with its position."""
 
-import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from helpers.errors import HelpersError
 from helpers.migration.encoding import NOBODY, Batch, Encoder
 from helpers.migration.threads import Conveyor, side_by_side
 from helpers.model import Partition, Plan
-from helpers.source import Source, SourceLost, copytext
+from helpers.source import Source, copytext
 from helpers.target import Checkpoint
 
 BATCH_ROWS = 20_000
@@ -140,17 +138,12 @@ def load(
         checkpoint.settle()
         checkpoint.renew_when_due()
 
-    try:
-        with Conveyor(commit, rest) as conveyor:
-            # While PostgreSQL puts the rows of the last stream in order, the others go.
-            wanted = [one for one in loaded.partitions if only in (None, one.name)]
-            lanes = [
-                [one for one in wanted if one.stream is not source.plan.streams[-1]],
-                [one for one in wanted if one.stream is source.plan.streams[-1]],
-            ]
-            side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)
-    except SourceLost:
-        with contextlib.suppress(HelpersError):
-            checkpoint.settle()  # what the target has counts
-        raise
+    with Conveyor(commit, rest) as conveyor:
+        # While PostgreSQL puts the rows of the last stream in order, the others go.
+        wanted = [one for one in loaded.partitions if only in (None, one.name)]
+        lanes = [
+            [one for one in wanted if one.stream is not source.plan.streams[-1]],
+            [one for one in wanted if one.stream is source.plan.streams[-1]],
+        ]
+        side_by_side([partial(read_all, lane) for lane in lanes if lane], conveyor.abandon, source.cancel)
     checkpoint.settle()

@@ -39,11 +39,8 @@ class Writer(Protocol):
             fields: with their values.
             find: where rows stand in registers.
             doing: what this is, for messages.
-            written: called once it is done, at the latest by ``settle``.
+            written: called once it is done, at the latest by ``Checkpoint.settle``.
         """
-
-    def settle(self) -> None:
-        """Wait until all that was written is done."""
 
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """Remove keys."""
@@ -84,10 +81,6 @@ class OneServer:
         commands = effects.commands(self._checkpoint.key, fields, settled)
         self._checkpoint.send(column_of(*commands), doing=doing, written=written)
 
-    def settle(self) -> None:
-        """``Writer.settle``."""
-        self._checkpoint.settle()
-
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """``Writer.remove``."""
         self._checkpoint.commit(column_of(encode("UNLINK", *keys)), doing=doing)
@@ -122,9 +115,6 @@ class Nodes:
         """``Writer.write``; it is done when this returns."""
         self._redo.write(effects.apart(self._rank, find), fields, doing)
         written()
-
-    def settle(self) -> None:
-        """``Writer.settle``."""
 
     def remove(self, keys: Sequence[bytes], doing: str) -> None:
         """``Writer.remove``."""

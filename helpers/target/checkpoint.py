@@ -127,7 +127,7 @@ class Checkpoint:
         Raises:
             HelpersError: another migration holds it and is alive.
         """
-        self.token, self._lost = new_token(job), False
+        self.token = new_token(job)
         self._end = encode("WATCH", self.lease) + encode("GET", self.lease)
         deadline = time.monotonic() + 2 * LEASE_MS / 1000
         before: tuple[bytes, int] | None = None
@@ -175,6 +175,7 @@ class Checkpoint:
     def _watch(self) -> None:
         if self.connection.ask(self._end)[-1] != self.token.encode():
             raise self._lease_lost("was taken")
+        self._lost = False
 
     def _lease_lost(self, how: str) -> LeaseLost:
         return LeaseLost(f"redis at {self.connection.address}: the lease of this migration {how}")
@@ -285,6 +286,20 @@ class Checkpoint:
         if time.monotonic() - self.renewed > LEASE_MS / 3000:
             self.commit()
 
+    def give_up(self, url: str, error: BaseException) -> None:
+        """Close the connection after an error, and give the lease back where the target can be reached.
+
+        Args:
+            url: of the target.
+            error: what happened. After an interrupt a thread may still be sending: nothing is waited for.
+        """
+        if isinstance(error, HelpersError):
+            with contextlib.suppress(HelpersError):
+                self.settle()  # what is written counts
+        self.connection.close()
+        if not isinstance(error, resp.Lost):
+            self.release(url)
+
     def release(self, url: str | None = None) -> None:
         """Give the lease back, if it is still ours.
 
@@ -301,7 +316,6 @@ class Checkpoint:
                     other.connection, other._sent = connection, None
                     for _ in range(2):  # what is still under way on the closed one may renew it in between
                         other._watch()
-                        other._lost = False
                         with contextlib.suppress(LeaseLost):  # as it is, once it is given back
                             other._give_back()
 
